@@ -1,0 +1,45 @@
+"""Builds the compiled kernel; everything else is declared in pyproject.toml.
+
+The environment variable RESTIC_FORMAT_KERNEL is the build policy:
+
+auto     (default) compile if the machine can; without a compiler the pure Python twin is used
+off      do not compile
+require  a kernel that cannot be compiled is an error (releases and continuous integration)
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+
+
+def kernels() -> list[Extension]:
+    """The extension modules that the policy asks for."""
+    if POLICY not in ("auto", "off", "require"):
+        raise SystemExit(f"RESTIC_FORMAT_KERNEL is {POLICY!r}: use auto, off or require")
+    if POLICY == "off":
+        return []
+    from Cython.Build import cythonize
+
+    declared = Extension(
+        "restic_format.native._chunker",
+        sources=[
+            "restic_format/native/_chunker.pyx",
+            "restic_format/native/rabin.c",
+            "restic_format/native/rabin_x86.c",
+        ],
+        depends=["restic_format/native/rabin.h"],
+        include_dirs=["restic_format/native"],
+        extra_compile_args=[] if os.name == "nt" else ["-O3"],
+    )
+    extensions: list[Extension] = cythonize(
+        [declared], build_dir="build/cython", compiler_directives={"language_level": "3"}
+    )
+    # cythonize() returns new objects and drops `optional`, so it is set here and not above.
+    for extension in extensions:
+        extension.optional = POLICY == "auto"
+    return extensions
+
+
+setup(ext_modules=kernels())

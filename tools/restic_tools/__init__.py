@@ -1,0 +1,19 @@
+"""The command line of restic-format: one module per command, no logic that a library user would miss.
+
+The modules and what each one owns:
+
+``cli``         ``main()``: from an argument list to an exit code.
+``argv``        restic's option syntax (the one of Go's pflag), as pure functions over plain lists.
+``globalflags`` the options every command takes.
+``registry``    which commands exist and where they live.
+``declare``     turns a function declared with typer annotations into a command.
+``context``     what a command is given: options, output, interruption, the repository.
+``opening``     passwords, repository opening, locks.
+``output``      lines for people, JSON lines for programs.
+``messages``    every JSON message as a struct.
+``progress``    live progress on a terminal, status lines with ``--json``.
+``render``      tables and help pages.
+``exitcodes``   one table from error type to exit code.
+
+How to write a command is told in ``restic_tools.commands``.
+"""
