@@ -1,0 +1,58 @@
+"""The config: a repository's version, id and chunker polynomial, sealed, never compressed, under the fixed name ``config``."""
+
+from __future__ import annotations
+
+from restic_spec import wire
+from restic_spec.chunker import check_polynomial
+from restic_spec.errors import JsonInvalid, VersionUnsupported
+from restic_spec.ids import is_hex_id
+
+MIN_VERSION = 1
+MAX_VERSION = 2
+STABLE_VERSION = 2
+"""What ``init`` writes unless told otherwise."""
+
+
+class Config(wire.Document):
+    """The decrypted config."""
+
+    version: int
+    """Repository format version, 1 or 2; 2 adds compression."""
+    id: str
+    """Random repository id, 64 hexadecimal digits."""
+    chunker_polynomial: str
+    """The irreducible polynomial of degree 53, hexadecimal without leading zeros."""
+
+    @property
+    def polynomial(self) -> int:
+        """The chunker polynomial as an integer whose bits are the coefficients."""
+        return int(self.chunker_polynomial, 16)
+
+
+def decode_config(raw: bytes) -> Config:
+    """Parse and check a config.
+
+    Raises:
+        JsonInvalid: not of this schema.
+        VersionUnsupported: a version other than 1 or 2.
+        PolynomialInvalid: the polynomial is not an irreducible one of degree 53.
+    """
+    config = wire.decode(Config, raw, "config", "CONFIG-1")
+    if not MIN_VERSION <= config.version <= MAX_VERSION:
+        raise VersionUnsupported(
+            f"config: repository version {config.version} is not supported (known: 1 and 2)",
+            clause="CONFIG-2",
+        )
+    if not is_hex_id(config.id):
+        raise JsonInvalid("config: id is not 64 hexadecimal digits", clause="CONFIG-3")
+    try:
+        polynomial = config.polynomial
+    except ValueError:
+        raise JsonInvalid("config: chunker_polynomial is not hexadecimal", clause="CONFIG-4") from None
+    check_polynomial(polynomial)
+    return config
+
+
+def encode_config(config: Config) -> bytes:
+    """The plaintext to seal for *config*."""
+    return wire.encode(config)

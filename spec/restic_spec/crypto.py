@@ -1,0 +1,100 @@
+"""Encryption and authentication: AES-256 in counter mode, then Poly1305-AES over the ciphertext.
+
+A sealed message is ``IV (16) || ciphertext || MAC (16)``. The IV is both the initial counter block and, encrypted with the
+MAC's AES key, the one-time pad of Poly1305. The MAC covers the ciphertext only and is checked before a byte is decrypted.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from restic_spec.errors import LengthInvalid, MacInvalid
+
+IV_SIZE = 16
+MAC_SIZE = 16
+OVERHEAD = IV_SIZE + MAC_SIZE
+"""Bytes a sealed message is longer than its plaintext."""
+
+
+class MasterKey(msgspec.Struct, frozen=True):
+    """Key material for one repository or, derived from a password, for one key file.
+
+    ``encrypt``: AES-256 key, 32 bytes. ``mac_k``: AES-128 key of Poly1305-AES, 16 bytes. ``mac_r``: the Poly1305
+    multiplier, 16 bytes (clamped by the algorithm).
+    """
+
+    encrypt: bytes
+    mac_k: bytes
+    mac_r: bytes
+
+    def __post_init__(self) -> None:
+        if (len(self.encrypt), len(self.mac_k), len(self.mac_r)) != (32, 16, 16):
+            raise LengthInvalid("key material must be 32 + 16 + 16 bytes", clause="CRYPTO-2")
+
+    def __repr__(self) -> str:
+        return "MasterKey(…)"
+
+    __str__ = __repr__
+
+    @classmethod
+    def generate(cls) -> MasterKey:
+        """Fresh key material from the operating system's random source."""
+        return cls(os.urandom(32), os.urandom(16), clamp(os.urandom(16)))
+
+    @classmethod
+    def from_derived(cls, derived: bytes) -> MasterKey:
+        """Split the 64 bytes that the key derivation function yields: AES key, then the MAC's k and r."""
+        if len(derived) != 64:
+            raise LengthInvalid(f"derived key has {len(derived)} bytes, not 64", clause="CRYPTO-2")
+        return cls(derived[:32], derived[32:48], derived[48:64])
+
+
+def clamp(r: bytes) -> bytes:
+    """Clear the bits of *r* (16 bytes) that Poly1305 requires to be zero."""
+    value = int.from_bytes(r, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+    return value.to_bytes(16, "little")
+
+
+def poly1305_key(key: MasterKey, iv: bytes) -> bytes:
+    """The 32-byte one-time key ``r || AES-128(k, iv)`` that authenticates the message with this *iv*."""
+    # ECB of a single block is the plain block cipher, which is what Poly1305-AES asks for.
+    encryptor = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()
+    return key.mac_r + encryptor.update(iv)
+
+
+def seal(key: MasterKey, plaintext: bytes | bytearray | memoryview, iv: bytes | None = None) -> bytes:
+    """Encrypt and authenticate *plaintext*; the result is ``OVERHEAD`` bytes longer.
+
+    *iv* (16 bytes) is drawn at random unless given; only test vectors give it, for an IV must never be used twice.
+    """
+    if iv is None:
+        iv = os.urandom(IV_SIZE)
+    elif len(iv) != IV_SIZE:
+        raise LengthInvalid(f"IV has {len(iv)} bytes, not {IV_SIZE}", clause="CRYPTO-1")
+    encryptor = Cipher(algorithms.AES(key.encrypt), modes.CTR(iv)).encryptor()
+    ciphertext = encryptor.update(plaintext)
+    return b"".join((iv, ciphertext, Poly1305.generate_tag(poly1305_key(key, iv), ciphertext)))
+
+
+def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview) -> bytes:
+    """Verify and decrypt a sealed message.
+
+    Raises:
+        LengthInvalid: shorter than IV and MAC together.
+        MacInvalid: the MAC does not fit; nothing has been decrypted.
+    """
+    view = memoryview(sealed)
+    if len(view) < OVERHEAD:
+        raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
+    iv = bytes(view[:IV_SIZE])
+    ciphertext = view[IV_SIZE:-MAC_SIZE]
+    try:
+        Poly1305.verify_tag(poly1305_key(key, iv), ciphertext, bytes(view[-MAC_SIZE:]))
+    except InvalidSignature:
+        raise MacInvalid("ciphertext verification failed", clause="CRYPTO-4") from None
+    return Cipher(algorithms.AES(key.encrypt), modes.CTR(iv)).decryptor().update(ciphertext)

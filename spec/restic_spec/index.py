@@ -1,0 +1,124 @@
+"""Index files: which blobs are where in which packs.
+
+An index repeats what pack headers say, so that nobody has to read them; it can always be rebuilt from the packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from restic_spec import wire
+from restic_spec.errors import JsonInvalid
+from restic_spec.ids import is_hex_id
+from restic_spec.pack import BlobType, PackEntry
+
+FULL_BLOBS = 50_000
+"""Blobs after which restic writes an index file out and starts another."""
+
+FULL_AGE = 600.0
+"""Seconds after which an index that holds something counts as full."""
+
+
+class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
+    """One blob in a pack."""
+
+    id: str
+    """Hash of the plaintext, hexadecimal."""
+    type: str
+    """``data`` or ``tree``."""
+    offset: int
+    """Where the sealed blob starts in the pack, bytes."""
+    length: int
+    """Sealed bytes."""
+    uncompressed_length: int = 0
+    """Plaintext bytes, 0 (left out) where the blob is stored uncompressed."""
+
+
+class IndexPack(msgspec.Struct, omit_defaults=True):
+    """A pack and its blobs."""
+
+    id: str
+    """The pack's id, hexadecimal."""
+    blobs: list[IndexBlob]
+    """Its blobs in the order of their offsets."""
+    time: str | None = None
+    """rustic: when the pack was written, or marked for deletion."""
+    size: int | None = None
+    """rustic: size of the pack in bytes."""
+
+
+class IndexFile(wire.Document):
+    """The decrypted content of a file in ``index/``."""
+
+    supersedes: list[str] = msgspec.field(default_factory=list)
+    """Ids of indexes this one replaces; no longer written."""
+    packs: list[IndexPack] | msgspec.UnsetType | None = msgspec.UNSET
+    """The packs."""
+    packs_to_delete: list[IndexPack] = msgspec.field(default_factory=list)
+    """rustic: packs marked for deletion; restic does not see them."""
+
+    def all_packs(self) -> list[IndexPack]:
+        """The packs in use, [] where the field is absent or null."""
+        return self.packs or []
+
+
+_decoder = msgspec.json.Decoder(IndexFile)
+_probe = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
+
+
+def decode_index(raw: bytes, what: str = "index") -> IndexFile:
+    """Parse an index; the oldest format (a bare array of packs) is understood too.
+
+    Raises:
+        JsonInvalid: not of this schema, an id that is none, or an unknown blob type.
+    """
+    if raw[:1] == b"[":
+        return IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))
+    index: IndexFile = wire.decode_known(_decoder, raw, what, "INDEX-1")
+    index.keep_extra(_probe.decode(raw))
+    return index
+
+
+def encode_index(index: IndexFile) -> bytes:
+    """The plaintext to store for *index*: JSON and, like a tree and unlike other files, a newline."""
+    return wire.encode(index) + b"\n"
+
+
+def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
+    """The pack's blobs with binary ids and checked ranges.
+
+    Raises:
+        JsonInvalid: an id, type or length is impossible.
+    """
+    result = []
+    for blob in pack.blobs:
+        if blob.type == "data":
+            blob_type = BlobType.DATA
+        elif blob.type == "tree":
+            blob_type = BlobType.TREE
+        else:
+            raise JsonInvalid(f"{what}: unknown blob type {blob.type[:20]!r}", clause="INDEX-4")
+        if not is_hex_id(blob.id):
+            raise JsonInvalid(f"{what}: {blob.id[:80]!r} is not a blob id", clause="INDEX-3")
+        if not (0 <= blob.offset < 1 << 32 and 0 < blob.length < 1 << 32 and 0 <= blob.uncompressed_length < 1 << 32):
+            raise JsonInvalid(f"{what}: blob {blob.id} has an impossible range", clause="INDEX-5")
+        entry = PackEntry(blob_type, bytes.fromhex(blob.id), blob.offset, blob.length, blob.uncompressed_length or None)
+        result.append(entry)
+    return result
+
+
+def index_pack(pack_id: bytes, entries: Iterable[PackEntry]) -> IndexPack:
+    """The index's record of a pack."""
+    blobs = [
+        IndexBlob(entry.id.hex(), entry.type.value, entry.offset, entry.length, entry.uncompressed_length or 0)
+        for entry in entries
+    ]
+    return IndexPack(pack_id.hex(), blobs)
+
+
+def encode_packs(packs: list[IndexPack]) -> bytes:
+    """The plaintext of a new index that holds *packs*."""
+    return encode_index(IndexFile(packs=packs))

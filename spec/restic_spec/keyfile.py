@@ -1,0 +1,158 @@
+"""Key files: how a password opens the repository's master key.
+
+A key file is plain JSON. scrypt derives 64 bytes from password and salt; they seal the JSON of the master key in ``data``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from restic_spec import gojson, wire
+from restic_spec.crypto import MasterKey, open_sealed, seal
+from restic_spec.errors import JsonInvalid, KdfInvalid
+
+SALT_SIZE = 64
+"""Bytes of salt in a new key file."""
+
+MAX_KDF_MEMORY = 1 << 30
+"""Bytes scrypt may take (128 · N · r); parameters beyond it are refused before memory is taken."""
+
+MAX_KDF_WORK = 1 << 27
+"""Bound on N · r · p, so that hostile parameters cannot stall a machine for minutes."""
+
+
+class Kdf(msgspec.Struct, frozen=True):
+    """scrypt parameters and salt."""
+
+    N: int
+    r: int
+    p: int
+    salt: bytes
+
+    def __post_init__(self) -> None:
+        if self.N < 2 or self.N & (self.N - 1) or self.r < 1 or self.p < 1:
+            raise KdfInvalid(f"scrypt parameters N={self.N} r={self.r} p={self.p} make no sense", clause="KEY-4")
+        if 128 * self.N * self.r > MAX_KDF_MEMORY or self.N * self.r * self.p > MAX_KDF_WORK:
+            raise KdfInvalid(
+                f"scrypt parameters N={self.N} r={self.r} p={self.p} exceed what this program will compute",
+                clause="KEY-5",
+            )
+
+
+class KeyFile(wire.Document):
+    """A file in ``keys/``; its name is the SHA-256 of its bytes."""
+
+    created: str | None = None
+    """When the key was added, RFC 3339. rustic may leave it out."""
+    username: str | None = None
+    """User who added it."""
+    hostname: str | None = None
+    """Host it was added on."""
+    kdf: str = ""
+    """Name of the key derivation function: ``scrypt``, the only one."""
+    N: int | None = None
+    """scrypt's cost, a power of two."""
+    r: int | None = None
+    """scrypt's block size."""
+    p: int | None = None
+    """scrypt's parallelisation."""
+    salt: bytes | None = None
+    """Salt, base64 in JSON."""
+    data: bytes | None = None
+    """The sealed master key, base64 in JSON."""
+
+    def derivation(self) -> Kdf:
+        """The checked scrypt parameters.
+
+        Raises:
+            KdfInvalid: another function, or parameters that are missing, senseless or out of bounds.
+        """
+        if self.kdf != "scrypt":
+            raise KdfInvalid(f"key derivation function {self.kdf!r} is unknown, only scrypt is", clause="KEY-3")
+        if self.N is None or self.r is None or self.p is None or self.salt is None:
+            raise KdfInvalid("scrypt parameters are incomplete", clause="KEY-3")
+        return Kdf(self.N, self.r, self.p, self.salt)
+
+
+class _Mac(msgspec.Struct):
+    k: bytes
+    r: bytes
+
+
+class _MasterKeyJson(msgspec.Struct):
+    mac: _Mac
+    encrypt: bytes
+
+
+def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
+    """Parse a key file.
+
+    Raises:
+        JsonInvalid: not JSON, or not a key file's.
+    """
+    key = wire.decode(KeyFile, raw, what, "KEY-1")
+    if not key.data:
+        raise JsonInvalid(f"{what}: holds no sealed key", clause="KEY-1")
+    return key
+
+
+def encode_keyfile(key: KeyFile) -> bytes:
+    """The bytes to store for *key*."""
+    return wire.encode(key)
+
+
+def derive(password: bytes, kdf: Kdf) -> MasterKey:
+    """The key that seals a key file's ``data``, from the *password*'s UTF-8 bytes."""
+    derived = hashlib.scrypt(
+        password,
+        salt=kdf.salt,
+        n=kdf.N,
+        r=kdf.r,
+        p=kdf.p,
+        maxmem=128 * kdf.r * (kdf.N + kdf.p + 2) + (1 << 20),
+        dklen=64,
+    )
+    return MasterKey.from_derived(derived)
+
+
+def encode_master_key(key: MasterKey) -> bytes:
+    """The JSON of a master key, as it is sealed inside a key file."""
+    return gojson.encode(_MasterKeyJson(_Mac(key.mac_k, key.mac_r), key.encrypt))
+
+
+def decode_master_key(raw: bytes) -> MasterKey:
+    """Reverse `encode_master_key`.
+
+    Raises:
+        JsonInvalid: not of that schema.
+        LengthInvalid: key material of the wrong size.
+    """
+    parsed: _MasterKeyJson = wire.decode_known(msgspec.json.Decoder(_MasterKeyJson), raw, "master key", "KEY-6")
+    return MasterKey(parsed.encrypt, parsed.mac.k, parsed.mac.r)
+
+
+def unwrap(keyfile: KeyFile, password: bytes) -> MasterKey:
+    """Open the master key in *keyfile* with *password*.
+
+    Raises:
+        MacInvalid: wrong password, or a damaged key file: the two cannot be told apart.
+        KdfInvalid: see `KeyFile.derivation`.
+    """
+    return decode_master_key(open_sealed(derive(password, keyfile.derivation()), keyfile.data or b""))
+
+
+def wrap(master: MasterKey, password: bytes, kdf: Kdf, *, created: str, username: str, hostname: str) -> KeyFile:
+    """A new key file that opens *master* with *password*."""
+    return KeyFile(
+        created=created,
+        username=username,
+        hostname=hostname,
+        kdf="scrypt",
+        N=kdf.N,
+        r=kdf.r,
+        p=kdf.p,
+        salt=kdf.salt,
+        data=seal(derive(password, kdf), encode_master_key(master)),
+    )

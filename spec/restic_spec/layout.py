@@ -1,0 +1,77 @@
+"""Where the files of a repository live.
+
+Two layouts exist: the default one, and the flat one early versions used on S3. Both are a pure function of the kind of
+file and its name, so a reader can try one after the other.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from restic_spec.errors import NameInvalid
+from restic_spec.ids import is_hex_id
+
+
+class FileKind(Enum):
+    """A kind of file in a repository; the value is its folder in the default layout."""
+
+    CONFIG = "config"
+    KEY = "keys"
+    LOCK = "locks"
+    SNAPSHOT = "snapshots"
+    INDEX = "index"
+    PACK = "data"
+
+
+class Layout(Enum):
+    """How kinds map to folders."""
+
+    DEFAULT = "default"
+    S3LEGACY = "s3legacy"
+
+
+_S3LEGACY_FOLDER: Final = {
+    FileKind.KEY: "key",
+    FileKind.LOCK: "lock",
+    FileKind.SNAPSHOT: "snapshot",
+    FileKind.INDEX: "index",
+    FileKind.PACK: "data",
+}
+
+LISTED_KINDS: Final = (FileKind.KEY, FileKind.LOCK, FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK)
+"""Every kind that has a folder; ``config`` is a single file."""
+
+
+def folder_of(kind: FileKind, layout: Layout = Layout.DEFAULT) -> str:
+    """The folder, relative to the repository, in which files of *kind* live; "" for the config."""
+    if kind is FileKind.CONFIG:
+        return ""
+    return kind.value if layout is Layout.DEFAULT else _S3LEGACY_FOLDER[kind]
+
+
+def path_of(kind: FileKind, name: str, layout: Layout = Layout.DEFAULT) -> str:
+    """Path of a file relative to the repository, with ``/`` as separator.
+
+    *name* is the hexadecimal id; the config has none. In the default layout packs are spread over 256 folders named by the
+    first two digits.
+
+    Raises:
+        NameInvalid: *name* is not an id.
+    """
+    if kind is FileKind.CONFIG:
+        return "config"
+    if not is_hex_id(name):
+        raise NameInvalid(f"{name[:80]!r} cannot name a file in {kind.value}/", clause="LAYOUT-2")
+    folder = folder_of(kind, layout)
+    if kind is FileKind.PACK and layout is Layout.DEFAULT:
+        return f"{folder}/{name[:2]}/{name}"
+    return f"{folder}/{name}"
+
+
+def folders(layout: Layout = Layout.DEFAULT) -> list[str]:
+    """Every folder ``init`` creates, parents first."""
+    result = [folder_of(kind, layout) for kind in LISTED_KINDS]
+    if layout is Layout.DEFAULT:
+        result += [f"data/{prefix:02x}" for prefix in range(256)]
+    return result

@@ -1,0 +1,47 @@
+"""Lock files: who is using the repository, and whether alone."""
+
+from __future__ import annotations
+
+from restic_spec import wire
+
+STALE_AFTER = 30 * 60
+"""Seconds after which a lock whose time was not refreshed is stale."""
+
+REFRESH_EVERY = 5 * 60
+"""Seconds between refreshes: a new lock file with a new time, then the old one is removed."""
+
+RECHECK_AFTER = 0.2
+"""Seconds between writing a lock and looking once more for a conflicting one."""
+
+
+class Lock(wire.Document):
+    """The decrypted content of a file in ``locks/``."""
+
+    time: str
+    """When the lock was made or last refreshed, RFC 3339."""
+    exclusive: bool
+    """Whether no other lock may exist beside it."""
+    hostname: str
+    """Host of the process."""
+    username: str
+    """Its user."""
+    pid: int
+    """Its process id on that host."""
+    uid: int = 0
+    """Its numeric user id."""
+    gid: int = 0
+    """Its numeric group id."""
+
+
+def decode_lock(raw: bytes, what: str = "lock") -> Lock:
+    """Parse a lock.
+
+    Raises:
+        JsonInvalid: not of this schema.
+    """
+    return wire.decode(Lock, raw, what, "LOCK-1")
+
+
+def encode_lock(lock: Lock) -> bytes:
+    """The plaintext to store for *lock*."""
+    return wire.encode(lock)

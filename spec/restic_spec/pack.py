@@ -1,0 +1,163 @@
+"""Packs: sealed blobs one after the other, then a sealed header that lists them, then the header's length.
+
+``blob₁ … blobₙ || header || length (u32, little endian)``. Offsets are not stored: a blob starts where the one before it
+ends, the first at 0, in the header's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+import construct as cs
+
+from restic_spec.crypto import OVERHEAD
+from restic_spec.errors import HeaderInvalid, LengthInvalid
+from restic_spec.ids import ID_SIZE
+
+LENGTH_FIELD = cs.Int32ul
+"""The last four bytes of a pack: length of the sealed header, little endian."""
+
+LENGTH_SIZE = 4
+PLAIN_ENTRY_SIZE = 1 + 4 + ID_SIZE
+COMPRESSED_ENTRY_SIZE = 1 + 4 + 4 + ID_SIZE
+MAX_HEADER_SIZE = 16 << 20
+"""Bytes a sealed header and its length field may have; restic refuses more."""
+
+MAX_BLOB_SIZE = 1 << 29
+"""Bytes of plaintext a blob may have here; a bound on memory, far above any chunker maximum."""
+
+
+class BlobType(Enum):
+    """What a blob holds; the value is its name in an index."""
+
+    DATA = "data"
+    TREE = "tree"
+
+
+class PackEntry(NamedTuple):
+    """One blob of a pack.
+
+    ``length`` counts the sealed bytes; ``uncompressed_length`` the plaintext's, None where it is stored uncompressed.
+    """
+
+    type: BlobType
+    id: bytes
+    offset: int
+    length: int
+    uncompressed_length: int | None
+
+    @property
+    def plain_length(self) -> int:
+        """Bytes of the blob's plaintext."""
+        return self.length - OVERHEAD if self.uncompressed_length is None else self.uncompressed_length
+
+    @property
+    def header_size(self) -> int:
+        """Bytes of this entry in the header."""
+        return PLAIN_ENTRY_SIZE if self.uncompressed_length is None else COMPRESSED_ENTRY_SIZE
+
+
+ENTRY = cs.Struct(
+    "kind" / cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3),
+    "length" / cs.Int32ul,
+    "uncompressed_length" / cs.If(lambda this: int(this.kind) >= 2, cs.Int32ul),
+    "id" / cs.Bytes(ID_SIZE),
+)
+"""A header entry: kind, sealed length, plaintext length (kinds 2 and 3 only), id."""
+
+HEADER = cs.GreedyRange(ENTRY)
+"""The opened header: entries until it ends."""
+
+_KIND_OF = {
+    (BlobType.DATA, False): 0,
+    (BlobType.TREE, False): 1,
+    (BlobType.DATA, True): 2,
+    (BlobType.TREE, True): 3,
+}
+_TYPE_OF = {kind: key for key, kind in _KIND_OF.items()}
+
+
+def encode_entry(entry: PackEntry) -> bytes:
+    """The header's bytes for one blob."""
+    compressed = entry.uncompressed_length is not None
+    encoded: bytes = ENTRY.build(
+        {
+            "kind": _KIND_OF[entry.type, compressed],
+            "length": entry.length,
+            "uncompressed_length": entry.uncompressed_length,
+            "id": entry.id,
+        }
+    )
+    return encoded
+
+
+def encode_header(entries: Iterable[PackEntry]) -> bytes:
+    """The plaintext of a pack's header; offsets must already be what the order implies."""
+    return b"".join(map(encode_entry, entries))
+
+
+def decode_header(header: bytes) -> list[PackEntry]:
+    """Parse the opened header.
+
+    Raises:
+        HeaderInvalid: an unknown kind, a length no sealed blob can have, an entry cut short, or no entry at all.
+    """
+    stream = memoryview(header)
+    entries: list[PackEntry] = []
+    position = offset = 0
+    while position < len(stream):
+        entry = _decode_entry(bytes(stream[position : position + COMPRESSED_ENTRY_SIZE]), offset, len(entries))
+        entries.append(entry)
+        position += entry.header_size
+        offset += entry.length
+    if not entries:
+        raise HeaderInvalid("pack header lists no blob", clause="PACK-7")
+    return entries
+
+
+def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
+    try:
+        parsed = ENTRY.parse(raw)
+    except cs.ConstructError:
+        raise HeaderInvalid(f"pack header is cut short in entry {number}", clause="PACK-6") from None
+    kind = int(parsed.kind)
+    if kind not in _TYPE_OF:
+        raise HeaderInvalid(f"pack header entry {number} has unknown type {kind}", clause="PACK-5")
+    if parsed.length < OVERHEAD:
+        raise HeaderInvalid(
+            f"pack header entry {number} says {parsed.length} bytes, no sealed blob is that short",
+            clause="PACK-8",
+        )
+    blob_type, compressed = _TYPE_OF[kind]
+    return PackEntry(blob_type, parsed.id, offset, parsed.length, parsed.uncompressed_length if compressed else None)
+
+
+def header_length(trailer: bytes | memoryview, pack_size: int) -> int:
+    """Length of the sealed header, from the pack's last bytes (*trailer*, at least four) and the size of the pack.
+
+    Raises:
+        LengthInvalid: the pack is too small, or the length cannot be that of a header in it.
+    """
+    if len(trailer) < LENGTH_SIZE or pack_size < OVERHEAD + LENGTH_SIZE:
+        raise LengthInvalid(f"pack of {pack_size} bytes is too short to hold a header", clause="PACK-2")
+    length = int(LENGTH_FIELD.parse(bytes(trailer[-LENGTH_SIZE:])))
+    if length + LENGTH_SIZE > MAX_HEADER_SIZE:
+        raise LengthInvalid(f"pack header of {length} bytes is over the bound of {MAX_HEADER_SIZE}", clause="PACK-4")
+    if length < OVERHEAD + PLAIN_ENTRY_SIZE:
+        raise LengthInvalid(f"pack header of {length} bytes is too short for a single entry", clause="PACK-3")
+    if length + LENGTH_SIZE > pack_size:
+        raise LengthInvalid(f"pack header of {length} bytes does not fit a pack of {pack_size}", clause="PACK-3")
+    return length
+
+
+def check_layout(entries: list[PackEntry], sealed_header: int, pack_size: int) -> None:
+    """Check that blobs, header and length field fill a pack of *pack_size* bytes exactly.
+
+    Raises:
+        HeaderInvalid: they do not.
+    """
+    expected = sum(entry.length for entry in entries) + sealed_header + LENGTH_SIZE
+    if expected != pack_size:
+        raise HeaderInvalid(f"pack has {pack_size} bytes, its header accounts for {expected}", clause="PACK-9")

@@ -1,0 +1,215 @@
+"""Trees and nodes: a directory as a JSON list of its entries, sorted by name, content-addressed.
+
+`Node` is the wire form, field by field in restic's order, so that encoding a decoded tree gives the same bytes and thus the
+same id. ``name`` is quoted like a Go string and then JSON-encoded; `Node.name` gives the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from restic_spec import gojson, gotime, wire
+from restic_spec.errors import JsonInvalid, TreeInvalid
+from restic_spec.ids import is_hex_id
+
+FILE = "file"
+DIR = "dir"
+SYMLINK = "symlink"
+DEV = "dev"
+CHARDEV = "chardev"
+FIFO = "fifo"
+SOCKET = "socket"
+IRREGULAR = "irregular"
+
+
+class ExtendedAttribute(msgspec.Struct):
+    """One extended attribute."""
+
+    name: str
+    """Its name with the namespace (``user.comment``, ``system.posix_acl_access``)."""
+    value: bytes | None
+    """Its bytes, base64 in JSON; null and empty both occur for an empty one."""
+
+
+class Node(wire.Document):
+    """An entry of a tree."""
+
+    quoted: str = msgspec.field(name="name")
+    """The entry's name as Go's ``strconv.Quote`` writes it, without the outer quotes."""
+    type: str
+    """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular``."""
+    mode: int = 0
+    """Go's FileMode (see `restic_spec.gomode`)."""
+    mtime: str | None = None
+    """Modification time, RFC 3339 with nanoseconds; restic always writes it."""
+    atime: str | None = None
+    """Access time; equal to mtime unless backed up with access times."""
+    ctime: str | None = None
+    """Time of the last status change."""
+    uid: int | None = None
+    """Owner; restic always writes it, rustic may not."""
+    gid: int | None = None
+    """Group."""
+    user: str = ""
+    """Name of the owner where it resolves."""
+    group: str = ""
+    """Name of the group where it resolves."""
+    inode: int = 0
+    """Inode number on the source."""
+    device_id: int = 0
+    """``st_dev`` of the source, only where ``links`` > 1."""
+    size: int = 0
+    """Bytes of a file's content."""
+    links: int = 0
+    """Hard link count."""
+    linktarget: str = ""
+    """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw``."""
+    linktarget_raw: bytes | None = None
+    """The target's exact bytes, only where they are no UTF-8; overrides ``linktarget``."""
+    extended_attributes: list[ExtendedAttribute] | None = None
+    """Extended attributes, ACLs among them."""
+    generic_attributes: dict[str, msgspec.Raw] | None = None
+    """Attributes of other systems, keyed ``windows.…``, kept as they are."""
+    device: int = 0
+    """``st_rdev`` of a device node."""
+    content: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    """Ids of a file's data blobs in order; ``null`` for anything but files, ``[]`` for an empty file."""
+    subtree: str | None = None
+    """Id of a directory's tree."""
+    error: str = ""
+    """What went wrong while the entry's metadata were read."""
+
+    @property
+    def name(self) -> str:
+        """The entry's name, ``surrogateescape`` for bytes that are no UTF-8.
+
+        Raises:
+            NameInvalid: the stored form is not a quoted string.
+        """
+        return gojson.unquote(self.quoted)
+
+    @property
+    def name_bytes(self) -> bytes:
+        """The name's bytes, by which nodes are sorted."""
+        return gojson.to_bytes(self.name)
+
+    @property
+    def target(self) -> str:
+        """A symlink's target, ``surrogateescape`` for bytes that are no UTF-8."""
+        if self.linktarget_raw is not None:
+            return gojson.to_text(self.linktarget_raw)
+        return self.linktarget
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """Hexadecimal ids of the file's content, () where there is none."""
+        return self.content or ()
+
+    @property
+    def mtime_ns(self) -> int:
+        """Modification time in nanoseconds since the epoch; Go's zero time where it is absent."""
+        return gotime.parse_ns(self.mtime or gotime.ZERO)
+
+    @property
+    def atime_ns(self) -> int:
+        """Access time, like `mtime_ns`."""
+        return gotime.parse_ns(self.atime or gotime.ZERO)
+
+    @property
+    def ctime_ns(self) -> int:
+        """Status change time, like `mtime_ns`."""
+        return gotime.parse_ns(self.ctime or gotime.ZERO)
+
+    def set_target(self, raw: bytes) -> None:
+        """Set a symlink's target from its bytes."""
+        self.linktarget = gojson.to_text(raw)
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            self.linktarget_raw = raw
+
+
+class Tree(wire.Document):
+    """A directory's entries."""
+
+    nodes: list[Node] | None
+    """Sorted by name bytes, without duplicates."""
+
+    def __iter__(self) -> Any:
+        return iter(self.nodes or ())
+
+
+class _RawTree(msgspec.Struct):
+    nodes: list[dict[str, msgspec.Raw]] | None
+
+
+_decoder = msgspec.json.Decoder(Tree)
+_raw_decoder = msgspec.json.Decoder(_RawTree)
+
+
+def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -> Tree:
+    """Parse a tree blob; with *keep_unknown* the nodes' undeclared fields too, which costs time.
+
+    Raises:
+        JsonInvalid: not of this schema.
+    """
+    tree: Tree = wire.decode_known(_decoder, raw, what, "TREE-1")
+    if keep_unknown:
+        tree.keep_extra(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+        for node, fields in zip(tree, _raw_decoder.decode(raw).nodes or (), strict=True):
+            node.keep_extra(fields)
+    return tree
+
+
+def encode_node(node: Node) -> bytes:
+    """The JSON of one node."""
+    if node.generic_attributes:
+        node.generic_attributes = dict(sorted(node.generic_attributes.items()))
+    return wire.encode(node)
+
+
+def encode_tree(tree: Tree | Iterable[Node]) -> bytes:
+    """A tree blob's plaintext: the JSON restic writes and a newline after it."""
+    body = b'{"nodes":[' + b",".join(map(encode_node, tree)) + b"]}"
+    if isinstance(tree, Tree):
+        body = wire.splice(body, tree.extra)
+    return body + b"\n"
+
+
+def validate_tree(tree: Tree, what: str = "tree") -> None:
+    """Check what a reader may rely on: names that can be entries of a directory, strictly ascending by their bytes; files
+    with content, directories with a subtree.
+
+    Raises:
+        TreeInvalid: one of them does not hold.
+        NameInvalid: a name is not a quoted string.
+    """
+    previous: bytes | None = None
+    for node in tree:
+        name = node.name_bytes
+        if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+            raise TreeInvalid(f"{what}: {node.quoted!r} cannot be an entry of a directory", clause="TREE-6")
+        if previous is not None and name <= previous:
+            raise TreeInvalid(f"{what}: {node.quoted!r} is out of order or stands twice", clause="TREE-4")
+        previous = name
+        _validate_references(node, what)
+
+
+def _validate_references(node: Node, what: str) -> None:
+    if node.type == DIR:
+        if node.subtree is None or not is_hex_id(node.subtree):
+            raise TreeInvalid(f"{what}: directory {node.quoted!r} has no subtree", clause="TREE-7")
+    elif node.type == FILE:
+        for blob in node.blobs:
+            if not is_hex_id(blob):
+                raise TreeInvalid(f"{what}: file {node.quoted!r} has content that is no id", clause="TREE-8")
+
+
+def check_json_names(tree: Tree) -> None:
+    """Raise `JsonInvalid` where a node has an empty type, which no program writes."""
+    for node in tree:
+        if not node.type:
+            raise JsonInvalid(f"node {node.quoted!r} has no type", clause="TREE-2")

@@ -1,0 +1,69 @@
+"""What every JSON document of the format shares: declared fields in restic's order, unknown fields kept.
+
+A `Document` is a msgspec struct whose fields are the wire form. Fields this specification does not know (a newer restic,
+rustic's extensions) are kept in ``extra`` as raw JSON and written back after the known ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from restic_spec import gojson
+from restic_spec.errors import JsonInvalid
+
+T = TypeVar("T", bound="Document")
+
+_NO_EXTRA: dict[str, msgspec.Raw] = {}
+_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Document(msgspec.Struct, omit_defaults=True, dict=True):
+    """Base of the JSON documents."""
+
+    @property
+    def extra(self) -> dict[str, msgspec.Raw]:
+        """Fields of the stored object that are not declared, as raw JSON, in stored order."""
+        extra: dict[str, msgspec.Raw] = self.__dict__.get("extra", _NO_EXTRA)
+        return extra
+
+    def keep_extra(self, fields: dict[str, msgspec.Raw]) -> None:
+        """Remember from all *fields* of the stored object those that are not declared."""
+        known = self.__struct_encode_fields__
+        extra = {name: raw.copy() for name, raw in fields.items() if name not in known}
+        if extra:
+            self.__dict__["extra"] = extra
+
+
+def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause: str) -> T:
+    """Decode one document, unknown fields included.
+
+    Raises:
+        JsonInvalid: no JSON, or not of this schema. *what* names the object, *clause* the rule.
+    """
+    value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
+    value.keep_extra(_raw_object.decode(raw))
+    return value
+
+
+def decode_known(decoder: msgspec.json.Decoder[Any], raw: bytes | bytearray | memoryview, what: str, clause: str) -> Any:
+    """Decode with *decoder* and turn msgspec's errors into ours."""
+    try:
+        return decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise JsonInvalid(f"{what}: {error}", clause=clause) from None
+
+
+def encode(document: Document) -> bytes:
+    """The bytes restic stores for *document*: compact, in declared order, Go's escapes; then the unknown fields."""
+    return splice(gojson.encode(document), document.extra)
+
+
+def splice(encoded: bytes, extra: dict[str, msgspec.Raw]) -> bytes:
+    """Append the fields *extra* to the JSON object *encoded*."""
+    if not extra:
+        return encoded
+    fields = b",".join(gojson.encode(name) + b":" + bytes(raw) for name, raw in extra.items())
+    body = encoded[:-1]
+    return b"".join((body, b"" if body == b"{" else b",", fields, b"}"))
