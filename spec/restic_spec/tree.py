@@ -168,6 +168,9 @@ def encode_node(node: Node) -> bytes:
     """The JSON of one node."""
     if node.generic_attributes:
         node.generic_attributes = dict(sorted(node.generic_attributes.items()))
+    if node.linktarget_raw is not None:
+        # Go derives the readable form from the raw one; a decoded replacement character has lost where it came from.
+        node.linktarget = gojson.to_text(node.linktarget_raw)
     return wire.encode(node)
 
 
