@@ -1,0 +1,281 @@
+"""Reading a command line in restic's syntax: the rules of Go's pflag and cobra, on plain lists.
+
+Nothing here imports anything, so that ``version`` can be answered at once. The rules:
+
+* options and arguments may be mixed; ``--`` ends the options;
+* ``--name value``, ``--name=value``, ``-n value``, ``-nvalue``, ``-n=value``; single letters may be bundled (``-vvq``);
+* a flag that needs no value takes one only after ``=`` (``--json=false``, ``--verbose=2``);
+* a flag that needs a value takes the next word whatever it looks like (``--limit -1``);
+* the last word wins, except where a flag collects all its values.
+
+Words that are not UTF-8 stay as Python gives them (``surrogateescape``).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+class UsageFailure(Exception):
+    """The command line itself is wrong; one line for the user, exit code 1."""
+
+
+class Flag:
+    """One option: its names, how its value is read, and how the help shows it.
+
+    ``kind`` is ``"bool"``, ``"count"`` or ``"value"``; ``parse`` reads a value's text and raises ``ValueError``; ``many``
+    collects the values in a list; ``spread`` says that one text holds several values (``parse`` returns a list).
+    """
+
+    __slots__ = (
+        "default",
+        "help",
+        "hidden",
+        "key",
+        "kind",
+        "many",
+        "metavar",
+        "name",
+        "parse",
+        "short",
+        "spread",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        *,
+        short: str = "",
+        kind: str = "value",
+        metavar: str = "string",
+        default: object = None,
+        parse: Callable[[str], object] = str,
+        many: bool = False,
+        spread: bool = False,
+        hidden: bool = False,
+        key: str = "",
+    ) -> None:
+        self.name = name
+        self.short = short
+        self.kind = kind
+        self.metavar = metavar
+        self.help = text
+        self.default = default
+        self.parse = parse
+        self.many = many
+        self.spread = spread
+        self.hidden = hidden
+        self.key = key or name.replace("-", "_")
+
+    @property
+    def shown(self) -> str:
+        """The flag's names as error messages write them."""
+        return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether the flag needs a value (rather than standing alone)."""
+        return self.kind == "value"
+
+
+class FlagSet:
+    """The flags that are valid at one place of the command line, by name and by letter."""
+
+    def __init__(self, flags: Iterable[Flag]) -> None:
+        self.flags = list(flags)
+        self.by_name = {flag.name: flag for flag in self.flags}
+        self.by_short = {flag.short: flag for flag in self.flags if flag.short}
+
+
+class Parsed:
+    """What a command line said: values of the flags given (by key), the arguments, and whether help was asked for."""
+
+    __slots__ = ("arguments", "help", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.arguments: list[str] = []
+        self.help = False
+
+
+TRUE_WORDS = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+FALSE_WORDS = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+
+
+def parse_bool(text: str) -> bool:
+    """Read a truth value as Go writes it; ``ValueError`` on any other word."""
+    if text in TRUE_WORDS:
+        return True
+    if text in FALSE_WORDS:
+        return False
+    raise ValueError("expected true or false")
+
+
+def parse_int(text: str) -> int:
+    """Read an integer in Go's notation (``10``, ``-3``, ``0x10``)."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        # Go reads a leading zero as octal, Python refuses it.
+        try:
+            return int(text, 8)
+        except ValueError:
+            raise ValueError("expected a whole number") from None
+
+
+def parse_uint(text: str) -> int:
+    """Read an integer that must not be negative."""
+    value = parse_int(text)
+    if value < 0:
+        raise ValueError("expected a whole number that is not negative")
+    return value
+
+
+def find_command(
+    args: Sequence[str], flags: FlagSet, known: Callable[[tuple[str, ...]], bool]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Separate the words that name the command from the rest of the line.
+
+    ``known(path)`` says whether a word (after the words found before) names a command or subcommand. Returns the path
+    found (empty when there is none) and the line without those words. A flag that is not global is taken to need a value
+    while the command is still unknown, as cobra does.
+    """
+    path: tuple[str, ...] = ()
+    rest: list[str] = []
+    position = 0
+    while position < len(args):
+        word = args[position]
+        position += 1
+        if word == "--":
+            rest.append(word)
+            break
+        if len(word) > 1 and word[0] == "-":
+            rest.append(word)
+            if _swallows_next(word, flags) and position < len(args):
+                rest.append(args[position])
+                position += 1
+            continue
+        if not known((*path, word)):
+            rest.append(word)
+            break
+        path = (*path, word)
+    rest.extend(args[position:])
+    return path, rest
+
+
+def _swallows_next(word: str, flags: FlagSet) -> bool:
+    if word.startswith("--"):
+        if "=" in word:
+            return False
+        flag = flags.by_name.get(word[2:])
+        return flag.takes_value if flag is not None else word != "--help"
+    for place, letter in enumerate(word[1:], start=1):
+        flag = flags.by_short.get(letter)
+        if flag is None:
+            return len(word) == 2 and letter != "h"
+        if flag.takes_value:
+            return place == len(word) - 1
+    return False
+
+
+def parse(args: Sequence[str], flags: FlagSet, into: Parsed | None = None) -> Parsed:
+    """Read a whole command line (without the words that name the command).
+
+    ``into`` is filled as far as the line could be read, so that a caller knows after an error what had been said before it.
+    Raises ``UsageFailure`` on unknown flags, missing and unreadable values.
+    """
+    result = into if into is not None else Parsed()
+    words = list(args)
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if len(word) < 2 or word[0] != "-":
+            result.arguments.append(word)
+        elif word == "--":
+            result.arguments.extend(words[position:])
+            break
+        elif word.startswith("--"):
+            position = _parse_long(word, words, position, flags, result)
+        else:
+            position = _parse_short(word, words, position, flags, result)
+    return result
+
+
+def _parse_long(word: str, words: list[str], position: int, flags: FlagSet, result: Parsed) -> int:
+    name, equals, text = word[2:].partition("=")
+    if not name or name[0] == "-":
+        raise UsageFailure(f"bad flag syntax: {word}")
+    flag = flags.by_name.get(name)
+    if flag is None:
+        if name == "help":
+            result.help = True
+            return position
+        raise UsageFailure(f"unknown flag: --{name}")
+    if equals:
+        _store(flag, text, result)
+    elif not flag.takes_value:
+        _store(flag, None, result)
+    elif position < len(words):
+        _store(flag, words[position], result)
+        position += 1
+    else:
+        raise UsageFailure(f"flag needs an argument: --{name}")
+    return position
+
+
+def _parse_short(word: str, words: list[str], position: int, flags: FlagSet, result: Parsed) -> int:
+    letters = word[1:]
+    while letters:
+        letter, rest = letters[0], letters[1:]
+        flag = flags.by_short.get(letter)
+        if flag is None:
+            if letter == "h":
+                result.help = True
+                return position
+            raise UsageFailure(f"unknown shorthand flag: '{letter}' in -{letters}")
+        if len(rest) > 1 and rest[0] == "=":
+            _store(flag, rest[1:], result)
+            return position
+        if not flag.takes_value:
+            _store(flag, None, result)
+            letters = rest
+            continue
+        if rest:
+            _store(flag, rest, result)
+        elif position < len(words):
+            _store(flag, words[position], result)
+            position += 1
+        else:
+            raise UsageFailure(f"flag needs an argument: '{letter}' in -{letters}")
+        return position
+    return position
+
+
+def _store(flag: Flag, text: str | None, result: Parsed) -> None:
+    """Keep one value; ``text`` is None for a flag that stands alone."""
+    values = result.values
+    try:
+        if flag.kind == "bool":
+            values[flag.key] = True if text is None else parse_bool(text)
+        elif flag.kind == "count":
+            before = values.get(flag.key, 0)
+            assert isinstance(before, int)
+            values[flag.key] = before + 1 if text is None or text == "+1" else parse_int(text)
+        else:
+            value = flag.parse(text or "")
+            if not flag.many:
+                values[flag.key] = value
+                return
+            collected = values.setdefault(flag.key, [])
+            assert isinstance(collected, list)
+            if flag.spread:
+                assert isinstance(value, list)
+                collected.extend(value)
+            else:
+                collected.append(value)
+    except ValueError as error:
+        raise UsageFailure(f'invalid argument "{text}" for "{flag.shown}" flag: {error}') from None

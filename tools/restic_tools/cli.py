@@ -1,0 +1,155 @@
+"""From an argument list to an exit code.
+
+``version`` is answered first, before anything heavy is imported. Then the command's words are found, its module alone is
+imported, the rest of the line is read against the command's and the global flags, and the function is called. Whatever goes
+wrong becomes one line on standard error (an ``exit_error`` object with ``--json``) and an exit code from
+``restic_tools.exitcodes``; a traceback is shown only with ``RESTIC_FORMAT_DEBUG`` set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
+from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from restic_tools.declare import Declaration
+
+DEBUG_VARIABLE = "RESTIC_FORMAT_DEBUG"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (without the program's name; the process's own by default) and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if _quick_version(args):
+        return 0
+    parsed = Parsed()
+    try:
+        return _run(args, parsed)
+    except BrokenPipeError:
+        from restic_tools.interrupt import silence_broken_pipe
+
+        silence_broken_pipe()
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence against tracebacks
+        return _report(error, as_json=bool(parsed.values.get("json")))
+
+
+def _quick_version(args: list[str]) -> bool:
+    """Answer the plain forms of ``version``; False leaves the line to the long way."""
+    if args in (["version"], ["--version"]):
+        from restic_tools.about import version_line as answer
+    elif args in (["version", "--json"], ["--json", "version"], ["--version", "--json"]):
+        from restic_tools.about import version_json as answer
+    else:
+        return False
+    try:
+        sys.stdout.write(answer() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from restic_tools.interrupt import silence_broken_pipe
+
+        silence_broken_pipe()
+    return True
+
+
+def _run(args: list[str], parsed: Parsed) -> int:
+    if args and args[0] == "--version":
+        args = ["version", *args[1:]]
+    path, rest = find_command(args, FlagSet(GLOBAL_FLAGS), is_known)
+    entry = BY_PATH.get(path)
+    if entry is None:
+        return _overview(path, rest, parsed)
+    declaration = load(entry)
+    parse(rest, FlagSet([*declaration.flags, *GLOBAL_FLAGS]), parsed)
+    if parsed.help:
+        from restic_tools.helppages import command_page
+
+        return _show(command_page(entry, declaration))
+    return _call(declaration, parsed)
+
+
+def load(entry: Entry) -> Declaration:
+    """Import a command's module and read its declaration."""
+    import importlib
+
+    from restic_tools.declare import declare
+
+    return declare(getattr(importlib.import_module(entry.module), entry.function))
+
+
+def _call(declaration: Declaration, parsed: Parsed) -> int:
+    from restic_tools.context import Context, global_options
+    from restic_tools.interrupt import Interrupt
+    from restic_tools.output import Output
+
+    own = {flag.key for flag in declaration.flags}
+    shared = {key: value for key, value in parsed.values.items() if key not in own}
+    options = global_options(shared)
+    arguments: dict[str, object] = declaration.bind(parsed.arguments)
+    arguments.update((key, value) for key, value in parsed.values.items() if key in own)
+    out = Output(verbosity=options.verbosity, json_mode=options.json)
+    interrupt = Interrupt()
+    interrupt.announce = lambda: None if options.json else out.warn("signal received, cleaning up")
+    if declaration.context_key is not None:
+        arguments[declaration.context_key] = Context(options, interrupt, out)
+    with interrupt.installed():
+        try:
+            code = declaration.function(**arguments)
+        finally:
+            out.flush()
+    return code or 0
+
+
+def _overview(path: tuple[str, ...], rest: list[str], parsed: Parsed) -> int:
+    """No command was named: show what there is, or say what is wrong with the word given."""
+    parse(rest, FlagSet(GLOBAL_FLAGS), parsed)
+    from restic_tools.helppages import group_page, overview_page, suggestion
+
+    if parsed.arguments and not parsed.help:
+        command = " ".join(("restic-format", *path))
+        raise UsageFailure(f'unknown command "{parsed.arguments[0]}" for "{command}"{suggestion(path, parsed.arguments[0])}')
+    return _show(group_page(path, GROUPS[path[0]]) if path else overview_page())
+
+
+def _show(page: str) -> int:
+    from restic_tools.output import Output
+
+    out = Output()
+    out.line(page.rstrip("\n"))
+    out.flush()
+    return 0
+
+
+def _report(error: BaseException, *, as_json: bool) -> int:
+    from restic_tools.exitcodes import describe, exit_code
+
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    code = exit_code(error)
+    from restic_tools.output import Output
+
+    out = Output()
+    try:
+        if as_json:
+            from restic_tools.messages import ExitError
+
+            out.json_error(ExitError("exit_error", code, describe(error)))
+        else:
+            out.warn(describe(error))
+        out.flush()
+    except BrokenPipeError:
+        pass
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

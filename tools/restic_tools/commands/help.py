@@ -1,0 +1,31 @@
+"""``help``: the help page of any command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from restic_tools.argv import UsageFailure
+from restic_tools.context import Context
+
+
+def help_command(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[command]")]) -> None:
+    """Help about any command
+
+    Shows the same page as --help after the command.
+    """
+    from restic_tools.cli import load
+    from restic_tools.helppages import command_page, group_page, overview_page, suggestion
+    from restic_tools.registry import BY_PATH, GROUPS, is_known
+
+    path = tuple(words)
+    if not path:
+        page = overview_page()
+    elif path in BY_PATH:
+        page = command_page(BY_PATH[path], load(BY_PATH[path]))
+    elif is_known(path):
+        page = group_page(path, GROUPS[path[0]])
+    else:
+        raise UsageFailure(f'unknown help topic "{" ".join(path)}"{suggestion((), path[0])}')
+    ctx.out.write(page.encode())

@@ -1,0 +1,48 @@
+"""``version``: who we are and which restic's command line we follow."""
+
+from __future__ import annotations
+
+from restic_tools.about import FOLLOWS_RESTIC, PROGRAM, program_version, version_json, version_line
+from restic_tools.context import Context
+from restic_tools.output import encode
+
+
+def version(ctx: Context) -> None:
+    """Print version information
+
+    The first line has the form that programs around restic read: the restic version whose command line this program follows,
+    and what runs it. With --verbose (or on a terminal) more lines say what this program is and which compiled parts it uses.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    """
+    if ctx.options.json:
+        ctx.out.write(encode(version_json()) + b"\n")
+        return
+    ctx.out.line(version_line())
+    if ctx.options.verbose or ctx.out.stdout_is_terminal:
+        ctx.out.line(f"{PROGRAM} {program_version()}, an implementation of its own of restic's format and command line")
+        ctx.out.line(f"follows restic {FOLLOWS_RESTIC}")
+    if ctx.options.verbose:
+        for name, state in kernels():
+            ctx.out.line(f"{name}: {state}")
+
+
+def kernels() -> list[tuple[str, str]]:
+    """The compiled parts and whether they are in use, as pairs of name and state."""
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    from restic_format import native
+
+    found = []
+    for module in iter_modules(native.__path__):
+        if module.name.startswith("_"):
+            continue
+        active = getattr(import_module(f"{native.__name__}.{module.name}"), "IMPLEMENTATION", None)
+        if active is not None:
+            found.append((f"{module.name} kernel", str(active)))
+    return found

@@ -1,0 +1,142 @@
+"""From a function with typer annotations to the flags and arguments of a command.
+
+Typer declares (names, letters, help, metavar, parser); ``restic_tools.argv`` reads. Typer's own reader cannot know restic's
+syntax (``--verbose=2``, ``--json=false``, global flags anywhere) and does not let names through that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from restic_tools.argv import Flag, UsageFailure, parse_int
+from restic_tools.context import Context
+
+CommandFunction = Callable[..., int | None]
+
+METAVARS = {int: "n", float: "number", str: "string"}
+
+
+def _parse_float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("expected a number") from None
+
+
+PARSERS: dict[Any, Callable[[str], object]] = {str: str, int: parse_int, float: _parse_float}
+
+
+@dataclass(frozen=True)
+class ArgumentSpec:
+    """One positional parameter: its keyword, how it is shown, and how many words it takes."""
+
+    key: str
+    metavar: str
+    required: bool
+    many: bool
+    parse: Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A command as declared: what it is called with, and the text of its help page."""
+
+    function: CommandFunction
+    context_key: str | None
+    flags: tuple[Flag, ...]
+    arguments: tuple[ArgumentSpec, ...]
+    summary: str
+    details: str
+
+    def bind(self, words: Sequence[str]) -> dict[str, object]:
+        """Give the positional words to the parameters; ``UsageFailure`` when there are too few or too many."""
+        rest = list(words)
+        values: dict[str, object] = {}
+        for spec in self.arguments:
+            try:
+                if spec.many:
+                    values[spec.key] = [spec.parse(word) for word in rest]
+                    if spec.required and not rest:
+                        raise UsageFailure(f"missing argument: {spec.metavar}")
+                    rest = []
+                elif rest:
+                    values[spec.key] = spec.parse(rest.pop(0))
+                elif spec.required:
+                    raise UsageFailure(f"missing argument: {spec.metavar}")
+            except ValueError as error:
+                raise UsageFailure(f"invalid argument {spec.metavar}: {error}") from None
+        if rest:
+            expected = len(words) - len(rest)
+            limit = f"at most {expected} argument{'' if expected == 1 else 's'}" if expected else "no arguments"
+            raise UsageFailure(f"this command takes {limit}, but was given {rest[0]!r}")
+        return values
+
+
+def declare(function: CommandFunction) -> Declaration:
+    """Read the declaration of a command from its signature and docstring."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    flags: list[Flag] = []
+    arguments: list[ArgumentSpec] = []
+    context_key: str | None = None
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = hints[name]
+        if hint is Context:
+            context_key = name
+            continue
+        plain, info = _split(hint)
+        if isinstance(info, OptionInfo):
+            flags.append(_flag(name, plain, info, parameter.default))
+        else:
+            arguments.append(_argument(name, plain, info, parameter.default))
+    summary, _, details = (inspect.getdoc(function) or "").partition("\n")
+    return Declaration(function, context_key, tuple(flags), tuple(arguments), summary.strip(), details.strip())
+
+
+def _split(hint: Any) -> tuple[Any, OptionInfo | ArgumentInfo | None]:
+    """A hint without ``Annotated`` and ``| None``, and typer's part of it."""
+    info: OptionInfo | ArgumentInfo | None = None
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *extras = typing.get_args(hint)
+        info = next((extra for extra in extras if isinstance(extra, OptionInfo | ArgumentInfo)), None)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        hint = members[0] if len(members) == 1 else hint
+    return hint, info
+
+
+def _flag(name: str, plain: Any, info: OptionInfo, default: object) -> Flag:
+    names = list(info.param_decls or ())
+    long = next((word[2:].partition("/")[0] for word in names if word.startswith("--")), name.replace("_", "-"))
+    short = next((word[1:] for word in names if word.startswith("-") and not word.startswith("--")), "")
+    many = typing.get_origin(plain) is list
+    item = typing.get_args(plain)[0] if many else plain
+    kind = "bool" if plain is bool else "count" if info.count else "value"
+    return Flag(
+        long,
+        info.help or "",
+        short=short,
+        kind=kind,
+        metavar=info.metavar or METAVARS.get(item, "string"),
+        default=None if default is inspect.Parameter.empty else default,
+        parse=info.parser or PARSERS.get(item, str),
+        many=many,
+        spread=bool(getattr(info.parser, "spread", False)),
+        hidden=info.hidden,
+        key=name,
+    )
+
+
+def _argument(name: str, plain: Any, info: ArgumentInfo | None, default: object) -> ArgumentSpec:
+    many = typing.get_origin(plain) is list
+    item = typing.get_args(plain)[0] if many else plain
+    parse = (info.parser if info else None) or PARSERS.get(item, str)
+    required = default is inspect.Parameter.empty and not many
+    metavar = (info.metavar if info else None) or name
+    return ArgumentSpec(name, metavar, required, many, parse)

@@ -1,0 +1,82 @@
+"""One table from the type of an error to the exit code and the way it is told.
+
+0 success · 1 failure · 3 some source data could not be read · 10 no repository · 11 lock failed · 12 wrong password ·
+130 interrupted. The codes are restic's; scripts rely on them.
+"""
+
+from __future__ import annotations
+
+from restic_tools.argv import UsageFailure
+
+SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
+NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED = 10, 11, 12, 130
+
+TABLE: dict[str, int] = {
+    "RepositoryNotFound": NO_REPOSITORY,
+    "AlreadyLocked": LOCK_FAILED,
+    "WrongPassword": WRONG_PASSWORD,
+    "Interrupted": INTERRUPTED,
+    "KeyboardInterrupt": INTERRUPTED,
+}
+"""Error classes (of ``restic_format.errors``, by name so that the engine need not be imported) that have their own code."""
+
+
+class Failure(Exception):
+    """A command cannot do what it was asked: ``Fatal: text``, by default with exit code 1."""
+
+    def __init__(self, text: str, code: int = FAILURE) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Incomplete(Exception):
+    """A command did part of its work: ``Warning: text`` and exit code 3."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error stands for."""
+    if isinstance(error, Failure):
+        return error.code
+    if isinstance(error, Incomplete):
+        return INCOMPLETE
+    for kind in type(error).__mro__:
+        code = TABLE.get(kind.__name__)
+        if code is not None:
+            return code
+    return FAILURE
+
+
+def describe(error: BaseException) -> str:
+    """What the user reads: one line (two for a lock), never a traceback."""
+    if isinstance(error, UsageFailure):
+        return str(error)
+    if isinstance(error, Failure):
+        return f"Fatal: {error}"
+    if isinstance(error, Incomplete):
+        return f"Warning: {error}"
+    code = exit_code(error)
+    if code == INTERRUPTED:
+        return "interrupted"
+    if code == LOCK_FAILED:
+        return f"unable to create lock in backend: {error}\nthe `unlock` command can be used to remove stale locks"
+    if isinstance(error, OSError):
+        return f"Fatal: {_os_text(error)}"
+    if isinstance(error, MemoryError):
+        return "Fatal: not enough memory"
+    if isinstance(error, RecursionError):
+        return "Fatal: the data is nested too deeply"
+    if _is_ours(error):
+        return f"Fatal: {error}"
+    return f"Fatal: unexpected {type(error).__name__}: {error} (set RESTIC_FORMAT_DEBUG=1 to see where; please report this)"
+
+
+def _is_ours(error: BaseException) -> bool:
+    return any(kind.__name__ == "ResticFormatError" for kind in type(error).__mro__)
+
+
+def _os_text(error: OSError) -> str:
+    if error.filename is None:
+        return error.strerror or str(error)
+    name = error.filename
+    shown = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+    return f"{shown}: {error.strerror}"

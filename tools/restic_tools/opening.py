@@ -1,0 +1,252 @@
+"""Opening repositories for commands: where the repository is, its password, its lock."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from restic_tools.exitcodes import Failure
+from restic_tools.output import Output
+
+if TYPE_CHECKING:
+    from restic_format.repository import Repository
+    from restic_tools.context import GlobalOptions, LockMode
+
+PASSWORD_TRIES = 3
+"""How often a person at a terminal may try."""
+
+BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+
+
+def read_text_file(path: str) -> str:
+    """A small text file's content without a byte order mark and without white space at its ends.
+
+    Raises ``Failure`` when the file is not there; other ``OSError``s pass.
+    """
+    try:
+        with open(path.encode("utf-8", "surrogateescape"), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise Failure(f"{path} does not exist") from None
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace").strip()
+    return data.decode("utf-8", "surrogateescape").strip()
+
+
+def repository_location(options: GlobalOptions) -> str:
+    """Where the repository is; ``Failure`` when that is not said, or said twice."""
+    if options.repository_file:
+        if options.repo:
+            raise Failure("Options -r and --repository-file are mutually exclusive, please specify only one")
+        return read_text_file(options.repository_file)
+    if not options.repo:
+        raise Failure("Please specify repository location (-r or --repository-file)")
+    return options.repo
+
+
+def given_password(options: GlobalOptions, variable: str = "RESTIC_PASSWORD") -> str:
+    """The password from command, file or environment, in that order; empty when it has to be asked for."""
+    if options.password_file and options.password_command:
+        raise Failure("Resolving password failed: Fatal: Password file and command are mutually exclusive options")
+    if options.password_command:
+        return _password_from_command(options.password_command)
+    if options.password_file:
+        try:
+            return read_text_file(options.password_file)
+        except Failure as error:
+            raise Failure(f"Resolving password failed: Fatal: {error}") from None
+    return options.password or (os.environ.get(variable, "") if variable else "")
+
+
+def _password_from_command(command: str) -> str:
+    import shlex
+    import subprocess
+
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise Failure(f"Resolving password failed: the password command cannot be read: {error}") from None
+    if not words:
+        raise Failure("Resolving password failed: the password command is empty")
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    except OSError as error:
+        raise Failure(f"Resolving password failed: {words[0]}: {error.strerror}") from None
+    if done.returncode:
+        raise Failure(f"Resolving password failed: exit status {done.returncode}")
+    return done.stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def ask_password(options: GlobalOptions, prompt: str) -> str:
+    """The password as given, or as typed at the prompt (read from standard input when that is no terminal).
+
+    Raises ``Failure`` when it is empty, or given although --insecure-no-password says there is none.
+    """
+    known = given_password(options)
+    if options.insecure_no_password:
+        if known:
+            raise Failure(
+                "--insecure-no-password must not be specified together with providing a password "
+                "via a cli option or environment variable"
+            )
+        return ""
+    password = known or _read_password(prompt)
+    if not password:
+        raise Failure(
+            "an empty password is not allowed by default. Pass the flag `--insecure-no-password` to restic-format "
+            "to disable this check"
+        )
+    return password
+
+
+def _read_password(prompt: str) -> str:
+    if _stdin_is_terminal():
+        import getpass
+
+        try:
+            return getpass.getpass(prompt, sys.stderr)
+        except EOFError:
+            raise Failure("unable to read password: end of input") from None
+    if not sys.stdout.isatty():
+        # Somebody who only sees a hanging program should learn what it waits for.
+        sys.stderr.write("reading repository password from stdin\n")
+        sys.stderr.flush()
+    try:
+        line = sys.stdin.buffer.readline() if hasattr(sys.stdin, "buffer") else sys.stdin.readline().encode()
+    except (OSError, ValueError) as error:
+        raise Failure(f"unable to read password: {error}") from None
+    if not line:
+        raise Failure("unable to read password: Fatal: EOF")
+    return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _stdin_is_terminal() -> bool:
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:
+        return False
+
+
+def ask_new_password(options: GlobalOptions, first: str, second: str) -> str:
+    """A new password, asked for twice when a person types it; ``Failure`` when the two differ."""
+    password = ask_password(options, first)
+    typed = _stdin_is_terminal() and not given_password(options) and not options.insecure_no_password
+    if typed and _read_password(second) != password:
+        raise Failure("passwords do not match")
+    return password
+
+
+@contextmanager
+def open_repository(
+    options: GlobalOptions,
+    out: Output,
+    *,
+    lock: LockMode = "shared",
+    honour_no_lock: bool = True,
+) -> Iterator[Repository]:
+    """Open a repository and hold a lock on it for the length of the block.
+
+    --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. Raises ``RepositoryNotFound``,
+    ``WrongPassword``, ``AlreadyLocked``, ``Failure`` and what the storage raises.
+    """
+    repository = unlock_with_password(options, out)
+    described = ""
+    if repository.version >= 2:
+        described = f", compression level {options.compression}"
+    identity = repository.config.id[:8]
+    out.info_on_terminal(f"repository {identity} opened (version {repository.version}{described})")
+    if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
+        yield repository
+        return
+    from restic_format.repository.lock import lock_repository
+
+    def waiting(seconds: float) -> None:
+        out.info(f"repo already locked, waiting up to {duration_text(seconds)} for the lock")
+
+    with lock_repository(
+        repository,
+        exclusive=lock == "exclusive",
+        retry=options.retry_lock,
+        on_wait=waiting,
+        on_warning=out.warn,
+    ):
+        yield repository
+
+
+def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
+    """Open the storage and find a key for the password; a person at a terminal may try three times."""
+    from restic_format.errors import WrongPassword
+    from restic_format.repository import Repository
+    from restic_format.storage import open_storage
+
+    storage = open_storage(repository_location(options))
+
+    def attempt() -> Repository:
+        return Repository.open(
+            storage,
+            ask_password(options, "enter password for repository: "),
+            key_hint=options.key_hint or None,
+            compression=options.compression,
+            pack_size=options.pack_size_bytes,
+        )
+
+    tries = 1
+    if _stdin_is_terminal() and not options.insecure_no_password and not given_password(options):
+        tries = PASSWORD_TRIES
+    while True:
+        tries -= 1
+        try:
+            return attempt()
+        except (WrongPassword, Failure) as error:
+            if tries == 0:
+                raise
+            out.warn(f"{error}. Try again")
+
+
+def secondary_options(
+    options: GlobalOptions,
+    *,
+    repo: str | None,
+    repository_file: str | None,
+    password_file: str | None,
+    password_command: str | None,
+    key_hint: str | None,
+    insecure_no_password: bool,
+) -> GlobalOptions:
+    """The options of the second repository of ``init`` and ``copy`` (``--from-repo`` …), with its environment variables."""
+    env = os.environ.get
+    repo = repo or (None if repository_file else env("RESTIC_FROM_REPOSITORY"))
+    repository_file = repository_file or (None if repo else env("RESTIC_FROM_REPOSITORY_FILE"))
+    if not repo and not repository_file:
+        raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
+    if repo and repository_file:
+        raise Failure("Options --from-repo and --from-repository-file are mutually exclusive, please specify only one")
+    second = replace(
+        options,
+        repo=repo or "",
+        repository_file=repository_file or "",
+        password_file=password_file or env("RESTIC_FROM_PASSWORD_FILE", ""),
+        password_command=password_command or env("RESTIC_FROM_PASSWORD_COMMAND", ""),
+        key_hint=key_hint or env("RESTIC_FROM_KEY_HINT", ""),
+        insecure_no_password=insecure_no_password,
+        password="",
+    )
+    second.password = given_password(second, "RESTIC_FROM_PASSWORD")
+    return second
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in Go's notation (``1h2m3s``, ``5s``, ``1.5s``)."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms" if seconds else "0s"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{rest:.9f}".rstrip("0").rstrip(".") + "s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

@@ -1,0 +1,135 @@
+"""Writing: lines for people, JSON lines for programs, and who sees what.
+
+Names can hold any bytes, so everything is written as UTF-8 with ``surrogateescape`` straight to the byte streams, whatever
+the locale says.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from restic_tools.progress import Live
+
+QUIET, NORMAL, VERBOSE, DEBUG = 0, 1, 2, 3
+"""Verbosity: --quiet, no option, --verbose, --verbose=2."""
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a text that may hold undecodable names."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class Output:
+    """The program's two output streams.
+
+    With ``json_mode`` only ``json``, ``write`` and the stderr methods write anything.
+    """
+
+    def __init__(self, *, verbosity: int = NORMAL, json_mode: bool = False) -> None:
+        self.verbosity = verbosity
+        self.json_mode = json_mode
+        self.live: Live | None = None
+        self.guard = threading.RLock()
+        """Held while anything is written, so that lines from several threads do not mix."""
+
+    # Standard output
+
+    def line(self, text: str = "") -> None:
+        """A line of the command's result: always shown."""
+        if not self.json_mode:
+            self.write(encode(text) + b"\n")
+
+    def info(self, text: str = "") -> None:
+        """What happens: shown unless --quiet."""
+        if self.verbosity >= NORMAL:
+            self.line(text)
+
+    def info_on_terminal(self, text: str) -> None:
+        """What happens, said only to people: shown unless --quiet, and only on a terminal."""
+        if self.stdout_is_terminal:
+            self.info(text)
+
+    def verbose(self, text: str) -> None:
+        """Minor things: shown with --verbose."""
+        if self.verbosity >= VERBOSE:
+            self.line(text)
+
+    def debug(self, text: str) -> None:
+        """Everything: shown with --verbose=2."""
+        if self.verbosity >= DEBUG:
+            self.line(text)
+
+    def write(self, data: bytes) -> None:
+        """Bytes as they are, to standard output."""
+        self._write(sys.stdout, data)
+
+    def json(self, message: Any) -> None:
+        """One message of ``restic_tools.messages`` (or any struct) as a line of compact JSON."""
+        self.write(_encode_json(message) + b"\n")
+
+    # Standard error
+
+    def warn(self, text: str) -> None:
+        """A warning or an error that does not end the command: always shown, on standard error."""
+        self._write(sys.stderr, encode(text) + b"\n")
+
+    def json_error(self, message: Any) -> None:
+        """One message as a line of compact JSON on standard error."""
+        self._write(sys.stderr, _encode_json(message) + b"\n")
+
+    # Facts about the streams
+
+    @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether a person reads standard output."""
+        return _is_terminal(sys.stdout)
+
+    @property
+    def coloured(self) -> bool:
+        """Whether colours may be used on standard output."""
+        return self.stdout_is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal (80 when it does not say)."""
+        return shutil.get_terminal_size((80, 24)).columns
+
+    def flush(self) -> None:
+        """Push out what is still in buffers."""
+        with self.guard:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def _write(self, stream: IO[str], data: bytes) -> None:
+        with self.guard:
+            live = self.live
+            if live is not None:
+                live.clear()
+            raw = getattr(stream, "buffer", None)
+            if raw is None:
+                stream.write(data.decode("utf-8", "backslashreplace"))
+            else:
+                stream.flush()
+                raw.write(data)
+                if stream is sys.stderr or live is not None:
+                    raw.flush()
+            if live is not None:
+                live.redraw()
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def _encode_json(message: Any) -> bytes:
+    from restic_tools.messages import encode_message
+
+    return encode_message(message)

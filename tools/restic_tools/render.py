@@ -1,0 +1,108 @@
+"""Numbers, times, names and tables as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes: ``17 B``, ``1.500 KiB``, ``2.000 GiB`` (three decimals, units of 1024)."""
+    if abs(count) < 1024:
+        return f"{int(count)} B"
+    value = float(count)
+    for unit in UNITS:
+        value /= 1024
+        if abs(value) < 1024 or unit == UNITS[-1]:
+            return f"{value:.3f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def seconds_text(seconds: float) -> str:
+    """A length of time as a clock shows it: ``0:05``, ``1:02:03``."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def percent_text(done: float, total: float) -> str:
+    """A share as ``12.34%``; nothing at all is everything's opposite, so 0 of 0 gives an empty text."""
+    if total <= 0:
+        return ""
+    return f"{min(100.0, 100.0 * done / total):.2f}%"
+
+
+def printable(name: str) -> str:
+    """A name that cannot move the cursor or break a line: unprintable ones are shown in Go's quotes."""
+    if all(char.isprintable() for char in name):
+        return name
+    from restic_spec.gojson import quote
+
+    return f'"{quote(name)}"'
+
+
+def shortened(text: str, width: int) -> str:
+    """A line that fits: the middle of a longer one is left out."""
+    if cell_len(text) <= width:
+        return text
+    if width < 8:
+        return set_cell_size(text, max(0, width))
+    head = (width - 1) // 2
+    return set_cell_size(text, head).rstrip() + "…" + _tail(text, width - 1 - head)
+
+
+def _tail(text: str, width: int) -> str:
+    start = len(text)
+    used = 0
+    while start > 0:
+        used += cell_len(text[start - 1])
+        if used > width:
+            break
+        start -= 1
+    return text[start:]
+
+
+class Table:
+    """A plain table: columns as wide as their content, cells may hold several lines.
+
+    Its shape is restic's (header, rule, rows, rule, footer), because people read it and simple scripts cut it by columns.
+    """
+
+    def __init__(self, headers: Sequence[str]) -> None:
+        self.headers = list(headers)
+        self.rows: list[list[list[str]]] = []
+        self.footer: list[str] = []
+        self.spaced = False
+
+    def add(self, cells: Iterable[str]) -> None:
+        """Add a row; line breaks inside a cell start new lines of that cell."""
+        self.rows.append([[_visible(line) for line in cell.split("\n")] for cell in cells])
+
+    def text(self) -> str:
+        """The whole table, every line ended."""
+        widths = [cell_len(header) for header in self.headers]
+        for row in self.rows:
+            for column, lines in enumerate(row):
+                widths[column] = max(widths[column], *(cell_len(line) for line in lines))
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        parts = [self._line(self.headers, widths), rule]
+        for number, row in enumerate(self.rows):
+            if number and self.spaced:
+                parts.append("")
+            for line in range(max((len(lines) for lines in row), default=0)):
+                parts.append(self._line([lines[line] if line < len(lines) else "" for lines in row], widths))
+        parts.append(rule)
+        parts.extend(self.footer)
+        return "".join(f"{line}\n" for line in parts)
+
+    @staticmethod
+    def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+        return "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _visible(line: str) -> str:
+    return "".join(char if char.isprintable() or 0xDC80 <= ord(char) <= 0xDCFF else "\ufffd" for char in line)
