@@ -1,0 +1,63 @@
+# Every target makes what it needs; two are enough to begin with: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv/bin
+environment = $(PYTHON) scripts/environment.py
+PYTEST_FLAGS ?= -n 2
+SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs peers conformance bench dist clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: ## make .venv with the command restic-format in it
+	@$(environment)
+
+demo: ## back up a real directory tree, check it, restore it, compare everything
+	@$(environment)
+	@$(VENV)/python scripts/demo.py
+
+test: ## install what the tests need, the real programs included, and run every test
+	@$(environment) --kernel require test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python -m pytest $(PYTEST_FLAGS)
+
+lint: ## ruff, mypy strict, who may import whom
+	@$(environment) lint
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	PYTHONPATH=.:spec:tools:conformance $(VENV)/lint-imports
+
+format: ## let ruff put the source in order
+	@$(environment) lint
+	$(VENV)/ruff check --fix-only .
+	$(VENV)/ruff format .
+
+docs: ## build the documentation into site/ (strict)
+	@$(environment) docs
+	$(VENV)/mkdocs build --strict
+
+peers: ## fetch the real programs to compare with into .peers/
+	@$(environment)
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+
+conformance: ## every scenario, writer and reader against each other; a matrix in reports/
+	@$(environment) test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python -m restic_conformance
+
+bench: ## the speed of the compiled chunker on this machine
+	@$(environment) --kernel require
+	@$(VENV)/python scripts/bench_chunker.py
+
+dist: ## build the sdist and a wheel into dist/
+	@$(environment)
+	$(VENV)/python -m pip wheel -q --no-deps --wheel-dir dist .
+	$(VENV)/python scripts/sdist.py dist
+
+clean: ## remove what was built or fetched, except .venv and .peers
+	rm -rf build dist site reports *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""What every test starts from: no settings of the person who runs it, and the real programs at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
+
+# Before anything is imported: a repository or a password of the caller must never be within reach of a test.
+for _name in list(os.environ):
+    if _name.startswith(("RESTIC_", "RUSTIC_")) and not _name.startswith("RESTIC_FORMAT_"):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The top folder of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def peer() -> Callable[[str], Path]:
+    """`peer("restic-0.19")` is the path of that real program; a missing one fails the test."""
+
+    def find(folder: str) -> Path:
+        program = ROOT / ".peers" / folder / folder.split("-0")[0]
+        if not program.exists():
+            pytest.fail(f"{program.relative_to(ROOT)} is missing: run `make peers`")
+        return program
+
+    return find
