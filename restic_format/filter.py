@@ -1,0 +1,321 @@
+"""Patterns that include or exclude paths, with restic's rules.
+
+A pattern is cut at ``/`` into parts. A part is matched against one component of a path: ``*`` any run of characters, ``?``
+one character, ``[a-z]`` a class, ``[^a-z]`` its complement, ``\\x`` the character x; the part ``**`` stands for any number of
+components, none included. The parts match a run of neighbouring components, which need not reach the end of the path: a
+pattern that matches a directory matches everything below. A pattern that starts with ``/`` is anchored at the root, any
+other may start at every component. ``!pattern`` takes back what earlier patterns of the list matched. A malformed part is
+refused, even where restic would not notice because it never gets to it.
+
+Paths and patterns are ``str`` with ``surrogateescape`` for bytes that are no UTF-8; paths are clean (no ``//``, ``.``, ``..``).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from restic_spec.errors import ResticFormatError
+
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_VARIABLE = re.compile(r"\$(?:\{([*#$@!?0-9-])\}|\{([^}]*)\}|(\{)|([*#$@!?0-9-])|([A-Za-z0-9_]+))", re.ASCII)
+
+
+class InvalidPattern(ResticFormatError):
+    """Patterns that cannot be parsed; ``patterns`` lists them as given."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        super().__init__("invalid pattern(s) provided:\n" + "\n".join(patterns))
+        self.patterns = tuple(patterns)
+
+
+class PatternFileUnreadable(ResticFormatError):
+    """A file with patterns cannot be read."""
+
+
+def clean_path(path: str) -> str:
+    """The shortest path of the same meaning: no empty components, no ``.``, no ``..`` that can be resolved.
+
+    An empty path becomes ``.``; unlike POSIX, two leading slashes mean no more than one.
+    """
+    cleaned = posixpath.normpath(path)
+    return cleaned[1:] if cleaned.startswith("//") else cleaned
+
+
+def go_lower(text: str) -> str:
+    """Lower case, character by character, as Go's ``strings.ToLower``; bytes that are no UTF-8 become U+FFFD."""
+    if text.isascii():
+        return text.lower()
+    lowered = "".join(low if len(low := char.lower()) == 1 else "i" for char in text)
+    return _SURROGATE.sub("�", lowered)
+
+
+class Pattern(NamedTuple):
+    """One parsed pattern."""
+
+    original: str
+    """The pattern as given."""
+    negated: bool
+    """Whether it takes back earlier matches."""
+    regex: re.Pattern[str]
+    """Found in the path when the pattern matches."""
+    parents: tuple[re.Pattern[str], ...] | None
+    """For an anchored pattern the components (without the root) that decide where it can match; None for any other."""
+
+    def match(self, path: str) -> bool:
+        """Whether *path* matches, apart from negation."""
+        return self.regex.search(path) is not None
+
+    def child_may_match(self, path: str) -> bool:
+        """Whether something below *path* might match."""
+        if self.parents is None:
+            return True
+        if not path.startswith("/"):
+            return False
+        names = path[1:].split("/")
+        return all(part.fullmatch(name) for part, name in zip(self.parents, names, strict=False))
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Parse one pattern, which is not empty.
+
+    Raises:
+        InvalidPattern: a class without end, or a backslash with nothing behind it.
+    """
+    negated = text.startswith("!")
+    parts = clean_path(text[1:] if negated else text).split("/")
+    anchored = parts[0] == ""
+    if anchored:
+        del parts[0]
+    try:
+        regexes = [None if part in ("", "**") else part_regex(part) for part in parts]
+    except ValueError:
+        raise InvalidPattern([text]) from None
+    prefix = regexes[: regexes.index(None)] if None in regexes else regexes
+    parents = tuple(re.compile(part, re.DOTALL) for part in prefix if part is not None)
+    return Pattern(text, negated, re.compile(_whole_regex(regexes, anchored), re.DOTALL), parents if anchored else None)
+
+
+def _whole_regex(parts: list[str | None], anchored: bool) -> str:
+    """The regular expression for all *parts*; None stands for ``**``."""
+    start = r"\A/" if anchored else r"(?:\A(?!/)|/)"
+    while parts and parts[-1] is None:  # what follows a match does not matter anyway
+        parts = parts[:-1]
+    if not parts:
+        return start
+    *front, last = parts
+    body = "".join("(?:[^/]*/)*?" if part is None else part + "/" for part in front)
+    return rf"{start}{body}{last}(?=/|\Z)"
+
+
+def part_regex(part: str) -> str:
+    """The regular expression (for ``fullmatch``) of one part of a pattern.
+
+    Raises:
+        ValueError: the part is malformed.
+    """
+    result = []
+    position = 0
+    while position < len(part):
+        char = part[position]
+        position += 1
+        if char == "*":
+            result.append("[^/]*")
+        elif char == "?":
+            result.append("[^/]")
+        elif char == "[":
+            regex, position = _class_regex(part, position)
+            result.append(regex)
+        else:
+            if char == "\\":
+                if position == len(part):
+                    raise ValueError(part)
+                char = part[position]
+                position += 1
+            result.append(re.escape(char))
+    return "".join(result)
+
+
+def _class_regex(part: str, position: int) -> tuple[str, int]:
+    """The regular expression of the class whose ``[`` stands before *position*, and the position behind it."""
+    negated = part[position : position + 1] == "^"
+    position += negated
+    # A byte that is no UTF-8 counts as U+FFFD here, for which a pattern can have a range only by naming it.
+    ranges: list[str] = []
+    while part[position : position + 1] != "]" or not ranges:
+        low, position = _class_char(part, position)
+        high = low
+        if part[position] == "-":
+            high, position = _class_char(part, position + 1)
+        if low <= high:
+            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+            if low <= "�" <= high:
+                ranges.append("\ud800-\udfff")
+            elif low <= "\udfff" and high >= "\ud800":
+                ranges[-1:] = [f"{re.escape(low)}-\ud7ff", f"\ue000-{re.escape(high)}"]
+        else:
+            ranges.append("")
+    members = "".join(ranges)
+    if not members:
+        return ("[^/]" if negated else r"(?!)"), position + 1
+    return f"(?!/)[{'^' if negated else ''}{members}]", position + 1
+
+
+def _class_char(part: str, position: int) -> tuple[str, int]:
+    """One character of a class, perhaps escaped, and the position behind it, where the class must go on."""
+    char = part[position : position + 1]
+    if char in ("", "-", "]"):
+        raise ValueError(part)
+    if char == "\\":
+        position += 1
+        char = part[position : position + 1]
+    if position + 1 >= len(part) or _SURROGATE.match(char):
+        raise ValueError(part)
+    return char, position + 1
+
+
+class PatternList:
+    """A list of patterns that is asked about many paths; later patterns overrule earlier ones only when negated.
+
+    Raises:
+        InvalidPattern: names every malformed pattern.
+    """
+
+    def __init__(self, patterns: Iterable[str], *, ignore_case: bool = False) -> None:
+        self.ignore_case = ignore_case
+        self.patterns: list[Pattern] = []
+        invalid = []
+        for text in patterns:
+            if not text:
+                continue
+            try:
+                self.patterns.append(parse_pattern(go_lower(text) if ignore_case else text))
+            except InvalidPattern:
+                invalid.append(text)
+        if invalid:
+            raise InvalidPattern(invalid)
+        self._any_negated = any(pattern.negated for pattern in self.patterns)
+        # Without negation one search answers for the whole list.
+        self._union = re.compile("|".join(pattern.regex.pattern for pattern in self.patterns), re.DOTALL)
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def match(self, path: str) -> bool:
+        """Whether the list matches *path*. *path* is not empty."""
+        if self.ignore_case:
+            path = go_lower(path)
+        if not self._any_negated:
+            return bool(self.patterns) and self._union.search(path) is not None
+        matched = False
+        for pattern in self.patterns:
+            if matched == pattern.negated and pattern.match(path):
+                matched = not matched
+        return matched
+
+    def match_child(self, path: str) -> tuple[bool, bool]:
+        """Whether the list matches *path*, and whether it may match something below it."""
+        if self.ignore_case:
+            path = go_lower(path)
+        matched = may_match = False
+        for pattern in self.patterns:
+            hit = pattern.match(path)
+            if pattern.negated:
+                matched = matched and not hit
+                may_match = may_match and not hit
+            else:
+                matched = matched or hit
+                may_match = may_match or pattern.child_may_match(path)
+                if matched and may_match and not self._any_negated:
+                    break
+        return matched, may_match
+
+
+def match_pattern(pattern: str, path: str) -> bool:
+    """Whether *path* matches one *pattern*; the empty pattern matches everything.
+
+    Raises:
+        InvalidPattern: the pattern is malformed.
+    """
+    return not pattern or parse_pattern(pattern).match(path)
+
+
+def read_pattern_file(path: str) -> list[str]:
+    """The patterns of a file: a line each, white space around it stripped, ``#`` lines ignored, ``$VAR`` replaced.
+
+    ``$$`` is a dollar sign. A byte order mark is honoured.
+
+    Raises:
+        PatternFileUnreadable: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = decode_text(file.read())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PatternFileUnreadable(
+            f'failed to read patterns from file "{path}": open {path}: {reason}; check its name and permissions'
+        ) from error
+    lines = (line.strip(_WHITE_SPACE) for line in text.split("\n"))
+    return [expand_variables(line) for line in lines if line and not line.startswith("#")]
+
+
+def decode_text(raw: bytes) -> str:
+    """Text of a list file: UTF-8 unless a byte order mark says UTF-16; bytes that do not fit stay as surrogates."""
+    if raw.startswith((b"\xfe\xff", b"\xff\xfe")):
+        return raw.decode("utf-16", "replace")
+    return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def expand_variables(text: str) -> str:
+    """Replace ``$NAME`` and ``${NAME}`` by environment variables (unset: nothing), ``$$`` by a dollar sign."""
+
+    def replacement(match: re.Match[str]) -> str:
+        special_braced, braced, unclosed, special, plain = match.groups()
+        if unclosed is not None:
+            return ""
+        name = special_braced or braced or special or plain or ""
+        return "$" if name == "$" else os.environ.get(name, "")
+
+    return _VARIABLE.sub(replacement, text)
+
+
+class ExcludeFilter:
+    """What ``--exclude`` and ``--iexclude`` and their files ask for; truth: whether there is any pattern.
+
+    Raises:
+        InvalidPattern: names every malformed pattern.
+    """
+
+    def __init__(self, patterns: Iterable[str] = (), insensitive: Iterable[str] = ()) -> None:
+        self._lists = [PatternList(insensitive, ignore_case=True), PatternList(patterns)]
+
+    def __bool__(self) -> bool:
+        return any(self._lists)
+
+    def rejects(self, path: str) -> bool:
+        """Whether *path*, which is absolute, is excluded."""
+        return any(patterns.match(path) for patterns in self._lists)
+
+
+class IncludeFilter:
+    """What ``--include`` and ``--iinclude`` and their files ask for; truth: whether there is any pattern.
+
+    Raises:
+        InvalidPattern: names every malformed pattern.
+    """
+
+    def __init__(self, patterns: Iterable[str] = (), insensitive: Iterable[str] = ()) -> None:
+        self._lists = [PatternList(insensitive, ignore_case=True), PatternList(patterns)]
+
+    def __bool__(self) -> bool:
+        return any(self._lists)
+
+    def selects(self, path: str) -> tuple[bool, bool]:
+        """Whether *path* is included, and whether something below it may be."""
+        results = [patterns.match_child(path) for patterns in self._lists if patterns]
+        return any(matched for matched, _ in results), any(may_match for _, may_match in results)
