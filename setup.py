@@ -33,9 +33,7 @@ def kernels() -> list[Extension]:
         include_dirs=["restic_format/native"],
         extra_compile_args=[] if os.name == "nt" else ["-O3"],
     )
-    extensions: list[Extension] = cythonize(
-        [declared], build_dir="build/cython", compiler_directives={"language_level": "3"}
-    )
+    extensions: list[Extension] = cythonize([declared], build_dir="build/cython", compiler_directives={"language_level": "3"})
     # cythonize() returns new objects and drops `optional`, so it is set here and not above.
     for extension in extensions:
         extension.optional = POLICY == "auto"
