@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from restic_spec.errors import JsonInvalid, NameInvalid
+from restic_spec.printable import is_printable
 
 _encoder = msgspec.json.Encoder()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -57,18 +58,31 @@ def to_text(raw: bytes) -> str:
 def encode(value: Any) -> bytes:
     """The bytes Go's ``json.Marshal`` gives for *value* (msgspec structs, lists, dicts with sorted keys, str, int, bool).
 
+    Clauses GOJSON-1, GOJSON-2, GOJSON-3, GOJSON-4, GOJSON-10, GOJSON-12.
+
     Floats differ (Go writes ``1`` for 1.0): wrap them with `go_float`.
     """
     try:
         raw = _encoder.encode(value)
     except UnicodeEncodeError:
-        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
-        raw = _LONE_SURROGATE.sub(r"\\ufffd", text).encode()
+        raw = _encode_replacing(msgspec.to_builtins(value, builtin_types=(msgspec.Raw,)))
     return escape_html(raw)
 
 
+def _encode_replacing(value: Any) -> bytes:
+    """Encode what holds bytes that are no UTF-8: each becomes ``\\ufffd`` (GOJSON-4). msgspec refuses such text."""
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub(r"\\ufffd", json.dumps(value, ensure_ascii=False)).encode()
+    if isinstance(value, dict):
+        members = (_encode_replacing(key) + b":" + _encode_replacing(item) for key, item in value.items())
+        return b"{" + b",".join(members) + b"}"
+    if isinstance(value, list):
+        return b"[" + b",".join(map(_encode_replacing, value)) + b"]"
+    return _encoder.encode(value)
+
+
 def escape_html(raw: bytes) -> bytes:
-    """Escape the five characters Go never writes plainly; *raw* is JSON, where they occur inside strings only."""
+    """Escape the five characters Go never writes plainly (GOJSON-3); *raw* is JSON, where they occur inside strings only."""
     for plain, escaped in _HTML:
         if plain in raw:
             raw = raw.replace(plain, escaped)
@@ -76,7 +90,7 @@ def escape_html(raw: bytes) -> bytes:
 
 
 def go_float(value: float) -> msgspec.Raw:
-    """A float64 as Go writes it: shortest form, no ``.0``, exponents only below 1e-6 and from 1e21.
+    """A float64 as Go writes it: shortest form, no ``.0``, exponents only below 1e-6 and from 1e21 (GOJSON-9).
 
     Raises:
         JsonInvalid: *value* is infinite or not a number, which Go refuses too.
@@ -89,7 +103,7 @@ def go_float(value: float) -> msgspec.Raw:
 
 
 def quote(text: str) -> str:
-    """``strconv.Quote`` without the outer quotes: how a node's name is written before it is JSON-encoded."""
+    """``strconv.Quote`` without the outer quotes: how a node's name is written before it is JSON-encoded (GOJSON-5)."""
     if _NEEDS_QUOTING.search(text) is None:
         return text
     return "".join(char if " " <= char <= "~" and char not in '"\\' else _quote_char(char) for char in text)
@@ -104,13 +118,13 @@ def _quote_char(char: str) -> str:
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"
-    if char.isprintable():
+    if is_printable(char):
         return char
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def unquote(quoted: str) -> str:
-    """Reverse `quote`.
+    """Reverse `quote`, and take every other escape of a Go string as well (GOJSON-7).
 
     Raises:
         NameInvalid: a bare quote or newline, or an escape Go does not know.

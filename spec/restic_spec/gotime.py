@@ -13,7 +13,7 @@ from restic_spec.errors import JsonInvalid
 
 NS = 1_000_000_000
 ZERO = "0001-01-01T00:00:00Z"
-"""Go's zero time, written where a time was never set."""
+"""Go's zero time, written where a time was never set (TREE-11)."""
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -46,7 +46,7 @@ def local_offset(seconds: int) -> int:
 
 
 def format_ns(ns: int, offset: int | None = None) -> str:
-    """Write a time the way restic stores it.
+    """Write a time the way restic stores it (GOJSON-8, TREE-11).
 
     *offset* is the zone's offset from UTC in seconds; by default the local zone's at that time. A year outside 0..9999 is
     moved to the nearest of the two, everything else kept.
@@ -66,11 +66,11 @@ def format_ns(ns: int, offset: int | None = None) -> str:
 
 
 def format_offset(offset: int) -> str:
-    """``Z`` or ``±hh:mm``; Go truncates seconds of an offset towards zero."""
+    """``Z`` or ``±hh:mm``; Go truncates seconds of an offset towards zero, and then has no sign for less than a minute."""
     minutes = abs(offset) // 60
     if offset == 0:
         return "Z"
-    return f"{'-' if offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
+    return f"{'-' if offset <= -60 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def parse(text: str) -> tuple[int, int]:
