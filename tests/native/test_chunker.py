@@ -82,6 +82,7 @@ def test_default_sizes_on_random_bytes(method):
     assert cuts(make(method), data) == cuts(make("plain"), data)
 
 
+@pytest.mark.clause("CHUNK-6", "CHUNK-11")
 def test_default_sizes_against_the_specification():
     data = noise(6 << 20, seed=7)
     assert cuts(make("plain"), data) == expected(data)
@@ -126,6 +127,7 @@ def test_polynomials_of_a_lower_degree(method, polynomial):
     assert cuts(chunker, data) == expected(data, polynomial, 100, 9_000, 7)
 
 
+@pytest.mark.clause("CHUNK-5")
 @pytest.mark.parametrize("method", METHODS[:-1])
 def test_one_cut_at_any_place_of_a_scan(method):
     """64 zero bytes have the fingerprint 0. Every distance from the scan's start must find them, whichever lane it is."""
@@ -204,6 +206,7 @@ def test_data_that_arrive_in_pieces_are_cut_alike(method):
         assert lengths == wanted
 
 
+@pytest.mark.clause("CHUNK-6", "CHUNK-7", "CHUNK-8")
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_undecided_and_what_is_not(method):
     data = without_cuts(4_000)
@@ -223,6 +226,7 @@ def test_what_is_undecided_and_what_is_not(method):
     assert chunker.next_cut(zeros, 0, 1_000, False) == 1_000
 
 
+@pytest.mark.clause("CHUNK-9")
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_outside_the_range_is_looked_at(method):
     """The chunk's bytes alone decide, whatever stands before and after them."""
@@ -303,6 +307,7 @@ def test_other_threads_run_while_the_kernel_scans():
     assert events == ["awake", "scanned"]
 
 
+@pytest.mark.clause("CHUNK-6")
 def test_cut_lengths_spread_as_the_mask_promises():
     """Chunks beyond the minimum are 2^bits long on average: a mask applied to the wrong bits would show here."""
     data = noise(4 << 20, seed=51)

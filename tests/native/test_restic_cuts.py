@@ -30,6 +30,7 @@ def streams():
     yield "text", b"".join(b"%d: the quick brown fox\n" % choose.getrandbits(64) for _ in range(90_000))
 
 
+@pytest.mark.clause("CHUNK-6", "CHUNK-7", "CHUNK-8", "CHUNK-9", "CHUNK-10", "CHUNK-12")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_blob_ids_in_a_tree_of_restic(version, peer, tmp_path):
     restic = peer(version)
