@@ -1,0 +1,111 @@
+"""A restore from beginning to end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from restic_format.repository import Repository
+from restic_format.restore.dirs import DirCache, open_root
+from restic_format.restore.errors import RestoreError
+from restic_format.restore.fetch import Fetcher
+from restic_format.restore.filewriter import FileWriter
+from restic_format.restore.finish import Finisher
+from restic_format.restore.options import Report, RestoreOptions, RestoreProgress, RestoreStats, Silent
+from restic_format.restore.scan import Scanner
+from restic_format.restore.session import Session
+from restic_format.restore.table import ROOT, DirState
+from restic_format.restore.verify import Verifier
+
+
+class Restorer:
+    """Restores one tree into one directory.
+
+    Whatever goes wrong with single items is passed to ``progress.error``, counted in ``stats.errors``, and the rest goes
+    on. The repository's index must be loaded.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        tree: bytes,
+        target: str | bytes | os.PathLike[str],
+        options: RestoreOptions | None = None,
+        *,
+        progress: RestoreProgress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self._report = Report(progress or Silent())
+        self._tree = tree
+        self._target = os.path.abspath(_path_bytes(target))
+        self._session = Session(
+            repository, self._target, options or RestoreOptions(), self._report, cancelled or (lambda: False)
+        )
+        self._finished = False
+
+    @property
+    def stats(self) -> RestoreStats:
+        """Counters, live."""
+        return self._report.stats
+
+    def run(self) -> RestoreStats:
+        """Restore. Can be called once.
+
+        Raises:
+            RestoreError: the target directory cannot be made or opened.
+            Interrupted: *cancelled* said so. Files that are incomplete were reported.
+        """
+        session = self._session
+        dry_run = session.options.dry_run
+        try:
+            root = open_root(self._target, create=not dry_run)
+        except OSError as error:
+            raise RestoreError(f"target {os.fsdecode(self._target)}: {error.strerror}") from error
+        session.dirs.state[ROOT] |= DirState.READY | (DirState.NEW if root is None else 0)
+        session.root = -1 if root is None else root
+        try:
+            with DirCache(session.root, session.dirs) as cache:
+                writer = FileWriter(session)
+                Scanner(session, cache, writer).run(self._tree)
+                if not dry_run:
+                    Fetcher(session, writer).run()
+                Finisher(session, cache).run()
+        finally:
+            self._close()
+        self._finished = True
+        return self.stats
+
+    def verify(self, on_file: Callable[[], None] | None = None) -> int:
+        """Read all restored content back and compare; how many files were read. *on_file* is called after each.
+
+        Raises:
+            RestoreError: the target is gone, or there was no restore.
+            Interrupted: *cancelled* said so.
+        """
+        if not self._finished:
+            raise RestoreError("there is nothing to verify before a restore has run")
+        root = open_root(self._target, create=False)
+        if root is None:
+            raise RestoreError(f"target {os.fsdecode(self._target)} has vanished")
+        self._session.root = root
+        try:
+            return Verifier(self._session, on_file or (lambda: None)).run()
+        finally:
+            self._close()
+
+    @property
+    def written_files(self) -> int:
+        """Files whose content was written, which `verify` reads."""
+        from restic_format.restore.table import FileState
+
+        return sum(1 for state in self._session.files.state if state & FileState.CONTENT)
+
+    def _close(self) -> None:
+        if self._session.root >= 0:
+            os.close(self._session.root)
+            self._session.root = -1
+
+
+def _path_bytes(path: str | bytes | os.PathLike[str]) -> bytes:
+    path = os.fspath(path)
+    return path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path

@@ -1,0 +1,221 @@
+"""Content: packs are read run by run, opened, and written to wherever their blobs belong, by a few threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+from restic_format.errors import Interrupted
+from restic_format.restore.dirs import DirCache
+from restic_format.restore.errors import RestoreError
+from restic_format.restore.filewriter import FileWriter
+from restic_format.restore.plan import Blob, Run
+from restic_format.restore.session import Session
+from restic_format.restore.table import FileState
+from restic_spec.errors import LengthInvalid, ResticFormatError
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+
+_OPEN_FILES = 128
+
+
+class _Handle:
+    """An open file that several blobs go to."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 1
+
+
+class _OpenFiles:
+    """Files in progress, shared by the threads; the ones not in use are kept open up to a bound."""
+
+    def __init__(self) -> None:
+        self._handles: dict[int, _Handle] = {}
+        self._lock = threading.Lock()
+
+    def acquire(self, number: int, cache: DirCache, reopen: Callable[[int, DirCache], int]) -> int:
+        """A descriptor of the file, opened by the first that asks for it."""
+        with self._lock:
+            handle = self._handles.pop(number, None)
+            if handle is None:
+                handle = _Handle(reopen(number, cache))
+            else:
+                handle.users += 1
+            self._handles[number] = handle
+            return handle.descriptor
+
+    def release(self, number: int) -> None:
+        """The descriptor is not used any more by the caller."""
+        with self._lock:
+            self._handles[number].users -= 1
+            if len(self._handles) > _OPEN_FILES:
+                idle = next((other for other, handle in self._handles.items() if not handle.users), None)
+                if idle is not None:
+                    os.close(self._handles.pop(idle).descriptor)
+
+    def take(self, number: int) -> int | None:
+        """Hand the descriptor over to the caller, None if the file is not open."""
+        with self._lock:
+            handle = self._handles.pop(number, None)
+            return None if handle is None else handle.descriptor
+
+    def close(self) -> None:
+        """Close what is left."""
+        with self._lock:
+            while self._handles:
+                os.close(self._handles.popitem()[1].descriptor)
+
+
+class Fetcher:
+    """Carries out a session's plan."""
+
+    def __init__(self, session: Session, writer: FileWriter) -> None:
+        self._session = session
+        self._writer = writer
+        self._files = _OpenFiles()
+        self._runs: Iterator[Run] = iter(())
+        self._turn = threading.Lock()
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Fetch and write everything planned.
+
+        Raises:
+            Interrupted: the caller wants to stop. Files that are incomplete are reported.
+        """
+        self._session.plan.freeze()
+        self._runs = self._session.plan.runs()
+        threads = [
+            threading.Thread(target=self._work, name=f"restore-{number}", daemon=True)
+            for number in range(max(1, self._session.options.workers))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        finally:
+            self._files.close()
+            if self._stop.is_set():
+                self._report_incomplete()
+        if self._failure is not None:
+            raise self._failure
+
+    def _report_incomplete(self) -> None:
+        for number, state in enumerate(self._session.files.state):
+            if state & FileState.BEGUN and not state & (FileState.DONE | FileState.FAILED):
+                self._session.fail(number, RestoreError("the restore was stopped while this file was being written"))
+
+    def _work(self) -> None:
+        try:
+            with DirCache(self._session.root, self._session.dirs) as cache:
+                while not self._stop.is_set():
+                    self._session.check_cancelled()
+                    with self._turn:
+                        run = next(self._runs, None)
+                    if run is None:
+                        return
+                    self._process(run, cache)
+        except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
+            with self._turn:
+                if self._failure is None or isinstance(self._failure, Interrupted):
+                    self._failure = error
+            self._stop.set()
+
+    def _process(self, run: Run, cache: DirCache) -> None:
+        repository = self._session.repository
+        data: memoryview | None = None
+        problem: ResticFormatError | None = None
+        try:
+            data = memoryview(repository.storage.load(FileKind.PACK, run.pack.hex(), run.offset, run.length))
+        except ResticFormatError as error:
+            problem = error
+        for blob in run.blobs:
+            if self._stop.is_set():
+                return
+            try:
+                if data is None:
+                    assert problem is not None
+                    raise problem
+                start = blob.entry.offset - run.offset
+                plain = self._open(blob, data[start : start + blob.entry.length])
+            except ResticFormatError as error:
+                try:
+                    plain = self._other_copy(blob)
+                except ResticFormatError:
+                    self._give_up(blob, error, cache)
+                    continue
+            for write in blob.writes:
+                self._put(write.file, write.offset, plain, cache)
+
+    def _open(self, blob: Blob, sealed: memoryview) -> bytes:
+        plain = self._session.repository.open_blob(blob.entry, sealed)
+        _check_size(blob, plain)
+        return plain
+
+    def _other_copy(self, blob: Blob) -> bytes:
+        """The blob from wherever it can be had: another pack, or the same one at a second try."""
+        plain = self._session.repository.load_blob(BlobType.DATA, blob.entry.id)
+        _check_size(blob, plain)
+        return plain
+
+    def _give_up(self, blob: Blob, error: ResticFormatError, cache: DirCache) -> None:
+        for write in blob.writes:
+            self._session.fail(write.file, error)
+            self._count(write.file, cache)
+
+    def _put(self, number: int, offset: int, data: bytes, cache: DirCache) -> None:
+        files = self._session.files
+        if files.remaining[number] == 1 and not files.state[number] & (FileState.BEGUN | FileState.FAILED):
+            files.remaining[number] = 0
+            self._writer.write_whole(number, cache, data, offset)
+            return
+        if not files.state[number] & FileState.UNWRITABLE:
+            try:
+                descriptor = self._files.acquire(number, cache, self._reopen)
+                try:
+                    self._writer.write(number, descriptor, data, offset)
+                finally:
+                    self._files.release(number)
+            except (OSError, RestoreError) as error:
+                self._session.fail(number, error, FileState.UNWRITABLE)
+        self._count(number, cache)
+
+    def _reopen(self, number: int, cache: DirCache) -> int:
+        """Open a file for its first blob, or again after it had to make room."""
+        if not self._session.files.state[number] & FileState.BEGUN:
+            return self._writer.open(number, cache)
+        parent = cache.fd(self._session.files.directory[number])
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(self._session.files.names[number], flags, dir_fd=parent)
+
+    def _count(self, number: int, cache: DirCache) -> None:
+        """One blob of the file is dealt with; the last one finishes it."""
+        if self._session.one_less(number):
+            return
+        descriptor = self._files.take(number)
+        state = self._session.files.state[number]
+        if descriptor is None and state & FileState.BEGUN and not state & FileState.UNWRITABLE:
+            try:
+                descriptor = self._reopen(number, cache)
+            except OSError as error:
+                self._session.fail(number, error)
+        if descriptor is not None:
+            self._writer.finish(number, descriptor)
+
+
+def _check_size(blob: Blob, plain: bytes) -> None:
+    expected = blob.entry.plain_length
+    if len(plain) != expected:
+        raise LengthInvalid(
+            f"blob {blob.entry.id.hex()} has {len(plain)} bytes, the index says {expected}: rebuild the index",
+            clause="INDEX-3",
+        )

@@ -1,0 +1,96 @@
+"""What the steps of one restore share."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable
+
+from restic_format.errors import Interrupted
+from restic_format.repository import Repository
+from restic_format.restore.metadata import MetadataWriter
+from restic_format.restore.options import Report, RestoreOptions
+from restic_format.restore.plan import Plan
+from restic_format.restore.table import DirTable, FileState, FileTable, Meta, Names
+
+
+class LinkTable:
+    """Further names of files that are restored under their first one."""
+
+    def __init__(self) -> None:
+        self.directory = array("I")
+        self.file = array("I")
+        """Number of the file to link to."""
+        self.names = Names()
+        self.meta: dict[int, Meta] = {}
+        """Metadata, only where they differ from those of the file."""
+
+    def __len__(self) -> int:
+        return len(self.directory)
+
+    def append(self, directory: int, name: bytes, file: int) -> int:
+        """A new link; its number is returned."""
+        self.directory.append(directory)
+        self.file.append(file)
+        return self.names.append(name)
+
+
+class Session:
+    """Repository, options, tables and plan of one restore."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        target: bytes,
+        options: RestoreOptions,
+        report: Report,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.repository = repository
+        self.target = target
+        """Absolute path of the target directory, for messages only."""
+        self.options = options
+        self.report = report
+        self.cancelled = cancelled
+        self.root = -1
+        """Descriptor of the target directory, -1 while there is none."""
+        self.dirs = DirTable()
+        self.files = FileTable()
+        self.links = LinkTable()
+        self.plan = Plan()
+        self.metadata = MetadataWriter(options.select_xattr)
+        self.may_delete = options.delete
+        """Whether it is known well enough what belongs into the target."""
+        self._lock = threading.Lock()
+
+    def check_cancelled(self) -> None:
+        """Raise `Interrupted` if the caller wants the restore to end."""
+        if self.cancelled():
+            raise Interrupted("the restore was interrupted; what is not reported as incomplete so far is restored whole")
+
+    def file_location(self, number: int) -> str:
+        """Path in the snapshot of a file."""
+        return self.dirs.location(self.files.directory[number], self.files.names[number])
+
+    def link_location(self, number: int) -> str:
+        """Path in the snapshot of a hard link."""
+        return self.dirs.location(self.links.directory[number], self.links.names[number])
+
+    def mark(self, number: int, flags: int) -> None:
+        """Set state *flags* of a file."""
+        with self._lock:
+            self.files.state[number] |= flags
+
+    def fail(self, number: int, error: Exception, flags: int = 0) -> None:
+        """A file cannot be restored whole; the first error of a file is reported."""
+        with self._lock:
+            known = self.files.state[number] & FileState.FAILED
+            self.files.state[number] |= FileState.FAILED | flags
+        if not known:
+            self.report.error(self.file_location(number), error)
+
+    def one_less(self, number: int) -> int:
+        """One more blob of a file is dealt with; how many are left."""
+        with self._lock:
+            self.files.remaining[number] -= 1
+            return self.files.remaining[number]

@@ -1,0 +1,203 @@
+"""Compact tables of the directories and files of one restore: columns, not an object for each."""
+
+from __future__ import annotations
+
+from array import array
+from enum import IntFlag
+from typing import NamedTuple
+
+ROOT = 0
+"""Number of the target directory itself."""
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+
+_NO_TIME = -(1 << 63)
+_TIME_BOUND = (1 << 63) - 1
+
+
+class Meta(NamedTuple):
+    """Metadata of one item, as the operating system takes them."""
+
+    permissions: int
+    """Bits for ``chmod``."""
+    uid: int
+    gid: int
+    atime: int | None
+    """Nanoseconds since the epoch, None if the snapshot does not say."""
+    mtime: int | None
+    xattrs: Xattrs
+
+
+class Names:
+    """File names (bytes), appended once and read by number: one buffer and 8 bytes of offset each."""
+
+    def __init__(self) -> None:
+        self._heap = bytearray()
+        self._ends = array("Q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def append(self, name: bytes) -> int:
+        """Store *name*; its number is returned."""
+        self._heap += name
+        self._ends.append(len(self._heap))
+        return len(self._ends) - 2
+
+    def __getitem__(self, number: int) -> bytes:
+        return bytes(self._heap[self._ends[number] : self._ends[number + 1]])
+
+
+class MetaColumns:
+    """Metadata of many items: 28 bytes each, and only what is rare beside it."""
+
+    def __init__(self) -> None:
+        self._permissions = array("H")
+        self._uid = array("I")
+        self._gid = array("I")
+        self._atime = array("q")
+        self._mtime = array("q")
+        self._far_times: dict[int, tuple[int | None, int | None]] = {}
+        self._xattrs: dict[int, Xattrs] = {}
+        self._interned: dict[Xattrs, Xattrs] = {}
+
+    def append(self, meta: Meta) -> None:
+        """Store the metadata of the next item."""
+        number = len(self._uid)
+        self._permissions.append(meta.permissions)
+        self._uid.append(meta.uid)
+        self._gid.append(meta.gid)
+        atime = _NO_TIME if meta.atime is None else meta.atime
+        mtime = _NO_TIME if meta.mtime is None else meta.mtime
+        if not (_NO_TIME <= atime <= _TIME_BOUND and _NO_TIME <= mtime <= _TIME_BOUND):
+            # Years before 1678 and after 2262 do not fit into 64 bits of nanoseconds.
+            self._far_times[number] = (meta.atime, meta.mtime)
+            atime = mtime = 0
+        self._atime.append(atime)
+        self._mtime.append(mtime)
+        if meta.xattrs:
+            self._xattrs[number] = self._interned.setdefault(meta.xattrs, meta.xattrs)
+
+    def __getitem__(self, number: int) -> Meta:
+        atime: int | None = self._atime[number]
+        mtime: int | None = self._mtime[number]
+        if self._far_times and number in self._far_times:
+            atime, mtime = self._far_times[number]
+        return Meta(
+            self._permissions[number],
+            self._uid[number],
+            self._gid[number],
+            None if atime == _NO_TIME else atime,
+            None if mtime == _NO_TIME else mtime,
+            self._xattrs.get(number, ()) if self._xattrs else (),
+        )
+
+
+class DirState(IntFlag):
+    """What is known about a directory of the target."""
+
+    READY = 1
+    """It exists, or would exist in a run that is not dry."""
+    NEW = 2
+    """This restore made it, so nothing foreign is in it."""
+    FAILED = 4
+    """It cannot be used; the error is reported."""
+    USED = 8
+    """It or something below it is restored, so its metadata are too."""
+    INCOMPLETE = 16
+    """Not everything the snapshot has here is known: nothing may be deleted from it."""
+
+
+class DirTable:
+    """The directories of a restore, numbered so that a parent comes before its children. Number 0 is the target."""
+
+    def __init__(self) -> None:
+        self.parent = array("I", [ROOT])
+        self.state = bytearray([0])
+        self.names = Names()
+        self.names.append(b"")
+        self.meta = MetaColumns()
+        self.meta.append(Meta(0o700, 0, 0, None, None, ()))
+        self._trees: bytearray | None = None
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    def keep_trees(self, root: bytes, *, keep: bool) -> None:
+        """Say the tree of the target directory, and whether those of the others will be asked for."""
+        self._trees = bytearray(root) if keep else None
+
+    def tree(self, number: int) -> bytes:
+        """Id of a directory's tree, if `keep_trees` was told to keep them."""
+        assert self._trees is not None
+        return bytes(self._trees[32 * number : 32 * number + 32])
+
+    def append(self, parent: int, name: bytes, meta: Meta, tree: bytes) -> int:
+        """A new directory below *parent*; its number is returned."""
+        if self._trees is not None:
+            self._trees += tree
+        self.parent.append(parent)
+        self.state.append(0)
+        self.meta.append(meta)
+        return self.names.append(name)
+
+    def mark_used(self, number: int) -> None:
+        """Note that something in the directory is to be restored, for it and all above it."""
+        while not self.state[number] & DirState.USED:
+            self.state[number] |= DirState.USED
+            number = self.parent[number]
+
+    def location(self, number: int, name: bytes = b"") -> str:
+        """Path in the snapshot of a directory, or of *name* in it."""
+        parts = [name] if name else []
+        while number != ROOT:
+            parts.append(self.names[number])
+            number = self.parent[number]
+        return "/" + b"/".join(reversed(parts)).decode("utf-8", "surrogateescape")
+
+
+class FileState(IntFlag):
+    """What is to be done with a regular file, and how far it is."""
+
+    CONTENT = 1
+    """Its content is to be written."""
+    EXISTED = 2
+    """A file of that name was there before; it is changed in place."""
+    KEPT = 4
+    """The file in the target stays as it is: unchanged, or not to be overwritten."""
+    BEGUN = 8
+    """Writing has begun."""
+    DONE = 16
+    """Content and metadata are in place."""
+    FAILED = 32
+    """Some content is missing; the error is reported."""
+    UNWRITABLE = 64
+    """Writing failed, so no more is tried."""
+
+
+class FileTable:
+    """The regular files of a restore."""
+
+    def __init__(self) -> None:
+        self.directory = array("I")
+        self.state = bytearray()
+        self.size = array("Q")
+        self.blobs = array("I")
+        """Blobs the content has."""
+        self.remaining = array("I")
+        """Blobs that are still to be written."""
+        self.names = Names()
+        self.meta = MetaColumns()
+
+    def __len__(self) -> int:
+        return len(self.directory)
+
+    def append(self, directory: int, name: bytes, meta: Meta, size: int, state: int) -> int:
+        """A new file; its number is returned."""
+        self.directory.append(directory)
+        self.state.append(state)
+        self.size.append(size)
+        self.blobs.append(0)
+        self.remaining.append(0)
+        self.meta.append(meta)
+        return self.names.append(name)
