@@ -54,9 +54,9 @@ bench: ## the speed of the compiled chunker on this machine
 	@$(VENV)/python scripts/bench_chunker.py
 
 dist: ## build the sdist and a wheel into dist/
-	@$(environment)
-	$(VENV)/python -m pip wheel -q --no-deps --wheel-dir dist .
-	$(VENV)/python scripts/sdist.py dist
+	@$(environment) --kernel require test
+	$(VENV)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist")'
+	RESTIC_FORMAT_KERNEL=require $(VENV)/python -c 'from setuptools import build_meta as b; b.build_wheel("dist")'
 
 clean: ## remove what was built or fetched, except .venv and .peers
 	rm -rf build dist site reports *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

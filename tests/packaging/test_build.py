@@ -1,0 +1,145 @@
+"""What is built from the source tree: complete, with and without the kernel, with and without a compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from restic_format import __version__
+
+pytestmark = pytest.mark.slow
+
+PACKAGES = ("restic_spec", "restic_format", "restic_tools", "restic_conformance")
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git",
+    ".venv",
+    ".peers",
+    "build",
+    "dist",
+    "site",
+    "reports",
+    "*.egg-info",
+    "*.so",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+)
+
+
+def build(source: Path, hook: str, into: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Call one of the build backend's hooks, as pip does."""
+    code = f"from setuptools import build_meta; build_meta.{hook}({str(into)!r})"
+    env = {**os.environ, "RESTIC_FORMAT_KERNEL": "auto", **variables}
+    return subprocess.run([sys.executable, "-c", code], cwd=source, env=env, capture_output=True, text=True)
+
+
+def wheel(source: Path, into: Path, **variables: str) -> Path:
+    done = build(source, "build_wheel", into, **variables)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (path,) = into.glob("*.whl")
+    return path
+
+
+def names(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
+    work = tmp_path_factory.mktemp("sdist")
+    shutil.copytree(project_root, work / "tree", ignore=LEFT_BEHIND, symlinks=True)
+    done = build(work / "tree", "build_sdist", work)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return work / f"restic_format-{__version__}.tar.gz"
+
+
+@pytest.fixture
+def unpacked(sdist: Path, tmp_path: Path) -> Path:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / f"restic_format-{__version__}"
+
+
+def test_the_sdist_holds_what_a_build_and_a_reader_need(unpacked: Path) -> None:
+    for name in (
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Makefile",
+        "scripts/environment.py",
+        "restic_format/native/_chunker.pyx",
+        "restic_format/native/rabin.c",
+        "restic_format/native/rabin_x86.c",
+        "restic_format/native/rabin.h",
+        "spec/chunking.md",
+        "tests/native/test_chunker.py",
+    ):
+        assert (unpacked / name).is_file(), name
+    assert not list(unpacked.rglob("*.so"))
+    assert not (unpacked / ".peers").exists()
+
+
+def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
+    built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
+    held = names(built)
+    assert built.name.startswith(f"restic_format-{__version__}-cp")
+    assert [name for name in held if name.startswith("restic_format/native/_chunker") and name.endswith(".so")]
+    for package in PACKAGES:
+        assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held
+    assert not [name for name in held if name.endswith((".c", ".pyx", ".h"))]
+    assert not [name for name in held if name.startswith(("tests/", "docs/", "scripts/", "fixtures/"))]
+    with zipfile.ZipFile(built) as archive:
+        assert f"Version: {__version__}\n" in archive.read(f"restic_format-{__version__}.dist-info/METADATA").decode()
+
+
+def test_a_wheel_without_the_kernel_works(unpacked: Path, tmp_path: Path) -> None:
+    built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="off")
+    assert built.name == f"restic_format-{__version__}-py3-none-any.whl"
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(installed)
+    code = (
+        "import restic_format, restic_format.native.chunker as c; "
+        "length = c.Chunker(0x3DA3358B4DC173).next_cut(bytes(1 << 20), 0, 1 << 20, True); "
+        "print(restic_format.__file__, c.IMPLEMENTATION, length)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(installed), "RESTIC_FORMAT_KERNEL": "auto"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    file, implementation, length = done.stdout.split()
+    assert Path(file).is_relative_to(installed)
+    assert (implementation, int(length)) == ("pure", 512 << 10)
+
+
+def test_without_a_compiler_auto_does_without_the_kernel(unpacked: Path, tmp_path: Path) -> None:
+    held = names(wheel(unpacked, tmp_path, CC="/missing/compiler"))
+    assert "restic_format/native/_pure_chunker.py" in held
+    assert not [name for name in held if name.endswith(".so")]
+
+
+def test_without_a_compiler_require_is_an_error(unpacked: Path, tmp_path: Path) -> None:
+    done = build(unpacked, "build_wheel", tmp_path, RESTIC_FORMAT_KERNEL="require", CC="/missing/compiler")
+    assert done.returncode != 0
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_an_unknown_policy_is_an_error(unpacked: Path, tmp_path: Path) -> None:
+    done = build(unpacked, "build_wheel", tmp_path, RESTIC_FORMAT_KERNEL="sometimes")
+    assert done.returncode != 0
+    assert "use auto, off or require" in done.stderr
+
+
+@pytest.mark.parametrize(("policy", "implementation"), [("auto", "compiled"), ("off", "pure"), ("require", "compiled")])
+def test_the_policy_holds_at_run_time_too(policy: str, implementation: str) -> None:
+    code = "import restic_format.native.chunker as c; print(c.IMPLEMENTATION)"
+    env = {**os.environ, "RESTIC_FORMAT_KERNEL": policy}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == implementation
