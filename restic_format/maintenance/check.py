@@ -1,0 +1,102 @@
+"""Verifying a repository: from the files' names to, if wanted, every byte of every pack.
+
+A check goes on past every fault. It names each with the object, the clause that is broken, what the fault costs, and the
+command that puts it right; `check` returns them all in a report.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+
+from restic_format.maintenance.affected import ConsequenceFinder, Damage
+from restic_format.maintenance.check_files import check_files
+from restic_format.maintenance.check_index import check_packs, list_packs, load_indexes
+from restic_format.maintenance.check_packs import read_packs
+from restic_format.maintenance.check_state import (
+    CheckOptions,
+    CheckProgress,
+    CheckReport,
+    NoProgress,
+    ReadPlan,
+    Run,
+    Stage,
+)
+from restic_format.maintenance.check_trees import TreeChecker, Usage, load_roots, snapshot_ids
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.maintenance.idset import IdSet
+from restic_format.repository import Repository
+from restic_spec.pack import BlobType
+
+__all__ = ["CheckOptions", "CheckProgress", "CheckReport", "NoProgress", "ReadPlan", "Stage", "check"]
+
+
+def check(
+    repo: Repository,
+    options: CheckOptions | None = None,
+    progress: CheckProgress | None = None,
+    interrupt: threading.Event | None = None,
+) -> CheckReport:
+    """Check an open repository whose index has not been loaded yet.
+
+    Nothing is changed. An exclusive lock should be held, or a backup that runs meanwhile may look like damage.
+
+    Raises:
+        Interrupted: *interrupt* was set.
+    """
+    run = Run(repo, options or CheckOptions(), progress or NoProgress(), interrupt)
+    damage = Damage()
+    # Snapshots are listed before the index is read: what they need is then in it (ORDER-2).
+    snapshots = snapshot_ids(run)
+    check_files(run)
+    load_indexes(run)
+    list_packs(run)
+    check_packs(run, damage)
+    roots = load_roots(run, snapshots)
+    trees = TreeChecker(run, damage)
+    trees.check([root for _snapshot, root in roots])
+    if run.options.check_unused and not run.options.filtered:
+        _find_unused(run, trees.usage)
+    if run.options.reads:
+        read_packs(run, _choose(run, trees.usage), damage)
+    if damage:
+        ConsequenceFinder(run, damage).work_out(roots)
+    return run.report
+
+
+def _choose(run: Run, usage: Usage) -> set[bytes]:
+    """The packs to read."""
+    sizes = run.sizes
+    if usage.packs is not None:
+        sizes = {pack: size for pack, size in sizes.items() if pack in usage.packs}
+    subset = run.options.subset
+    rng = random.Random(run.options.seed)
+    chosen = set(sizes) if subset is None else set(subset.select(sizes, rng))
+    plan = ReadPlan(
+        subset,
+        len(chosen),
+        len(sizes),
+        sum(sizes[pack] for pack in chosen),
+        sum(sizes.values()),
+        usage.packs is not None,
+    )
+    run.progress.reading(plan)
+    return chosen
+
+
+def _find_unused(run: Run, usage: Usage) -> None:
+    """Name the blobs no snapshot needs, and say how many are stored more than once."""
+    seen = {BlobType.TREE: IdSet(), BlobType.DATA: IdSet()}
+    needed = {BlobType.TREE: usage.trees, BlobType.DATA: usage.data or IdSet()}
+    copies = extra = 0
+    for pack, entry in run.repo.index.entries():
+        if not seen[entry.type].add(entry.id):
+            copies += 1
+            extra += entry.length
+        elif entry.id not in needed[entry.type]:
+            kind = ObjectKind.TREE if entry.type is BlobType.TREE else ObjectKind.DATA
+            ref = ObjectRef(kind, entry.id.hex(), pack.hex())
+            run.add(Finding(Code.BLOB_UNUSED, ref, f"unused blob <{kind.value}/{entry.id.hex()[:8]}>"))
+    if copies:
+        message = f"{copies} blobs ({extra} bytes) are stored more than once"
+        run.add(Finding(Code.BLOB_DUPLICATE, ObjectRef(ObjectKind.REPOSITORY), message))

@@ -1,0 +1,52 @@
+"""The files themselves: do keys and locks hold what their names promise, and is anything there that does not belong?"""
+
+from __future__ import annotations
+
+from restic_format.errors import FileMissing, StorageError
+from restic_format.maintenance.check_index import fault_clause, reason
+from restic_format.maintenance.check_state import Run, Stage
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_spec.errors import ResticFormatError
+from restic_spec.ids import verify_id
+from restic_spec.keyfile import decode_keyfile
+from restic_spec.layout import FileKind
+from restic_spec.lock import decode_lock
+
+
+def check_files(run: Run) -> None:
+    """Check keys and locks, and name stray files. Snapshots, indexes and packs are checked where they are used."""
+    run.progress.stage(Stage.FILES, 0)
+    for ident, _size in run.repo.list(FileKind.KEY):
+        _check_key(run, ident)
+    for ident, size in run.repo.list(FileKind.LOCK):
+        _check_lock(run, ident, size)
+    try:
+        for path in run.repo.storage.strays():
+            run.add(Finding(Code.FILE_STRAY, ObjectRef(ObjectKind.FILE, path), f"file {path} does not belong here"))
+    except (StorageError, OSError) as error:
+        message = f"cannot list the repository's files: {error}"
+        run.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
+
+
+def _check_key(run: Run, ident: bytes) -> None:
+    name = ident.hex()
+    try:
+        raw = run.repo.storage.load(FileKind.KEY, name)
+        verify_id(raw, ident, f"key {name}")
+        decode_keyfile(raw, f"key {name}").derivation()
+    except (ResticFormatError, OSError) as error:
+        message = f"key {name} is damaged: {reason(error)}"
+        run.add(Finding(Code.KEY_DAMAGED, ObjectRef(ObjectKind.KEY, name), message, fault_clause(error)))
+
+
+def _check_lock(run: Run, ident: bytes, size: int) -> None:
+    if size == 0:
+        return  # An upload that was interrupted; everybody ignores it (LOCK-8).
+    name = ident.hex()
+    try:
+        decode_lock(run.repo.load_unpacked(FileKind.LOCK, ident), f"lock {name}")
+    except FileMissing:
+        return  # Its holder refreshed or released it meanwhile.
+    except (ResticFormatError, OSError) as error:
+        message = f"lock {name} is damaged: {reason(error)}"
+        run.add(Finding(Code.LOCK_DAMAGED, ObjectRef(ObjectKind.LOCK, name), message, fault_clause(error)))

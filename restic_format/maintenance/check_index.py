@@ -1,0 +1,164 @@
+"""The index: does every index file load, and do the packs it lists exist with the sizes it implies?
+
+A damaged index does not end the check. The headers of the packs no intact index lists are read instead, which is what
+``repair index`` would do, so that everything after sees what a repaired repository would look like.
+"""
+
+from __future__ import annotations
+
+from restic_format.errors import DamagedFile, StorageError
+from restic_format.maintenance.affected import Damage
+from restic_format.maintenance.blobs import clause_of, read_header
+from restic_format.maintenance.check_packs import expected_size, has_gaps
+from restic_format.maintenance.check_state import Run, Stage
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
+from restic_spec.index import IndexFile, decode_index, entries_of
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType, PackEntry
+
+
+def load_indexes(run: Run) -> None:
+    """Load every index file into the repository's index; each one that cannot be used is a finding."""
+    repo = run.repo
+    files = sorted(ident for ident, _size in repo.list(FileKind.INDEX))
+    run.progress.stage(Stage.INDEX, len(files))
+    for done, ident in enumerate(files, 1):
+        run.check_interrupt()
+        try:
+            repo.index.add_file(_load(run, ident), f"index {ident.hex()}")
+        except (ResticFormatError, OSError) as error:
+            ref = ObjectRef(ObjectKind.INDEX, ident.hex())
+            message = f"error loading index {ident.hex()}: {load_reason('index', ident, error)}"
+            run.add(Finding(Code.INDEX_DAMAGED, ref, message, fault_clause(error)))
+        run.progress.advance(Stage.INDEX, done)
+    repo.index.finish_loading()
+    repeated = repo.index.repeated_packs()
+    if repeated:
+        _name_repeated(run, files, repeated)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says is wrong, without the clause."""
+    cause = error.cause if isinstance(error, DamagedFile) else error
+    return cause.what if isinstance(cause, SpecError) else str(error)
+
+
+def load_reason(kind: str, ident: bytes, error: BaseException) -> str:
+    """What is wrong with a file that is named by its hash, in the words other programs use where they have some."""
+    cause = error.cause if isinstance(error, DamagedFile) else error
+    if isinstance(cause, IdMismatch):
+        return f"LoadRaw(<{kind}/{ident.hex()[:10]}>): invalid data returned"
+    return reason(error)
+
+
+def fault_clause(error: BaseException) -> str:
+    """The clause an error, or what caused it, says is broken."""
+    cause = error.cause if isinstance(error, DamagedFile) else error
+    return clause_of(cause) if cause is not None else ""
+
+
+def _load(run: Run, ident: bytes) -> IndexFile:
+    return decode_index(run.repo.load_unpacked(FileKind.INDEX, ident), f"index {ident.hex()}")
+
+
+def _name_repeated(run: Run, files: list[bytes], repeated: set[bytes]) -> None:
+    """Say which indexes list the same pack, and whether they agree; reads the indexes again, as this is rare."""
+    where: dict[bytes, set[bytes]] = {pack: set() for pack in repeated}
+    content: dict[bytes, set[frozenset[PackEntry]]] = {pack: set() for pack in repeated}
+    for ident in files:
+        try:
+            packs = _load(run, ident).all_packs()
+            for record in packs:
+                pack = bytes.fromhex(record.id)
+                if pack in where:
+                    where[pack].add(ident)
+                    content[pack].add(frozenset(entries_of(record)))
+        except (ResticFormatError, OSError, ValueError):
+            continue  # Named when it was loaded.
+    for pack in sorted(repeated):
+        indexes = "{" + " ".join(ident.hex()[:8] for ident in sorted(where[pack])) + "}"
+        ref = _ref(pack)
+        if len(content[pack]) > 1:
+            message = f"pack {pack.hex()} has different data in indexes: {indexes}"
+            run.add(Finding(Code.INDEX_ENTRIES_DIFFER, ref, message))
+        elif len(where[pack]) > 1:
+            message = f"pack {pack.hex()} contained in several indexes: {indexes}"
+            run.add(Finding(Code.INDEX_DUPLICATE_PACK, ref, message))
+
+
+def list_packs(run: Run) -> None:
+    """Note the size of each pack file, for all that follows."""
+    try:
+        run.file_sizes = dict(run.repo.list(FileKind.PACK))
+    except (StorageError, OSError) as error:
+        run.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), f"cannot list packs: {error}"))
+
+
+def check_packs(run: Run, damage: Damage) -> None:
+    """Hold the index against the pack files: missing, of another size, unknown, mixed, with gaps or overlaps."""
+    index = run.repo.index
+    if run.report.counts[Code.INDEX_DAMAGED]:
+        _read_unlisted_headers(run)
+    missing: list[bytes] = []
+    resized: list[tuple[bytes, list[PackEntry]]] = []
+    broken: list[bytes] = []
+    for pack, entries in index.by_pack():
+        run.check_interrupt()
+        size = run.sizes[pack] = expected_size(entries)
+        if len({entry.type for entry in entries}) > 1:
+            message = f"pack {pack.hex()[:8]} contains a mix of tree and data blobs"
+            run.add(Finding(Code.PACK_MIXED, _ref(pack), message))
+        actual = run.file_sizes.get(pack)
+        if actual is None:
+            missing.append(pack)
+        elif actual != size:
+            resized.append((pack, [e for e in entries if e.offset + e.length > actual]))
+        elif has_gaps(entries):
+            broken.append(pack)
+    run.progress.stage(Stage.PACKS, len(run.file_sizes))
+    for pack in missing:
+        number = run.add(Finding(Code.PACK_MISSING, _ref(pack), f"pack {pack.hex()}: does not exist"))
+        _mark(run, damage, pack, index.pack_entries(pack), number)
+    for pack, lost in resized:
+        got, expected = run.file_sizes[pack], run.sizes[pack]
+        message = f"pack {pack.hex()}: unexpected file size: got {got}, expected {expected}"
+        _mark(run, damage, pack, lost, run.add(Finding(Code.PACK_SIZE, _ref(pack), message)))
+    for pack in broken:
+        message = f"pack {pack.hex()}: index contains gaps / overlapping blobs"
+        run.add(Finding(Code.INDEX_LAYOUT, _ref(pack), message))
+    for pack in run.file_sizes:
+        if not index.has_pack(pack) and pack not in index.marked:
+            message = f"pack {pack.hex()}: not referenced in any index"
+            run.add(Finding(Code.PACK_UNINDEXED, _ref(pack), message))
+
+
+def _ref(pack: bytes) -> ObjectRef:
+    return ObjectRef(ObjectKind.PACK, pack.hex())
+
+
+def _mark(run: Run, damage: Damage, pack: bytes, lost: list[PackEntry], number: int) -> None:
+    """Note the blobs a faulty pack takes with it, but for those that have a copy elsewhere."""
+    for entry in lost:
+        copies = run.repo.index.lookup_all(entry.type, entry.id)
+        if any(copy.pack != pack and copy.pack in run.file_sizes for copy in copies):
+            continue
+        if entry.type is BlobType.DATA:
+            damage.data(entry.id, number)
+        else:
+            damage.tree(entry.id, number)
+
+
+def _read_unlisted_headers(run: Run) -> None:
+    index = run.repo.index
+    for pack, size in run.file_sizes.items():
+        run.check_interrupt()
+        if index.has_pack(pack) or pack in index.marked:
+            continue
+        try:
+            entries = read_header(run.repo, pack, size)
+        except (ResticFormatError, OSError) as error:
+            message = f"pack {pack.hex()}: header cannot be read: {reason(error)}"
+            run.add(Finding(Code.PACK_HEADER, _ref(pack), message, fault_clause(error)))
+            continue
+        index.add_pack(pack, entries)

@@ -1,0 +1,194 @@
+"""What the stages of a check share: options, the callback protocol, and the place findings are gathered in."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+from restic_format.errors import Interrupted
+from restic_format.maintenance.findings import Code, Consequence, Finding, Severity
+from restic_format.maintenance.subset import Subset
+from restic_format.repository import Repository
+
+MAX_KEPT = 10_000
+"""Findings a report keeps; the callback is given every one, and all are counted."""
+
+
+class Stage(Enum):
+    """The parts of a check, in the order they run."""
+
+    FILES = "files"
+    INDEX = "index"
+    PACKS = "packs"
+    SNAPSHOTS = "snapshots"
+    READ = "read"
+    CONSEQUENCES = "consequences"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What to check.
+
+    ``subset`` chooses packs to read, ``read_data`` reads all; ``snapshots`` are ids, prefixes or ``latest``, and with
+    ``hosts``, ``tags`` and ``paths`` they narrow the check to what the snapshots chosen need.
+    """
+
+    read_data: bool = False
+    subset: Subset | None = None
+    check_unused: bool = False
+    snapshots: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    tags: Sequence[Sequence[str]] = ()
+    paths: Sequence[str] = ()
+    workers: int = 2
+    seed: int | None = None
+    """Makes the random choice of packs repeatable; None draws a fresh one."""
+
+    @property
+    def filtered(self) -> bool:
+        """Whether only some snapshots are looked at."""
+        return bool(self.snapshots or self.hosts or self.tags or self.paths)
+
+    @property
+    def reads(self) -> bool:
+        """Whether pack files are read."""
+        return self.read_data or self.subset is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """Which packs are about to be read: how many out of how many, and their bytes by the index."""
+
+    subset: Subset | None
+    chosen: int
+    total: int
+    chosen_bytes: int
+    total_bytes: int
+    filtered: bool
+
+
+class CheckProgress(Protocol):
+    """What a check tells while it works, always from the thread that called it."""
+
+    def stage(self, stage: Stage, total: int) -> None:
+        """A stage begins; *total* things are ahead (0 where not known)."""
+
+    def advance(self, stage: Stage, done: int) -> None:
+        """*done* things of the stage are finished."""
+
+    def reading(self, plan: ReadPlan) -> None:
+        """Packs have been chosen and are about to be read."""
+
+    def found(self, finding: Finding) -> None:
+        """A fault was found; its consequence is not known yet."""
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def stage(self, stage: Stage, total: int) -> None:
+        """See `CheckProgress`."""
+
+    def advance(self, stage: Stage, done: int) -> None:
+        """See `CheckProgress`."""
+
+    def reading(self, plan: ReadPlan) -> None:
+        """See `CheckProgress`."""
+
+    def found(self, finding: Finding) -> None:
+        """See `CheckProgress`."""
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """The outcome of a check."""
+
+    findings: list[Finding] = field(default_factory=list)
+    """The first `MAX_KEPT` findings, with their consequences."""
+    counts: Counter[Code] = field(default_factory=Counter)
+    """How many findings there are of each code, kept or not."""
+    snapshots: int = 0
+    """Snapshots checked."""
+    trees: int = 0
+    """Distinct trees visited."""
+    packs_read: int = 0
+    """Packs read whole."""
+    bytes_read: int = 0
+    """Bytes of pack files read."""
+
+    def count(self, severity: Severity) -> int:
+        """How many findings there are of this severity."""
+        return sum(n for code, n in self.counts.items() if code.severity is severity)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no error was found."""
+        return self.count(Severity.ERROR) == 0
+
+    @property
+    def broken_packs(self) -> list[str]:
+        """Hexadecimal ids of the packs whose file is damaged."""
+        broken = (Code.PACK_DAMAGED, Code.PACK_SIZE)
+        return list(dict.fromkeys(f.object.name for f in self.findings if f.code in broken))
+
+    @property
+    def suggest_repair_index(self) -> bool:
+        """Whether ``repair index`` would put something right that was found while loading the index."""
+        return bool(self.counts[Code.INDEX_DAMAGED] or self.counts[Code.INDEX_DUPLICATE_PACK])
+
+    @property
+    def suggest_prune(self) -> bool:
+        """Whether ``prune`` would put something right."""
+        return bool(self.counts[Code.PACK_MIXED] or self.counts[Code.PACK_UNINDEXED])
+
+
+class Run:
+    """One check under way."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        options: CheckOptions,
+        progress: CheckProgress,
+        interrupt: threading.Event | None,
+    ) -> None:
+        self.repo = repo
+        self.options = options
+        self.progress = progress
+        self.report = CheckReport()
+        self.interrupt = interrupt
+        self.sizes: dict[bytes, int] = {}
+        """Size of each pack by the index, see `restic_format.maintenance.check_index`."""
+        self.file_sizes: dict[bytes, int] = {}
+        """Size of each pack file there is."""
+
+    def check_interrupt(self) -> None:
+        """Stop here where that was asked for.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if self.interrupt is not None and self.interrupt.is_set():
+            raise Interrupted("check was interrupted")
+
+    def add(self, finding: Finding) -> int:
+        """Record a finding; its number in the report, or -1 where the report is full."""
+        self.report.counts[finding.code] += 1
+        number = -1
+        if len(self.report.findings) < MAX_KEPT:
+            number = len(self.report.findings)
+            self.report.findings.append(finding)
+        self.progress.found(finding)
+        return number
+
+    def set_consequence(self, number: int, consequence: Consequence) -> None:
+        """Say what the finding *number* costs."""
+        self.report.findings[number] = replace(self.report.findings[number], consequence=consequence)
+
+    def set_repair(self, number: int, commands: tuple[str, ...]) -> None:
+        """Replace the commands the finding *number* recommends."""
+        self.report.findings[number] = replace(self.report.findings[number], repair_override=commands)

@@ -1,0 +1,175 @@
+"""Snapshots, trees and the blobs they name: is everything there that a restore would need?
+
+Each tree is visited once, whichever snapshots it belongs to; what is remembered of it is its id. Where a fault is, which
+snapshots and paths it touches, is worked out afterwards and only if there is one (`restic_format.maintenance.affected`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from restic_format.errors import StorageError
+from restic_format.maintenance.affected import Damage
+from restic_format.maintenance.blobs import BlobFault, read_blob
+from restic_format.maintenance.check_state import Run, Stage
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.maintenance.idset import IdSet
+from restic_spec.errors import ResticFormatError, SpecError
+from restic_spec.ids import is_hex_id
+from restic_spec.pack import BlobType
+from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
+
+NULL_ID = "0" * 64
+_NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
+
+
+class Usage:
+    """Which blobs and packs the snapshots checked need; gathered only where something asks for it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.trees = IdSet()
+        self.data = IdSet() if run.options.check_unused else None
+        self.packs: set[bytes] | None = set() if run.options.filtered and run.options.reads else None
+
+    def tree(self, ident: bytes) -> bool:
+        """Note that a tree is needed; true the first time."""
+        if not self.trees.add(ident):
+            return False
+        if self.packs is not None:
+            self._packs_of(BlobType.TREE, ident)
+        return True
+
+    def content(self, ident: bytes) -> None:
+        """Note that a data blob is needed."""
+        if self.data is not None:
+            self.data.add(ident)
+        if self.packs is not None:
+            self._packs_of(BlobType.DATA, ident)
+
+    def _packs_of(self, kind: BlobType, ident: bytes) -> None:
+        assert self.packs is not None
+        self.packs.update(location.pack for location in self.run.repo.index.lookup_all(kind, ident))
+
+
+class TreeChecker:
+    """Visits every tree below the snapshots' roots."""
+
+    def __init__(self, run: Run, damage: Damage) -> None:
+        self.run = run
+        self.damage = damage
+        self.usage = Usage(run)
+
+    def check(self, roots: list[bytes]) -> None:
+        """Visit all trees below *roots* (one for each snapshot) and record what is wrong with them."""
+        run = self.run
+        run.progress.stage(Stage.SNAPSHOTS, len(roots))
+        for done, root in enumerate(roots, 1):
+            pending = [root] if self.usage.tree(root) else []
+            while pending:
+                run.check_interrupt()
+                ident = pending.pop()
+                run.report.trees += 1
+                new = [child for child in self.visit(ident) if self.usage.tree(child)]
+                pending.extend(reversed(new))
+            run.progress.advance(Stage.SNAPSHOTS, done)
+        run.report.snapshots = len(roots)
+
+    def visit(self, ident: bytes) -> list[bytes]:
+        """Check one tree; the ids of the directories in it."""
+        try:
+            raw, bad_copies = read_blob(self.run.repo, BlobType.TREE, ident)
+        except BlobFault as fault:
+            self._add(ident, Code.TREE_MISSING if fault.missing else Code.TREE_DAMAGED, str(fault), clause=fault.clause)
+            return []
+        for copy in bad_copies:
+            self._add(ident, Code.TREE_COPY_DAMAGED, str(copy), clause=copy.clause)
+        try:
+            tree = decode_tree(raw, f"tree {ident.hex()}")
+        except SpecError as error:
+            self._add(ident, Code.TREE_DAMAGED, error.what, clause=error.clause)
+            return []
+        return list(self._nodes(ident, tree))
+
+    def _nodes(self, ident: bytes, tree: Tree) -> Iterator[bytes]:
+        previous: bytes | None = None
+        for node in tree:
+            name = self._name(ident, node, previous)
+            if name is not None:
+                previous = name
+            if node.type == FILE:
+                self._file(ident, node)
+            elif node.type == DIR:
+                if self._subtree(ident, node):
+                    assert node.subtree is not None
+                    yield bytes.fromhex(node.subtree)
+            elif node.type not in _NO_CONTENT_TYPES:
+                self._node(ident, node, Code.NODE_TYPE, f'node "{node.quoted}" with invalid type "{node.type}"')
+
+    def _name(self, ident: bytes, node: Node, previous: bytes | None) -> bytes | None:
+        try:
+            name = node.name_bytes
+        except SpecError as error:
+            self._node(ident, node, Code.NODE_NAME, error.what, error.clause)
+            return None
+        if not name:
+            self._node(ident, node, Code.NODE_NAME, "node with empty name")
+        elif name in (b".", b"..") or b"/" in name or b"\0" in name:
+            self._node(ident, node, Code.NODE_NAME, f'node "{node.quoted}" cannot be an entry of a directory')
+        if previous is not None and name <= previous:
+            what = f'nodes are not ordered or duplicate: "{node.quoted}"'
+            self._node(ident, node, Code.TREE_ORDER, what)
+        return name
+
+    def _file(self, ident: bytes, node: Node) -> None:
+        if node.content is None or not isinstance(node.content, list):
+            self._node(ident, node, Code.NODE_NO_CONTENT, f'file "{node.quoted}" has nil blob list')
+            return
+        index = self.run.repo.index
+        usage = self.usage
+        tracks = usage.data is not None or usage.packs is not None
+        size = 0
+        for number, text in enumerate(node.content):
+            if not is_hex_id(text) or text == NULL_ID:
+                self._node(ident, node, Code.NODE_NULL_ID, f'file "{node.quoted}" blob {number} has null ID')
+                continue
+            blob = bytes.fromhex(text)
+            location = index.lookup(BlobType.DATA, blob)
+            if location is None:
+                self._node(ident, node, Code.BLOB_MISSING, f'file "{node.quoted}" blob {text} not found in index', blob=text)
+                size = -1 << 80
+                continue
+            size += location.length - 32 if location.uncompressed_length is None else location.uncompressed_length
+            if tracks:
+                usage.content(blob)
+        if size >= 0 and size != node.size:
+            what = f'file "{node.quoted}" says it has {node.size} bytes, its content has {size}'
+            self._node(ident, node, Code.NODE_SIZE, what)
+
+    def _subtree(self, ident: bytes, node: Node) -> bool:
+        if node.subtree is None:
+            self._node(ident, node, Code.NODE_NO_SUBTREE, f'dir node "{node.quoted}" has no subtree')
+            return False
+        if node.subtree == NULL_ID or not is_hex_id(node.subtree):
+            self._node(ident, node, Code.NODE_NULL_ID, f'dir node "{node.quoted}" subtree id is null')
+            return False
+        return True
+
+    def _add(self, ident: bytes, code: Code, message: str, *, clause: str = "") -> None:
+        number = self.run.add(Finding(code, ObjectRef(ObjectKind.TREE, ident.hex()), message, clause))
+        if code is not Code.TREE_COPY_DAMAGED:
+            self.damage.tree(ident, number)
+
+    def _node(self, ident: bytes, node: Node, code: Code, what: str, clause: str = "", blob: str = "") -> None:
+        tree = ident.hex()
+        target = ObjectRef(ObjectKind.DATA, blob) if blob else ObjectRef(ObjectKind.TREE, tree)
+        number = self.run.add(Finding(code, target, f"tree {tree}: {what}", clause, tree=tree))
+        self.damage.node(ident, node.quoted, number)
+
+
+def load_roots(run: Run, damage: Damage) -> list[tuple[bytes, bytes]]:
+    """Load the snapshots chosen; (snapshot, root tree) of each that can be read."""
+    raise NotImplementedError
+
+
+__all__ = ["TreeChecker", "load_roots", "ResticFormatError", "StorageError"]

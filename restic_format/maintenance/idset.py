@@ -1,0 +1,64 @@
+"""A set of ids that takes about 45 bytes an id, where a built-in set of ``bytes`` takes about 130.
+
+A check remembers every tree it has visited; in a repository of many million directories that is what its
+memory goes to.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+_ID = 32
+_FIRST_SLOTS = 1 << 10
+
+
+class IdSet:
+    """Ids (32 bytes) in one buffer, found through an open-addressing table of 4-byte positions."""
+
+    __slots__ = ("_count", "_ids", "_mask", "_table")
+
+    def __init__(self) -> None:
+        self._ids = bytearray()
+        self._count = 0
+        self._table = array("I", bytes(4 * _FIRST_SLOTS))
+        self._mask = _FIRST_SLOTS - 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, ident: bytes) -> bool:
+        return self._table[self._slot(ident)] != 0
+
+    def add(self, ident: bytes) -> bool:
+        """Put *ident* in; true if it was not there before."""
+        slot = self._slot(ident)
+        if self._table[slot]:
+            return False
+        self._ids += ident
+        self._count += 1
+        self._table[slot] = self._count
+        if self._count * 3 > self._mask * 2:
+            self._grow()
+        return True
+
+    def _slot(self, ident: bytes) -> int:
+        # Ids are hashes already: their first bytes are as good as any hash of them.
+        slot = int.from_bytes(ident[:8], "little") & self._mask
+        table, ids = self._table, self._ids
+        while number := table[slot]:
+            if ids[number * _ID - _ID : number * _ID] == ident:
+                break
+            slot = (slot + 1) & self._mask
+        return slot
+
+    def _grow(self) -> None:
+        size = (self._mask + 1) * 2
+        self._mask = mask = size - 1
+        self._table = table = array("I", bytes(4 * size))
+        ids = self._ids
+        for number in range(1, self._count + 1):
+            start = (number - 1) * _ID
+            slot = int.from_bytes(ids[start : start + 8], "little") & mask
+            while table[slot]:
+                slot = (slot + 1) & mask
+            table[slot] = number
