@@ -1,0 +1,83 @@
+"""The engine's errors, all under `ResticFormatError` of the specification.
+
+Each says what failed, on which object, and what to do next. Programs decide on the class; the command line maps classes to
+exit codes in one table.
+"""
+
+from __future__ import annotations
+
+from restic_spec.errors import ResticFormatError, SpecError
+
+__all__ = [
+    "AlreadyLocked",
+    "BlobMissing",
+    "ConfigExists",
+    "DamagedFile",
+    "FileMissing",
+    "Interrupted",
+    "InvalidLock",
+    "LockLost",
+    "RepositoryNotFound",
+    "ResticFormatError",
+    "SnapshotNotFound",
+    "SpecError",
+    "StorageError",
+    "UsageError",
+    "WrongPassword",
+]
+
+
+class UsageError(ResticFormatError):
+    """The caller asked for something that cannot be."""
+
+
+class StorageError(ResticFormatError):
+    """The storage could not do what was asked (I/O error, permission, no space)."""
+
+
+class FileMissing(StorageError):
+    """The storage holds no such file."""
+
+
+class RepositoryNotFound(ResticFormatError):
+    """There is no repository at this location."""
+
+
+class ConfigExists(ResticFormatError):
+    """A repository is already there; it is never overwritten."""
+
+
+class WrongPassword(ResticFormatError):
+    """No key file opens with this password."""
+
+
+class AlreadyLocked(ResticFormatError):
+    """Somebody else holds a lock that conflicts."""
+
+
+class InvalidLock(ResticFormatError):
+    """A lock file cannot be read, so that nobody can tell whether it conflicts."""
+
+
+class LockLost(ResticFormatError):
+    """Our own lock vanished or could not be refreshed in time; going on would be unsafe."""
+
+
+class BlobMissing(ResticFormatError):
+    """No index knows this blob."""
+
+
+class DamagedFile(ResticFormatError):
+    """A file or blob in the repository is there but not what it must be; ``cause`` is the violated clause."""
+
+    def __init__(self, what: str, cause: SpecError | None = None) -> None:
+        super().__init__(what if cause is None else f"{what}: {cause}")
+        self.cause = cause
+
+
+class SnapshotNotFound(ResticFormatError):
+    """No snapshot, or more than one, fits what was asked for."""
+
+
+class Interrupted(ResticFormatError):
+    """The user, or the system, asked to stop."""

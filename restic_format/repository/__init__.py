@@ -1,0 +1,17 @@
+"""The repository layer: keys, index, blobs, packs, locks; the only authority on the order of writes."""
+
+from restic_format.repository.index import BlobIndex, Location
+from restic_format.repository.lock import RepositoryLock, lock_repository
+from restic_format.repository.repository import Repository, SavedBlob
+from restic_format.repository.snapshots import FoundSnapshot, SnapshotFilter
+
+__all__ = [
+    "BlobIndex",
+    "FoundSnapshot",
+    "Location",
+    "Repository",
+    "RepositoryLock",
+    "SavedBlob",
+    "SnapshotFilter",
+    "lock_repository",
+]

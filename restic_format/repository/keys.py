@@ -1,0 +1,109 @@
+"""Keys of a repository: finding the one a password opens, adding, removing."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+import time
+from typing import NamedTuple
+
+from restic_format.errors import StorageError, WrongPassword
+from restic_format.storage import Storage
+from restic_spec import gotime
+from restic_spec.crypto import MasterKey
+from restic_spec.errors import SpecError
+from restic_spec.ids import id_of
+from restic_spec.keyfile import SALT_SIZE, Kdf, KeyFile, decode_keyfile, encode_keyfile, unwrap, wrap
+from restic_spec.layout import FileKind
+
+MAX_KEYS_TRIED = 20
+"""Key files tried with a password before giving up, as restic does."""
+
+_CALIBRATION_SECONDS = 0.5
+_COST = 1 << 15
+_BLOCK = 8
+
+
+class OpenedKey(NamedTuple):
+    """The key file a password opened, and the master key in it."""
+
+    id: bytes
+    master: MasterKey
+
+
+def local_user() -> tuple[str, str]:
+    """Name of the user and of the host, as they go into keys, locks and snapshots."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = ""
+    return user, socket.gethostname()
+
+
+def calibrate() -> Kdf:
+    """scrypt parameters that take this machine about half a second and 32 MiB, with fresh salt."""
+    start = time.perf_counter()
+    hashlib.scrypt(b"", salt=b"", n=_COST, r=_BLOCK, p=1, maxmem=64 << 20, dklen=64)
+    lane = max(time.perf_counter() - start, 1e-3)
+    return Kdf(_COST, _BLOCK, min(max(int(_CALIBRATION_SECONDS / lane), 1), 16), os.urandom(SALT_SIZE))
+
+
+def load_key(storage: Storage, name: str) -> KeyFile:
+    """Read and parse a key file.
+
+    Raises:
+        IdMismatch, JsonInvalid: it is damaged.
+    """
+    raw = storage.load(FileKind.KEY, name)
+    return decode_keyfile(raw, f"key {name[:8]}")
+
+
+def find_key(storage: Storage, password: bytes, hint: str | None = None) -> OpenedKey:
+    """The first key file that *password* opens; the one whose name starts with *hint* is tried first.
+
+    A damaged key file does not keep the others from being tried.
+
+    Raises:
+        WrongPassword: none of them opens.
+    """
+    names = [name for name, _ in storage.list(FileKind.KEY)]
+    if hint:
+        names.sort(key=lambda name: not name.startswith(hint))
+    damaged: list[str] = []
+    for name in names[:MAX_KEYS_TRIED]:
+        try:
+            return OpenedKey(bytes.fromhex(name), unwrap(load_key(storage, name), password))
+        except SpecError as error:
+            if error.layer != "mac-invalid":
+                damaged.append(f"key {name[:8]}: {error}")
+        except StorageError as error:
+            damaged.append(str(error))
+    detail = f" (unusable: {'; '.join(damaged)})" if damaged else ""
+    raise WrongPassword(f"wrong password or no key found{detail}")
+
+
+def add_key(
+    storage: Storage,
+    master: MasterKey,
+    password: bytes,
+    *,
+    kdf: Kdf | None = None,
+    username: str | None = None,
+    hostname: str | None = None,
+) -> bytes:
+    """Store a new key file that opens *master* with *password*; returns its id."""
+    user, host = local_user()
+    key = wrap(
+        master,
+        password,
+        kdf or calibrate(),
+        created=gotime.format_ns(time.time_ns()),
+        username=username or user,
+        hostname=hostname or host,
+    )
+    raw = encode_keyfile(key)
+    key_id = id_of(raw)
+    storage.save(FileKind.KEY, key_id.hex(), raw)
+    return key_id

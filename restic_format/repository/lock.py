@@ -1,0 +1,244 @@
+"""Locks: who uses the repository, and whether alone; restic's rules, so that each honours the other's.
+
+A lock is written, then the folder is looked at once more after a moment: of two that came at the same time at least one sees
+the other. It is renewed every five minutes under a new name; one that was not for half an hour is stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
+from restic_format.repository.keys import local_user
+from restic_format.repository.repository import Repository
+from restic_spec import gotime
+from restic_spec.layout import FileKind
+from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
+
+_RETRY_FIRST = 5.0
+_RETRY_MOST = 60.0
+_READ_ATTEMPTS = 4
+_GIVE_UP_AFTER = STALE_AFTER - REFRESH_EVERY * 1.5
+"""Seconds without a refresh after which the holder must assume that others see its lock as stale."""
+
+
+class RepositoryLock:
+    """A lock that is held; renews itself in a thread until `release`."""
+
+    def __init__(self, repo: Repository, lock: Lock, lock_id: bytes) -> None:
+        self._repo = repo
+        self._lock = lock
+        self.id = lock_id
+        self._stop = threading.Event()
+        self._renewed = time.time()
+        self._lost: str | None = None
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="lock-refresh")
+        self._thread.start()
+
+    def _keep(self) -> None:
+        # Short waits and wall-clock time: a suspended machine must notice at once how long it slept.
+        while not self._stop.wait(min(1.0, REFRESH_EVERY)):
+            age = time.time() - self._renewed
+            if age < REFRESH_EVERY:
+                continue
+            try:
+                self._renew(was_late=age > _GIVE_UP_AFTER)
+            except ResticFormatError as error:
+                if age > _GIVE_UP_AFTER:
+                    self._lost = f"failed to refresh lock in time: {error}"
+                    return
+                self._stop.wait(5.0)
+
+    def _renew(self, *, was_late: bool) -> None:
+        if was_late and not self._repo.storage.exists(FileKind.LOCK, self.id.hex()):
+            raise LockLost(f"lock {self.id.hex()[:8]} was removed in the meantime")
+        self._lock.time = gotime.format_ns(time.time_ns())
+        new_id = self._repo.save_unpacked(FileKind.LOCK, encode_lock(self._lock))
+        if was_late:
+            time.sleep(RECHECK_AFTER)
+            if not self._repo.storage.exists(FileKind.LOCK, self.id.hex()):
+                self._repo.remove(FileKind.LOCK, new_id)
+                raise LockLost(f"lock {self.id.hex()[:8]} was removed in the meantime")
+        old_id, self.id, self._renewed = self.id, new_id, time.time()
+        with contextlib.suppress(FileMissing):
+            self._repo.remove(FileKind.LOCK, old_id)
+
+    def check(self) -> None:
+        """Raise `LockLost` if the lock could not be kept; call before anything that relies on it."""
+        if self._lost is not None:
+            raise LockLost(self._lost)
+
+    def release(self) -> None:
+        """Stop renewing and remove the lock file."""
+        self._stop.set()
+        self._thread.join()
+        with contextlib.suppress(FileMissing):
+            self._repo.remove(FileKind.LOCK, self.id)
+
+
+def describe(lock: Lock, lock_id: bytes) -> str:
+    """Who holds a lock, in the words scripts look for."""
+    created, offset = gotime.parse(lock.time)
+    age = _go_duration(max(time.time_ns() - created, 0))
+    return (
+        f"PID {lock.pid} on {lock.hostname} by {lock.username} (UID {lock.uid}, GID {lock.gid})\n"
+        f"lock was created at {gotime.format_ns(created, offset)[:19].replace('T', ' ')} ({age} ago)\n"
+        f"storage ID {lock_id.hex()[:8]}"
+    )
+
+
+def _go_duration(ns: int) -> str:
+    seconds, fraction = divmod(ns, gotime.NS)
+    hours, rest = divmod(seconds, 3600)
+    text = f"{hours}h" if hours else ""
+    if hours or rest >= 60:
+        text += f"{rest // 60}m"
+    tail = f"{rest % 60}.{fraction:09d}".rstrip("0").rstrip(".")
+    return f"{text}{tail}s"
+
+
+def read_locks(repo: Repository, skip: frozenset[bytes] = frozenset()) -> Iterator[tuple[bytes, Lock | ResticFormatError]]:
+    """Every lock file but *skip*, parsed or with what is wrong with it; vanished and empty ones are left out."""
+    for lock_id, size in repo.list(FileKind.LOCK):
+        if lock_id in skip or size == 0:
+            continue
+        try:
+            yield lock_id, decode_lock(repo.load_unpacked(FileKind.LOCK, lock_id), f"lock {lock_id.hex()[:8]}")
+        except FileMissing:
+            continue
+        except ResticFormatError as error:
+            yield lock_id, error
+
+
+def is_stale(lock: Lock) -> bool:
+    """Whether nobody can be holding *lock* any more: not renewed for half an hour, or its process on this host is gone."""
+    if time.time_ns() - gotime.parse_ns(lock.time) > STALE_AFTER * gotime.NS:
+        return True
+    return lock.hostname == socket.gethostname() and not _process_exists(lock.pid)
+
+
+def _process_exists(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def remove_locks(repo: Repository, *, everything: bool = False) -> int:
+    """Remove stale locks, or all; returns how many. A lock that cannot be read is removed only with *everything*."""
+    removed = 0
+    if everything:
+        for lock_id, _ in list(repo.list(FileKind.LOCK)):
+            with contextlib.suppress(FileMissing):
+                repo.remove(FileKind.LOCK, lock_id)
+                removed += 1
+        return removed
+    for lock_id, lock in list(read_locks(repo)):
+        if isinstance(lock, Lock) and is_stale(lock):
+            with contextlib.suppress(FileMissing):
+                repo.remove(FileKind.LOCK, lock_id)
+                removed += 1
+    return removed
+
+
+def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
+    """Take a lock.
+
+    Raises:
+        AlreadyLocked: somebody holds one that conflicts.
+        InvalidLock: a lock cannot be read even after some tries.
+    """
+    user, host = local_user()
+    lock = Lock(
+        time=gotime.format_ns(time.time_ns()),
+        exclusive=exclusive,
+        hostname=host,
+        username=user,
+        pid=os.getpid(),
+        uid=os.getuid(),
+        gid=os.getgid(),
+    )
+    _check_others(repo, exclusive, frozenset())
+    lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
+    try:
+        time.sleep(RECHECK_AFTER)
+        _check_others(repo, exclusive, frozenset((lock_id,)))
+    except BaseException:
+        with contextlib.suppress(ResticFormatError):
+            repo.remove(FileKind.LOCK, lock_id)
+        raise
+    return RepositoryLock(repo, lock, lock_id)
+
+
+def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
+    delay = _RETRY_FIRST
+    for attempt in range(_READ_ATTEMPTS):
+        if attempt:
+            time.sleep(delay)
+            delay *= 2
+        unreadable: ResticFormatError | None = None
+        for lock_id, lock in read_locks(repo, own):
+            if isinstance(lock, ResticFormatError):
+                unreadable = lock
+            elif exclusive or lock.exclusive:
+                how = "exclusively " if lock.exclusive else ""
+                raise AlreadyLocked(
+                    "unable to create lock in backend: repository is already locked "
+                    f"{how}by {describe(lock, lock_id)}\n"
+                    "the `unlock` command can be used to remove stale locks"
+                )
+        if unreadable is None:
+            return
+    if isinstance(unreadable, DamagedFile):
+        raise InvalidLock(
+            f"invalid lock file: {unreadable}\n\nthe `unlock --remove-all` command can be used to remove invalid locks. "
+            "Make sure that no other process is accessing the repository when running the command"
+        )
+    assert unreadable is not None
+    raise unreadable
+
+
+@contextlib.contextmanager
+def lock_repository(
+    repo: Repository,
+    *,
+    exclusive: bool = False,
+    retry: float = 0.0,
+    waiting: Callable[[str], None] | None = None,
+) -> Iterator[RepositoryLock]:
+    """Hold a lock for the block; with *retry* seconds, wait that long for others to finish. *waiting* is told once."""
+    held = _acquire_with_retry(repo, exclusive, retry, waiting)
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def _acquire_with_retry(
+    repo: Repository, exclusive: bool, retry: float, waiting: Callable[[str], None] | None
+) -> RepositoryLock:
+    deadline = time.monotonic() + retry
+    pause = min(_RETRY_FIRST, retry)
+    told = False
+    while True:
+        try:
+            return acquire(repo, exclusive=exclusive)
+        except AlreadyLocked:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if waiting is not None and not told:
+                waiting(f"repo already locked, waiting up to {_go_duration(int(retry * gotime.NS))} for the lock")
+                told = True
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _RETRY_MOST)

@@ -1,0 +1,517 @@
+"""The repository: the one place that knows keys, indexes, blobs and packs, and in which order they may be written.
+
+Packs are stored before the index that lists them, indexes before the snapshot that needs them; removing goes the other way.
+A MAC is checked before a byte is decrypted, a hash before a byte is used, a size before memory is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from restic_format.errors import (
+    BlobMissing,
+    ConfigExists,
+    DamagedFile,
+    FileMissing,
+    RepositoryNotFound,
+    ResticFormatError,
+    SpecError,
+    UsageError,
+)
+from restic_format.repository import keys
+from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.compression import Compressor
+from restic_format.repository.header import decode_entries
+from restic_format.repository.index import BlobIndex, Location
+from restic_format.repository.packer import (
+    DEFAULT_PACK_SIZE,
+    MAX_PACK_SIZE,
+    MIN_PACK_SIZE,
+    FinishedPack,
+    Packer,
+    Uploader,
+)
+from restic_format.storage import Storage
+from restic_spec import pack as pack_format
+from restic_spec.chunker import random_polynomial
+from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
+from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
+from restic_spec.errors import LengthInvalid
+from restic_spec.ids import id_of, verify_id
+from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, decode_index, encode_packs, index_pack
+from restic_spec.keyfile import Kdf
+from restic_spec.layout import FileKind
+from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
+from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
+from restic_spec.tree import Tree, decode_tree
+from restic_spec.unpacked import decode_unpacked, decompress, encode_unpacked
+
+Buffer = bytes | bytearray | memoryview
+PackEntries = list[PackEntry]
+
+_MAX_RUN = 16 << 20
+"""Bytes read from a pack in one go."""
+
+_MAX_GAP = 256 << 10
+"""Unwanted bytes between two wanted blobs that are cheaper read than skipped."""
+
+
+class SavedBlob(NamedTuple):
+    """What became of a blob: its id, whether it was there already, plaintext bytes, bytes newly stored."""
+
+    id: bytes
+    known: bool
+    length: int
+    stored: int
+
+
+class Repository:
+    """An open repository. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        config: Config,
+        key: keys.OpenedKey,
+        *,
+        compression: str = "auto",
+        pack_size: int | None = None,
+        extra_verify: bool = True,
+    ) -> None:
+        self.storage = storage
+        self.config = config
+        self.version = config.version
+        self.key_id = key.id
+        self.master_key: MasterKey = key.master
+        self.index = BlobIndex()
+        self.pack_size = _checked_pack_size(pack_size)
+        self.extra_verify = extra_verify
+        self._cipher = BlobCipher(key.master)
+        self._compressor = Compressor(compression)
+        self._packer = Packer(self._cipher, self.pack_size, self._deliver)
+        self._uploader: Uploader | None = None
+        self._write_lock = threading.Lock()
+        self._in_flight: set[tuple[BlobType, bytes]] = set()
+        self._unindexed: list[IndexPack] = []
+        self._unindexed_blobs = 0
+        self._index_started = time.monotonic()
+
+    @property
+    def id(self) -> str:
+        """The repository's id, hexadecimal."""
+        return self.config.id
+
+    @property
+    def chunker_polynomial(self) -> int:
+        """The polynomial that decides where files are cut."""
+        return self.config.polynomial
+
+    @classmethod
+    def init(
+        cls,
+        storage: Storage,
+        password: bytes | str,
+        *,
+        version: int = STABLE_VERSION,
+        polynomial: int | None = None,
+        kdf: Kdf | None = None,
+        username: str | None = None,
+        hostname: str | None = None,
+        compression: str = "auto",
+        pack_size: int | None = None,
+    ) -> Repository:
+        """Create a repository: folders, a key file that *password* opens, then the config.
+
+        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given.
+
+        Raises:
+            ConfigExists: one is there already, or keys of one are.
+            UsageError: a version that does not exist.
+        """
+        if not MIN_VERSION <= version <= MAX_VERSION:
+            raise UsageError(f"repository version {version} is not supported, only {MIN_VERSION} and {MAX_VERSION} are")
+        _checked_pack_size(pack_size)
+        if storage.exists(FileKind.CONFIG, ""):
+            raise ConfigExists(f"create repository at {storage.location} failed: config file already exists")
+        if any(True for _ in storage.list(FileKind.KEY)):
+            raise ConfigExists(f"create repository at {storage.location} failed: repository already contains keys")
+        if polynomial is None:
+            polynomial = random_polynomial(random.SystemRandom())
+        config = Config(version=version, id=secrets.token_bytes(32).hex(), chunker_polynomial=f"{polynomial:x}")
+        plaintext = encode_config(config)
+        decode_config(plaintext)
+        storage.create()
+        master = MasterKey.generate()
+        key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
+        storage.save(FileKind.CONFIG, "", seal(master, plaintext))
+        return cls(storage, config, keys.OpenedKey(key_id, master), compression=compression, pack_size=pack_size)
+
+    @classmethod
+    def open(
+        cls,
+        storage: Storage,
+        password: bytes | str,
+        *,
+        key_hint: str | None = None,
+        compression: str = "auto",
+        pack_size: int | None = None,
+        extra_verify: bool = True,
+    ) -> Repository:
+        """Open a repository with any of its passwords.
+
+        Raises:
+            RepositoryNotFound: there is no config file.
+            WrongPassword: no key opens.
+            DamagedFile: the config cannot be read with the key that opened.
+        """
+        try:
+            sealed = storage.load(FileKind.CONFIG, "")
+        except FileMissing as error:
+            raise RepositoryNotFound(
+                f"repository does not exist: unable to open config file: {error}\n"
+                f"Is there a repository at the following location?\n{storage.location}"
+            ) from None
+        key = keys.find_key(storage, _password_bytes(password), key_hint)
+        try:
+            config = decode_config(open_sealed(key.master, sealed))
+        except SpecError as error:
+            raise DamagedFile("config", error) from error
+        return cls(storage, config, key, compression=compression, pack_size=pack_size, extra_verify=extra_verify)
+
+    # Whole files
+
+    def list(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
+        """Id and size of every file of *kind*."""
+        for name, size in self.storage.list(kind):
+            yield bytes.fromhex(name), size
+
+    def load_raw(self, kind: FileKind, file_id: bytes) -> bytes:
+        """A file's stored bytes, checked against its name (the config has none to check).
+
+        Raises:
+            FileMissing, StorageError: it cannot be read.
+            DamagedFile: its bytes do not hash to its name.
+        """
+        if kind is FileKind.CONFIG:
+            return self.storage.load(kind, "")
+        what = f"{kind.value}/{file_id.hex()}"
+        raw = self.storage.load(kind, file_id.hex())
+        try:
+            verify_id(raw, file_id, what)
+        except SpecError as error:
+            # A transfer may have been at fault: once more, before the file is blamed.
+            raw = self.storage.load(kind, file_id.hex())
+            if id_of(raw) != file_id:
+                raise DamagedFile(what, error) from error
+        return raw
+
+    def load_unpacked(self, kind: FileKind, file_id: bytes) -> bytes:
+        """The plaintext of a snapshot, index, lock or the config: verified, decrypted, decompressed.
+
+        Raises:
+            FileMissing, StorageError: it cannot be read.
+            DamagedFile: it is not what it must be.
+        """
+        raw = self.load_raw(kind, file_id)
+        try:
+            plaintext = self._cipher.open(raw)
+            return plaintext if kind is FileKind.CONFIG else decode_unpacked(self.version, plaintext)
+        except SpecError as error:
+            raise DamagedFile(f"{kind.value}/{file_id.hex()}", error) from error
+
+    def save_unpacked(self, kind: FileKind, plaintext: bytes) -> bytes:
+        """Compress (version 2), seal and store a file; returns its id."""
+        encoded = encode_unpacked(self.version, plaintext)
+        sealed = self._cipher.seal(encoded)
+        if self.extra_verify and decode_unpacked(self.version, self._cipher.open(sealed)) != plaintext:
+            raise DamagedFile(f"new file for {kind.value}/ differs after sealing; memory or processor are unreliable")
+        file_id = id_of(sealed)
+        self.storage.save(kind, file_id.hex(), sealed)
+        return file_id
+
+    def remove(self, kind: FileKind, file_id: bytes) -> None:
+        """Remove a file."""
+        self.storage.remove(kind, file_id.hex())
+
+    def load_snapshot(self, snapshot_id: bytes) -> Snapshot:
+        """Read a snapshot. Raises as `load_unpacked`."""
+        raw = self.load_unpacked(FileKind.SNAPSHOT, snapshot_id)
+        try:
+            return decode_snapshot(raw, f"snapshot {snapshot_id.hex()[:8]}")
+        except SpecError as error:
+            raise DamagedFile(f"snapshots/{snapshot_id.hex()}", error) from error
+
+    def save_snapshot(self, snapshot: Snapshot) -> bytes:
+        """Store a snapshot; everything it needs must have been flushed before."""
+        return self.save_unpacked(FileKind.SNAPSHOT, encode_snapshot(snapshot))
+
+    # Index and blobs
+
+    def load_index(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        damaged: Callable[[bytes, ResticFormatError], None] | None = None,
+    ) -> None:
+        """Read all index files into `index`. *progress* gets files done and files in all.
+
+        A damaged index is given to *damaged* and left out; without that callback it is raised.
+        """
+        index_ids = [file_id for file_id, _ in self.list(FileKind.INDEX)]
+        for done, file_id in enumerate(index_ids):
+            try:
+                self._load_index_file(file_id)
+            except ResticFormatError as error:
+                if damaged is None:
+                    raise
+                damaged(file_id, error)
+            if progress is not None:
+                progress(done + 1, len(index_ids))
+        self.index.finish_loading()
+
+    def _load_index_file(self, file_id: bytes) -> None:
+        raw = self.load_unpacked(FileKind.INDEX, file_id)
+        what = f"index {file_id.hex()[:8]}"
+        try:
+            self.index.add_file(decode_index(raw, what), what)
+        except SpecError as error:
+            raise DamagedFile(f"index/{file_id.hex()}", error) from error
+
+    def open_blob(self, entry: PackEntry, sealed: Buffer) -> bytes:
+        """Verify, decrypt, expand and hash-check a blob's sealed bytes.
+
+        Raises:
+            SpecError: with the layer that failed.
+        """
+        if entry.plain_length > MAX_BLOB_SIZE:
+            raise LengthInvalid(f"blob of {entry.plain_length} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-12")
+        plaintext = self._cipher.open(sealed)
+        if entry.uncompressed_length is not None:
+            plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
+            if len(plaintext) != entry.uncompressed_length:
+                raise LengthInvalid(
+                    f"blob expands to {len(plaintext)} bytes, not {entry.uncompressed_length}", clause="PACK-12"
+                )
+        verify_id(plaintext, entry.id, f"{entry.type.value} blob {entry.id.hex()[:8]}")
+        return plaintext
+
+    def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
+        """A blob's plaintext, from the first copy that is intact.
+
+        Raises:
+            BlobMissing: no index lists it.
+            DamagedFile: no copy is intact, or a pack cannot be read.
+        """
+        locations = self.index.lookup_all(blob_type, blob_id)
+        if not locations:
+            raise BlobMissing(f"{blob_type.value} blob {blob_id.hex()} is not in any index; run check, then repair index")
+        failure: ResticFormatError | None = None
+        for location in locations:
+            try:
+                return self._load_copy(blob_type, blob_id, location)
+            except ResticFormatError as error:
+                failure = error
+        what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {locations[-1].pack.hex()[:8]}"
+        cause = failure if isinstance(failure, SpecError) else None
+        raise DamagedFile(what if cause else f"{what}: {failure}", cause) from failure
+
+    def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
+        sealed = self.storage.load(FileKind.PACK, location.pack.hex(), location.offset, location.length)
+        return self.open_blob(location.entry(blob_type, blob_id), sealed)
+
+    def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:
+        """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
+        raw = self.load_blob(BlobType.TREE, tree_id)
+        try:
+            return decode_tree(raw, f"tree {tree_id.hex()[:8]}", keep_unknown=keep_unknown)
+        except SpecError as error:
+            raise DamagedFile(f"tree {tree_id.hex()}", error) from error
+
+    def read_pack(self, pack_id: bytes, entries: Iterable[PackEntry]) -> Iterator[tuple[PackEntry, bytes | ResticFormatError]]:
+        """The plaintexts of some of a pack's blobs, or what is wrong with each; neighbours are read in one go.
+
+        At most 16 MiB (or one blob) of sealed bytes are held at a time.
+        """
+        for run in _runs(sorted(entries, key=lambda entry: entry.offset)):
+            start, end = run[0].offset, max(entry.offset + entry.length for entry in run)
+            try:
+                data = memoryview(self.storage.load(FileKind.PACK, pack_id.hex(), start, end - start))
+            except ResticFormatError as error:
+                if len(run) == 1:
+                    yield run[0], error
+                else:
+                    for entry in run:
+                        yield from self.read_pack(pack_id, (entry,))
+                continue
+            for entry in run:
+                sealed = data[entry.offset - start : entry.offset - start + entry.length]
+                try:
+                    yield entry, self.open_blob(entry, sealed)
+                except SpecError as error:
+                    yield entry, error
+
+    def read_header(self, pack_id: bytes, size: int) -> PackEntries:
+        """The entries of a pack's header; *size* is the pack's size in bytes.
+
+        Raises:
+            FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
+        """
+        name = pack_id.hex()
+        if size < LENGTH_SIZE:
+            raise LengthInvalid(f"pack of {size} bytes is too short to hold a header", clause="PACK-2")
+        # Most headers fit a guess, which saves the second request.
+        tail = self.storage.load(FileKind.PACK, name, max(size - 4096, 0), min(size, 4096))
+        length = pack_format.header_length(tail, size)
+        if length + LENGTH_SIZE > len(tail):
+            tail = self.storage.load(FileKind.PACK, name, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
+        entries = decode_entries(self._cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
+        pack_format.check_layout(entries, length, size)
+        return entries
+
+    # Writing
+
+    def save_blob(self, blob_type: BlobType, data: Buffer, blob_id: bytes | None = None) -> SavedBlob:
+        """Store a blob unless the repository has it or somebody is storing it now.
+
+        *blob_id* is the hash of *data* where the caller knows it. It is safe in the repository only after `flush`.
+
+        Raises:
+            ResticFormatError: this or an earlier blob could not be stored.
+        """
+        if blob_id is None:
+            blob_id = id_of(data)
+        if not self._claim(blob_type, blob_id):
+            return SavedBlob(blob_id, True, len(data), 0)
+        try:
+            sealed, uncompressed_length = self._seal_blob(blob_type, blob_id, data)
+            self._packer.add(blob_type, blob_id, sealed, uncompressed_length)
+        except BaseException:
+            with self._write_lock:
+                self._in_flight.discard((blob_type, blob_id))
+            raise
+        header_size = pack_format.PLAIN_ENTRY_SIZE if uncompressed_length is None else pack_format.COMPRESSED_ENTRY_SIZE
+        return SavedBlob(blob_id, False, len(data), len(sealed) + header_size)
+
+    def has_blob(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the blob is stored or being stored."""
+        return (blob_type, blob_id) in self._in_flight or self.index.has(blob_type, blob_id)
+
+    def _claim(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        with self._write_lock:
+            if self.has_blob(blob_type, blob_id):
+                return False
+            self._in_flight.add((blob_type, blob_id))
+            return True
+
+    def _seal_blob(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
+        """Sealed bytes and, where compressed, the plaintext's length. Data that do not shrink are stored as they are."""
+        stored: Buffer = data
+        uncompressed_length: int | None = None
+        if self.version > 1 and (self._compressor.mode != "off" or blob_type is BlobType.TREE):
+            compressed = self._compressor.compress(data)
+            if len(compressed) < len(data) or blob_type is BlobType.TREE:
+                stored, uncompressed_length = compressed, len(data)
+        sealed = self._cipher.seal(stored)
+        if self.extra_verify:
+            entry = PackEntry(blob_type, blob_id, 0, len(stored) + OVERHEAD, uncompressed_length)
+            try:
+                self.open_blob(entry, sealed)
+            except SpecError as error:
+                raise DamagedFile(
+                    f"{blob_type.value} blob {blob_id.hex()[:8]} differs after sealing; memory or processor are unreliable",
+                    error,
+                ) from error
+        return sealed, uncompressed_length
+
+    def _deliver(self, pack: FinishedPack) -> None:
+        with self._write_lock:
+            if self._uploader is None:
+                self._uploader = Uploader(self._store_pack, self.storage.connections)
+            uploader = self._uploader
+        uploader.submit(pack)
+
+    def _store_pack(self, pack: FinishedPack) -> None:
+        self.storage.save(FileKind.PACK, pack.id.hex(), pack.data)
+        self.index.add_pack(pack.id, pack.entries)
+        with self._write_lock:
+            self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
+            if not self._unindexed:
+                self._index_started = time.monotonic()
+            self._unindexed.append(index_pack(pack.id, pack.entries))
+            self._unindexed_blobs += len(pack.entries)
+            age = time.monotonic() - self._index_started
+            full = self._take_unindexed() if self._unindexed_blobs >= FULL_BLOBS or age > FULL_AGE else []
+        self._save_index(full)
+
+    def _take_unindexed(self) -> Sequence[IndexPack]:
+        packs, self._unindexed, self._unindexed_blobs = self._unindexed, [], 0
+        return packs
+
+    def _save_index(self, packs: Sequence[IndexPack]) -> None:
+        if packs:
+            self.save_unpacked(FileKind.INDEX, encode_packs(list(packs)))
+
+    def flush(self) -> None:
+        """Finish open packs and write the index: afterwards every saved blob is findable.
+
+        Raises:
+            ResticFormatError: something could not be stored.
+        """
+        self._packer.flush()
+        self._finish_uploads()
+        with self._write_lock:
+            packs = self._take_unindexed()
+        self._save_index(packs)
+
+    def _finish_uploads(self) -> None:
+        with self._write_lock:
+            uploader, self._uploader = self._uploader, None
+        if uploader is not None:
+            try:
+                uploader.wait()
+            finally:
+                uploader.close()
+
+    def abandon(self) -> None:
+        """After a failure: keep what is stored findable, drop the rest."""
+        try:
+            self._finish_uploads()
+        finally:
+            with self._write_lock:
+                packs = self._take_unindexed()
+            self._save_index(packs)
+
+
+def _checked_pack_size(size: int | None) -> int:
+    if size is None:
+        return DEFAULT_PACK_SIZE
+    if not MIN_PACK_SIZE <= size <= MAX_PACK_SIZE:
+        raise UsageError(
+            f"pack size {size >> 20} MiB is out of bounds ({MIN_PACK_SIZE >> 20} MiB to {MAX_PACK_SIZE >> 20} MiB)"
+        )
+    return size
+
+
+def _password_bytes(password: bytes | str) -> bytes:
+    return password if isinstance(password, bytes) else os.fsencode(password)
+
+
+def _runs(entries: Sequence[PackEntry]) -> Iterator[list[PackEntry]]:
+    """Group blobs, in order of their offsets, that are read together."""
+    run: list[PackEntry] = []
+    end = 0
+    for entry in entries:
+        too_far = entry.offset > end + _MAX_GAP
+        too_long = run and entry.offset + entry.length - run[0].offset > _MAX_RUN
+        if run and (too_far or too_long):
+            yield run
+            run, end = [], 0
+        run.append(entry)
+        end = max(end, entry.offset + entry.length)
+    if run:
+        yield run

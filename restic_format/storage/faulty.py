@@ -1,0 +1,139 @@
+"""A storage that misbehaves on purpose, for tests of what the engine does then.
+
+A plan is asked before every call and may answer with a fault: fail, deliver or keep too little, dawdle, or pretend to have
+saved.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from restic_format.errors import StorageError
+from restic_format.storage.base import Buffer, Storage
+from restic_spec.layout import FileKind
+
+
+class Call(NamedTuple):
+    """A call that is about to be made: operation, kind of file, name, and how many of this operation came before."""
+
+    operation: str
+    kind: FileKind
+    name: str
+    number: int
+
+
+class Fail(NamedTuple):
+    """The call fails."""
+
+    reason: str = "injected fault"
+
+
+class Truncate(NamedTuple):
+    """Only the first ``keep`` bytes are kept (save) or delivered (load)."""
+
+    keep: int
+
+
+class Delay(NamedTuple):
+    """The call takes ``seconds`` longer."""
+
+    seconds: float
+
+
+class Lose(NamedTuple):
+    """A save reports success and stores nothing, as a crash before the data reach the disk."""
+
+
+Fault = Fail | Truncate | Delay | Lose
+Plan = Callable[[Call], Fault | None]
+
+
+def nth(operation: str, number: int, fault: Fault, kind: FileKind | None = None) -> Plan:
+    """A plan for one fault: at call *number* (from 0) of *operation*, counting calls on *kind* only where it is given."""
+    seen = 0
+
+    def plan(call: Call) -> Fault | None:
+        nonlocal seen
+        if call.operation != operation or (kind is not None and call.kind is not kind):
+            return None
+        seen += 1
+        return fault if seen == number + 1 else None
+
+    return plan
+
+
+class FaultyStorage:
+    """Wraps *inner* and asks *plan* before each call."""
+
+    def __init__(self, inner: Storage, plan: Plan) -> None:
+        self.inner = inner
+        self.plan = plan
+        self.calls: list[Call] = []
+        self._lock = threading.Lock()
+
+    @property
+    def location(self) -> str:
+        """The wrapped storage's."""
+        return self.inner.location
+
+    @property
+    def connections(self) -> int:
+        """The wrapped storage's."""
+        return self.inner.connections
+
+    def _before(self, operation: str, kind: FileKind, name: str) -> Fault | None:
+        with self._lock:
+            call = Call(operation, kind, name, sum(old.operation == operation for old in self.calls))
+            self.calls.append(call)
+            fault = self.plan(call)
+        if isinstance(fault, Delay):
+            time.sleep(fault.seconds)
+        elif isinstance(fault, Fail):
+            raise StorageError(f"{operation} {kind.value}/{name[:8]}: {fault.reason}")
+        return fault
+
+    def create(self) -> None:
+        """Make ready."""
+        self._before("create", FileKind.CONFIG, "")
+        self.inner.create()
+
+    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+        """Store a file."""
+        fault = self._before("save", kind, name)
+        if isinstance(fault, Truncate):
+            data = memoryview(data)[: fault.keep]
+        if not isinstance(fault, Lose):
+            self.inner.save(kind, name, data)
+
+    def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read a range."""
+        fault = self._before("load", kind, name)
+        data = self.inner.load(kind, name, offset, length)
+        return data[: fault.keep] if isinstance(fault, Truncate) else data
+
+    def size(self, kind: FileKind, name: str) -> int:
+        """Size of a file in bytes."""
+        self._before("size", kind, name)
+        return self.inner.size(kind, name)
+
+    def exists(self, kind: FileKind, name: str) -> bool:
+        """Whether the file is there."""
+        self._before("exists", kind, name)
+        return self.inner.exists(kind, name)
+
+    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+        """Name and size of every file of *kind*."""
+        self._before("list", kind, "")
+        return self.inner.list(kind)
+
+    def strays(self) -> Iterator[str]:
+        """The wrapped storage's."""
+        return self.inner.strays()
+
+    def remove(self, kind: FileKind, name: str) -> None:
+        """Remove a file."""
+        self._before("remove", kind, name)
+        self.inner.remove(kind, name)
