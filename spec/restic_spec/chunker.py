@@ -3,6 +3,7 @@
 A Rabin fingerprint runs over a window of 64 bytes: the window is read as a polynomial over GF(2) and reduced modulo the
 repository's irreducible polynomial of degree 53. A chunk ends where the fingerprint's low 20 bits are zero, but not before
 512 KiB and at the latest after 8 MiB. Cuts depend on content only, so equal stretches of different files give equal blobs.
+Each repository has a polynomial of its own (CHUNK-1).
 
 This is the plain algorithm, the oracle for compiled kernels.
 """
@@ -16,15 +17,15 @@ from functools import lru_cache
 from restic_spec.errors import PolynomialInvalid
 
 WINDOW = 64
-"""Bytes the fingerprint looks at."""
+"""Bytes the fingerprint looks at (CHUNK-5)."""
 MIN_SIZE = 512 << 10
-"""Bytes a chunk has at least, the last one of a file excepted."""
+"""Bytes a chunk has at least, the last one of a file excepted (CHUNK-6, CHUNK-8)."""
 MAX_SIZE = 8 << 20
-"""Bytes a chunk has at most."""
+"""Bytes a chunk has at most (CHUNK-7)."""
 AVERAGE_BITS = 20
-"""Low bits of the fingerprint that must be zero at a cut: chunks of 1 MiB on average beyond the minimum."""
+"""Low bits of the fingerprint that must be zero at a cut: chunks of 1 MiB on average beyond the minimum (CHUNK-6)."""
 DEGREE = 53
-"""Degree of the polynomial."""
+"""Degree of the polynomial (CHUNK-2)."""
 
 _MASK64 = (1 << 64) - 1
 
@@ -61,7 +62,7 @@ def gcd(a: int, b: int) -> int:
 
 
 def is_irreducible(polynomial: int) -> bool:
-    """Ben-Or's test: no factor of degree i divides x^(2^i) - x for i up to half the degree."""
+    """Ben-Or's test (CHUNK-3): no factor of degree i divides x^(2^i) - x for i up to half the degree."""
     if degree(polynomial) < 1:
         return False
     power = 2
@@ -88,7 +89,7 @@ def check_polynomial(polynomial: int) -> None:
 
 
 def random_polynomial(rng: random.Random) -> int:
-    """An irreducible polynomial of degree 53; the highest and the lowest coefficient are always 1."""
+    """An irreducible polynomial of degree 53; the highest and the lowest coefficient are always 1 (CHUNK-4)."""
     while True:
         candidate = rng.getrandbits(DEGREE) | 1 << DEGREE | 1
         if is_irreducible(candidate):
@@ -97,7 +98,7 @@ def random_polynomial(rng: random.Random) -> int:
 
 @lru_cache(maxsize=8)
 def tables(polynomial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The two tables of 256 numbers that make the fingerprint fast.
+    """The two tables of 256 numbers that make the fingerprint fast (CHUNK-11).
 
     ``out[b]`` is what byte *b* contributes when it leaves the window (*b* times x^(8·63), reduced); ``mod[t]`` reduces the
     8 bits *t* that a shift moves above the polynomial's degree, and clears them.
@@ -108,7 +109,7 @@ def tables(polynomial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def fingerprint(window: bytes, polynomial: int) -> int:
-    """Rabin fingerprint of *window* by definition: its bits as a polynomial, reduced."""
+    """Rabin fingerprint of *window* by definition: its bits as a polynomial, reduced (CHUNK-5)."""
     return modulo(int.from_bytes(window, "big"), polynomial)
 
 
@@ -123,7 +124,8 @@ def next_cut(
 ) -> int:
     """Length of the chunk that begins at *start*, taking *data* as all there is.
 
-    The fingerprint at a position depends on the 64 bytes before it alone, so the scan begins 64 bytes before the minimum.
+    The fingerprint at a position depends on the 64 bytes before it alone, so the scan begins 64 bytes before the minimum
+    (CHUNK-9), and what restic's library puts into the window first has no effect (CHUNK-10).
     """
     available = min(len(data) - start, max_size)
     if available <= min_size:
@@ -145,7 +147,7 @@ def next_cut(
 
 
 def chunks(data: bytes | bytearray | memoryview, polynomial: int) -> Iterator[bytes]:
-    """Cut *data* into chunks; nothing for empty data."""
+    """Cut *data* into chunks, each one a blob (CHUNK-12); nothing for empty data (CHUNK-8)."""
     start = 0
     while start < len(data):
         length = next_cut(data, polynomial, start=start)

@@ -1,6 +1,11 @@
-"""The config: a repository's version, id and chunker polynomial, sealed, never compressed, under the fixed name ``config``."""
+"""The config: a repository's version, id and chunker polynomial.
+
+It is sealed but never compressed (CONFIG-1), and stored under the fixed name ``config``, not under a hash (LAYOUT-5).
+"""
 
 from __future__ import annotations
+
+import re
 
 from restic_spec import wire
 from restic_spec.chunker import check_polynomial
@@ -10,18 +15,20 @@ from restic_spec.ids import is_hex_id
 MIN_VERSION = 1
 MAX_VERSION = 2
 STABLE_VERSION = 2
-"""What ``init`` writes unless told otherwise."""
+"""What ``init`` writes unless told otherwise (CONFIG-8)."""
+
+_POLYNOMIAL = re.compile(r"[0-9a-fA-F]{1,16}")
 
 
 class Config(wire.Document):
-    """The decrypted config."""
+    """The decrypted config, fields in stored order (CONFIG-2); rustic's are in ``extra`` (CONFIG-6, RUSTIC-1)."""
 
     version: int
-    """Repository format version, 1 or 2; 2 adds compression."""
+    """Repository format version, 1 or 2; 2 adds compression (CONFIG-3)."""
     id: str
-    """Random repository id, 64 hexadecimal digits."""
+    """Random repository id, 64 hexadecimal digits (CONFIG-4)."""
     chunker_polynomial: str
-    """The irreducible polynomial of degree 53, hexadecimal without leading zeros."""
+    """The irreducible polynomial of degree 53, hexadecimal without leading zeros (CONFIG-5)."""
 
     @property
     def polynomial(self) -> int:
@@ -37,19 +44,17 @@ def decode_config(raw: bytes) -> Config:
         VersionUnsupported: a version other than 1 or 2.
         PolynomialInvalid: the polynomial is not an irreducible one of degree 53.
     """
-    config = wire.decode(Config, raw, "config", "CONFIG-1")
+    config = wire.decode(Config, raw, "config", "CONFIG-2")
     if not MIN_VERSION <= config.version <= MAX_VERSION:
         raise VersionUnsupported(
             f"config: repository version {config.version} is not supported (known: 1 and 2)",
-            clause="CONFIG-2",
+            clause="CONFIG-3",
         )
     if not is_hex_id(config.id):
-        raise JsonInvalid("config: id is not 64 hexadecimal digits", clause="CONFIG-3")
-    try:
-        polynomial = config.polynomial
-    except ValueError:
-        raise JsonInvalid("config: chunker_polynomial is not hexadecimal", clause="CONFIG-4") from None
-    check_polynomial(polynomial)
+        raise JsonInvalid("config: id is not 64 hexadecimal digits", clause="CONFIG-4")
+    if _POLYNOMIAL.fullmatch(config.chunker_polynomial) is None:
+        raise JsonInvalid("config: chunker_polynomial is not a hexadecimal number of 64 bits", clause="CONFIG-5")
+    check_polynomial(config.polynomial)
     return config
 
 

@@ -1,7 +1,8 @@
 """Encryption and authentication: AES-256 in counter mode, then Poly1305-AES over the ciphertext.
 
 A sealed message is ``IV (16) || ciphertext || MAC (16)``. The IV is both the initial counter block and, encrypted with the
-MAC's AES key, the one-time pad of Poly1305. The MAC covers the ciphertext only and is checked before a byte is decrypted.
+MAC's AES key, the one-time pad of Poly1305. The MAC covers the ciphertext only, neither kind nor name of a file
+(CRYPTO-10), and is checked before a byte is decrypted.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from restic_spec.errors import LengthInvalid, MacInvalid
 IV_SIZE = 16
 MAC_SIZE = 16
 OVERHEAD = IV_SIZE + MAC_SIZE
-"""Bytes a sealed message is longer than its plaintext."""
+"""Bytes a sealed message is longer than its plaintext (CRYPTO-1); that of an empty one has just these (CRYPTO-9)."""
 
 
 class MasterKey(msgspec.Struct, frozen=True):
     """Key material for one repository or, derived from a password, for one key file.
 
     ``encrypt``: AES-256 key, 32 bytes. ``mac_k``: AES-128 key of Poly1305-AES, 16 bytes. ``mac_r``: the Poly1305
-    multiplier, 16 bytes (clamped by the algorithm).
+    multiplier, 16 bytes (clamped by the algorithm, CRYPTO-6).
+
+    Raises:
+        LengthInvalid: a part has another size (CRYPTO-2), or consists of zeros (CRYPTO-11).
     """
 
     encrypt: bytes
@@ -35,6 +39,8 @@ class MasterKey(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if (len(self.encrypt), len(self.mac_k), len(self.mac_r)) != (32, 16, 16):
             raise LengthInvalid("key material must be 32 + 16 + 16 bytes", clause="CRYPTO-2")
+        if not (any(self.encrypt) and any(self.mac_k) and any(self.mac_r)):
+            raise LengthInvalid("key material consists of zeros: there is no key in it", clause="CRYPTO-11")
 
     def __repr__(self) -> str:
         return "MasterKey(…)"
@@ -48,37 +54,47 @@ class MasterKey(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_derived(cls, derived: bytes) -> MasterKey:
-        """Split the 64 bytes that the key derivation function yields: AES key, then the MAC's k and r."""
+        """Split the 64 bytes that the key derivation function yields: AES key, then the MAC's k and r (KEY-4)."""
         if len(derived) != 64:
-            raise LengthInvalid(f"derived key has {len(derived)} bytes, not 64", clause="CRYPTO-2")
+            raise LengthInvalid(f"derived key has {len(derived)} bytes, not 64", clause="KEY-4")
         return cls(derived[:32], derived[32:48], derived[48:64])
 
 
 def clamp(r: bytes) -> bytes:
-    """Clear the bits of *r* (16 bytes) that Poly1305 requires to be zero."""
+    """Clear the bits of *r* (16 bytes) that Poly1305 requires to be zero (CRYPTO-6)."""
     value = int.from_bytes(r, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
     return value.to_bytes(16, "little")
 
 
 def poly1305_key(key: MasterKey, iv: bytes) -> bytes:
-    """The 32-byte one-time key ``r || AES-128(k, iv)`` that authenticates the message with this *iv*."""
+    """The 32-byte one-time key ``r || AES-128(k, iv)`` that authenticates the message with this *iv* (CRYPTO-5)."""
     # ECB of a single block is the plain block cipher, which is what Poly1305-AES asks for.
     encryptor = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()
     return key.mac_r + encryptor.update(iv)
 
 
 def seal(key: MasterKey, plaintext: bytes | bytearray | memoryview, iv: bytes | None = None) -> bytes:
-    """Encrypt and authenticate *plaintext*; the result is ``OVERHEAD`` bytes longer.
+    """Encrypt (CRYPTO-3) and authenticate (CRYPTO-5) *plaintext*; the result is ``OVERHEAD`` bytes longer.
 
-    *iv* (16 bytes) is drawn at random unless given; only test vectors give it, for an IV must never be used twice.
+    *iv* (16 bytes) is drawn at random unless given; only test vectors give it, for an IV must never be used twice (CRYPTO-7).
+
+    Raises:
+        LengthInvalid: *iv* has another length.
+        MacInvalid: *iv* is all zeros.
     """
     if iv is None:
         iv = os.urandom(IV_SIZE)
     elif len(iv) != IV_SIZE:
         raise LengthInvalid(f"IV has {len(iv)} bytes, not {IV_SIZE}", clause="CRYPTO-1")
+    _check_iv(iv)
     encryptor = Cipher(algorithms.AES(key.encrypt), modes.CTR(iv)).encryptor()
     ciphertext = encryptor.update(plaintext)
     return b"".join((iv, ciphertext, Poly1305.generate_tag(poly1305_key(key, iv), ciphertext)))
+
+
+def _check_iv(iv: bytes) -> None:
+    if not any(iv):
+        raise MacInvalid("IV consists of zeros, as in a block of storage that was wiped", clause="CRYPTO-8")
 
 
 def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview) -> bytes:
@@ -86,12 +102,13 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview) -> bytes
 
     Raises:
         LengthInvalid: shorter than IV and MAC together.
-        MacInvalid: the MAC does not fit; nothing has been decrypted.
+        MacInvalid: the MAC does not fit, or the IV is all zeros; nothing has been decrypted.
     """
     view = memoryview(sealed)
     if len(view) < OVERHEAD:
         raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
     iv = bytes(view[:IV_SIZE])
+    _check_iv(iv)
     ciphertext = view[IV_SIZE:-MAC_SIZE]
     try:
         Poly1305.verify_tag(poly1305_key(key, iv), ciphertext, bytes(view[-MAC_SIZE:]))

@@ -1,6 +1,6 @@
 """Go's ``os.FileMode``, which a node's ``mode`` holds: permission bits low, type and special bits high.
 
-It is not ``st_mode``: a directory with permissions 0755 is ``0x800001ed`` (2147484141).
+It is not ``st_mode``: a directory with permissions 0755 is ``0x800001ed`` (2147484141). Clause TREE-10.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ ID_SIZE = 32
 """Bytes of an id."""
 
 BlobId = NewType("BlobId", bytes)
-"""SHA-256 of a blob's plaintext before compression."""
+"""SHA-256 of a blob's plaintext before compression (LAYOUT-6)."""
 
 FileId = NewType("FileId", bytes)
-"""SHA-256 of a file's stored bytes (everything but ``config``): keys, locks, snapshots, indexes."""
+"""SHA-256 of a file's stored bytes (LAYOUT-1; everything but ``config``, LAYOUT-5): keys, locks, snapshots, indexes."""
 
 PackId = NewType("PackId", bytes)
 """SHA-256 of a whole pack file."""
@@ -44,7 +44,7 @@ def parse_id(text: str) -> bytes:
 
 
 def is_hex_id(text: str) -> bool:
-    """Whether *text* is the textual form of an id."""
+    """Whether *text* is the textual form of an id (LAYOUT-2)."""
     return _HEX_ID.fullmatch(text) is not None
 
 

@@ -1,6 +1,7 @@
 """Index files: which blobs are where in which packs.
 
-An index repeats what pack headers say, so that nobody has to read them; it can always be rebuilt from the packs.
+An index repeats what pack headers say (INDEX-7), so that nobody has to read them; it can always be rebuilt from the packs. That
+of a repository is the union of its files (INDEX-8).
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Iterable
 import msgspec
 
 from restic_spec import wire
+from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType, PackEntry
 
 FULL_BLOBS = 50_000
-"""Blobs after which restic writes an index file out and starts another."""
+"""Blobs after which restic writes an index file out and starts another (INDEX-11)."""
 
 FULL_AGE = 600.0
-"""Seconds after which an index that holds something counts as full."""
+"""Seconds after which an index that holds something counts as full (INDEX-11)."""
 
 
 class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
@@ -33,7 +35,7 @@ class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
     length: int
     """Sealed bytes."""
     uncompressed_length: int = 0
-    """Plaintext bytes, 0 (left out) where the blob is stored uncompressed."""
+    """Plaintext bytes, 0 (left out) where the blob is stored uncompressed (INDEX-6)."""
 
 
 class IndexPack(msgspec.Struct, omit_defaults=True):
@@ -42,9 +44,9 @@ class IndexPack(msgspec.Struct, omit_defaults=True):
     id: str
     """The pack's id, hexadecimal."""
     blobs: list[IndexBlob]
-    """Its blobs in the order of their offsets."""
+    """Its blobs; the order has no meaning, and is kept (INDEX-12)."""
     time: str | None = None
-    """rustic: when the pack was written, or marked for deletion."""
+    """rustic: when the pack was written, or marked for deletion (RUSTIC-3)."""
     size: int | None = None
     """rustic: size of the pack in bytes."""
 
@@ -53,14 +55,14 @@ class IndexFile(wire.Document):
     """The decrypted content of a file in ``index/``."""
 
     supersedes: list[str] = msgspec.field(default_factory=list)
-    """Ids of indexes this one replaces; no longer written."""
+    """Ids of indexes this one replaces; no longer written (INDEX-9)."""
     packs: list[IndexPack] | msgspec.UnsetType | None = msgspec.UNSET
     """The packs."""
     packs_to_delete: list[IndexPack] = msgspec.field(default_factory=list)
-    """rustic: packs marked for deletion; restic does not see them."""
+    """rustic: packs marked for deletion; restic does not see them (RUSTIC-3)."""
 
     def all_packs(self) -> list[IndexPack]:
-        """The packs in use, [] where the field is absent or null."""
+        """The packs in use, [] where the field is absent or null (INDEX-10)."""
         return self.packs or []
 
 
@@ -70,7 +72,7 @@ _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
 
 
 def decode_index(raw: bytes, what: str = "index") -> IndexFile:
-    """Parse an index; the oldest format (a bare array of packs) is understood too.
+    """Parse an index; the oldest format (a bare array of packs, INDEX-13) is understood too.
 
     Raises:
         JsonInvalid: not of this schema, an id that is none, or an unknown blob type.
@@ -93,6 +95,8 @@ def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
     Raises:
         JsonInvalid: an id, type or length is impossible.
     """
+    if not is_hex_id(pack.id):
+        raise JsonInvalid(f"{what}: {pack.id[:80]!r} is not a pack id", clause="INDEX-3")
     result = []
     for blob in pack.blobs:
         if blob.type == "data":
@@ -103,7 +107,8 @@ def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
             raise JsonInvalid(f"{what}: unknown blob type {blob.type[:20]!r}", clause="INDEX-4")
         if not is_hex_id(blob.id):
             raise JsonInvalid(f"{what}: {blob.id[:80]!r} is not a blob id", clause="INDEX-3")
-        if not (0 <= blob.offset < 1 << 32 and 0 < blob.length < 1 << 32 and 0 <= blob.uncompressed_length < 1 << 32):
+        lengths_fit = OVERHEAD <= blob.length < 1 << 32 and 0 <= blob.uncompressed_length < 1 << 32
+        if not (lengths_fit and 0 <= blob.offset < 1 << 32):
             raise JsonInvalid(f"{what}: blob {blob.id} has an impossible range", clause="INDEX-5")
         entry = PackEntry(blob_type, bytes.fromhex(blob.id), blob.offset, blob.length, blob.uncompressed_length or None)
         result.append(entry)

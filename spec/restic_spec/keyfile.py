@@ -1,6 +1,7 @@
 """Key files: how a password opens the repository's master key.
 
-A key file is plain JSON. scrypt derives 64 bytes from password and salt; they seal the JSON of the master key in ``data``.
+A key file is plain JSON (KEY-1). scrypt derives 64 bytes from password and salt (KEY-4); they seal the JSON of the master key
+in ``data`` (KEY-7). A repository has one master key and any number of key files that hold it (KEY-10).
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import JsonInvalid, KdfInvalid
 
 SALT_SIZE = 64
-"""Bytes of salt in a new key file."""
+"""Bytes of salt (KEY-5)."""
 
 MAX_KDF_MEMORY = 1 << 30
-"""Bytes scrypt may take (128 · N · r); parameters beyond it are refused before memory is taken."""
+"""Bytes scrypt may take (128 · N · r); parameters beyond it are refused before memory is taken (KEY-6)."""
 
 MAX_KDF_WORK = 1 << 27
 """Bound on N · r · p, so that hostile parameters cannot stall a machine for minutes."""
 
 
 class Kdf(msgspec.Struct, frozen=True):
-    """scrypt parameters and salt."""
+    """scrypt parameters and salt.
+
+    Raises:
+        KdfInvalid: parameters that make no sense or cost too much (KEY-6), or a salt of another length (KEY-5).
+    """
 
     N: int
     r: int
@@ -33,19 +38,21 @@ class Kdf(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.N < 2 or self.N & (self.N - 1) or self.r < 1 or self.p < 1:
-            raise KdfInvalid(f"scrypt parameters N={self.N} r={self.r} p={self.p} make no sense", clause="KEY-4")
+            raise KdfInvalid(f"scrypt parameters N={self.N} r={self.r} p={self.p} make no sense", clause="KEY-6")
         if 128 * self.N * self.r > MAX_KDF_MEMORY or self.N * self.r * self.p > MAX_KDF_WORK:
             raise KdfInvalid(
                 f"scrypt parameters N={self.N} r={self.r} p={self.p} exceed what this program will compute",
-                clause="KEY-5",
+                clause="KEY-6",
             )
+        if len(self.salt) != SALT_SIZE:
+            raise KdfInvalid(f"salt has {len(self.salt)} bytes, not {SALT_SIZE}", clause="KEY-5")
 
 
 class KeyFile(wire.Document):
-    """A file in ``keys/``; its name is the SHA-256 of its bytes."""
+    """A file in ``keys/``; its name is the SHA-256 of its bytes. Fields in stored order (KEY-2)."""
 
     created: str | None = None
-    """When the key was added, RFC 3339. rustic may leave it out."""
+    """When the key was added, RFC 3339. rustic may leave it out (KEY-12)."""
     username: str | None = None
     """User who added it."""
     hostname: str | None = None
@@ -59,7 +66,7 @@ class KeyFile(wire.Document):
     p: int | None = None
     """scrypt's parallelisation."""
     salt: bytes | None = None
-    """Salt, base64 in JSON."""
+    """Salt, base64 in JSON (KEY-8)."""
     data: bytes | None = None
     """The sealed master key, base64 in JSON."""
 
@@ -72,7 +79,7 @@ class KeyFile(wire.Document):
         if self.kdf != "scrypt":
             raise KdfInvalid(f"key derivation function {self.kdf!r} is unknown, only scrypt is", clause="KEY-3")
         if self.N is None or self.r is None or self.p is None or self.salt is None:
-            raise KdfInvalid("scrypt parameters are incomplete", clause="KEY-3")
+            raise KdfInvalid("scrypt parameters are incomplete", clause="KEY-2")
         return Kdf(self.N, self.r, self.p, self.salt)
 
 
@@ -94,7 +101,7 @@ def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
     """
     key = wire.decode(KeyFile, raw, what, "KEY-1")
     if not key.data:
-        raise JsonInvalid(f"{what}: holds no sealed key", clause="KEY-1")
+        raise JsonInvalid(f"{what}: holds no sealed key", clause="KEY-7")
     return key
 
 
@@ -104,7 +111,7 @@ def encode_keyfile(key: KeyFile) -> bytes:
 
 
 def derive(password: bytes, kdf: Kdf) -> MasterKey:
-    """The key that seals a key file's ``data``, from the *password*'s UTF-8 bytes."""
+    """The key that seals a key file's ``data``, from the *password*'s UTF-8 bytes (KEY-4)."""
     derived = hashlib.scrypt(
         password,
         salt=kdf.salt,
@@ -118,18 +125,18 @@ def derive(password: bytes, kdf: Kdf) -> MasterKey:
 
 
 def encode_master_key(key: MasterKey) -> bytes:
-    """The JSON of a master key, as it is sealed inside a key file."""
+    """The JSON of a master key, as it is sealed inside a key file (KEY-7)."""
     return gojson.encode(_MasterKeyJson(_Mac(key.mac_k, key.mac_r), key.encrypt))
 
 
 def decode_master_key(raw: bytes) -> MasterKey:
-    """Reverse `encode_master_key`.
+    """Reverse `encode_master_key`, and check what it holds (KEY-11).
 
     Raises:
         JsonInvalid: not of that schema.
         LengthInvalid: key material of the wrong size.
     """
-    parsed: _MasterKeyJson = wire.decode_known(msgspec.json.Decoder(_MasterKeyJson), raw, "master key", "KEY-6")
+    parsed: _MasterKeyJson = wire.decode_known(msgspec.json.Decoder(_MasterKeyJson), raw, "master key", "KEY-7")
     return MasterKey(parsed.encrypt, parsed.mac.k, parsed.mac.r)
 
 
@@ -137,7 +144,7 @@ def unwrap(keyfile: KeyFile, password: bytes) -> MasterKey:
     """Open the master key in *keyfile* with *password*.
 
     Raises:
-        MacInvalid: wrong password, or a damaged key file: the two cannot be told apart.
+        MacInvalid: wrong password, or a damaged key file: the two cannot be told apart (KEY-9).
         KdfInvalid: see `KeyFile.derivation`.
     """
     return decode_master_key(open_sealed(derive(password, keyfile.derivation()), keyfile.data or b""))

@@ -14,7 +14,7 @@ from restic_spec.ids import is_hex_id
 
 
 class FileKind(Enum):
-    """A kind of file in a repository; the value is its folder in the default layout."""
+    """A kind of file in a repository; the value is its folder in the default layout (LAYOUT-3)."""
 
     CONFIG = "config"
     KEY = "keys"
@@ -25,7 +25,7 @@ class FileKind(Enum):
 
 
 class Layout(Enum):
-    """How kinds map to folders."""
+    """How kinds map to folders: LAYOUT-3, and LAYOUT-4 for what early versions wrote."""
 
     DEFAULT = "default"
     S3LEGACY = "s3legacy"
@@ -54,7 +54,7 @@ def path_of(kind: FileKind, name: str, layout: Layout = Layout.DEFAULT) -> str:
     """Path of a file relative to the repository, with ``/`` as separator.
 
     *name* is the hexadecimal id; the config has none. In the default layout packs are spread over 256 folders named by the
-    first two digits.
+    first two digits (LAYOUT-3).
 
     Raises:
         NameInvalid: *name* is not an id.
@@ -70,7 +70,7 @@ def path_of(kind: FileKind, name: str, layout: Layout = Layout.DEFAULT) -> str:
 
 
 def folders(layout: Layout = Layout.DEFAULT) -> list[str]:
-    """Every folder ``init`` creates, parents first."""
+    """Every folder ``init`` creates, parents first (LAYOUT-7)."""
     result = [folder_of(kind, layout) for kind in LISTED_KINDS]
     if layout is Layout.DEFAULT:
         result += [f"data/{prefix:02x}" for prefix in range(256)]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from restic_spec import wire
 
 STALE_AFTER = 30 * 60
-"""Seconds after which a lock whose time was not refreshed is stale."""
+"""Seconds after which a lock whose time was not refreshed is stale (LOCK-5)."""
 
 REFRESH_EVERY = 5 * 60
-"""Seconds between refreshes: a new lock file with a new time, then the old one is removed."""
+"""Seconds between refreshes: a new lock file with a new time, then the old one is removed (LOCK-6)."""
 
 RECHECK_AFTER = 0.2
-"""Seconds between writing a lock and looking once more for a conflicting one."""
+"""Seconds between writing a lock and looking once more for a conflicting one (LOCK-3)."""
 
 
 class Lock(wire.Document):
-    """The decrypted content of a file in ``locks/``."""
+    """The decrypted content of a file in ``locks/``, fields in stored order (LOCK-1)."""
 
     time: str
     """When the lock was made or last refreshed, RFC 3339."""
     exclusive: bool
-    """Whether no other lock may exist beside it."""
+    """Whether no other lock may exist beside it (LOCK-2)."""
     hostname: str
     """Host of the process."""
     username: str

@@ -1,7 +1,7 @@
 """Packs: sealed blobs one after the other, then a sealed header that lists them, then the header's length.
 
 ``blob₁ … blobₙ || header || length (u32, little endian)``. Offsets are not stored: a blob starts where the one before it
-ends, the first at 0, in the header's order.
+ends, the first at 0, in the header's order (PACK-1, PACK-10).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from restic_spec.errors import HeaderInvalid, LengthInvalid
 from restic_spec.ids import ID_SIZE
 
 LENGTH_FIELD = cs.Int32ul
-"""The last four bytes of a pack: length of the sealed header, little endian."""
+"""The last four bytes of a pack: length of the sealed header, little endian (PACK-2)."""
 
 LENGTH_SIZE = 4
 PLAIN_ENTRY_SIZE = 1 + 4 + ID_SIZE
 COMPRESSED_ENTRY_SIZE = 1 + 4 + 4 + ID_SIZE
 MAX_HEADER_SIZE = 16 << 20
-"""Bytes a sealed header and its length field may have; restic refuses more."""
+"""Bytes a sealed header may have; restic refuses more (PACK-4)."""
 
 MAX_BLOB_SIZE = 1 << 29
 """Bytes of plaintext a blob may have here; a bound on memory, far above any chunker maximum."""
 
 
 class BlobType(Enum):
-    """What a blob holds; the value is its name in an index."""
+    """What a blob holds; the value is its name in an index (INDEX-4). Ids are looked up together with it (TREE-24)."""
 
     DATA = "data"
     TREE = "tree"
@@ -65,7 +65,7 @@ ENTRY = cs.Struct(
     "uncompressed_length" / cs.If(lambda this: int(this.kind) >= 2, cs.Int32ul),
     "id" / cs.Bytes(ID_SIZE),
 )
-"""A header entry: kind, sealed length, plaintext length (kinds 2 and 3 only), id."""
+"""A header entry: kind (PACK-5), sealed length, plaintext length (kinds 2 and 3 only), id (PACK-6)."""
 
 HEADER = cs.GreedyRange(ENTRY)
 """The opened header: entries until it ends."""
@@ -98,17 +98,20 @@ def encode_header(entries: Iterable[PackEntry]) -> bytes:
     return b"".join(map(encode_entry, entries))
 
 
-def decode_header(header: bytes) -> list[PackEntry]:
-    """Parse the opened header.
+def decode_header(header: bytes, version: int = 2) -> list[PackEntry]:
+    """Parse the opened header of a pack in a repository of *version*; offsets follow from the order (PACK-10).
 
     Raises:
-        HeaderInvalid: an unknown kind, a length no sealed blob can have, an entry cut short, or no entry at all.
+        HeaderInvalid: an unknown kind, a compressed one in version 1, a length no blob can have, an entry cut short, or no
+            entry at all.
     """
     stream = memoryview(header)
     entries: list[PackEntry] = []
     position = offset = 0
     while position < len(stream):
         entry = _decode_entry(bytes(stream[position : position + COMPRESSED_ENTRY_SIZE]), offset, len(entries))
+        if version < 2 and entry.uncompressed_length is not None:
+            raise HeaderInvalid(f"pack header entry {len(entries)} is compressed, in version 1", clause="PACK-9")
         entries.append(entry)
         position += entry.header_size
         offset += entry.length
@@ -131,6 +134,8 @@ def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
             clause="PACK-8",
         )
     blob_type, compressed = _TYPE_OF[kind]
+    if parsed.uncompressed_length == 0:
+        raise HeaderInvalid(f"pack header entry {number} is compressed and empty", clause="PACK-20")
     return PackEntry(blob_type, parsed.id, offset, parsed.length, parsed.uncompressed_length if compressed else None)
 
 
@@ -140,10 +145,10 @@ def header_length(trailer: bytes | memoryview, pack_size: int) -> int:
     Raises:
         LengthInvalid: the pack is too small, or the length cannot be that of a header in it.
     """
-    if len(trailer) < LENGTH_SIZE or pack_size < OVERHEAD + LENGTH_SIZE:
+    if len(trailer) < LENGTH_SIZE or pack_size < OVERHEAD + PLAIN_ENTRY_SIZE + LENGTH_SIZE:
         raise LengthInvalid(f"pack of {pack_size} bytes is too short to hold a header", clause="PACK-2")
     length = int(LENGTH_FIELD.parse(bytes(trailer[-LENGTH_SIZE:])))
-    if length + LENGTH_SIZE > MAX_HEADER_SIZE:
+    if length > MAX_HEADER_SIZE:
         raise LengthInvalid(f"pack header of {length} bytes is over the bound of {MAX_HEADER_SIZE}", clause="PACK-4")
     if length < OVERHEAD + PLAIN_ENTRY_SIZE:
         raise LengthInvalid(f"pack header of {length} bytes is too short for a single entry", clause="PACK-3")
@@ -160,4 +165,4 @@ def check_layout(entries: list[PackEntry], sealed_header: int, pack_size: int) -
     """
     expected = sum(entry.length for entry in entries) + sealed_header + LENGTH_SIZE
     if expected != pack_size:
-        raise HeaderInvalid(f"pack has {pack_size} bytes, its header accounts for {expected}", clause="PACK-9")
+        raise HeaderInvalid(f"pack has {pack_size} bytes, its header accounts for {expected}", clause="PACK-11")

@@ -8,7 +8,7 @@ from restic_spec import gotime, wire
 
 
 class SnapshotSummary(msgspec.Struct, omit_defaults=True):
-    """Statistics of the backup that made a snapshot (restic ≥ 0.17; rustic writes more fields)."""
+    """Statistics of the backup that made a snapshot (SNAP-9; since restic 0.17, DIFF-1; rustic writes more fields)."""
 
     backup_start: str
     """RFC 3339."""
@@ -33,16 +33,19 @@ class SnapshotSummary(msgspec.Struct, omit_defaults=True):
 
 
 class Snapshot(wire.Document):
-    """The decrypted content of a file in ``snapshots/``."""
+    """The decrypted content of a file in ``snapshots/`` (SNAP-1), fields in stored order (SNAP-2).
+
+    What else stands in it (RUSTIC-5) is kept in ``extra`` (SNAP-10); the order it was read in is not (RUSTIC-8).
+    """
 
     time: str
-    """When the backup began, RFC 3339 in the writer's zone."""
+    """When the backup began, RFC 3339 in the writer's zone (SNAP-3)."""
     parent: str | None = None
-    """Snapshot it was compared with."""
+    """Snapshot it was compared with (SNAP-6)."""
     tree: str | msgspec.UnsetType | None = msgspec.UNSET
-    """Root tree, hexadecimal id."""
+    """Root tree, hexadecimal id (SNAP-4)."""
     paths: list[str] | msgspec.UnsetType | None = msgspec.UNSET
-    """Absolute paths that were backed up."""
+    """Absolute paths that were backed up (SNAP-5)."""
     hostname: str = ""
     username: str = ""
     uid: int = 0
@@ -51,9 +54,9 @@ class Snapshot(wire.Document):
     """Exclude patterns that were in force."""
     tags: list[str] = msgspec.field(default_factory=list)
     original: str | None = None
-    """The snapshot this one was changed from."""
+    """The first form of this snapshot, where it was changed (SNAP-7)."""
     program_version: str = ""
-    """Who wrote it, ``restic 0.19.1``."""
+    """Who wrote it, ``restic 0.19.1`` (SNAP-8)."""
     summary: dict[str, msgspec.Raw] | None = None
     """`SnapshotSummary` as stored, so that other programs' fields survive."""
 

@@ -26,7 +26,7 @@ IRREGULAR = "irregular"
 
 
 class ExtendedAttribute(msgspec.Struct):
-    """One extended attribute."""
+    """One extended attribute (TREE-19)."""
 
     name: str
     """Its name with the namespace (``user.comment``, ``system.posix_acl_access``)."""
@@ -35,22 +35,24 @@ class ExtendedAttribute(msgspec.Struct):
 
 
 class Node(wire.Document):
-    """An entry of a tree."""
+    """An entry of a tree: the fields in restic's order, left out where they are empty (TREE-3)."""
 
     quoted: str = msgspec.field(name="name")
-    """The entry's name as Go's ``strconv.Quote`` writes it, without the outer quotes."""
+    """The entry's name as Go's ``strconv.Quote`` writes it, without the outer quotes (TREE-5)."""
     type: str
-    """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular``."""
+    """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular`` (TREE-9).
+
+    It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-7)."""
     mode: int = 0
-    """Go's FileMode (see `restic_spec.gomode`)."""
+    """Go's FileMode (TREE-10; see `restic_spec.gomode`)."""
     mtime: str | None = None
-    """Modification time, RFC 3339 with nanoseconds; restic always writes it."""
+    """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-6)."""
     atime: str | None = None
-    """Access time; equal to mtime unless backed up with access times."""
+    """Access time; equal to mtime unless backed up with access times (TREE-12)."""
     ctime: str | None = None
     """Time of the last status change."""
     uid: int | None = None
-    """Owner; restic always writes it, rustic may not."""
+    """Owner (TREE-13); restic always writes it, rustic may not."""
     gid: int | None = None
     """Group."""
     user: str = ""
@@ -58,29 +60,29 @@ class Node(wire.Document):
     group: str = ""
     """Name of the group where it resolves."""
     inode: int = 0
-    """Inode number on the source."""
+    """Inode number on the source (TREE-14)."""
     device_id: int = 0
-    """``st_dev`` of the source, only where ``links`` > 1."""
+    """``st_dev`` of the source; with ``inode`` it tells which entries with several links are one file (TREE-14, TREE-15)."""
     size: int = 0
-    """Bytes of a file's content."""
+    """Bytes of a file's content (TREE-16)."""
     links: int = 0
-    """Hard link count."""
+    """Hard link count, of files, symlinks and devices (TREE-17)."""
     linktarget: str = ""
-    """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw``."""
+    """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw`` (TREE-18)."""
     linktarget_raw: bytes | None = None
     """The target's exact bytes, only where they are no UTF-8; overrides ``linktarget``."""
     extended_attributes: list[ExtendedAttribute] | None = None
     """Extended attributes, ACLs among them."""
     generic_attributes: dict[str, msgspec.Raw] | None = None
-    """Attributes of other systems, keyed ``windows.…``, kept as they are."""
+    """Attributes of other systems, keyed ``windows.…``, kept as they are (TREE-20)."""
     device: int = 0
-    """``st_rdev`` of a device node."""
+    """``st_rdev`` of a device node (TREE-21)."""
     content: list[str] | msgspec.UnsetType | None = msgspec.UNSET
-    """Ids of a file's data blobs in order; ``null`` for anything but files, ``[]`` for an empty file."""
+    """Ids of a file's data blobs in order; ``null`` for anything but files, ``[]`` for an empty file (TREE-8)."""
     subtree: str | None = None
-    """Id of a directory's tree."""
+    """Id of a directory's tree (TREE-7)."""
     error: str = ""
-    """What went wrong while the entry's metadata were read."""
+    """What went wrong while the entry's metadata were read (TREE-22)."""
 
     @property
     def name(self) -> str:
@@ -136,7 +138,7 @@ class Tree(wire.Document):
     """A directory's entries."""
 
     nodes: list[Node] | None
-    """Sorted by name bytes, without duplicates."""
+    """Sorted by name bytes, without duplicates (TREE-4)."""
 
     def __iter__(self) -> Any:
         return iter(self.nodes or ())
@@ -151,7 +153,7 @@ _raw_decoder = msgspec.json.Decoder(_RawTree)
 
 
 def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -> Tree:
-    """Parse a tree blob; with *keep_unknown* the nodes' undeclared fields too, which costs time.
+    """Parse a tree blob; with *keep_unknown* the nodes' undeclared fields too (TREE-23), which costs time.
 
     Raises:
         JsonInvalid: not of this schema.
@@ -167,7 +169,9 @@ def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -
 def encode_node(node: Node) -> bytes:
     """The JSON of one node."""
     if node.generic_attributes:
-        node.generic_attributes = dict(sorted(node.generic_attributes.items()))
+        # Go sorts the keys of a map and removes white space from the values (TREE-20).
+        attributes = sorted(node.generic_attributes.items())
+        node.generic_attributes = {name: msgspec.Raw(msgspec.json.format(raw, indent=-1)) for name, raw in attributes}
     if node.linktarget_raw is not None:
         # Go derives the readable form from the raw one; a decoded replacement character has lost where it came from.
         node.linktarget = gojson.to_text(node.linktarget_raw)
@@ -175,7 +179,7 @@ def encode_node(node: Node) -> bytes:
 
 
 def encode_tree(tree: Tree | Iterable[Node]) -> bytes:
-    """A tree blob's plaintext: the JSON restic writes and a newline after it."""
+    """A tree blob's plaintext: the JSON restic writes and a newline after it (TREE-1); ``{"nodes":[]}`` for none (TREE-2)."""
     body = b'{"nodes":[' + b",".join(map(encode_node, tree)) + b"]}"
     if isinstance(tree, Tree):
         body = wire.splice(body, tree.extra)
@@ -215,4 +219,4 @@ def check_json_names(tree: Tree) -> None:
     """Raise `JsonInvalid` where a node has an empty type, which no program writes."""
     for node in tree:
         if not node.type:
-            raise JsonInvalid(f"node {node.quoted!r} has no type", clause="TREE-2")
+            raise JsonInvalid(f"node {node.quoted!r} has no type", clause="TREE-9")

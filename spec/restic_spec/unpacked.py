@@ -1,7 +1,7 @@
 """Unpacked files: snapshots, indexes and locks, each one sealed JSON document in a file of its own.
 
 In version 2 the plaintext may be compressed: a first byte of 2 announces a zstd frame. Plain JSON starts with ``{`` or ``[``
-and needs no mark. The config is never compressed; key files are not sealed at all.
+and needs no mark (FILE-2). The config is never compressed (CONFIG-1); key files are not sealed at all (KEY-1).
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ _PIECE = 1024
 """Input fed at a time to a frame that does not announce its size: bounds what one step can expand to."""
 
 MAX_UNPACKED = 256 << 20
-"""Bytes an unpacked file's plaintext may have; far above what programs write (an index is kept near 8 MiB)."""
+"""Bytes an unpacked file's plaintext may have (FILE-6); far above what programs write (an index is kept near 8 MiB)."""
 
 
 def encode_unpacked(version: int, plaintext: bytes, level: int = 3) -> bytes:
-    """What is sealed for *plaintext* in a repository of *version*: itself in 1, marked and compressed in 2."""
+    """What is sealed for *plaintext* in a repository of *version*: itself in 1 (FILE-1), marked and compressed in 2 (FILE-3).
+
+    The frame has no checksum, like restic's (FILE-7).
+    """
     if version < 2:
         return plaintext
     return bytes((COMPRESSED_MARK,)) + zstandard.ZstdCompressor(level=level).compress(plaintext)
 
 
 def decode_unpacked(version: int, plaintext: bytes) -> bytes:
-    """Undo `encode_unpacked` on an opened file.
+    """Undo `encode_unpacked` on an opened file. What is empty stays so, and fails as JSON (FILE-4).
 
     Raises:
         VersionUnsupported: the first byte announces an encoding that is unknown.
@@ -41,7 +44,7 @@ def decode_unpacked(version: int, plaintext: bytes) -> bytes:
     if version < 2 or not plaintext or plaintext[:1] in (b"{", b"["):
         return plaintext
     if plaintext[0] != COMPRESSED_MARK:
-        raise VersionUnsupported(f"unpacked file starts with byte {plaintext[0]}, not 2, '{{' or '['", clause="FILE-4")
+        raise VersionUnsupported(f"unpacked file starts with byte {plaintext[0]}, not 2, '{{' or '['", clause="FILE-2")
     return decompress(memoryview(plaintext)[1:], MAX_UNPACKED, "FILE-5")
 
 

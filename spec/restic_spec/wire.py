@@ -1,7 +1,7 @@
 """What every JSON document of the format shares: declared fields in restic's order, unknown fields kept.
 
 A `Document` is a msgspec struct whose fields are the wire form. Fields this specification does not know (a newer restic,
-rustic's extensions) are kept in ``extra`` as raw JSON and written back after the known ones.
+rustic's extensions) are kept in ``extra`` as raw JSON and written back after the known ones (FILE-8).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
     """Decode one document, unknown fields included.
 
     Raises:
-        JsonInvalid: no JSON, or not of this schema. *what* names the object, *clause* the rule.
+        JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
     value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
     value.keep_extra(_raw_object.decode(raw))
