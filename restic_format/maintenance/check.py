@@ -13,6 +13,7 @@ from restic_format.maintenance.affected import ConsequenceFinder, Damage
 from restic_format.maintenance.check_files import check_files
 from restic_format.maintenance.check_index import check_packs, list_packs, load_indexes
 from restic_format.maintenance.check_packs import read_packs
+from restic_format.maintenance.check_snapshots import load_snapshots
 from restic_format.maintenance.check_state import (
     CheckOptions,
     CheckProgress,
@@ -22,7 +23,7 @@ from restic_format.maintenance.check_state import (
     Run,
     Stage,
 )
-from restic_format.maintenance.check_trees import TreeChecker, Usage, load_roots, snapshot_ids
+from restic_format.maintenance.check_trees import TreeChecker, Usage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.maintenance.idset import IdSet
 from restic_format.repository import Repository
@@ -46,14 +47,16 @@ def check(
     """
     run = Run(repo, options or CheckOptions(), progress or NoProgress(), interrupt)
     damage = Damage()
-    # Snapshots are listed before the index is read: what they need is then in it (ORDER-2).
-    snapshots = snapshot_ids(run)
+    # Snapshots are read before the index: what they need is then in it (ORDER-2).
+    roots, faults = load_snapshots(run)
     check_files(run)
     load_indexes(run)
     list_packs(run)
     check_packs(run, damage)
-    roots = load_roots(run, snapshots)
     trees = TreeChecker(run, damage)
+    run.progress.stage(Stage.SNAPSHOTS, len(roots))
+    for fault in faults:
+        run.add(fault)
     trees.check([root for _snapshot, root in roots])
     if run.options.check_unused and not run.options.filtered:
         _find_unused(run, trees.usage)

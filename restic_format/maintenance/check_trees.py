@@ -1,20 +1,20 @@
-"""Snapshots, trees and the blobs they name: is everything there that a restore would need?
+"""Trees and the blobs they name: is everything there that a restore would need?
 
-Each tree is visited once, whichever snapshots it belongs to; what is remembered of it is its id. Where a fault is, which
-snapshots and paths it touches, is worked out afterwards and only if there is one (`restic_format.maintenance.affected`).
+Each tree is visited once, whichever snapshots it belongs to; what is remembered of it is its id. Where a fault
+is, which snapshots and paths it touches, is worked out afterwards and only if there is one
+(`restic_format.maintenance.affected`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from restic_format.errors import StorageError
 from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import BlobFault, read_blob
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.maintenance.idset import IdSet
-from restic_spec.errors import ResticFormatError, SpecError
+from restic_spec.errors import SpecError
 from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
@@ -63,7 +63,6 @@ class TreeChecker:
     def check(self, roots: list[bytes]) -> None:
         """Visit all trees below *roots* (one for each snapshot) and record what is wrong with them."""
         run = self.run
-        run.progress.stage(Stage.SNAPSHOTS, len(roots))
         for done, root in enumerate(roots, 1):
             pending = [root] if self.usage.tree(root) else []
             while pending:
@@ -165,11 +164,3 @@ class TreeChecker:
         target = ObjectRef(ObjectKind.DATA, blob) if blob else ObjectRef(ObjectKind.TREE, tree)
         number = self.run.add(Finding(code, target, f"tree {tree}: {what}", clause, tree=tree))
         self.damage.node(ident, node.quoted, number)
-
-
-def load_roots(run: Run, damage: Damage) -> list[tuple[bytes, bytes]]:
-    """Load the snapshots chosen; (snapshot, root tree) of each that can be read."""
-    raise NotImplementedError
-
-
-__all__ = ["TreeChecker", "load_roots", "ResticFormatError", "StorageError"]

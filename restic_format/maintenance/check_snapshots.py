@@ -1,0 +1,44 @@
+"""Snapshots: which are to be checked, and which cannot be read."""
+
+from __future__ import annotations
+
+from restic_format.errors import SnapshotNotFound
+from restic_format.maintenance.check_index import fault_clause, load_reason
+from restic_format.maintenance.check_state import Run
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.repository.snapshots import SnapshotFilter, filter_snapshots
+from restic_spec.errors import ResticFormatError
+from restic_spec.ids import is_hex_id
+
+Root = tuple[bytes, bytes]
+"""A snapshot's id and its root tree's."""
+
+
+def load_snapshots(run: Run) -> tuple[list[Root], list[Finding]]:
+    """Read the snapshots chosen; those that can be walked, and what is wrong with the others."""
+    options = run.options
+    faults: list[Finding] = []
+
+    def damaged(name: str, error: ResticFormatError) -> None:
+        faults.append(_fault(name, error))
+
+    wanted = SnapshotFilter(hosts=options.hosts, tags=options.tags, paths=options.paths)
+    roots: list[Root] = []
+    for found in filter_snapshots(run.repo, options.snapshots, wanted, damaged):
+        run.check_interrupt()
+        name = found.id.hex()
+        tree = found.snapshot.tree
+        if isinstance(tree, str) and is_hex_id(tree):
+            roots.append((found.id, bytes.fromhex(tree)))
+        else:
+            ref = ObjectRef(ObjectKind.SNAPSHOT, name)
+            faults.append(Finding(Code.SNAPSHOT_NO_TREE, ref, f"snapshot {name} has no tree"))
+    return roots, faults
+
+
+def _fault(name: str, error: ResticFormatError) -> Finding:
+    ref = ObjectRef(ObjectKind.SNAPSHOT, name)
+    if isinstance(error, SnapshotNotFound):
+        return Finding(Code.SNAPSHOT_NOT_FOUND, ref, str(error))
+    why = load_reason("snapshot", bytes.fromhex(name), error) if is_hex_id(name) else str(error)
+    return Finding(Code.SNAPSHOT_DAMAGED, ref, f"failed to load snapshot {name[:8]}: {why}", fault_clause(error))
