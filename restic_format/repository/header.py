@@ -42,7 +42,7 @@ def decode_entries(header: bytes) -> list[PackEntry]:
             else:
                 _, length, uncompressed_length, blob_id = _COMPRESSED.unpack_from(header, position)
                 position += _COMPRESSED.size
-            if kind > 3 or length < OVERHEAD:
+            if kind > 3 or length < OVERHEAD or uncompressed_length == 0:
                 return decode_header(header)
             entries.append(
                 PackEntry(BlobType.TREE if kind & 1 else BlobType.DATA, blob_id, offset, length, uncompressed_length)

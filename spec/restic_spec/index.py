@@ -46,7 +46,7 @@ class IndexPack(msgspec.Struct, omit_defaults=True):
     blobs: list[IndexBlob]
     """Its blobs; the order has no meaning, and is kept (INDEX-12)."""
     time: str | None = None
-    """rustic: when the pack was written, or marked for deletion (RUSTIC-3)."""
+    """rustic: when the pack was written, or marked for deletion (RUSTIC-2)."""
     size: int | None = None
     """rustic: size of the pack in bytes."""
 
@@ -59,7 +59,7 @@ class IndexFile(wire.Document):
     packs: list[IndexPack] | msgspec.UnsetType | None = msgspec.UNSET
     """The packs."""
     packs_to_delete: list[IndexPack] = msgspec.field(default_factory=list)
-    """rustic: packs marked for deletion; restic does not see them (RUSTIC-3)."""
+    """rustic: packs marked for deletion; restic does not see them (RUSTIC-2)."""
 
     def all_packs(self) -> list[IndexPack]:
         """The packs in use, [] where the field is absent or null (INDEX-10)."""

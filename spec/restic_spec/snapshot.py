@@ -35,7 +35,7 @@ class SnapshotSummary(msgspec.Struct, omit_defaults=True):
 class Snapshot(wire.Document):
     """The decrypted content of a file in ``snapshots/`` (SNAP-1), fields in stored order (SNAP-2).
 
-    What else stands in it (RUSTIC-5) is kept in ``extra`` (SNAP-10); the order it was read in is not (RUSTIC-8).
+    What else stands in it (RUSTIC-3) is kept in ``extra`` (SNAP-10); the order it was read in is not (RUSTIC-6).
     """
 
     time: str

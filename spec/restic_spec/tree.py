@@ -42,11 +42,11 @@ class Node(wire.Document):
     type: str
     """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular`` (TREE-9).
 
-    It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-7)."""
+    It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-5)."""
     mode: int = 0
     """Go's FileMode (TREE-10; see `restic_spec.gomode`)."""
     mtime: str | None = None
-    """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-6)."""
+    """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-4)."""
     atime: str | None = None
     """Access time; equal to mtime unless backed up with access times (TREE-12)."""
     ctime: str | None = None
