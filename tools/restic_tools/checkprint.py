@@ -1,0 +1,266 @@
+"""How ``check`` tells what it finds: restic's lines and messages, and after them what the damage means."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from restic_format.maintenance.check_state import CheckReport, ReadPlan, Stage
+from restic_format.maintenance.findings import Code, Finding, ObjectKind, Severity
+from restic_format.maintenance.subset import Bucket, ByteSize, Percentage
+from restic_tools.context import Context
+from restic_tools.messages import CheckError, CheckFinding, CheckSummary
+
+if TYPE_CHECKING:
+    from restic_tools.progress import Counter
+
+GUIDE = "https://restic.readthedocs.io/en/stable/077_troubleshooting.html"
+REPAIR_WITH = "restic"
+"""The program whose repair commands are recommended."""
+
+MAX_EXPLAINED = 50
+"""Findings whose meaning is spelled out for people."""
+
+_STAGES = {
+    Stage.INDEX: "load indexes",
+    Stage.PACKS: "check all packs",
+    Stage.SNAPSHOTS: "check snapshots, trees and blobs",
+}
+_COUNTED = {Stage.SNAPSHOTS: "snapshots", Stage.READ: "packs"}
+_TREE_CODES = frozenset(
+    (
+        Code.TREE_MISSING,
+        Code.TREE_DAMAGED,
+        Code.TREE_ORDER,
+        Code.NODE_NAME,
+        Code.NODE_TYPE,
+        Code.NODE_NO_CONTENT,
+        Code.NODE_NO_SUBTREE,
+        Code.NODE_NULL_ID,
+        Code.BLOB_MISSING,
+    )
+)
+_PREFIXED = frozenset(
+    (
+        Code.INDEX_DAMAGED,
+        Code.INDEX_ENTRIES_DIFFER,
+        Code.SNAPSHOT_DAMAGED,
+        Code.SNAPSHOT_NO_TREE,
+        Code.SNAPSHOT_NOT_FOUND,
+        Code.KEY_DAMAGED,
+        Code.LIST_FAILED,
+    )
+)
+"""Findings told with ``error:`` before them."""
+
+_UNCOUNTED = frozenset((Code.INDEX_ENTRIES_DIFFER,))
+"""Errors restic does not add to ``num_errors``."""
+
+
+class CheckPrinter:
+    """Listens to a check (`restic_format.maintenance.check.CheckProgress`) and prints."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.errors = 0
+        self._failed = False
+        self._tree = ""
+        self._counter: Counter | None = None
+        self._stack = ExitStack()
+        self._repair_index = self._prune = self._index_damaged = False
+        self._unindexed = 0
+
+    # What the engine calls
+
+    def stage(self, stage: Stage, total: int) -> None:
+        """A stage begins: close what the one before left open, and say so."""
+        self.close()
+        if stage is Stage.PACKS:
+            self._after_index()
+        elif stage is Stage.SNAPSHOTS:
+            self._after_packs()
+        if stage in _STAGES:
+            self.ctx.out.info(_STAGES[stage])
+        if stage in _COUNTED and not self.ctx.options.json:
+            self._counter = self._stack.enter_context(self.ctx.counter(_COUNTED[stage], total))
+
+    def advance(self, stage: Stage, done: int) -> None:
+        """Move the counter."""
+        if self._counter is not None and stage in _COUNTED:
+            self._counter.add(done - self._counter.done)
+
+    def reading(self, plan: ReadPlan) -> None:
+        """Say which packs are about to be read."""
+        self.close()
+        filtered = "filtered " if plan.filtered else ""
+        subset = plan.subset
+        if subset is None:
+            text = f"read all {filtered}data"
+        elif isinstance(subset, Bucket):
+            text = (
+                f"read group #{subset.number} of {plan.chosen} {filtered}data packs "
+                f"(out of total {plan.total} packs in {subset.total} groups)"
+            )
+        elif isinstance(subset, Percentage):
+            text = f"read {subset.percent:.1f}% of {filtered}packfiles"
+        else:
+            text = _size_line(subset, plan, filtered)
+        self.ctx.out.info(text)
+
+    def found(self, finding: Finding) -> None:
+        """Tell one finding as restic tells it; notes only with --verbose."""
+        code = finding.code
+        if code in (Code.INDEX_DUPLICATE_PACK, Code.PACK_MIXED):
+            self._repair_index |= code is Code.INDEX_DUPLICATE_PACK
+            self._prune |= code is Code.PACK_MIXED
+            self.ctx.out.line(finding.message)
+        elif code is Code.PACK_UNINDEXED:
+            self._unindexed += 1
+            self.ctx.out.verbose(finding.message)
+        elif code is Code.BLOB_UNUSED:
+            self.ctx.out.info(finding.message)
+        elif code.severity is Severity.NOTE:
+            self.ctx.out.verbose(f"note: {finding.message}")
+        elif code.severity is Severity.WARNING:
+            if not self.ctx.options.json:
+                self.ctx.out.warn(f"warning: {finding.message}")
+        else:
+            self._error(finding)
+
+    # Parts of the output
+
+    def _error(self, finding: Finding) -> None:
+        self._failed = True
+        self._index_damaged |= finding.code is Code.INDEX_DAMAGED
+        if finding.code not in _UNCOUNTED:
+            self.errors += 1
+        if finding.code in _TREE_CODES:
+            tree = finding.tree or finding.object.name
+            if tree != self._tree:
+                self.say_error(f"error for tree {tree[:8]}:\n")
+                self._tree = tree
+            self.say_error(f"  {finding.message}\n")
+            return
+        self._tree = ""
+        self.say_error(f"error: {finding.message}\n" if finding.code in _PREFIXED else f"{finding.message}\n")
+
+    def say_error(self, text: str) -> None:
+        """A line about damage: on standard error, or as an ``error`` message."""
+        if self.ctx.options.json:
+            self.ctx.out.json_error(CheckError("error", text))
+        else:
+            self.ctx.out.warn(text.removesuffix("\n"))
+
+    def close(self) -> None:
+        """Leave the counter's last state on the screen."""
+        self._counter = None
+        self._stack.close()
+
+    def _after_index(self) -> None:
+        if self._repair_index:
+            self.ctx.out.line(f"Duplicate packs are non-critical, you can run `{REPAIR_WITH} repair index' to correct this.")
+        if self._prune:
+            self.ctx.out.line(
+                f"Mixed packs with tree and data blobs are non-critical, you can run `{REPAIR_WITH} prune` to correct this."
+            )
+        if self._index_damaged:
+            self.say_error(
+                "\nThe repository index is damaged and must be repaired. "
+                f"You must run `{REPAIR_WITH} repair index' to correct this.\n\n"
+            )
+
+    def _after_packs(self) -> None:
+        if self._unindexed and not self._failed:
+            self.ctx.out.info(
+                f"{self._unindexed} additional files were found in the repo, which likely contain duplicate data.\n"
+                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this."
+            )
+
+    def conclude(self, report: CheckReport) -> None:
+        """What comes after the last finding: what it all means, and what to do."""
+        self.close()
+        if self.ctx.options.json:
+            if self.ctx.options.verbose:
+                for finding in report.findings:
+                    self.ctx.out.json(_message(finding))
+        else:
+            self._explain(report)
+        broken = report.broken_packs
+        if broken:
+            self.say_error(
+                "\nThe repository contains damaged pack files. These damaged files must be removed to repair the "
+                "repository. This can be done using the following commands. Please read the troubleshooting guide at "
+                f"{GUIDE} first.\n\n"
+            )
+            self.say_error(f"{REPAIR_WITH} repair packs {' '.join(broken)}\n{REPAIR_WITH} repair snapshots --forget\n\n")
+        elif not report.ok and not self._only_index(report):
+            self.say_error(
+                f"\nThe repository is damaged and must be repaired. Please follow the troubleshooting guide at {GUIDE} .\n\n"
+            )
+
+    def _only_index(self, report: CheckReport) -> bool:
+        return self._index_damaged and report.count(Severity.ERROR) == report.counts[Code.INDEX_DAMAGED]
+
+    def _explain(self, report: CheckReport) -> None:
+        errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+        if not errors:
+            return
+        lines = ["", "What the damage means:"]
+        for finding in errors[:MAX_EXPLAINED]:
+            lines += _explanation(finding)
+        if len(errors) > MAX_EXPLAINED:
+            lines.append(f"  … and {report.count(Severity.ERROR) - MAX_EXPLAINED} more")
+        self.ctx.out.warn("\n".join(lines))
+
+
+def summary_of(report: CheckReport | None, errors: int) -> CheckSummary:
+    """The message that ends ``check --json``; without a report nothing could be checked."""
+    if report is None:
+        return CheckSummary("summary", max(errors, 1), None, False, False)
+    if not report.ok:
+        errors = max(errors, 1)
+    return CheckSummary("summary", errors, report.broken_packs or None, report.suggest_repair_index, report.suggest_prune)
+
+
+def _size_line(subset: ByteSize, plan: ReadPlan, filtered: str) -> str:
+    size = min(subset.size, plan.total_bytes)
+    percent = size / plan.total_bytes * 100.0 if plan.total_bytes else 100.0
+    return f"read {size} bytes ({percent:.1f}%) of {filtered}data packs"
+
+
+def _explanation(finding: Finding) -> list[str]:
+    name = finding.object.name if finding.object.kind is ObjectKind.FILE else finding.object.name[:8]
+    lines = [f"  {finding.object.kind.value} {name}".rstrip() + f" ({finding.code.value}, {finding.rule}): {finding.effect}"]
+    cost = finding.consequence
+    if cost.snapshots_total:
+        snapshots = ", ".join(ident[:8] for ident in cost.snapshots)
+        lines.append(f"    snapshots affected: {_listed(snapshots, len(cost.snapshots), cost.snapshots_total)}")
+    if cost.paths_total:
+        paths = ", ".join(path.path for path in cost.paths)
+        lines.append(f"    paths affected: {_listed(paths, len(cost.paths), cost.paths_total)}")
+    if finding.repair:
+        lines.append("    repair: " + "; ".join(f"{REPAIR_WITH} {command}" for command in finding.repair))
+    return lines
+
+
+def _listed(text: str, shown: int, total: int) -> str:
+    return text if total <= shown else f"{text} … ({total} in all)"
+
+
+def _message(finding: Finding) -> CheckFinding:
+    cost = finding.consequence
+    return CheckFinding(
+        "finding",
+        finding.code.value,
+        finding.severity.value,
+        finding.object.kind.value,
+        finding.object.name,
+        finding.rule,
+        finding.message,
+        finding.effect,
+        list(cost.snapshots),
+        cost.snapshots_total,
+        [path.path for path in cost.paths],
+        cost.paths_total,
+        [f"{REPAIR_WITH} {command}" for command in finding.repair],
+    )

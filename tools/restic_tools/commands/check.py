@@ -1,0 +1,120 @@
+"""``check``: is the repository whole, and if not, what is lost and what mends it."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+from restic_tools.flagtypes import tag_list
+
+
+def check(
+    ctx: Context,
+    snapshots: Annotated[list[str], typer.Argument(metavar="[snapshotID ...]")],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            "-H",
+            metavar="host",
+            help="only consider snapshots for this host (can be specified multiple times, "
+            "use empty string to unset default value) (default: $RESTIC_HOST)",
+        ),
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path",
+            metavar="path",
+            help="only consider snapshots including this (absolute) path (can be specified multiple times, "
+            "snapshots must include all specified paths)",
+        ),
+    ] = None,
+    read_data: Annotated[bool, typer.Option("--read-data", help="read all data blobs")] = False,
+    read_data_subset: Annotated[
+        str,
+        typer.Option(
+            "--read-data-subset",
+            metavar="subset",
+            help="read a subset of data packs, specified as 'n/t' for specific part, or either 'x%' or 'x.y%' or "
+            "a size in bytes with suffixes k/K, m/M, g/G, t/T for a random subset",
+        ),
+    ] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag",
+            metavar="tag[,tag,...]",
+            parser=tag_list,
+            help="only consider snapshots including tag[,tag,...] (can be specified multiple times)",
+        ),
+    ] = None,
+    check_unused: Annotated[
+        bool, typer.Option("--check-unused", hidden=True, help="list the blobs that no snapshot needs")
+    ] = False,
+    with_cache: Annotated[
+        bool, typer.Option("--with-cache", help="use existing cache, only read uncached data from repository")
+    ] = False,
+) -> None:
+    """Check the repository for errors
+
+    By default the structure is checked: keys, indexes, snapshots, all trees, and that every pack is there with
+    the right size. With --read-data or --read-data-subset the packs' content is read and verified too. Every
+    fault is named, with the snapshots and files it touches and the commands that repair it.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    from restic_format.maintenance.check import CheckOptions, CheckReport
+    from restic_format.maintenance.check import check as check_repository
+    from restic_format.maintenance.subset import InvalidSubset, parse_subset
+    from restic_tools.checkprint import CheckPrinter, summary_of
+
+    # Nothing is cached between runs yet, so every check reads the repository itself.
+    del with_cache
+    if read_data and read_data_subset:
+        raise Failure("check flags --read-data and --read-data-subset cannot be used together")
+    try:
+        subset = parse_subset(read_data_subset) if read_data_subset else None
+    except InvalidSubset as error:
+        raise Failure(str(error)) from None
+    options = CheckOptions(
+        read_data=read_data,
+        subset=subset,
+        check_unused=check_unused,
+        snapshots=snapshots,
+        hosts=_hosts(host),
+        tags=tag or (),
+        paths=path or (),
+    )
+    printer = CheckPrinter(ctx)
+    report: CheckReport | None = None
+    if not ctx.options.no_lock:
+        ctx.out.info("create exclusive lock for repository")
+    try:
+        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
+            report = check_repository(repo, options, printer)
+            printer.conclude(report)
+    finally:
+        printer.close()
+        if ctx.options.json:
+            ctx.out.json(summary_of(report, printer.errors))
+    if not report.ok:
+        raise Failure("repository contains errors")
+    ctx.out.info("no errors were found")
+
+
+def _hosts(given: list[str] | None) -> list[str]:
+    """The hosts to consider: those given, else the environment's; an empty word takes the default away."""
+    hosts = given if given is not None else [os.environ.get("RESTIC_HOST", "")]
+    return [host for host in hosts if host]
