@@ -1,0 +1,118 @@
+"""Reading a file and cutting it into chunks, one chunk at a time.
+
+A `Cutter` knows where chunks end, a `ChunkReader` applies it to one stream. Workers that share a large file take turns: each
+reads and cuts the next chunk into its own buffer while it holds the file's lock, and does everything else without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from restic_format.errors import ResticFormatError
+from restic_format.native.chunker import Chunker
+from restic_spec.config import Config
+
+READ_STEP = 256 * 1024
+"""Bytes read at once while looking for a chunk's end: what lies behind the cut is copied to the next chunk."""
+
+MAX_CHUNK_SIZE = 256 * 1024 * 1024
+"""Larger chunks than this are refused: each worker holds one in memory."""
+
+Read = Callable[[memoryview], int]
+"""Fills the beginning of a buffer, gives the number of bytes, 0 at the end."""
+
+
+class Cutter(Protocol):
+    """Where chunks end; see `restic_format.native.chunker.Chunker`."""
+
+    min_size: int
+    max_size: int
+
+    def next_cut(self, buffer: memoryview, start: int, end: int, final: bool, known: int = 0) -> int:
+        """The length of the chunk at *start*, 0 if more bytes are needed."""
+
+
+class FixedCutter:
+    """Chunks of one size, as rustic's ``FixedSize`` chunker makes them."""
+
+    def __init__(self, size: int) -> None:
+        self.min_size = self.max_size = size
+
+    def next_cut(self, buffer: memoryview, start: int, end: int, final: bool, known: int = 0) -> int:
+        """See `Cutter`."""
+        del buffer, known
+        length = min(end - start, self.max_size)
+        return length if final or length == self.max_size else 0
+
+
+class ChunkerUnsupported(ResticFormatError):
+    """The repository's config asks for a way of chunking this program does not know."""
+
+
+def build_cutter(config: Config) -> Cutter:
+    """The cutter a repository's config asks for; rustic's ``chunker`` and chunk sizes are honoured.
+
+    Raises:
+        ChunkerUnsupported: another chunker than Rabin and FixedSize, or sizes that make no sense.
+    """
+    extra = {name: msgspec.json.decode(raw) for name, raw in config.extra.items() if name.startswith("chunk")}
+    kind = str(extra.get("chunker") or "Rabin")
+    average = int(extra.get("chunk_size") or 1 << 20)
+    smallest = int(extra.get("chunk_min_size") or 512 * 1024)
+    largest = int(extra.get("chunk_max_size") or 8 * 1024 * 1024)
+    if kind == "FixedSize" and 0 < average <= MAX_CHUNK_SIZE:
+        return FixedCutter(average)
+    if kind == "Rabin" and 64 <= smallest <= average <= largest <= MAX_CHUNK_SIZE:
+        return Chunker(config.polynomial, smallest, largest, average.bit_length() - 1)
+    raise ChunkerUnsupported(
+        f"config: chunker {kind!r} with chunks of {smallest}, {average}, {largest} bytes cannot be used (known: Rabin and "
+        f"FixedSize, up to {MAX_CHUNK_SIZE} bytes); set it with `rustic config`"
+    )
+
+
+class ChunkReader:
+    """One stream, cut into chunks."""
+
+    def __init__(self, read: Read, cutter: Cutter) -> None:
+        self._read = read
+        self._cutter = cutter
+        self._rest = b""
+        self._ended = False
+
+    def next_chunk(self, buffer: memoryview) -> int:
+        """Put the next chunk at the beginning of *buffer* (at least the cutter's ``max_size``); its length, 0 at the end.
+
+        Raises:
+            OSError: reading failed.
+        """
+        cutter = self._cutter
+        filled = len(self._rest)
+        buffer[:filled] = self._rest
+        known = 0
+        while True:
+            if filled >= cutter.min_size or self._ended:
+                length = cutter.next_cut(buffer, 0, filled, self._ended, known)
+                if length or self._ended:
+                    self._rest = bytes(buffer[length:filled])
+                    return length
+                known = filled
+                wanted = min(READ_STEP, cutter.max_size - filled)
+            else:
+                wanted = cutter.min_size - filled
+            count = self._read(buffer[filled : filled + wanted])
+            if count == 0:
+                self._ended = True
+            filled += count
+
+
+def descriptor_reader(fd: int) -> Read:
+    """Read from an open file descriptor."""
+
+    def read(buffer: memoryview) -> int:
+        return os.readv(fd, [buffer])
+
+    return read

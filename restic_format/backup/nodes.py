@@ -1,0 +1,171 @@
+"""From a file's metadata to its node, exactly as restic 0.19 stores it on Linux.
+
+What restic writes, by type: ``size`` for files only; ``links`` for files, symlinks and devices; ``device`` for devices;
+``device_id`` always (restic's feature flag that limits it to hard links is off by default); the access time only where it is
+asked for, otherwise the modification time in its place; user and group names where they resolve.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+import sys
+import time
+from collections.abc import Callable
+
+from restic_format.backup.errors import SourceError, errno_text
+from restic_spec import gojson, gomode, gotime
+from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
+
+TYPES = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIR,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARDEV,
+    stat.S_IFBLK: DEV,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFSOCK: SOCKET,
+}
+_WITH_LINKS = frozenset({FILE, SYMLINK, DEV, CHARDEV})
+_NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
+_CACHED_SECONDS = 4096
+_FS_IS_UTF8 = sys.getfilesystemencoding().lower() == "utf-8"
+
+Warn = Callable[[SourceError], None]
+
+
+class NodeBuilder:
+    """Builds nodes; keeps names of users and groups and parts of times it has already worked out. Threads may share one."""
+
+    def __init__(self, *, with_atime: bool = False, device_id_for_hardlinks: bool = False) -> None:
+        self._with_atime = with_atime
+        self._device_id_for_hardlinks = device_id_for_hardlinks
+        self._users: dict[int, str] = {}
+        self._groups: dict[int, str] = {}
+        self._modes: dict[int, tuple[int, str]] = {}
+        self._seconds: dict[int, tuple[str, str]] = {}
+
+    def build(
+        self, name: bytes, info: os.stat_result, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False
+    ) -> Node:
+        """The node of the item at *path* with the metadata *info*; *name* is what it is called in the snapshot.
+
+        *fd* is the open item where there is one. *is_parent* marks a directory above the targets, whose attributes we may
+        not be allowed to list. *warn* is told of metadata that cannot be read; the node then lacks them.
+        """
+        st_mode = info.st_mode
+        known = self._modes.get(st_mode)
+        if known is None:
+            known = self._modes[st_mode] = (gomode.from_st_mode(st_mode), TYPES.get(stat.S_IFMT(st_mode), IRREGULAR))
+        mode, kind = known
+        mtime = self.time_text(info.st_mtime_ns)
+        uid, gid = info.st_uid, info.st_gid
+        links = info.st_nlink if kind in _WITH_LINKS else 0
+        node = Node(
+            quoted=gojson.quote(name.decode("utf-8", "surrogateescape")),
+            type=kind,
+            mode=mode,
+            mtime=mtime,
+            atime=self.time_text(info.st_atime_ns) if self._with_atime else mtime,
+            ctime=self.time_text(info.st_ctime_ns),
+            uid=uid,
+            gid=gid,
+            user=self._users[uid] if uid in self._users else self._user(uid),
+            group=self._groups[gid] if gid in self._groups else self._group(gid),
+            inode=info.st_ino,
+            device_id=info.st_dev,
+            links=links,
+            content=None,
+        )
+        if self._device_id_for_hardlinks and (links == 1 or kind == DIR):
+            node.device_id = 0
+        if kind == FILE:
+            node.size = info.st_size
+        elif kind == SYMLINK:
+            try:
+                node.set_target(os.readlink(path))
+            except OSError as error:
+                warn(SourceError.from_os("readlink", path, error, _incomplete(path)))
+                return node
+        elif kind in (DEV, CHARDEV):
+            node.device = info.st_rdev
+        self._add_attributes(node, path, fd, warn, is_parent)
+        return node
+
+    def time_text(self, ns: int) -> str:
+        """A time as it is stored, in the local zone."""
+        second, fraction = divmod(ns, gotime.NS)
+        parts = self._seconds.get(second)
+        if parts is None:
+            parts = self._second(second)
+        if fraction:
+            return f"{parts[0]}.{fraction:09d}".rstrip("0") + parts[1]
+        return parts[0] + parts[1]
+
+    def _second(self, second: int) -> tuple[str, str]:
+        try:
+            local = time.localtime(second)
+            if not 0 <= local.tm_year <= 9999:
+                raise OverflowError
+            year, month, day, hour, minute, seconds = local[:6]
+            text = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{seconds:02d}"
+            parts = text, gotime.format_offset(local.tm_gmtoff)
+        except (OverflowError, ValueError, OSError):
+            text = gotime.format_ns(second * gotime.NS)
+            parts = text[:19], text[19:]
+        if len(self._seconds) >= _CACHED_SECONDS:
+            self._seconds.clear()
+        self._seconds[second] = parts
+        return parts
+
+    def _user(self, uid: int) -> str:
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except (KeyError, OverflowError):
+            name = ""
+        self._users[uid] = name
+        return name
+
+    def _group(self, gid: int) -> str:
+        try:
+            name = grp.getgrgid(gid).gr_name
+        except (KeyError, OverflowError):
+            name = ""
+        self._groups[gid] = name
+        return name
+
+    @staticmethod
+    def _add_attributes(node: Node, path: bytes, fd: int | None, warn: Warn, is_parent: bool) -> None:
+        """Put the extended attributes into *node*, in the kernel's order."""
+        try:
+            names = os.listxattr(path, follow_symlinks=False) if fd is None else os.listxattr(fd)
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTES or (is_parent and error.errno in (errno.EACCES, errno.EPERM)):
+                return
+            warn(SourceError.from_os("xattr.list", path, error, _incomplete(path)))
+            return
+        if not names:
+            return
+        attributes = []
+        for name in names:
+            value: bytes | None
+            try:
+                value = os.getxattr(path, name, follow_symlinks=False) if fd is None else os.getxattr(fd, name)
+            except OSError as error:
+                if error.errno not in _NO_ATTRIBUTES:
+                    shown = gojson.to_text(path)
+                    reason = f"xattr.get {shown} {name}: {errno_text(error)}"
+                    warn(SourceError(f"can not obtain extended attribute {name} for {shown}: {reason}"))
+                    continue
+                value = None
+            stored = name if _FS_IS_UTF8 else gojson.to_text(os.fsencode(name))
+            attributes.append(ExtendedAttribute(stored, value))
+        if attributes:
+            node.extended_attributes = attributes
+
+
+def _incomplete(path: bytes) -> str:
+    return f"incomplete metadata for {gojson.to_text(path)}: "

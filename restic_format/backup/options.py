@@ -1,0 +1,179 @@
+"""What a backup is asked to do, what it tells while it works, and what it says in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from restic_format.filter import ExcludeFilter
+from restic_spec.snapshot import Snapshot
+
+Change = Literal["new", "modified", "unchanged"]
+
+
+@dataclass(slots=True)
+class ItemStats:
+    """What saving one item, or many, added to the repository; sizes in bytes."""
+
+    data_blobs: int = 0
+    """New data blobs."""
+    data_size: int = 0
+    """Their plaintext."""
+    data_size_in_repo: int = 0
+    """Their compressed and sealed size."""
+    tree_blobs: int = 0
+    tree_size: int = 0
+    tree_size_in_repo: int = 0
+
+    def add(self, other: ItemStats) -> None:
+        """Add another item's numbers."""
+        self.data_blobs += other.data_blobs
+        self.data_size += other.data_size
+        self.data_size_in_repo += other.data_size_in_repo
+        self.tree_blobs += other.tree_blobs
+        self.tree_size += other.tree_size
+        self.tree_size_in_repo += other.tree_size_in_repo
+
+
+@dataclass(slots=True)
+class Changes:
+    """How many items are new, changed and unmodified against the parent snapshot."""
+
+    new: int = 0
+    modified: int = 0
+    unchanged: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.new + self.modified + self.unchanged
+
+
+@dataclass(slots=True)
+class Summary:
+    """The statistics of a whole backup; times in nanoseconds since the epoch."""
+
+    backup_start: int
+    backup_end: int = 0
+    files: Changes = field(default_factory=Changes)
+    dirs: Changes = field(default_factory=Changes)
+    processed_bytes: int = 0
+    stats: ItemStats = field(default_factory=ItemStats)
+    errors: int = 0
+    """Items that could not be backed up as they should; the snapshot is incomplete where this is not 0."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the scan of the targets has found so far."""
+
+    files: int = 0
+    dirs: int = 0
+    others: int = 0
+    bytes: int = 0
+
+
+class Progress(Protocol):
+    """What a backup tells while it works. Every method may be called from several threads and must not block."""
+
+    def error(self, item: str, error: Exception) -> None:
+        """*item* could not be backed up as it should be."""
+
+    def scan_error(self, item: str, error: Exception) -> None:
+        """The scan could not look at *item*; the backup itself will try again."""
+
+    def scanned(self, totals: Totals, finished: bool) -> None:
+        """What the scan has found so far."""
+
+    def start_file(self, item: str) -> None:
+        """Reading of a file begins; *item* is its path in the snapshot."""
+
+    def end_file(self, item: str) -> None:
+        """Reading of a file has ended, well or not."""
+
+    def bytes_done(self, count: int) -> None:
+        """So many more bytes of files have been dealt with."""
+
+    def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
+        """A file (*kind* ``file``) or directory (``dir``, *item* ends with ``/``) has been saved."""
+
+
+class Silent:
+    """A `Progress` that nobody looks at."""
+
+    def error(self, item: str, error: Exception) -> None:
+        """Ignore."""
+
+    def scan_error(self, item: str, error: Exception) -> None:
+        """Ignore."""
+
+    def scanned(self, totals: Totals, finished: bool) -> None:
+        """Ignore."""
+
+    def start_file(self, item: str) -> None:
+        """Ignore."""
+
+    def end_file(self, item: str) -> None:
+        """Ignore."""
+
+    def bytes_done(self, count: int) -> None:
+        """Ignore."""
+
+    def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
+        """Ignore."""
+
+
+@dataclass(slots=True)
+class BackupOptions:
+    """How to back up. The defaults are restic's."""
+
+    excludes: ExcludeFilter = field(default_factory=ExcludeFilter)
+    """Patterns of what to leave out."""
+    exclude_patterns: Sequence[str] = ()
+    """Those patterns that are recorded in the snapshot."""
+    exclude_if_present: Sequence[str] = ()
+    """``name`` or ``name:header``: leave out what lies beside such a file."""
+    exclude_larger_than: int | None = None
+    """Leave out files of more than so many bytes."""
+    one_file_system: bool = False
+    """Do not descend into other file systems than the targets'."""
+    with_atime: bool = False
+    """Store access times; otherwise the modification time stands in for them."""
+    ignore_ctime: bool = False
+    """Do not take a file as changed because its ctime is another."""
+    ignore_inode: bool = False
+    """Do not take a file as changed because its inode or ctime is another."""
+    device_id_for_hardlinks: bool = False
+    """Store ``device_id`` only for files with several links (restic's feature of that name, off by default)."""
+    parent: Snapshot | None = None
+    """Snapshot to compare with."""
+    parent_id: str | None = None
+    """Its id, hexadecimal."""
+    read_concurrency: int = 2
+    """How many large files are read at the same time."""
+    scan: bool = True
+    """Walk through the targets first to tell totals."""
+    dry_run: bool = False
+    """Write nothing."""
+    skip_if_unchanged: bool = False
+    """Make no snapshot when the root tree is the parent's."""
+    time_ns: int | None = None
+    """The snapshot's time; None is now."""
+    start_ns: int | None = None
+    """When the backup began, for the summary; None is now."""
+    hostname: str = ""
+    tags: Sequence[str] = ()
+    program_version: str = ""
+    """Who made the snapshot; empty is this engine."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a backup."""
+
+    summary: Summary
+    tree: str
+    """Id of the root tree, hexadecimal."""
+    snapshot_id: str | None
+    """Id of the snapshot, None when it was left out because nothing has changed."""

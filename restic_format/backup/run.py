@@ -1,0 +1,208 @@
+"""A whole backup: targets or a stream in, a snapshot out."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from restic_format import __version__
+from restic_format.backup.archiver import Archiver
+from restic_format.backup.dryrun import DryStorage
+from restic_format.backup.files import Team
+from restic_format.backup.nodes import NodeBuilder
+from restic_format.backup.options import BackupOptions, Progress, Result, Silent, Summary
+from restic_format.backup.pending import Bookkeeper
+from restic_format.backup.scan import Scanner
+from restic_format.backup.select import build_rejects
+from restic_format.backup.stream import Source, clean_stream_path, save_stream
+from restic_format.backup.targets import build_target_tree, clean
+from restic_format.errors import Interrupted
+from restic_format.repository import Repository
+from restic_spec import gojson, gotime
+from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
+
+
+def backup(
+    repository: Repository,
+    targets: Sequence[str],
+    options: BackupOptions | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Result:
+    """Back up *targets* into *repository*, whose index is loaded and which is locked by the caller.
+
+    What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. *warn* is
+    told of tag files that cannot be used. When *cancel* is set, the backup ends early, what is stored by then stays findable.
+
+    Raises:
+        Interrupted: *cancel* was set.
+        BackupFailed: nothing could be backed up at all.
+        ResticFormatError: the repository failed.
+    """
+    options = options or BackupOptions()
+    run = _Run(repository, options, progress or Silent(), cancel or threading.Event())
+    paths = [gojson.to_bytes(target) for target in targets]
+    tree = build_target_tree(paths)
+    report = warn or (lambda _text: None)
+    archiver = Archiver(run.team, options, build_rejects(options, paths, report))
+
+    def work() -> None:
+        parent = options.parent.tree if options.parent is not None else None
+        archiver.walk(tree, parent or None)
+
+    scanner = None
+    if options.scan:
+        # Checks of its own: they remember directories, and the two walks are at different places.
+        rejects = build_rejects(options, paths, lambda _text: None)
+        excluded = options.excludes.rejects if options.excludes else None
+        scanner = Scanner(tree, excluded, rejects, run.progress, run.done)
+    return run.execute(work, targets, scanner)
+
+
+def backup_stream(
+    repository: Repository,
+    source: Source,
+    name: str = "stdin",
+    options: BackupOptions | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Result:
+    """Back up *source* as the file *name*. Otherwise like `backup`.
+
+    Raises:
+        CommandFailed: the source is a command, and it failed.
+    """
+    options = options or BackupOptions()
+    path = clean_stream_path(name)
+    run = _Run(repository, options, progress or Silent(), cancel or threading.Event())
+    return run.execute(lambda: save_stream(run.team, run.books, run.builder, source, path, run.time_ns), [path], None)
+
+
+class _Run:
+    """One backup from its first to its last moment."""
+
+    def __init__(self, repository: Repository, options: BackupOptions, progress: Progress, cancel: threading.Event) -> None:
+        now = time.time_ns()
+        self.repository = repository
+        self.options = options
+        self.progress = progress
+        self.cancel = cancel
+        self.done = threading.Event()
+        self.time_ns = now if options.time_ns is None else options.time_ns
+        self.summary = Summary(now if options.start_ns is None else options.start_ns)
+        self.builder = NodeBuilder(with_atime=options.with_atime, device_id_for_hardlinks=options.device_id_for_hardlinks)
+        self.books = Bookkeeper(repository, self.summary, progress)
+        reading = max(1, options.read_concurrency)
+        self.team = Team(
+            repository,
+            self.builder,
+            self.books,
+            progress,
+            workers=max(reading, os.cpu_count() or 1),
+            open_files=reading,
+            cancel=cancel,
+        )
+
+    def execute(self, work: Callable[[], None], targets: Sequence[str], scanner: Scanner | None) -> Result:
+        """Run *work* with the team, then finish the repository's files and make the snapshot."""
+        storage = self.repository.storage
+        if self.options.dry_run:
+            self.repository.storage = DryStorage(storage)
+        scan_thread = None if scanner is None else threading.Thread(target=scanner.run, name="scan", daemon=True)
+        try:
+            if scan_thread is not None:
+                scan_thread.start()
+            self._save_tree(work)
+            return self._save_snapshot(targets)
+        finally:
+            self.done.set()
+            if scan_thread is not None:
+                scan_thread.join()
+            self.repository.storage = storage
+
+    def _save_tree(self, work: Callable[[], None]) -> None:
+        self.team.start()
+        try:
+            work()
+        except BaseException as error:
+            self.team.fail(error)
+            raise
+        finally:
+            self.team.finish()
+            if self.team.failure is not None:
+                self._keep_what_is_stored()
+        if self.team.failure is not None:
+            raise self.team.failure
+        # Also on the way out: what is stored so far need not be uploaded again.
+        self.repository.flush()
+        if self.cancel.is_set():
+            raise Interrupted("the backup was interrupted; what it has stored will be used by the next one")
+
+    def _keep_what_is_stored(self) -> None:
+        try:
+            self.repository.abandon()
+        except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
+            if self.team.failure is not None:
+                self.team.failure.add_note(f"then the index could not be written either: {error}")
+
+    def _save_snapshot(self, targets: Sequence[str]) -> Result:
+        options, summary = self.options, self.summary
+        tree = self.books.root
+        assert tree is not None, "the root tree is saved when every worker has ended well"
+        summary.backup_end = time.time_ns()
+        if options.skip_if_unchanged and options.parent is not None and options.parent.tree == tree:
+            return Result(summary, tree, None)
+        username, uid, gid = _current_user()
+        snapshot = Snapshot(
+            time=gotime.format_ns(self.time_ns),
+            parent=options.parent_id,
+            tree=tree,
+            paths=[_absolute(target) for target in targets],
+            hostname=options.hostname,
+            username=username,
+            uid=uid,
+            gid=gid,
+            excludes=list(options.exclude_patterns),
+            tags=list(options.tags),
+            program_version=options.program_version or f"restic-format {__version__}",
+            summary=summary_fields(_stored_summary(summary)),
+        )
+        return Result(summary, tree, self.repository.save_snapshot(snapshot).hex())
+
+
+def _stored_summary(summary: Summary) -> SnapshotSummary:
+    stats = summary.stats
+    return SnapshotSummary(
+        backup_start=gotime.format_ns(summary.backup_start),
+        backup_end=gotime.format_ns(summary.backup_end),
+        files_new=summary.files.new,
+        files_changed=summary.files.modified,
+        files_unmodified=summary.files.unchanged,
+        dirs_new=summary.dirs.new,
+        dirs_changed=summary.dirs.modified,
+        dirs_unmodified=summary.dirs.unchanged,
+        data_blobs=stats.data_blobs,
+        tree_blobs=stats.tree_blobs,
+        data_added=stats.data_size + stats.tree_size,
+        data_added_packed=stats.data_size_in_repo + stats.tree_size_in_repo,
+        total_files_processed=summary.files.total,
+        total_bytes_processed=summary.processed_bytes,
+    )
+
+
+def _current_user() -> tuple[str, int, int]:
+    """Name, user id and group id of who runs this program."""
+    uid = os.getuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return os.environ.get("USER", ""), uid, os.getgid()
+    return entry.pw_name, uid, entry.pw_gid
+
+
+def _absolute(target: str) -> str:
+    return gojson.to_text(clean(os.path.abspath(gojson.to_bytes(target))))

@@ -1,0 +1,153 @@
+"""From the targets of a backup to the top of its tree.
+
+Below ``/`` of a snapshot stand the directories that lead to the targets. A relative target keeps its own components
+(``a/b`` becomes ``/a/b``), one that leads upwards (``../x``) loses the ``..``, one without components of its own (``.``,
+``..``, ``/``) is replaced by what the directory contains. Two targets that would share a name although they come from
+different places get it with ``-1``, ``-2`` … behind it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from restic_format.backup.errors import BackupFailed, SourceError
+
+
+@dataclass(slots=True)
+class TargetTree:
+    """A directory of the snapshot's top, or a target in it (then ``path`` is set and there are no children)."""
+
+    children: dict[bytes, TargetTree] = field(default_factory=dict)
+    path: bytes = b""
+    """Where on the source the item to back up is."""
+    info_path: bytes = b""
+    """For a directory that only leads to targets: where its metadata are."""
+    root: bytes = b""
+    """The directory a top entry was found in, to tell apart entries of the same name."""
+    explicit: bool = False
+    """Whether the target was named by the user: then no pattern excludes it."""
+
+    def names(self) -> list[bytes]:
+        """The children's names, sorted."""
+        return sorted(self.children)
+
+
+def clean(path: bytes) -> bytes:
+    """The shortest path of the same meaning; an empty path becomes ``.``."""
+    cleaned = os.path.normpath(path)
+    return cleaned[1:] if cleaned.startswith(b"//") else cleaned
+
+
+def join(*parts: bytes) -> bytes:
+    """The parts as one clean path, empty ones ignored."""
+    present = [part for part in parts if part]
+    return clean(b"/".join(present)) if present else b""
+
+
+def components(path: bytes, *, keep_parents: bool = False) -> list[bytes]:
+    """The components of a path; without *keep_parents* a relative path is taken as if it began at ``/``."""
+    path = clean(path if keep_parents or path.startswith(b"/") else b"/" + path)
+    return [part for part in path.split(b"/") if part not in (b"", b".")]
+
+
+def root_directory(path: bytes) -> bytes:
+    """The directory that holds the first component of *path*."""
+    if path.startswith(b"/"):
+        return b"/"
+    up = [part for part in components(path, keep_parents=True) if part == b".."]
+    return join(b".", *up)
+
+
+def build_target_tree(targets: Iterable[bytes]) -> TargetTree:
+    """The tree for *targets*.
+
+    Raises:
+        BackupFailed: a directory cannot be listed, or two targets claim the same place.
+    """
+    tree = TargetTree()
+    seen = set()
+    for path, explicit in _expanded(targets):
+        if path not in seen:
+            seen.add(path)
+            _add(tree, path, explicit)
+    _unroll(tree)
+    return tree
+
+
+def _expanded(targets: Iterable[bytes]) -> list[tuple[bytes, bool]]:
+    """Clean targets, those without components of their own replaced by what they contain; and whether the user named them."""
+    result: list[tuple[bytes, bool]] = []
+    for target in targets:
+        path = clean(target)
+        if components(path):
+            result.append((path, True))
+        else:
+            result.extend((join(path, name), False) for name in sorted(_list(path)))
+    return result
+
+
+def _add(tree: TargetTree, path: bytes, explicit: bool) -> None:
+    """Add one target below the root."""
+    first, *rest = components(path)
+    root = root_directory(path)
+    node = TargetTree(root=root)
+    name = first
+    number = 0
+    while (other := tree.children.get(name)) is not None:
+        if other.root == root:
+            node = other
+            break
+        number += 1
+        name = b"%s-%d" % (first, number)
+    if rest:
+        node.info_path = join(root, first)
+        _add_below(node, path, node.info_path, rest, explicit)
+    else:
+        node.path = path
+        node.explicit = explicit
+    tree.children[name] = node
+
+
+def _add_below(tree: TargetTree, path: bytes, directory: bytes, rest: list[bytes], explicit: bool) -> None:
+    """Add the target *path*, of which *rest* is still to come, below *tree*, whose directory is *directory*."""
+    *leading, last = rest
+    for name in leading:
+        directory = join(directory, name)
+        tree = tree.children.setdefault(name, TargetTree())
+        tree.info_path = directory
+    node = tree.children.setdefault(last, TargetTree())
+    if node.path:
+        raise BackupFailed(f"two targets stand for the same place {_text(path)}; name only one of them")
+    node.path = path
+    node.explicit = explicit
+
+
+def _unroll(tree: TargetTree) -> None:
+    """Where a target lies inside another target, replace the outer one by its entries."""
+    if tree.path and tree.children:
+        for name in _list(tree.path):
+            path = join(tree.path, name)
+            child = tree.children.setdefault(name, TargetTree())
+            if child.path and child.path != path:
+                raise BackupFailed(
+                    f"{_text(path)} and {_text(child.path)} would stand at the same place of the snapshot; "
+                    "back them up separately"
+                )
+            child.path = path
+        tree.path = b""
+        tree.explicit = False
+    for child in tree.children.values():
+        _unroll(child)
+
+
+def _list(path: bytes) -> list[bytes]:
+    try:
+        return os.listdir(path)
+    except OSError as error:
+        raise BackupFailed(str(SourceError.from_os("open", path, error, "openfile for readdirnames failed: "))) from error
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")

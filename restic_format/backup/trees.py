@@ -1,0 +1,96 @@
+"""Trees as backups meet them: the parent's to compare with, the new ones to encode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from restic_spec import gojson, gotime
+from restic_spec.tree import FILE, Node, Tree, encode_tree
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_nodes(nodes: Sequence[Node]) -> bytes:
+    """What `restic_spec.tree.encode_tree` gives for *nodes*, in one pass over all of them.
+
+    The nodes are new: they carry no undeclared fields and no attributes of other systems.
+    """
+    if any(node.linktarget_raw is not None for node in nodes):
+        return encode_tree(nodes)
+    try:
+        body = _encoder.encode(nodes)
+    except UnicodeEncodeError:
+        return encode_tree(nodes)
+    return b'{"nodes":' + gojson.escape_html(body) + b"}\n"
+
+
+def by_name(tree: Tree | None) -> dict[str, Node]:
+    """The parent's nodes by their quoted name."""
+    if tree is None or not tree.nodes:
+        return {}
+    # Other programs may quote a name in another way than restic does; a plain one leaves no choice.
+    return {node.quoted if "\\" not in node.quoted else gojson.quote(gojson.unquote(node.quoted)): node for node in tree.nodes}
+
+
+def same_time(stored: str | None, new: str | None) -> bool:
+    """Whether two stored times mean the same instant, in whatever zones they are written."""
+    if stored == new:
+        return True
+    return gotime.parse_ns(stored or gotime.ZERO) == gotime.parse_ns(new or gotime.ZERO)
+
+
+def file_changed(
+    info: os.stat_result, mtime: str, ctime: str, previous: Node, *, check_ctime: bool = True, check_inode: bool = True
+) -> bool:
+    """Whether a regular file has to be read again: it is another one, or not the same as *previous*, by its metadata."""
+    return (
+        previous.type != FILE
+        or info.st_size != previous.size
+        or not same_time(previous.mtime, mtime)
+        or (check_ctime and not same_time(previous.ctime, ctime))
+        or (check_inode and info.st_ino != previous.inode)
+    )
+
+
+def same_node(previous: Node, current: Node) -> bool:
+    """Whether two nodes say the same, times compared as instants and attributes in any order."""
+    if previous == current:
+        return True
+    return (
+        previous.name == current.name
+        and previous.target == current.target
+        and all(getattr(previous, name) == getattr(current, name) for name in _PLAIN)
+        and same_time(previous.mtime, current.mtime)
+        and same_time(previous.atime, current.atime)
+        and same_time(previous.ctime, current.ctime)
+        and _attributes(previous) == _attributes(current)
+        and (previous.uid or 0, previous.gid or 0) == (current.uid or 0, current.gid or 0)
+        and _content(previous) == _content(current)
+        and (previous.generic_attributes or {}) == (current.generic_attributes or {})
+    )
+
+
+_PLAIN = (
+    "type",
+    "mode",
+    "user",
+    "group",
+    "inode",
+    "device_id",
+    "size",
+    "links",
+    "device",
+    "subtree",
+    "error",
+)
+
+
+def _attributes(node: Node) -> dict[str, bytes]:
+    return {attribute.name: attribute.value or b"" for attribute in node.extended_attributes or ()}
+
+
+def _content(node: Node) -> list[str] | None:
+    return None if node.content is msgspec.UNSET else node.content
