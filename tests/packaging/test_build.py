@@ -16,7 +16,8 @@ from restic_format import __version__
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = ("restic_spec", "restic_format", "restic_tools", "restic_conformance")
+PACKAGES = {"restic_spec": "spec", "restic_format": ".", "restic_tools": "tools", "restic_conformance": "conformance"}
+"""Import packages, and the folder below which each lies."""
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git",
     ".venv",
@@ -93,8 +94,11 @@ def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
     assert [name for name in held if name.startswith("restic_format/native/_chunker") and name.endswith(".so")]
-    for package in PACKAGES:
+    for package, below in PACKAGES.items():
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held
+        # A folder without __init__.py would be left out without a word.
+        sources = {path.relative_to(unpacked / below).as_posix() for path in (unpacked / below / package).rglob("*.py")}
+        assert sources <= held
     assert not [name for name in held if name.endswith((".c", ".pyx", ".h"))]
     assert not [name for name in held if name.startswith(("tests/", "docs/", "scripts/", "fixtures/"))]
     with zipfile.ZipFile(built) as archive:
