@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from restic_spec.crypto import IV_SIZE, MAC_SIZE, OVERHEAD, MasterKey
+from restic_spec.crypto import IV_SIZE, MAC_SIZE, OVERHEAD, MasterKey, check_iv
 from restic_spec.errors import LengthInvalid, MacInvalid
 
 Buffer = bytes | bytearray | memoryview
@@ -35,7 +35,7 @@ class BlobCipher:
         self._mac_r = key.mac_r
 
     def seal(self, plaintext: Buffer) -> bytes:
-        """``IV || ciphertext || MAC`` under a fresh random IV (CRYPTO-1)."""
+        """``IV || ciphertext || MAC`` under a fresh random IV (CRYPTO-1, CRYPTO-7)."""
         contexts = self._contexts
         iv = os.urandom(IV_SIZE)
         contexts.counter.reset_nonce(iv)
@@ -54,6 +54,7 @@ class BlobCipher:
             raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
         contexts = self._contexts
         iv = bytes(view[:IV_SIZE])
+        check_iv(iv)
         ciphertext = view[IV_SIZE:-MAC_SIZE]
         try:
             Poly1305.verify_tag(self._mac_r + contexts.block.update(iv), ciphertext, bytes(view[-MAC_SIZE:]))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import local_user
@@ -19,6 +21,8 @@ from restic_format.repository.repository import Repository
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 _RETRY_FIRST = 5.0
 _RETRY_MOST = 60.0
@@ -37,6 +41,7 @@ class RepositoryLock:
         self._stop = threading.Event()
         self._renewed = time.time()
         self._lost: str | None = None
+        self._hangup = _ignore_hangup()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="lock-refresh")
         self._thread.start()
 
@@ -77,8 +82,20 @@ class RepositoryLock:
         """Stop renewing and remove the lock file."""
         self._stop.set()
         self._thread.join()
+        if self._hangup is not None:
+            signal.signal(signal.SIGHUP, self._hangup)
         with contextlib.suppress(FileMissing):
             self._repo.remove(FileKind.LOCK, self.id)
+
+
+def _ignore_hangup() -> _Handler:
+    """Ignore SIGHUP while a lock is held: with it restic's ``unlock`` probes whether the process is alive (LOCK-9).
+
+    Returns the handler to put back; None where the caller has one of its own, or is not the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        return None
+    return signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def describe(lock: Lock, lock_id: bytes) -> str:

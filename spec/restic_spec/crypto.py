@@ -86,13 +86,14 @@ def seal(key: MasterKey, plaintext: bytes | bytearray | memoryview, iv: bytes | 
         iv = os.urandom(IV_SIZE)
     elif len(iv) != IV_SIZE:
         raise LengthInvalid(f"IV has {len(iv)} bytes, not {IV_SIZE}", clause="CRYPTO-1")
-    _check_iv(iv)
+    check_iv(iv)
     encryptor = Cipher(algorithms.AES(key.encrypt), modes.CTR(iv)).encryptor()
     ciphertext = encryptor.update(plaintext)
     return b"".join((iv, ciphertext, Poly1305.generate_tag(poly1305_key(key, iv), ciphertext)))
 
 
-def _check_iv(iv: bytes) -> None:
+def check_iv(iv: bytes) -> None:
+    """Raise `MacInvalid` for an IV of zeros (CRYPTO-8)."""
     if not any(iv):
         raise MacInvalid("IV consists of zeros, as in a block of storage that was wiped", clause="CRYPTO-8")
 
@@ -108,7 +109,7 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview) -> bytes
     if len(view) < OVERHEAD:
         raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
     iv = bytes(view[:IV_SIZE])
-    _check_iv(iv)
+    check_iv(iv)
     ciphertext = view[IV_SIZE:-MAC_SIZE]
     try:
         Poly1305.verify_tag(poly1305_key(key, iv), ciphertext, bytes(view[-MAC_SIZE:]))

@@ -1,0 +1,69 @@
+"""The engine's fast forms give what the specification's declarations give."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.compression import MODES, Compressor
+from restic_format.repository.header import decode_entries, encode_entries
+from restic_spec.crypto import MasterKey, open_sealed, seal
+from restic_spec.errors import SpecError
+from restic_spec.pack import BlobType, PackEntry, decode_header, encode_header
+from restic_spec.unpacked import decompress
+
+KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
+entry = st.builds(
+    PackEntry,
+    st.sampled_from(BlobType),
+    st.binary(min_size=32, max_size=32),
+    st.just(0),
+    st.integers(32, 2**32 - 1),
+    st.none() | st.integers(0, 2**32 - 1),
+)
+
+
+@given(st.binary(max_size=300))
+def test_sealing_in_bulk_is_sealing(plaintext: bytes) -> None:
+    cipher = BlobCipher(KEY)
+    assert open_sealed(KEY, cipher.seal(plaintext)) == plaintext
+    assert cipher.open(seal(KEY, plaintext)) == plaintext
+
+
+@given(st.binary(max_size=100))
+def test_garbage_fails_alike(garbage: bytes) -> None:
+    with pytest.raises(SpecError) as plain:
+        open_sealed(KEY, garbage)
+    with pytest.raises(SpecError) as fast:
+        BlobCipher(KEY).open(garbage)
+    assert type(plain.value) is type(fast.value)
+
+
+@given(st.lists(entry, min_size=1, max_size=20))
+def test_headers_are_encoded_and_decoded_alike(entries: list[PackEntry]) -> None:
+    header = encode_entries(entries)
+    assert header == encode_header(entries)
+    assert decode_entries(header) == decode_header(header)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_headers_fail_alike(header: bytes) -> None:
+    expected: object = None
+    with contextlib.suppress(SpecError):
+        expected = decode_header(header)
+    if expected is None:
+        with pytest.raises(SpecError):
+            decode_entries(header)
+    else:
+        assert decode_entries(header) == expected
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "off"])
+@pytest.mark.parametrize("size", [0, 1, 1000, 600_000])
+def test_every_mode_gives_one_frame_with_its_size(mode: str, size: int) -> None:
+    data = (b"abcdefgh" * (size // 8 + 1))[:size]
+    assert decompress(Compressor(mode).compress(data), size, "PACK-12") == data

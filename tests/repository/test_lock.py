@@ -1,0 +1,185 @@
+"""Locks: restic's rules, held against a live restic in both directions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from restic_format.errors import AlreadyLocked, InvalidLock, LockLost
+from restic_format.repository import Repository, lock_repository
+from restic_format.repository import lock as lock_module
+from restic_format.storage import LocalStorage, MemoryStorage
+from restic_spec import gotime
+from restic_spec.layout import FileKind
+from restic_spec.lock import Lock, encode_lock
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries that do not take seconds."""
+    monkeypatch.setattr(lock_module, "_RETRY_FIRST", 0.01)
+
+
+def foreign(age: float = 0.0, pid: int | None = None, host: str = "elsewhere", exclusive: bool = False) -> Lock:
+    """A lock somebody else made *age* seconds ago."""
+    made = gotime.format_ns(time.time_ns() - int(age * gotime.NS))
+    return Lock(time=made, exclusive=exclusive, hostname=host, username="u", pid=pid or 1234)
+
+
+def locks_of(repo: Repository) -> list[bytes]:
+    return [lock_id for lock_id, _ in repo.list(FileKind.LOCK)]
+
+
+@pytest.mark.clause("LOCK-2")
+def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -> None:
+    with lock_repository(repo), lock_repository(repo):
+        assert len(locks_of(repo)) == 2
+        with pytest.raises(AlreadyLocked, match="already locked by PID"), lock_repository(repo, exclusive=True):
+            pass
+    assert locks_of(repo) == []
+    with lock_repository(repo, exclusive=True):
+        for exclusive in (False, True):
+            with (
+                pytest.raises(AlreadyLocked, match="already locked exclusively by PID"),
+                lock_repository(repo, exclusive=exclusive),
+            ):
+                pass
+    assert locks_of(repo) == []
+
+
+@pytest.mark.clause("LOCK-3")
+def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rival_comes(seconds: float) -> None:
+        assert seconds == pytest.approx(0.2)
+        repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
+
+    monkeypatch.setattr(lock_module.time, "sleep", rival_comes)
+    with pytest.raises(AlreadyLocked):
+        lock_module.acquire(repo)
+    assert len(locks_of(repo)) == 1, "our own lock is taken back"
+
+
+def test_waiting_for_others(repo: Repository) -> None:
+    rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
+    told: list[str] = []
+
+    def waiting(message: str) -> None:
+        told.append(message)
+        repo.remove(FileKind.LOCK, rival)
+
+    with lock_repository(repo, retry=5, waiting=waiting):
+        pass
+    assert told == ["repo already locked, waiting up to 5s for the lock"]
+
+
+@pytest.mark.clause("LOCK-4")
+def test_staleness(repo: Repository) -> None:
+    here = os.uname().nodename
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert lock_module.is_stale(foreign(age=31 * 60))
+    assert not lock_module.is_stale(foreign(age=29 * 60))
+    assert lock_module.is_stale(foreign(pid=dead.pid, host=here))
+    assert not lock_module.is_stale(foreign(pid=os.getpid(), host=here))
+    assert not lock_module.is_stale(foreign(pid=dead.pid, host="elsewhere"))
+    for lock in (foreign(age=31 * 60), foreign(), foreign(pid=dead.pid, host=here)):
+        repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
+    assert lock_module.remove_locks(repo) == 2
+    assert lock_module.remove_locks(repo, everything=True) == 1
+
+
+@pytest.mark.clause("LOCK-5")
+def test_a_lock_is_renewed_under_a_new_name_before_the_old_one_goes(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
+    with lock_repository(repo) as held:
+        first = held.id
+        deadline = time.monotonic() + 5
+        while held.id == first and time.monotonic() < deadline:
+            assert locks_of(repo), "there is no moment without a lock"
+            time.sleep(0.01)
+        assert held.id != first
+        held.check()
+    assert locks_of(repo) == []
+
+
+def test_a_lock_that_was_removed_while_we_slept_is_lost(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
+    monkeypatch.setattr(lock_module, "_GIVE_UP_AFTER", 0.01)
+    with lock_repository(repo) as held:
+        for lock_id in locks_of(repo):
+            repo.remove(FileKind.LOCK, lock_id)
+        deadline = time.monotonic() + 5
+        with pytest.raises(LockLost):
+            while time.monotonic() < deadline:
+                held.check()
+                time.sleep(0.01)
+
+
+def test_an_unreadable_lock_is_an_error_of_its_own_and_an_empty_one_is_ignored(repo: Repository) -> None:
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    storage.files[FileKind.LOCK, "0" * 64] = b""
+    with lock_repository(repo):
+        pass
+    storage.files[FileKind.LOCK, "1" * 64] = b"garbage"
+    with pytest.raises(InvalidLock, match="unlock --remove-all"), lock_repository(repo):
+        pass
+    assert lock_module.remove_locks(repo) == 0
+    assert lock_module.remove_locks(repo, everything=True) == 2
+
+
+@pytest.fixture
+def real(
+    tmp_path: Path, peer: Callable[[str], Path]
+) -> Iterator[tuple[Repository, Callable[..., subprocess.CompletedProcess[str]]]]:
+    """A repository made by restic 0.19, opened by us, and a way to run restic on it."""
+    env = {**os.environ, "RESTIC_PASSWORD": "x", "HOME": str(tmp_path), "RESTIC_REPOSITORY": str(tmp_path / "repo")}
+
+    def restic(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [peer("restic-0.19"), "--no-cache", *arguments], env=env, capture_output=True, text=True, check=False
+        )
+
+    assert restic("init").returncode == 0
+    yield Repository.open(LocalStorage(tmp_path / "repo"), "x"), restic
+
+
+def test_restic_honours_our_locks(
+    real: tuple[Repository, Callable[..., subprocess.CompletedProcess[str]]], tmp_path: Path
+) -> None:
+    repo, restic = real
+    (tmp_path / "file").write_text("x")
+    with lock_repository(repo, exclusive=True):
+        refused = restic("backup", str(tmp_path / "file"))
+        assert refused.returncode == 11
+        assert f"PID {os.getpid()}" in refused.stderr
+    with lock_repository(repo):
+        assert restic("backup", str(tmp_path / "file")).returncode == 0
+        assert restic("prune").returncode == 11
+        assert restic("unlock").returncode == 0
+        assert len(locks_of(repo)) == 1, "restic must not take a live lock of ours for stale"
+
+
+def test_we_honour_restics_locks(
+    real: tuple[Repository, Callable[..., subprocess.CompletedProcess[str]]], peer: Callable[[str], Path]
+) -> None:
+    repo, _ = real
+    env = {**os.environ, "RESTIC_PASSWORD": "x", "RESTIC_REPOSITORY": repo.storage.location}
+    command = [str(peer("restic-0.19")), "--no-cache", "backup", "--stdin", "-q"]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 20
+        while not locks_of(repo) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with lock_repository(repo):
+            pass
+        with pytest.raises(AlreadyLocked, match=f"PID {running.pid} "), lock_repository(repo, exclusive=True):
+            pass
+        assert lock_module.remove_locks(repo) == 0
+        running.communicate(b"data")
+    with lock_repository(repo, exclusive=True):
+        pass

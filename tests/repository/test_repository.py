@@ -1,0 +1,268 @@
+"""Opening, blobs and files of a repository, and the order in which it writes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import pairwise
+
+import pytest
+
+from restic_format.errors import (
+    BlobMissing,
+    ConfigExists,
+    DamagedFile,
+    RepositoryNotFound,
+    StorageError,
+    UsageError,
+    WrongPassword,
+)
+from restic_format.repository import Repository, keys
+from restic_format.storage import FaultyStorage, MemoryStorage
+from restic_format.storage.faulty import Fail, nth
+from restic_spec.crypto import OVERHEAD
+from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid
+from restic_spec.ids import id_of
+from restic_spec.keyfile import Kdf
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType, PackEntry
+from restic_spec.snapshot import Snapshot
+
+CHEAP = Kdf(16, 8, 1, b"s" * 64)
+POLYNOMIAL = 0x3DA3358B4DC173
+
+
+def reopen(repo: Repository) -> Repository:
+    """The same repository as another process sees it."""
+    other = Repository.open(repo.storage, "pw")
+    other.load_index()
+    return other
+
+
+def blob(number: int, size: int = 3000) -> bytes:
+    """A blob that does not compress."""
+    return os.urandom(size - 8) + number.to_bytes(8, "big")
+
+
+def test_blobs_survive_and_are_stored_once(repo: Repository) -> None:
+    blobs = [(BlobType.TREE if n % 3 == 0 else BlobType.DATA, blob(n)) for n in range(50)]
+    blobs += [(BlobType.DATA, b"text " * 1000), (BlobType.DATA, b"")]
+    saved = [repo.save_blob(kind, data) for kind, data in blobs]
+    assert not any(result.known for result in saved)
+    assert repo.save_blob(*blobs[7]).known, "a blob in flight is not stored again"
+    repo.flush()
+    assert repo.save_blob(*blobs[7]).known
+    for view in (repo, reopen(repo)):
+        for (kind, data), result in zip(blobs, saved, strict=True):
+            assert result.id == id_of(data)
+            assert view.load_blob(kind, result.id) == data
+    assert len(reopen(repo).index) == len(blobs)
+
+
+def test_the_same_bytes_as_tree_and_as_data_are_two_blobs(repo: Repository) -> None:
+    assert not repo.save_blob(BlobType.TREE, b"same").known
+    assert not repo.save_blob(BlobType.DATA, b"same").known
+
+
+@pytest.mark.clause("PACK-11")
+def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
+    for number in range(20):
+        repo.save_blob(BlobType.TREE if number % 2 else BlobType.DATA, blob(number))
+    repo.flush()
+    for _, entries in repo.index.by_pack():
+        assert len({entry.type for entry in entries}) == 1
+
+
+def test_packs_reach_their_size_and_blobs_are_spread_over_open_ones() -> None:
+    storage = MemoryStorage()
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
+    order = [repo.save_blob(BlobType.DATA, blob(number, 100_000)).id for number in range(100)]
+    repo.flush()
+    sizes = sorted(size for _, size in storage.list(FileKind.PACK))
+    assert all(4 << 20 <= size < (4 << 20) + 150_000 for size in sizes[-2:])
+    place = {blob_id: location.pack for blob_id in order if (location := repo.index.lookup(BlobType.DATA, blob_id))}
+    assert sum(place[a] != place[b] for a, b in pairwise(order)) > 20, "neighbouring chunks must not all be neighbours in packs"
+
+
+@pytest.mark.parametrize("size", [(4 << 20) - 1, (128 << 20) + 1])
+def test_pack_sizes_out_of_bounds_are_refused(size: int) -> None:
+    with pytest.raises(UsageError, match="pack size"):
+        Repository.init(MemoryStorage(), "pw", kdf=CHEAP, pack_size=size)
+
+
+@pytest.mark.clause("ORDER-1")
+def test_packs_come_before_the_index_and_the_index_before_the_snapshot() -> None:
+    storage = FaultyStorage(MemoryStorage(), lambda call: None)
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    storage.calls.clear()
+    tree = repo.save_blob(BlobType.TREE, b'{"nodes":[]}\n').id
+    repo.save_blob(BlobType.DATA, b"data")
+    repo.flush()
+    repo.save_snapshot(Snapshot(time="2026-01-01T00:00:00Z", tree=tree.hex(), paths=["/x"]))
+    assert [call.kind for call in storage.calls if call.operation == "save"] == [
+        FileKind.PACK,
+        FileKind.PACK,
+        FileKind.INDEX,
+        FileKind.SNAPSHOT,
+    ]
+
+
+@pytest.mark.parametrize("kind", [FileKind.PACK, FileKind.INDEX])
+def test_a_failing_storage_is_reported_and_nothing_is_claimed_to_be_safe(kind: FileKind) -> None:
+    storage = FaultyStorage(MemoryStorage(), nth("save", 0, Fail("disk full"), kind))
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    repo.save_blob(BlobType.DATA, blob(1))
+    with pytest.raises(StorageError, match="disk full"):
+        repo.flush()
+    assert len(reopen(repo).index) == 0
+
+
+def test_what_was_stored_before_a_failure_stays_findable() -> None:
+    storage = FaultyStorage(MemoryStorage(), nth("save", 1, Fail("disk full"), FileKind.PACK))
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
+    with pytest.raises(StorageError, match="disk full"):
+        for number in range(30):
+            repo.save_blob(BlobType.DATA, blob(number, 1 << 20))
+    with pytest.raises(StorageError, match="disk full"):
+        repo.abandon()
+    assert len(reopen(repo).index) >= 4
+
+
+def test_threads_storing_the_same_blobs_store_each_once(repo: Repository) -> None:
+    blobs = [blob(number) for number in range(200)]
+    stored: list[bytes] = []
+
+    def work() -> None:
+        stored.extend(result.id for data in blobs if not (result := repo.save_blob(BlobType.DATA, data)).known)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    repo.flush()
+    assert sorted(stored) == sorted(map(id_of, blobs))
+    assert len(reopen(repo).index) == len(blobs)
+
+
+def test_an_intact_copy_is_found_behind_a_damaged_one() -> None:
+    storage = MemoryStorage()
+    data = blob(1)
+    first = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    second = Repository.open(storage, "pw")
+    for repo in (first, second):
+        repo.save_blob(BlobType.DATA, data)
+        repo.flush()
+    packs = [name for name, _ in storage.list(FileKind.PACK)]
+    assert len(packs) == 2
+    for victim in packs:
+        intact = storage.files[FileKind.PACK, victim]
+        storage.files[FileKind.PACK, victim] = b"\0" * len(intact)
+        assert reopen(first).load_blob(BlobType.DATA, id_of(data)) == data
+        storage.files[FileKind.PACK, victim] = intact
+    for victim in packs:
+        storage.files[FileKind.PACK, victim] = b"\0" * 5000
+    with pytest.raises(DamagedFile, match=id_of(data).hex()[:8]):
+        reopen(first).load_blob(BlobType.DATA, id_of(data))
+
+
+def test_reading_a_pack_goes_on_past_a_damaged_blob(repo: Repository) -> None:
+    ids = [repo.save_blob(BlobType.DATA, blob(number)).id for number in range(10)]
+    repo.flush()
+    [(pack, entries)] = [(pack, entries) for pack, entries in repo.index.by_pack()]
+    assert {entry.id for entry in entries} == set(ids)
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    raw = bytearray(storage.files[FileKind.PACK, pack.hex()])
+    raw[entries[4].offset + 100] ^= 1
+    storage.files[FileKind.PACK, pack.hex()] = bytes(raw)
+    results = dict(repo.read_pack(pack, entries))
+    assert [entry for entry in entries if not isinstance(results[entry], bytes)] == [entries[4]]
+    assert repo.read_header(pack, len(raw)) == entries
+
+
+def test_unknown_blobs_are_named(repo: Repository) -> None:
+    with pytest.raises(BlobMissing, match="ab" * 32):
+        repo.load_blob(BlobType.DATA, b"\xab" * 32)
+
+
+@pytest.mark.clause("PACK-12")
+def test_a_blob_that_expands_too_far_or_not_enough_is_refused(repo: Repository) -> None:
+    if repo.version == 1:
+        return
+    data = bytes(1 << 20)
+    repo.save_blob(BlobType.DATA, data)
+    repo.flush()
+    [(pack, [entry])] = repo.index.by_pack()
+    sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
+    assert repo.open_blob(entry, sealed) == data
+    for wrong in (len(data) - 1, 10):
+        with pytest.raises(LengthInvalid):
+            repo.open_blob(entry._replace(uncompressed_length=wrong), sealed)
+    with pytest.raises((LengthInvalid, CompressionInvalid)):
+        repo.open_blob(entry._replace(uncompressed_length=len(data) + 1), sealed)
+    with pytest.raises(LengthInvalid, match="bound"):
+        repo.open_blob(entry._replace(uncompressed_length=0xFFFFFFFF), sealed)
+    with pytest.raises(IdMismatch):
+        repo.open_blob(PackEntry(BlobType.DATA, bytes(32), 0, entry.length, entry.uncompressed_length), sealed)
+
+
+@pytest.mark.clause("CONFIG-5")
+def test_init_refuses_to_write_over_a_repository(repo: Repository) -> None:
+    with pytest.raises(ConfigExists, match="config file already exists"):
+        Repository.init(repo.storage, "pw", kdf=CHEAP)
+    repo.storage.remove(FileKind.CONFIG, "")
+    with pytest.raises(ConfigExists, match="keys"):
+        Repository.init(repo.storage, "pw", kdf=CHEAP)
+
+
+def test_every_key_opens_and_a_damaged_one_does_not_hide_the_others(repo: Repository) -> None:
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    second = keys.add_key(storage, repo.master_key, b"two", kdf=CHEAP)
+    assert Repository.open(storage, "pw").key_id == repo.key_id
+    assert Repository.open(storage, "two", key_hint=second.hex()[:6]).key_id == second
+    storage.files[FileKind.KEY, "0" * 64] = b"\0garbage"
+    storage.files[FileKind.KEY, "f" * 64] = b'{"kdf":"scrypt","N":1073741824,"r":8,"p":1,"salt":"AA==","data":"AA=="}'
+    assert Repository.open(storage, "two").key_id == second
+    with pytest.raises(WrongPassword, match="wrong password or no key found"):
+        Repository.open(storage, "three")
+
+
+def test_no_repository_is_not_a_wrong_password() -> None:
+    with pytest.raises(RepositoryNotFound, match="Is there a repository"):
+        Repository.open(MemoryStorage(), "pw")
+
+
+def test_damage_is_told_apart_by_layer(repo: Repository) -> None:
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    snapshot_id = repo.save_snapshot(Snapshot(time="2026-01-01T00:00:00Z", tree="00" * 32, paths=[]))
+    raw = storage.files[FileKind.SNAPSHOT, snapshot_id.hex()]
+    storage.files[FileKind.SNAPSHOT, snapshot_id.hex()] = raw[:-1] + bytes([raw[-1] ^ 1])
+    with pytest.raises(DamagedFile) as rotten:
+        repo.load_snapshot(snapshot_id)
+    assert rotten.value.cause is not None
+    assert rotten.value.cause.layer == "id-mismatch"
+    wrong_before_hashing = raw[:-1] + bytes([raw[-1] ^ 1])
+    name = id_of(wrong_before_hashing)
+    storage.files[FileKind.SNAPSHOT, name.hex()] = wrong_before_hashing
+    with pytest.raises(DamagedFile) as corrupted:
+        repo.load_snapshot(name)
+    assert corrupted.value.cause is not None
+    assert corrupted.value.cause.layer == "mac-invalid"
+
+
+def test_incompressible_data_are_stored_plainly_and_trees_never_are() -> None:
+    repo = Repository.init(MemoryStorage(), "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    data = blob(1)
+    saved = repo.save_blob(BlobType.DATA, data)
+    tree = repo.save_blob(BlobType.TREE, b"x")
+    repo.flush()
+    found = repo.index.lookup(BlobType.DATA, saved.id)
+    assert found is not None
+    assert found.uncompressed_length is None
+    assert found.length == len(data) + OVERHEAD
+    found = repo.index.lookup(BlobType.TREE, tree.id)
+    assert found is not None
+    assert found.uncompressed_length == 1

@@ -1,0 +1,75 @@
+"""Finding snapshots and the folders in them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from restic_format.errors import DamagedFile, SnapshotNotFound
+from restic_format.repository import Repository, SnapshotFilter
+from restic_format.repository.snapshots import filter_snapshots, find_id, find_snapshot, resolve_subfolder
+from restic_format.storage import MemoryStorage
+from restic_spec import gotime
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Node, encode_tree
+
+DAY = 86400 * gotime.NS
+
+
+def snapshot(repo: Repository, days_ago: float, host: str = "a", tags: tuple[str, ...] = (), path: str = "/x") -> bytes:
+    made = gotime.format_ns(time.time_ns() - int(days_ago * DAY))
+    return repo.save_snapshot(Snapshot(time=made, tree="00" * 32, paths=[path], hostname=host, tags=list(tags)))
+
+
+def test_latest_is_the_newest_that_fits_and_not_from_the_future(repo: Repository) -> None:
+    old = snapshot(repo, 3, tags=("t", "u"))
+    new = snapshot(repo, 1, host="b")
+    snapshot(repo, -1)
+    assert find_snapshot(repo, "latest")[0].id == new
+    assert find_snapshot(repo, "latest:sub/dir", SnapshotFilter(hosts=["a"])) == (find_snapshot(repo, old.hex())[0], "sub/dir")
+    assert find_snapshot(repo, "latest", SnapshotFilter(tags=[["t", "u"], ["z"]]))[0].id == old
+    assert find_snapshot(repo, "latest", SnapshotFilter(tags=[[""]]))[0].id == new
+    assert find_snapshot(repo, "latest", SnapshotFilter(before_ns=time.time_ns() - 2 * DAY))[0].id == old
+    with pytest.raises(SnapshotNotFound, match="no snapshot found"):
+        find_snapshot(repo, "latest", SnapshotFilter(paths=["/x", "/y"]))
+
+
+def test_prefixes_must_mean_one_snapshot(repo: Repository) -> None:
+    wanted = snapshot(repo, 1)
+    for _ in range(20):
+        snapshot(repo, 2)
+    assert find_snapshot(repo, wanted.hex()[:12])[0].id == wanted
+    with pytest.raises(SnapshotNotFound, match="multiple IDs"):
+        find_id(repo, FileKind.SNAPSHOT, "")
+    with pytest.raises(SnapshotNotFound, match="no matching ID"):
+        find_id(repo, FileKind.SNAPSHOT, "xyz")
+
+
+def test_names_give_each_snapshot_once_and_damage_is_reported(repo: Repository) -> None:
+    first, second = snapshot(repo, 2), snapshot(repo, 1)
+    names = ["latest", second.hex(), first.hex()[:16]]
+    assert [found.id for found in filter_snapshots(repo, names)] == [second, first]
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    storage.files[FileKind.SNAPSHOT, first.hex()] = b"rotten"
+    damaged: list[str] = []
+    assert [found.id for found in filter_snapshots(repo, damaged=lambda name, _: damaged.append(name))] == [second]
+    assert damaged == [first.hex()]
+    with pytest.raises(DamagedFile, match=first.hex()):
+        list(filter_snapshots(repo))
+
+
+def test_subfolders(repo: Repository) -> None:
+    inner = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="file", type="file", content=[])])).id
+    middle = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="in", type="dir", content=None, subtree=inner.hex())])).id
+    root = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="out", type="dir", content=None, subtree=middle.hex())])).id
+    repo.flush()
+    assert resolve_subfolder(repo, root, "/out/in/") == inner
+    assert resolve_subfolder(repo, root, "") == root
+    with pytest.raises(SnapshotNotFound, match="path out/none: not found"):
+        resolve_subfolder(repo, root, "out/none")
+    with pytest.raises(SnapshotNotFound, match="not a directory"):
+        resolve_subfolder(repo, root, "out/in/file")
