@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
-from restic_format.errors import Interrupted
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.filewriter import FileWriter
@@ -18,6 +17,9 @@ from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 
 _OPEN_FILES = 128
+"""Files in progress that are kept open."""
+_POLL = 0.2
+"""Seconds between two looks at whether to stop; the threads learn of it at their next blob."""
 
 
 class _Handle:
@@ -96,7 +98,9 @@ class Fetcher:
             thread.start()
         try:
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(_POLL)
+                    self._session.check_cancelled()
         except BaseException:
             self._stop.set()
             for thread in threads:
@@ -118,7 +122,6 @@ class Fetcher:
         try:
             with DirCache(self._session.root, self._session.dirs) as cache:
                 while not self._stop.is_set():
-                    self._session.check_cancelled()
                     with self._turn:
                         run = next(self._runs, None)
                     if run is None:
@@ -126,8 +129,7 @@ class Fetcher:
                     self._process(run, cache)
         except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
             with self._turn:
-                if self._failure is None or isinstance(self._failure, Interrupted):
-                    self._failure = error
+                self._failure = self._failure or error
             self._stop.set()
 
     def _process(self, run: Run, cache: DirCache) -> None:
@@ -147,13 +149,15 @@ class Fetcher:
                     raise problem
                 start = blob.entry.offset - run.offset
                 plain = self._open(blob, data[start : start + blob.entry.length])
-            except ResticFormatError as error:
+            except ResticFormatError:
                 try:
                     plain = self._other_copy(blob)
-                except ResticFormatError:
+                except ResticFormatError as error:
                     self._give_up(blob, error, cache)
                     continue
             for write in blob.writes:
+                if self._stop.is_set():
+                    return
                 self._put(write.file, write.offset, plain, cache)
 
     def _open(self, blob: Blob, sealed: memoryview) -> bytes:

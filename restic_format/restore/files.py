@@ -15,8 +15,9 @@ from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.options import Action, Overwrite
 from restic_format.restore.session import Session
 from restic_format.restore.table import DirState, FileState, Meta
+from restic_spec.crypto import OVERHEAD
 from restic_spec.ids import parse_id
-from restic_spec.pack import BlobType, PackEntry
+from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.tree import Node
 
 
@@ -147,8 +148,9 @@ class FilePlanner:
         if where is None:
             return None
         entry = PackEntry(BlobType.DATA, blob, where.offset, where.length, where.uncompressed_length)
-        if entry.plain_length < 0:
-            raise NodeUnusable(f"blob {blob.hex()} is shorter than a sealed blob can be: run repair index")
+        if not 0 <= entry.plain_length <= MAX_BLOB_SIZE or entry.length > MAX_BLOB_SIZE + OVERHEAD:
+            # Refused before anything of that size is read or written.
+            raise NodeUnusable(f"blob {blob.hex()} has an impossible length in the index: run repair index")
         return _Placed(where.pack, entry, offset)
 
     def _place(self, node: Node) -> list[_Placed]:

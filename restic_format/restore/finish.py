@@ -59,7 +59,7 @@ class Finisher:
                 os.link(first_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
             if number in links.meta:
                 session.metadata.apply_entry(name, parent, FILE, meta)
-        session.report.done(Action.FILE_RESTORED, lambda: session.link_location(number), 0)
+        session.report.done(Action.OTHER_RESTORED, lambda: session.link_location(number), 0)
 
     def _directory(self, number: int) -> None:
         session = self._session

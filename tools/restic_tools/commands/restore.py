@@ -1,0 +1,228 @@
+"""``restore``: from a snapshot back to files."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from restic_format.errors import SnapshotNotFound
+from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path, read_pattern_file
+from restic_format.restore.options import Overwrite, RestoreOptions, Selector, XattrSelector
+from restic_format.restore.select import exclude_selector, include_selector, xattr_selector
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+from restic_tools.gotext import full_text
+from restic_tools.opening import duration_text
+from restic_tools.restoreprint import RestorePrinter
+from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
+
+if TYPE_CHECKING:
+    from restic_format.repository import FoundSnapshot, Repository
+    from restic_format.restore import Restorer
+
+_MANY = "(may be given many times)"
+
+
+def overwrite_option(text: str) -> Overwrite:
+    """Read an ``--overwrite`` value."""
+    try:
+        return Overwrite(text)
+    except ValueError:
+        choices = "|".join(choice.value for choice in Overwrite)
+        raise ValueError(f'invalid overwrite behavior "{text}", must be one of ({choices})') from None
+
+
+def restore(
+    ctx: Context,
+    names: Annotated[list[str], typer.Argument(metavar="snapshotID")],
+    target: Annotated[str, typer.Option("--target", "-t", metavar="directory", help="directory to restore to")] = "",
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {_MANY}")
+    ] = None,
+    exclude_file: Annotated[
+        list[str] | None, typer.Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {_MANY}")
+    ] = None,
+    iexclude: Annotated[
+        list[str] | None, typer.Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter")
+    ] = None,
+    iexclude_file: Annotated[
+        list[str] | None, typer.Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter")
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", "-i", metavar="pattern", help=f"only what fits this pattern {_MANY}")
+    ] = None,
+    include_file: Annotated[
+        list[str] | None, typer.Option("--include-file", metavar="file", help=f"read include patterns from a file {_MANY}")
+    ] = None,
+    iinclude: Annotated[
+        list[str] | None, typer.Option("--iinclude", metavar="pattern", help="like --include, but case does not matter")
+    ] = None,
+    iinclude_file: Annotated[
+        list[str] | None, typer.Option("--iinclude-file", metavar="file", help="like --include-file, but case does not matter")
+    ] = None,
+    exclude_xattr: Annotated[
+        list[str] | None,
+        typer.Option("--exclude-xattr", metavar="pattern", help=f"leave out extended attributes with such names {_MANY}"),
+    ] = None,
+    include_xattr: Annotated[
+        list[str] | None,
+        typer.Option("--include-xattr", metavar="pattern", help=f"only extended attributes with such names {_MANY}"),
+    ] = None,
+    host: HostOption = None,
+    tag: TagOption = None,
+    path: PathOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing, only show what would be done")] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="make holes of zeros in the files")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="read restored files back and compare")] = False,
+    overwrite: Annotated[
+        Overwrite,
+        typer.Option(
+            "--overwrite",
+            metavar="behavior",
+            parser=overwrite_option,
+            help="what to do with files that exist, one of (always|if-changed|if-newer|never)",
+        ),
+    ] = Overwrite.ALWAYS,
+    delete: Annotated[
+        bool,
+        typer.Option(
+            "--delete", help="remove from the target what the snapshot does not have; '--dry-run -vv' shows what that would be"
+        ),
+    ] = False,
+    ownership_by_name: Annotated[
+        bool, typer.Option("--ownership-by-name", help="give files to the users and groups of the same names, ACLs excepted")
+    ] = False,
+) -> None:
+    """Extract the data from a snapshot
+
+    The snapshot "latest" is the newest one that fits --host, --path and --tag. "snapshotID:subfolder" restores a folder of
+    the snapshot, named as "ls" shows it, instead of the whole.
+
+    A file that is in the target already is compared with the snapshot and only what differs is written.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    Exit status is 130 if it was interrupted.
+    """
+    excludes = ExcludeFilter(
+        _patterns("exclude", exclude, exclude_file), _patterns("iexclude", iexclude, iexclude_file, ignore_case=True)
+    )
+    includes = IncludeFilter(
+        _patterns("include", include, include_file), _patterns("iinclude", iinclude, iinclude_file, ignore_case=True)
+    )
+    if len(names) != 1:
+        given = f"more than one snapshot ID specified: [{' '.join(names)}]" if names else "no snapshot ID specified"
+        raise Failure(given)
+    if not target:
+        raise Failure("please specify a directory to restore to (--target)")
+    if excludes and includes:
+        raise Failure("exclude and include patterns are mutually exclusive")
+    if dry_run and verify:
+        raise Failure("--dry-run and --verify are mutually exclusive")
+    if delete and clean_path(os.path.abspath(target)) == "/" and not (excludes or includes):
+        raise Failure("'--target / --delete' must be combined with an include or exclude filter")
+    options = RestoreOptions(
+        overwrite=overwrite,
+        delete=delete,
+        sparse=sparse,
+        dry_run=dry_run,
+        ownership_by_name=ownership_by_name,
+        select=_selector(excludes, includes),
+        select_xattr=_xattrs(include_xattr, exclude_xattr),
+    )
+    wanted = snapshot_filter(host, tag, path)
+    from restic_format.repository.snapshots import find_snapshot
+
+    with ctx.open_repository(lock="shared") as repo:
+        try:
+            found, subfolder = find_snapshot(repo, names[0], wanted.absolute())
+        except SnapshotNotFound as error:
+            raise Failure(f"failed to find snapshot: {error}") from error
+        repo.load_index()
+        _restore(ctx, repo, found, subfolder, target, options, verify=verify)
+
+
+def _restore(
+    ctx: Context,
+    repo: Repository,
+    found: FoundSnapshot,
+    subfolder: str,
+    target: str,
+    options: RestoreOptions,
+    *,
+    verify: bool,
+) -> None:
+    from restic_format.repository.snapshots import resolve_subfolder
+    from restic_format.restore import Restorer
+    from restic_spec.ids import parse_id
+
+    snapshot = found.snapshot
+    if not snapshot.tree:
+        raise Failure(f"snapshot {found.short_id} has no tree")
+    tree = resolve_subfolder(repo, parse_id(snapshot.tree), subfolder)
+    ctx.out.info(
+        f"restoring snapshot {found.short_id} of [{' '.join(snapshot.path_list())}] at {full_text(snapshot.time)} "
+        f"by {snapshot.username}@{snapshot.hostname} to {target}"
+    )
+    printer = RestorePrinter(ctx.out)
+    restorer = Restorer(repo, tree, target, options, progress=printer, cancelled=lambda: ctx.interrupt.requested)
+    printer.stats = restorer.stats
+    with ctx.interrupt.deferred():
+        with ctx.progress(lines=printer.lines, status=printer.status):
+            stats = restorer.run()
+        printer.summary()
+        if not stats.errors and verify:
+            _verify(ctx, restorer, target)
+    if stats.errors:
+        raise Failure(f"There were {stats.errors} errors")
+
+
+def _verify(ctx: Context, restorer: Restorer, target: str) -> None:
+    ctx.out.info(f"verifying files in {target}")
+    started = time.monotonic()
+    if ctx.out.stdout_is_terminal and not ctx.out.json_mode:
+        with ctx.counter("files verified", restorer.written_files) as counter:
+            count = restorer.verify(counter.add)
+    else:
+        count = restorer.verify()
+    if not restorer.stats.errors:
+        took = duration_text(round(time.monotonic() - started, 3))
+        ctx.out.info(f"finished verifying {count} files in {target} (took {took})")
+
+
+def _patterns(option: str, given: list[str] | None, files: list[str] | None, *, ignore_case: bool = False) -> list[str]:
+    """The patterns of an option and of its ``-file`` variant, checked so that the message names the option."""
+    patterns: list[str] = []
+    for name, texts in ((option, given or []), (f"{option}-file", [])):
+        if name != option:
+            texts = [text for file in files or [] for text in read_pattern_file(file)]
+        try:
+            IncludeFilter([], texts) if ignore_case else IncludeFilter(texts)
+        except InvalidPattern as error:
+            raise Failure(f"--{name}: {error}") from error
+        patterns += texts
+    return patterns
+
+
+def _selector(excludes: ExcludeFilter, includes: IncludeFilter) -> Selector | None:
+    if excludes:
+        return exclude_selector(excludes)
+    return include_selector(includes) if includes else None
+
+
+def _xattrs(include: list[str] | None, exclude: list[str] | None) -> XattrSelector | None:
+    if include and exclude:
+        raise Failure("exclude and include xattr patterns are mutually exclusive")
+    try:
+        return xattr_selector(include=include or (), exclude=exclude or ())
+    except InvalidPattern as error:
+        raise Failure(f"--{'include' if include else 'exclude'}-xattr: {error}") from error

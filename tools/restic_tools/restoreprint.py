@@ -1,0 +1,118 @@
+"""What ``restore`` says: progress, items, errors and the summary, as text or as restic's JSON messages."""
+
+from __future__ import annotations
+
+from restic_format.restore.options import Action, RestoreStats
+from restic_spec import gojson
+from restic_tools.messages import ErrorText, ObjectError, RestoreItem, RestoreStatus, RestoreSummary
+from restic_tools.output import DEBUG, Output
+from restic_tools.progress import Rate
+from restic_tools.render import bytes_text, percent_text, printable, seconds_text
+
+_WORDS = {
+    Action.DIR_RESTORED: "restored",
+    Action.FILE_RESTORED: "restored",
+    Action.OTHER_RESTORED: "restored",
+    Action.FILE_UPDATED: "updated",
+    Action.UNCHANGED: "unchanged",
+    Action.DELETED: "deleted",
+}
+_WITHOUT_SIZE = frozenset({Action.DIR_RESTORED, Action.OTHER_RESTORED, Action.DELETED})
+
+
+class RestorePrinter:
+    """Progress callbacks of a restore that write to *out*."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._rate = Rate()
+        self.stats = RestoreStats()
+        """Counters to show; the restorer's own once there is one."""
+        self.wants_items = out.verbosity >= DEBUG
+
+    def item(self, action: Action, location: str, size: int) -> None:
+        """One line for one item."""
+        if self._out.json_mode:
+            self._out.json(RestoreItem("verbose_status", _WORDS[action], location, size))
+            return
+        text = f"{_WORDS[action]:<9} {printable(location)}"
+        self._out.line(text if action in _WITHOUT_SIZE else f"{text} with size {bytes_text(size)}")
+
+    def error(self, location: str, error: Exception) -> None:
+        """One line for something that went wrong."""
+        text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        if self._out.json_mode:
+            self._out.json_error(ObjectError("error", ErrorText(text), "restore", location))
+        else:
+            self._out.warn(f"ignoring error for {printable(location)}: {text}")
+
+    def warning(self, message: str) -> None:
+        """One line for a warning."""
+        self._out.warn(f"Warning: {message}")
+
+    def lines(self) -> list[str]:
+        """The state of the restore as people see it."""
+        stats = self.stats
+        share = percent_text(stats.bytes_restored, stats.bytes_total)
+        text = (
+            f"[{seconds_text(self._rate.elapsed)}] {share}  {stats.files_restored} files/dirs "
+            f"{bytes_text(stats.bytes_restored)}, total {stats.files_total} files/dirs {bytes_text(stats.bytes_total)}"
+        )
+        rate = self._rate.per_second(stats.bytes_restored)
+        left = self._rate.remaining(stats.bytes_restored, stats.bytes_total)
+        if rate > 0 and left is not None:
+            text += f", {bytes_text(rate)}/s, {seconds_text(left)} left"
+        return [text + self._others()]
+
+    def _others(self) -> str:
+        stats, text = self.stats, ""
+        if stats.files_skipped:
+            text += f", skipped {stats.files_skipped} files/dirs {bytes_text(stats.bytes_skipped)}"
+        if stats.files_deleted:
+            text += f", deleted {stats.files_deleted} files/dirs"
+        return text
+
+    def status(self) -> RestoreStatus:
+        """The state of the restore as programs see it."""
+        stats = self.stats
+        share = stats.bytes_restored / stats.bytes_total if stats.bytes_total else 0.0
+        return RestoreStatus(
+            message_type="status",
+            seconds_elapsed=int(self._rate.elapsed),
+            percent_done=gojson.go_float(share),
+            total_files=stats.files_total,
+            files_restored=stats.files_restored,
+            files_skipped=stats.files_skipped,
+            files_deleted=stats.files_deleted,
+            total_bytes=stats.bytes_total,
+            bytes_restored=stats.bytes_restored,
+            bytes_skipped=stats.bytes_skipped,
+        )
+
+    def summary(self) -> None:
+        """The last word."""
+        stats, elapsed = self.stats, self._rate.elapsed
+        if self._out.json_mode:
+            self._out.json(
+                RestoreSummary(
+                    message_type="summary",
+                    seconds_elapsed=int(elapsed),
+                    total_files=stats.files_total,
+                    files_restored=stats.files_restored,
+                    files_skipped=stats.files_skipped,
+                    files_deleted=stats.files_deleted,
+                    total_bytes=stats.bytes_total,
+                    bytes_restored=stats.bytes_restored,
+                    bytes_skipped=stats.bytes_skipped,
+                )
+            )
+            return
+        total = bytes_text(stats.bytes_total)
+        if stats.files_restored == stats.files_total and stats.bytes_restored == stats.bytes_total:
+            text = f"Summary: Restored {stats.files_total} files/dirs ({total}) in {seconds_text(elapsed)}"
+        else:
+            text = (
+                f"Summary: Restored {stats.files_restored} / {stats.files_total} files/dirs "
+                f"({bytes_text(stats.bytes_restored)} / {total}) in {seconds_text(elapsed)}"
+            )
+        self._out.line(text + self._others())
