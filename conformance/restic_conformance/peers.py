@@ -64,9 +64,7 @@ PEERS = (
 
 def _output(command: Sequence[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(
-            command, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+        done = subprocess.run(command, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise PeerError(f"{command[0]} is not installed; it is needed to fetch the peers") from error
     except subprocess.CalledProcessError as error:
@@ -109,19 +107,14 @@ class PrivateApt:
     def _write_config(self) -> None:
         # Only the transport settings (proxies, validity checks) are taken over. Hooks of the system's
         # configuration would clean or refresh system folders, pins would hide the wanted releases.
-        inherited = [
-            line for line in _output(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")
-        ]
+        inherited = [line for line in _output(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")]
         own = [
             f'Dir::State "{self.folder}/";',
             f'Dir::State::lists "{self.folder}/lists/";',
             'Dir::State::status "/dev/null";',
             f'Dir::Cache "{self.folder}/cache/";',
             f'Dir::Etc::sourcelist "{self._sources}";',
-            *(
-                f'Dir::Etc::{part} "/dev/null";'
-                for part in ("sourceparts", "parts", "main", "preferencesparts")
-            ),
+            *(f'Dir::Etc::{part} "/dev/null";' for part in ("sourceparts", "parts", "main", "preferencesparts")),
             'Acquire::Languages "none";',
             'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";',
             'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
@@ -275,15 +268,9 @@ def build_rustic(dest: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: fetch what is missing and print every peer's version. Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m restic_conformance.peers", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument(
-        "--dest", type=Path, default=Path(".peers"), help="folder to bring them into (.peers)"
-    )
-    parser.add_argument(
-        "--rustic", action="store_true", help="build rustic with cargo when there is none yet"
-    )
+    parser = argparse.ArgumentParser(prog="python -m restic_conformance.peers", description=__doc__.split("\n")[0])
+    parser.add_argument("--dest", type=Path, default=Path(".peers"), help="folder to bring them into (.peers)")
+    parser.add_argument("--rustic", action="store_true", help="build rustic with cargo when there is none yet")
     parser.add_argument(
         "--allow-unsigned",
         action="store_true",

@@ -93,6 +93,8 @@ class Program:
     """Version of restic whose behaviour is expected of it."""
     global_arguments: Sequence[str] = ("--no-cache",)
     takes_locks: bool = True
+    formats: tuple[int, ...] = (1, 2)
+    """Repository formats its ``init`` can create."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def env(self, repository: Path | None, password: str | None) -> dict[str, str]:
@@ -197,13 +199,9 @@ def _text(data: bytes) -> str:
 def version_of(command: Sequence[str]) -> tuple[str, tuple[int, int] | None]:
     """What a program says about its version: the line, and (major, minor) when the line names one."""
     try:
-        done = subprocess.run(
-            [*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run([*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         if done.returncode:
-            done = subprocess.run(
-                [*command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-            )
+            done = subprocess.run([*command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     except OSError as error:
         return f"cannot be run: {error.strerror}", None
     line = (done.stdout.strip() or done.stderr.strip()).splitlines()[:1]
@@ -221,7 +219,7 @@ def make_program(name: str, command: Sequence[str]) -> Program:
     if version is None:
         raise ValueError(f"{name}: {shlex.join(command)} does not tell a version: {line}")
     if name.startswith("rustic"):
-        return Rustic(name, command, takes_locks=False, global_arguments=())
+        return Rustic(name, command, takes_locks=False, formats=(2,), global_arguments=())
     return Program(name, command, version=version if name.startswith("restic-0") else (0, 19))
 
 
@@ -234,7 +232,7 @@ def default_programs(peers: Path, ours: Sequence[str] | None = None) -> list[Pro
             programs.append(make_program(name, [str(path.resolve())]))
     rustic = peers / "rustic" / "bin" / "rustic"
     if rustic.exists():
-        programs.append(make_program("rustic", [str(rustic)]))
+        programs.append(make_program("rustic", [str(rustic.resolve())]))
     if ours is None:
         found = shutil.which("restic-format")
         ours = [found] if found else None
