@@ -1,0 +1,54 @@
+"""Repositories and programs for the tests of backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage, MemoryStorage
+from restic_spec.keyfile import Kdf
+from tests.backup.sources import PASSWORD, Restic
+
+CHEAP = Kdf(1024, 1, 1, bytes(range(64)))
+"""Key derivation that costs nothing."""
+
+
+@pytest.fixture
+def repository() -> Repository:
+    """A fresh repository in memory."""
+    return Repository.init(MemoryStorage(), PASSWORD, kdf=CHEAP)
+
+
+@pytest.fixture
+def reopened() -> Callable[[Repository], Repository]:
+    """Opens a repository once more, as another process would."""
+
+    def open_again(repository: Repository) -> Repository:
+        again = Repository.open(repository.storage, PASSWORD)
+        again.load_index()
+        return again
+
+    return open_again
+
+
+@pytest.fixture
+def restic(peer: Callable[[str], Path], tmp_path: Path) -> Restic:
+    """restic 0.19 on a repository of its own."""
+    storage = LocalStorage(str(tmp_path / "repository"))
+    Repository.init(storage, PASSWORD, kdf=Kdf(1024, 8, 1, bytes(range(64))))
+    return Restic(peer("restic-0.19"), tmp_path / "repository")
+
+
+@pytest.fixture
+def ours(restic: Restic) -> Callable[[], Repository]:
+    """Opens the repository that `restic` uses."""
+
+    def open_it() -> Repository:
+        repository = Repository.open(LocalStorage(str(restic.repository)), PASSWORD)
+        repository.load_index()
+        return repository
+
+    return open_it

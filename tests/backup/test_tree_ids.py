@@ -1,0 +1,111 @@
+"""The strongest check: for the same source our trees are restic's, byte for byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restic_format.backup import BackupOptions, backup
+from restic_format.repository import Repository
+from tests.backup.sources import Restic, make_strange_tree
+
+OpenRepository = Callable[[], Repository]
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "source"
+    root.mkdir()
+    make_strange_tree(root)
+    # Below a relative target nobody else changes anything: absolute paths lead through folders that other programs use.
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.mark.clause("TREE-1", "TREE-4", "GOJSON-2")
+def test_strange_tree_has_restics_id(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    theirs = restic.backup(".", cwd=source)
+    result = backup(ours(), ["."], BackupOptions(hostname="h"))
+    assert result.tree == theirs["tree"]
+    assert result.summary.errors == 0
+    assert result.summary.stats.data_blobs == result.summary.stats.tree_blobs == 0
+
+
+def test_access_times(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    # The first reading of a symlink sets its access time.
+    restic.backup("--with-atime", ".", cwd=source)
+    theirs = restic.backup("--with-atime", ".", cwd=source)
+    assert backup(ours(), ["."], BackupOptions(with_atime=True)).tree == theirs["tree"]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu", "Africa/Monrovia"])
+def test_zones(zone: str, source: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    theirs = restic.backup("times", cwd=source, TZ=zone)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert backup(ours(), ["times"]).tree == theirs["tree"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_device_ids_only_for_hard_links(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    theirs = restic.backup(".", cwd=source, RESTIC_FEATURES="device-id-for-hardlinks=true")
+    assert backup(ours(), ["."], BackupOptions(device_id_for_hardlinks=True)).tree == theirs["tree"]
+
+
+TARGETS: list[list[str]] = [
+    ["."],
+    ["a"],
+    ["a/b"],
+    ["./a//b/"],
+    ["a/b", "c"],
+    ["a", "a/b"],
+    ["a/b", "a"],
+    ["../work/a"],
+    ["../work"],
+    ["..", "a"],
+    ["a", "../other/a"],
+    ["../other/a", "a", "./a"],
+    ["a/b", "../other/a/b"],
+    ["a/link-to-dir/inner"],
+    ["a/link-to-dir"],
+    ["file", "c/../a"],
+    ["c", "c/deep/x", "a/b"],
+]
+
+
+@pytest.mark.parametrize("targets", TARGETS, ids=" ".join)
+def test_top_of_the_tree(
+    targets: list[str], tmp_path: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "place" / "work"
+    for name in ("work/a/b", "work/a/target", "work/c/deep", "other/a/b"):
+        (tmp_path / "place" / name).mkdir(parents=True)
+    for name in ("work/a/b/one", "work/a/target/inner", "work/c/deep/x", "other/a/b/two", "work/file"):
+        (tmp_path / "place" / name).write_text(name)
+    os.symlink("target", work / "a" / "link-to-dir")
+    theirs = restic.backup(*targets, cwd=work)
+    monkeypatch.chdir(work)
+    result = backup(ours(), targets)
+    assert result.tree == theirs["tree"]
+    assert result.snapshot_id is not None
+    assert restic.snapshot(result.snapshot_id)["paths"] == theirs["paths"]
+
+
+def test_large_files_keep_the_order_of_their_chunks(
+    tmp_path: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that several workers share has its chunks in order."""
+    import random
+
+    (tmp_path / "big").write_bytes(random.Random(7).randbytes(70_000_000))
+    theirs = restic.backup("big", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert backup(ours(), ["big"], BackupOptions(read_concurrency=5)).tree == theirs["tree"]
