@@ -180,6 +180,8 @@ class ConsequenceFinder:
 
     def _path(self, number: int, snapshot: str, path: str) -> None:
         tally = self.tallies[number]
+        if any(path == listed.path for listed in tally.paths):
+            return  # The same path in another snapshot.
         tally.paths_total += 1
         if len(tally.paths) < MAX_LISTED:
             tally.paths.append(AffectedPath(snapshot, path))

@@ -11,7 +11,7 @@ import threading
 
 from restic_format.maintenance.affected import ConsequenceFinder, Damage
 from restic_format.maintenance.check_files import check_files
-from restic_format.maintenance.check_index import check_packs, list_packs, load_indexes
+from restic_format.maintenance.check_index import check_packs, list_packs, load_indexes, look_for_missing
 from restic_format.maintenance.check_packs import read_packs
 from restic_format.maintenance.check_snapshots import load_snapshots
 from restic_format.maintenance.check_state import (
@@ -62,6 +62,8 @@ def check(
         _find_unused(run, trees.usage)
     if run.options.reads:
         read_packs(run, _choose(run, trees.usage), damage)
+    if run.report.counts[Code.PACK_UNINDEXED]:
+        look_for_missing(run)
     if damage:
         ConsequenceFinder(run, damage).work_out(roots)
     return run.report

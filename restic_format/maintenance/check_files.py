@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from restic_format.errors import FileMissing, StorageError
-from restic_format.maintenance.check_index import fault_clause, reason
+from restic_format.maintenance.check_index import fault_clause, load_reason, reason
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.storage import Storage
 from restic_spec.errors import ResticFormatError
-from restic_spec.ids import verify_id
+from restic_spec.ids import parse_id, verify_id
 from restic_spec.keyfile import decode_keyfile
 from restic_spec.layout import FileKind
 from restic_spec.lock import decode_lock
@@ -17,7 +18,9 @@ def check_files(run: Run) -> None:
     """Check keys and locks, and name stray files. Snapshots, indexes and packs are checked where they are used."""
     run.progress.stage(Stage.FILES, 0)
     for ident, _size in run.repo.list(FileKind.KEY):
-        _check_key(run, ident)
+        finding = check_key(run.repo.storage, ident.hex())
+        if finding is not None:
+            run.add(finding)
     for ident, size in run.repo.list(FileKind.LOCK):
         _check_lock(run, ident, size)
     try:
@@ -28,15 +31,22 @@ def check_files(run: Run) -> None:
         run.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
 
 
-def _check_key(run: Run, ident: bytes) -> None:
-    name = ident.hex()
+def check_key(storage: Storage, name: str) -> Finding | None:
+    """What is wrong with a key file, None where nothing is; needs no password."""
     try:
-        raw = run.repo.storage.load(FileKind.KEY, name)
-        verify_id(raw, ident, f"key {name}")
+        raw = storage.load(FileKind.KEY, name)
+        verify_id(raw, parse_id(name), f"key {name}")
         decode_keyfile(raw, f"key {name}").derivation()
     except (ResticFormatError, OSError) as error:
-        message = f"key {name} is damaged: {reason(error)}"
-        run.add(Finding(Code.KEY_DAMAGED, ObjectRef(ObjectKind.KEY, name), message, fault_clause(error)))
+        message = f"key {name} is damaged: {load_reason('key', parse_id(name), error)}"
+        return Finding(Code.KEY_DAMAGED, ObjectRef(ObjectKind.KEY, name), message, fault_clause(error))
+    return None
+
+
+def damaged_keys(storage: Storage) -> list[Finding]:
+    """The key files that are damaged: what to look at when no key of a repository opens."""
+    found = [check_key(storage, name) for name, _size in storage.list(FileKind.KEY)]
+    return [finding for finding in found if finding is not None]
 
 
 def _check_lock(run: Run, ident: bytes, size: int) -> None:

@@ -6,6 +6,8 @@ A damaged index does not end the check. The headers of the packs no intact index
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from restic_format.errors import DamagedFile, StorageError
 from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of, read_header
@@ -149,16 +151,41 @@ def _mark(run: Run, damage: Damage, pack: bytes, lost: list[PackEntry], number: 
             damage.tree(entry.id, number)
 
 
-def _read_unlisted_headers(run: Run) -> None:
-    index = run.repo.index
+def _unlisted(run: Run) -> Iterator[tuple[bytes, int]]:
+    """Pack files, with their sizes, that no index lists."""
     for pack, size in run.file_sizes.items():
         run.check_interrupt()
-        if index.has_pack(pack) or pack in index.marked:
-            continue
+        if not run.repo.index.has_pack(pack) and pack not in run.repo.index.marked:
+            yield pack, size
+
+
+def _read_unlisted_headers(run: Run) -> None:
+    """Add what packs without an index say themselves, in place of the indexes that are damaged."""
+    for pack, size in _unlisted(run):
         try:
             entries = read_header(run.repo, pack, size)
         except (ResticFormatError, OSError) as error:
             message = f"pack {pack.hex()}: header cannot be read: {reason(error)}"
             run.add(Finding(Code.PACK_HEADER, _ref(pack), message, fault_clause(error)))
             continue
-        index.add_pack(pack, entries)
+        run.repo.index.add_pack(pack, entries)
+
+
+def look_for_missing(run: Run) -> None:
+    """Find blobs that no index lists in packs that no index lists; those are not lost, and a rebuilt index has them."""
+    missing: dict[tuple[str, bytes], list[int]] = {}
+    for number, finding in enumerate(run.report.findings):
+        if finding.code in (Code.TREE_MISSING, Code.BLOB_MISSING):
+            key = finding.object.kind.value, bytes.fromhex(finding.object.name)
+            missing.setdefault(key, []).append(number)
+    if not missing:
+        return
+    for pack, size in _unlisted(run):
+        try:
+            entries = read_header(run.repo, pack, size)
+        except (ResticFormatError, OSError):
+            continue  # What it holds cannot be told; the pack itself is named as not indexed.
+        for entry in entries:
+            for number in missing.pop((entry.type.value, entry.id), ()):
+                effect = f"it is in pack {pack.hex()[:8]}, which no index lists"
+                run.set_remedy(number, effect, ("repair index",))

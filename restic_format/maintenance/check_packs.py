@@ -39,7 +39,11 @@ class PackResult(NamedTuple):
     unreadable: str
     """Why the storage did not give the whole file, "" where it did."""
     bad: list[PackEntry]
-    """Blobs that are damaged."""
+    """Blobs that were read and are damaged."""
+    unread: list[PackEntry]
+    """Blobs that could not be read."""
+    header: list[Fault]
+    """What is wrong with the header of a file that is damaged as a whole."""
     transient: bool = False
     """Whether a second attempt found nothing wrong."""
 
@@ -67,7 +71,7 @@ class PackReader:
         second = self._check(pack, entries)
         if second.faults or second.unreadable:
             return second
-        return first._replace(transient=True, bad=[])
+        return first._replace(transient=True, bad=[], unread=[])
 
     def _check(self, pack: bytes, entries: list[PackEntry]) -> PackResult:
         size = expected_size(entries)
@@ -97,17 +101,16 @@ class PackReader:
                 if start >= end:
                     tail = piece if not tail else tail + piece
         except (StorageError, OSError) as error:
-            bad += [entry for entry in entries if entry.offset + entry.length > read]
-            return PackResult(pack, read, faults, str(error), bad)
+            return PackResult(pack, read, faults, str(error), bad, _beyond(entries, read), [])
         if read < size:
-            bad += [entry for entry in entries if entry.offset + entry.length > read]
             why = "file is too short" if pack in self.file_sizes else "no such file"
-            return PackResult(pack, read, faults, why, bad)
+            return PackResult(pack, read, faults, why, bad, _beyond(entries, read), [])
         actual = digest.digest()
+        header = self._header(this, entries, tail, size)
         if actual != pack:
             faults.append(Fault(this, f"unexpected pack id {actual.hex()}", "LAYOUT-1"))
-        faults += self._header(this, entries, tail, size)
-        return PackResult(pack, read, faults, "", bad)
+            return PackResult(pack, read, faults, "", bad, [], header)
+        return PackResult(pack, read, faults + header, "", bad, [], [])
 
     def _pieces(self, pack: bytes, entries: list[PackEntry], size: int) -> Iterator[tuple[int, bytes, list[PackEntry]]]:
         """(offset, bytes, blobs wholly inside) of the first *size* bytes, in order."""
@@ -156,6 +159,10 @@ class PackReader:
                 what = f"blob {entry.id.hex()} is not contained in index or position is incorrect"
                 faults.append(Fault(ref, what, "INDEX-7"))
         return faults
+
+
+def _beyond(entries: list[PackEntry], end: int) -> list[PackEntry]:
+    return [entry for entry in entries if entry.offset + entry.length > end]
 
 
 def has_gaps(entries: Sequence[PackEntry]) -> bool:
@@ -225,8 +232,11 @@ def _record(run: Run, result: PackResult, damage: Damage) -> None:
         code = Code.PACK_UNSTEADY
         message = f"check successful on second attempt, original error {message}"
     clause = next((fault.clause for fault in result.faults if fault.clause), "")
-    number = run.add(Finding(code, this, message, clause, faults=tuple(result.faults)))
-    for entry in result.bad:
+    number = run.add(Finding(code, this, message, clause, faults=(*result.faults, *result.header)))
+    lost = list(result.bad)
+    if run.file_sizes.get(result.pack) == run.sizes[result.pack]:
+        lost += result.unread  # A file that is missing or cut short was named, with what it costs, before.
+    for entry in lost:
         if _has_other_copy(run, entry, result.pack):
             continue
         if entry.type is BlobType.DATA:

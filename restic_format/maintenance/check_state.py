@@ -189,6 +189,6 @@ class Run:
         """Say what the finding *number* costs."""
         self.report.findings[number] = replace(self.report.findings[number], consequence=consequence)
 
-    def set_repair(self, number: int, commands: tuple[str, ...]) -> None:
-        """Replace the commands the finding *number* recommends."""
-        self.report.findings[number] = replace(self.report.findings[number], repair_override=commands)
+    def set_remedy(self, number: int, effect: str, commands: tuple[str, ...]) -> None:
+        """Say of the finding *number* something better than what is true of all like it."""
+        self.report.findings[number] = replace(self.report.findings[number], effect_override=effect, repair_override=commands)

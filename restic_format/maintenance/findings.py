@@ -222,6 +222,7 @@ class Finding:
     tree: str = ""
     faults: tuple[Fault, ...] = ()
     consequence: Consequence = field(default=NOTHING_AFFECTED)
+    effect_override: str = ""
     repair_override: tuple[str, ...] | None = None
 
     @property
@@ -236,11 +237,15 @@ class Finding:
 
     @property
     def effect(self) -> str:
-        """What such a fault costs, in one sentence."""
-        return FACTS[self.code].effect
+        """What the fault costs, in one sentence."""
+        return self.effect_override or FACTS[self.code].effect
+
+    @property
+    def repair_template(self) -> tuple[str, ...]:
+        """The same as `repair` with ``ID`` for the object's name."""
+        return FACTS[self.code].repair if self.repair_override is None else self.repair_override
 
     @property
     def repair(self) -> tuple[str, ...]:
         """Command lines, without the program's name, that put it right."""
-        commands = FACTS[self.code].repair if self.repair_override is None else self.repair_override
-        return tuple(command.replace("ID", self.object.name) for command in commands)
+        return tuple(command.replace("ID", self.object.name) for command in self.repair_template)

@@ -19,7 +19,10 @@ REPAIR_WITH = "restic"
 """The program whose repair commands are recommended."""
 
 MAX_EXPLAINED = 50
-"""Findings whose meaning is spelled out for people."""
+"""Kinds of damage whose meaning is spelled out for people."""
+
+MAX_NAMED = 10
+"""Objects, snapshots and paths named for each."""
 
 _STAGES = {
     Stage.INDEX: "load indexes",
@@ -202,14 +205,23 @@ class CheckPrinter:
         return self._index_damaged and report.count(Severity.ERROR) == report.counts[Code.INDEX_DAMAGED]
 
     def _explain(self, report: CheckReport) -> None:
-        errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-        if not errors:
+        groups: dict[tuple[object, ...], list[Finding]] = {}
+        named = {f.object.name for f in report.findings if f.code in (Code.PACK_MISSING, Code.PACK_SIZE)}
+        for finding in report.findings:
+            if finding.severity is not Severity.ERROR:
+                continue
+            if finding.code is Code.PACK_UNREADABLE and finding.object.name in named:
+                continue
+            # Findings that differ in nothing but the object are told together.
+            key = finding.code, finding.rule, finding.effect, finding.repair_template
+            groups.setdefault(key, []).append(finding)
+        if not groups:
             return
         lines = ["", "What the damage means:"]
-        for finding in errors[:MAX_EXPLAINED]:
-            lines += _explanation(finding)
-        if len(errors) > MAX_EXPLAINED:
-            lines.append(f"  … and {report.count(Severity.ERROR) - MAX_EXPLAINED} more")
+        for group in list(groups.values())[:MAX_EXPLAINED]:
+            lines += _explanation(group)
+        if len(groups) > MAX_EXPLAINED:
+            lines.append(f"  … and {len(groups) - MAX_EXPLAINED} more kinds of damage")
         self.ctx.out.warn("\n".join(lines))
 
 
@@ -228,23 +240,32 @@ def _size_line(subset: ByteSize, plan: ReadPlan, filtered: str) -> str:
     return f"read {size} bytes ({percent:.1f}%) of {filtered}data packs"
 
 
-def _explanation(finding: Finding) -> list[str]:
-    name = finding.object.name if finding.object.kind is ObjectKind.FILE else finding.object.name[:8]
-    lines = [f"  {finding.object.kind.value} {name}".rstrip() + f" ({finding.code.value}, {finding.rule}): {finding.effect}"]
-    cost = finding.consequence
-    if cost.snapshots_total:
-        snapshots = ", ".join(ident[:8] for ident in cost.snapshots)
-        lines.append(f"    snapshots affected: {_listed(snapshots, len(cost.snapshots), cost.snapshots_total)}")
-    if cost.paths_total:
-        paths = ", ".join(path.path for path in cost.paths)
-        lines.append(f"    paths affected: {_listed(paths, len(cost.paths), cost.paths_total)}")
-    if finding.repair:
-        lines.append("    repair: " + "; ".join(f"{REPAIR_WITH} {command}" for command in finding.repair))
+def _explanation(group: list[Finding]) -> list[str]:
+    first = group[0]
+    kind = first.object.kind.value
+    names = list(dict.fromkeys(finding.object.name for finding in group))
+    shown = names if first.object.kind is ObjectKind.FILE else [name[:8] for name in names]
+    title = f"  {kind} {_listed(shown, len(shown))}".rstrip()
+    lines = [f"{title} ({first.code.value}, {first.rule}): {first.effect}"]
+    costs = [finding.consequence for finding in group]
+    snapshots = list(dict.fromkeys(ident[:8] for cost in costs for ident in cost.snapshots))
+    if snapshots:
+        total = max(len(snapshots), *(cost.snapshots_total for cost in costs))
+        lines.append(f"    snapshots affected: {_listed(snapshots, total)}")
+    paths = list(dict.fromkeys(path.path for cost in costs for path in cost.paths))
+    if paths:
+        total = max(len(paths), *(cost.paths_total for cost in costs))
+        lines.append(f"    paths affected: {_listed(paths, total)}")
+    if first.repair_template:
+        commands = [command.replace("ID", " ".join(names)) for command in first.repair_template]
+        lines.append("    repair: " + "; ".join(f"{REPAIR_WITH} {command}" for command in commands))
     return lines
 
 
-def _listed(text: str, shown: int, total: int) -> str:
-    return text if total <= shown else f"{text} … ({total} in all)"
+def _listed(items: list[str], total: int) -> str:
+    shown = items[:MAX_NAMED]
+    more = total - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _message(finding: Finding) -> CheckFinding:

@@ -75,10 +75,14 @@ def check(
     Exit status is 11 if the repository is already locked.
     Exit status is 12 if the password is incorrect.
     """
+    from restic_format.errors import WrongPassword
     from restic_format.maintenance.check import CheckOptions, CheckReport
     from restic_format.maintenance.check import check as check_repository
+    from restic_format.maintenance.check_files import damaged_keys
     from restic_format.maintenance.subset import InvalidSubset, parse_subset
+    from restic_format.storage import open_storage
     from restic_tools.checkprint import CheckPrinter, summary_of
+    from restic_tools.opening import repository_location
 
     # Nothing is cached between runs yet, so every check reads the repository itself.
     del with_cache
@@ -105,6 +109,12 @@ def check(
         with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
             report = check_repository(repo, options, printer)
             printer.conclude(report)
+    except WrongPassword as error:
+        # A damaged key file looks like a wrong password to whoever tries it.
+        damaged = damaged_keys(open_storage(repository_location(ctx.options)))
+        if not damaged:
+            raise
+        raise Failure("; ".join(finding.message for finding in damaged)) from error
     finally:
         printer.close()
         if ctx.options.json:
