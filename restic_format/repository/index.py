@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import ID_SIZE
 from restic_spec.index import IndexFile, IndexPack, entries_of
@@ -64,7 +65,7 @@ class _Columns:
         if not set(types) <= {"data", "tree"} or not all(
             len(blob.id) == 64
             and 0 <= blob.offset < 1 << 32
-            and 0 < blob.length < 1 << 32
+            and OVERHEAD <= blob.length < 1 << 32
             and 0 <= blob.uncompressed_length < 1 << 32
             for blob in blobs
         ):
@@ -160,7 +161,7 @@ class BlobIndex:
 
     def _number(self, record: IndexPack, what: str) -> int:
         if not _is_id(record.id):
-            raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-2")
+            raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-3")
         pack = bytes.fromhex(record.id)
         known = self._pack_numbers.get(pack)
         if known is None:

@@ -1,4 +1,4 @@
-"""Locks: who uses the repository, and whether alone; restic's rules, so that each honours the other's.
+"""Locks: who uses the repository, and whether alone; restic's rules, so that each honours the other's (LOCK-2 to LOCK-12).
 
 A lock is written, then the folder is looked at once more after a moment: of two that came at the same time at least one sees
 the other. It is renewed every five minutes under a new name; one that was not for half an hour is stale.
@@ -89,7 +89,7 @@ class RepositoryLock:
 
 
 def _ignore_hangup() -> _Handler:
-    """Ignore SIGHUP while a lock is held: with it restic's ``unlock`` probes whether the process is alive (LOCK-9).
+    """Ignore SIGHUP while a lock is held: with it restic's ``unlock`` probes whether the process is alive (LOCK-14).
 
     Returns the handler to put back; None where the caller has one of its own, or is not the main thread.
     """

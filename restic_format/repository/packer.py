@@ -1,7 +1,7 @@
 """Putting sealed blobs into packs.
 
 Trees and data go to separate packs. Several packs of a type are open at once and a blob goes to one of them at random, so
-that pack sizes do not tell chunk boundaries. A full pack is closed with its header, which is opened and parsed again before
+that pack sizes do not tell chunk boundaries (PACK-15, PACK-21). A full pack is closed with its header, which is opened and parsed again before
 anything is stored, then handed to an uploader.
 """
 
@@ -20,7 +20,7 @@ from restic_spec.errors import HeaderInvalid
 from restic_spec.pack import LENGTH_FIELD, LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
 
 DEFAULT_PACK_SIZE = 16 << 20
-"""Bytes a pack should reach."""
+"""Bytes a pack should reach (PACK-18)."""
 
 MIN_PACK_SIZE = 4 << 20
 MAX_PACK_SIZE = 128 << 20
@@ -59,7 +59,7 @@ class _OpenPack:
         sealed = cipher.seal(header)
         if decode_entries(cipher.open(sealed)) != self.entries:
             raise HeaderInvalid(
-                "pack header differs from what was written; memory or processor are unreliable", clause="PACK-10"
+                "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
             )
         self.data += sealed
         self.data += LENGTH_FIELD.build(len(sealed))

@@ -1,6 +1,7 @@
 """The repository: the one place that knows keys, indexes, blobs and packs, and in which order they may be written.
 
-Packs are stored before the index that lists them, indexes before the snapshot that needs them; removing goes the other way.
+Packs are stored before the index that lists them, indexes before the snapshot that needs them (ORDER-1); removing goes the other way
+(ORDER-3).
 A MAC is checked before a byte is decrypted, a hash before a byte is used, a size before memory is taken.
 """
 
@@ -126,7 +127,7 @@ class Repository:
         compression: str = "auto",
         pack_size: int | None = None,
     ) -> Repository:
-        """Create a repository: folders, a key file that *password* opens, then the config.
+        """Create a repository: folders, a key file that *password* opens, then the config (ORDER-7, CONFIG-7).
 
         *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given.
 
@@ -283,13 +284,13 @@ class Repository:
             raise DamagedFile(f"index/{file_id.hex()}", error) from error
 
     def open_blob(self, entry: PackEntry, sealed: Buffer) -> bytes:
-        """Verify, decrypt, expand and hash-check a blob's sealed bytes.
+        """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).
 
         Raises:
             SpecError: with the layer that failed.
         """
         if entry.plain_length > MAX_BLOB_SIZE:
-            raise LengthInvalid(f"blob of {entry.plain_length} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-12")
+            raise LengthInvalid(f"blob of {entry.plain_length} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-14")
         plaintext = self._cipher.open(sealed)
         if entry.uncompressed_length is not None:
             plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
@@ -301,7 +302,7 @@ class Repository:
         return plaintext
 
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
-        """A blob's plaintext, from the first copy that is intact.
+        """A blob's plaintext, from the first copy that is intact (PACK-16).
 
         Raises:
             BlobMissing: no index lists it.
@@ -376,7 +377,7 @@ class Repository:
     # Writing
 
     def save_blob(self, blob_type: BlobType, data: Buffer, blob_id: bytes | None = None) -> SavedBlob:
-        """Store a blob unless the repository has it or somebody is storing it now.
+        """Store a blob unless the repository has it or somebody is storing it now (ORDER-8).
 
         *blob_id* is the hash of *data* where the caller knows it. It is safe in the repository only after `flush`.
 

@@ -23,7 +23,7 @@ entry = st.builds(
     st.binary(min_size=32, max_size=32),
     st.just(0),
     st.integers(32, 2**32 - 1),
-    st.none() | st.integers(0, 2**32 - 1),
+    st.none() | st.integers(1, 2**32 - 1),
 )
 
 

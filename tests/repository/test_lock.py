@@ -35,7 +35,7 @@ def locks_of(repo: Repository) -> list[bytes]:
     return [lock_id for lock_id, _ in repo.list(FileKind.LOCK)]
 
 
-@pytest.mark.clause("LOCK-2")
+@pytest.mark.clause("LOCK-2", "LOCK-4", "LOCK-10")
 def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -> None:
     with lock_repository(repo), lock_repository(repo):
         assert len(locks_of(repo)) == 2
@@ -64,6 +64,7 @@ def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, monkey
     assert len(locks_of(repo)) == 1, "our own lock is taken back"
 
 
+@pytest.mark.clause("LOCK-12")
 def test_waiting_for_others(repo: Repository) -> None:
     rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
     told: list[str] = []
@@ -77,7 +78,7 @@ def test_waiting_for_others(repo: Repository) -> None:
     assert told == ["repo already locked, waiting up to 5s for the lock"]
 
 
-@pytest.mark.clause("LOCK-4")
+@pytest.mark.clause("LOCK-5", "LOCK-11")
 def test_staleness(repo: Repository) -> None:
     here = os.uname().nodename
     dead = subprocess.Popen(["true"])
@@ -93,7 +94,7 @@ def test_staleness(repo: Repository) -> None:
     assert lock_module.remove_locks(repo, everything=True) == 1
 
 
-@pytest.mark.clause("LOCK-5")
+@pytest.mark.clause("LOCK-6")
 def test_a_lock_is_renewed_under_a_new_name_before_the_old_one_goes(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
     with lock_repository(repo) as held:
@@ -107,6 +108,7 @@ def test_a_lock_is_renewed_under_a_new_name_before_the_old_one_goes(repo: Reposi
     assert locks_of(repo) == []
 
 
+@pytest.mark.clause("LOCK-7")
 def test_a_lock_that_was_removed_while_we_slept_is_lost(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
     monkeypatch.setattr(lock_module, "_GIVE_UP_AFTER", 0.01)
@@ -120,6 +122,7 @@ def test_a_lock_that_was_removed_while_we_slept_is_lost(repo: Repository, monkey
                 time.sleep(0.01)
 
 
+@pytest.mark.clause("LOCK-8", "LOCK-9")
 def test_an_unreadable_lock_is_an_error_of_its_own_and_an_empty_one_is_ignored(repo: Repository) -> None:
     storage = repo.storage
     assert isinstance(storage, MemoryStorage)
@@ -149,6 +152,7 @@ def real(
     yield Repository.open(LocalStorage(tmp_path / "repo"), "x"), restic
 
 
+@pytest.mark.clause("LOCK-14")
 def test_restic_honours_our_locks(
     real: tuple[Repository, Callable[..., subprocess.CompletedProcess[str]]], tmp_path: Path
 ) -> None:

@@ -64,7 +64,7 @@ def test_the_same_bytes_as_tree_and_as_data_are_two_blobs(repo: Repository) -> N
     assert not repo.save_blob(BlobType.DATA, b"same").known
 
 
-@pytest.mark.clause("PACK-11")
+@pytest.mark.clause("PACK-15")
 def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
     for number in range(20):
         repo.save_blob(BlobType.TREE if number % 2 else BlobType.DATA, blob(number))
@@ -73,6 +73,7 @@ def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
         assert len({entry.type for entry in entries}) == 1
 
 
+@pytest.mark.clause("PACK-18", "PACK-21")
 def test_packs_reach_their_size_and_blobs_are_spread_over_open_ones() -> None:
     storage = MemoryStorage()
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
@@ -128,6 +129,7 @@ def test_what_was_stored_before_a_failure_stays_findable() -> None:
     assert len(reopen(repo).index) >= 4
 
 
+@pytest.mark.clause("ORDER-8")
 def test_threads_storing_the_same_blobs_store_each_once(repo: Repository) -> None:
     blobs = [blob(number) for number in range(200)]
     stored: list[bytes] = []
@@ -145,6 +147,7 @@ def test_threads_storing_the_same_blobs_store_each_once(repo: Repository) -> Non
     assert len(reopen(repo).index) == len(blobs)
 
 
+@pytest.mark.clause("PACK-16")
 def test_an_intact_copy_is_found_behind_a_damaged_one() -> None:
     storage = MemoryStorage()
     data = blob(1)
@@ -186,7 +189,7 @@ def test_unknown_blobs_are_named(repo: Repository) -> None:
         repo.load_blob(BlobType.DATA, b"\xab" * 32)
 
 
-@pytest.mark.clause("PACK-12")
+@pytest.mark.clause("PACK-12", "PACK-13", "PACK-14")
 def test_a_blob_that_expands_too_far_or_not_enough_is_refused(repo: Repository) -> None:
     if repo.version == 1:
         return
@@ -207,7 +210,7 @@ def test_a_blob_that_expands_too_far_or_not_enough_is_refused(repo: Repository) 
         repo.open_blob(PackEntry(BlobType.DATA, bytes(32), 0, entry.length, entry.uncompressed_length), sealed)
 
 
-@pytest.mark.clause("CONFIG-5")
+@pytest.mark.clause("CONFIG-7")
 def test_init_refuses_to_write_over_a_repository(repo: Repository) -> None:
     with pytest.raises(ConfigExists, match="config file already exists"):
         Repository.init(repo.storage, "pw", kdf=CHEAP)
@@ -216,6 +219,7 @@ def test_init_refuses_to_write_over_a_repository(repo: Repository) -> None:
         Repository.init(repo.storage, "pw", kdf=CHEAP)
 
 
+@pytest.mark.clause("KEY-10", "KEY-14")
 def test_every_key_opens_and_a_damaged_one_does_not_hide_the_others(repo: Repository) -> None:
     storage = repo.storage
     assert isinstance(storage, MemoryStorage)

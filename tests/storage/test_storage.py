@@ -69,6 +69,7 @@ def test_a_name_that_is_no_id_never_becomes_a_path(storage: Storage) -> None:
             storage.save(FileKind.PACK, name, CONTENT)
 
 
+@pytest.mark.clause("LAYOUT-9")
 def test_local_files_are_private_and_read_only(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "repo")
     storage.create()
@@ -105,6 +106,7 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     assert [name for _, _, names in os.walk(tmp_path) for name in names] == []
 
 
+@pytest.mark.clause("LAYOUT-8")
 def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = LocalStorage(tmp_path)
     storage.create()
@@ -144,7 +146,7 @@ def test_strays_are_found_and_never_listed(tmp_path: Path) -> None:
     assert list(storage.list(FileKind.INDEX)) == list(storage.list(FileKind.SNAPSHOT)) == []
 
 
-@pytest.mark.clause("LAYOUT-5")
+@pytest.mark.clause("LAYOUT-4")
 def test_the_old_s3_layout_that_restic_wrote_is_read(tmp_path: Path, peer: Callable[[str], Path]) -> None:
     repo = tmp_path / "repo"
     restic = [str(peer("restic-0.14")), "-r", str(repo), "-o", "local.layout=s3legacy", "--no-cache", "-q"]
