@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from restic_format.backup.errors import NothingToBackUp, SourceError
-from restic_format.backup.files import OPEN_FLAGS, FileJob, Team, open_source
+from restic_format.backup.files import FileJob, Team
+from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
 from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
@@ -206,7 +207,7 @@ class Archiver:
             return None
         try:
             node = self._builder.build(name, os.fstat(fd), path, lambda error: self._team.warn(path, error), fd)
-            names = sorted(os.fsencode(entry) for entry in os.listdir(fd))
+            names = list_open_directory(fd)
         except OSError as error:
             self._error(path, SourceError.from_os("readdirent", path, error, f"readdirnames {_shown(path)} failed: "))
             return None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from restic_format.backup.content import ChunkReader, build_cutter, descriptor_reader
 from restic_format.backup.errors import SourceError
 from restic_format.backup.nodes import NodeBuilder
+from restic_format.backup.opening import open_source
 from restic_format.backup.options import ItemStats, Progress
 from restic_format.backup.pending import Bookkeeper, PendingDirectory
 from restic_format.backup.pool import WorkQueue
@@ -26,9 +27,6 @@ SHARED_SIZE = 4 * 1024 * 1024
 
 QUEUED_BATCHES = 16
 """Batches of files that may wait for a worker."""
-
-OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""Nothing that replaced a file since it was looked at may make us follow it or wait for it."""
 
 
 class FileJob(NamedTuple):
@@ -47,19 +45,6 @@ class FileJob(NamedTuple):
     """Its node in the parent snapshot."""
     size: int
     """Bytes it had when it was looked at."""
-
-
-def open_source(path: bytes, flags: int = OPEN_FLAGS) -> int:
-    """Open for reading without touching the access time where the system allows that.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-    try:
-        return os.open(path, flags | os.O_NOATIME)
-    except PermissionError:
-        # Only the owner and root may leave the access time alone.
-        return os.open(path, flags)
 
 
 class OpenFile:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError
+from restic_format.backup.opening import list_directory
 from restic_format.backup.options import Progress, Totals
 from restic_format.backup.select import Reject
 from restic_format.backup.targets import TargetTree
@@ -69,7 +70,7 @@ class Scanner:
                 totals.files += 1
                 totals.bytes += info.st_size
             elif stat.S_ISDIR(info.st_mode):
-                names = os.listdir(path)
+                names = list_directory(path)
                 totals.dirs += 1
                 return [os.path.join(path, name) for name in names]
             else:

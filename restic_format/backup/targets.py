@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from restic_format.backup.errors import BackupFailed, SourceError
+from restic_format.backup.opening import OPEN_FLAGS, list_directory
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ def _expanded(targets: Iterable[bytes]) -> list[tuple[bytes, bool]]:
         if components(path):
             result.append((path, True))
         else:
-            result.extend((join(path, name), False) for name in sorted(_list(path)))
+            result.extend((join(path, name), False) for name in _list(path))
     return result
 
 
@@ -144,7 +145,7 @@ def _unroll(tree: TargetTree) -> None:
 
 def _list(path: bytes) -> list[bytes]:
     try:
-        return os.listdir(path)
+        return list_directory(path, OPEN_FLAGS & ~os.O_NOFOLLOW)
     except OSError as error:
         raise BackupFailed(str(SourceError.from_os("open", path, error, "openfile for readdirnames failed: "))) from error
 
