@@ -1,8 +1,8 @@
 """Putting sealed blobs into packs.
 
-Trees and data go to separate packs. Several packs of a type are open at once and a blob goes to one of them at random, so
-that pack sizes do not tell chunk boundaries (PACK-15, PACK-21). A full pack is closed with its header, which is opened and parsed again before
-anything is stored, then handed to an uploader.
+Trees and data go to separate packs (PACK-15). Several packs of a type are open at once and a blob goes to one of them at
+random, so that pack sizes do not tell chunk boundaries (PACK-21). A full pack is closed with its header, which is opened and
+parsed again before anything is stored (PACK-17), then handed to an uploader.
 """
 
 from __future__ import annotations

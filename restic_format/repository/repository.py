@@ -1,7 +1,7 @@
 """The repository: the one place that knows keys, indexes, blobs and packs, and in which order they may be written.
 
-Packs are stored before the index that lists them, indexes before the snapshot that needs them (ORDER-1); removing goes the other way
-(ORDER-3).
+Packs are stored before the index that lists them, indexes before the snapshot that needs them (ORDER-1); removing goes the
+other way (ORDER-3).
 A MAC is checked before a byte is decrypted, a hash before a byte is used, a size before memory is taken.
 """
 
