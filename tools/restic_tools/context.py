@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from restic_tools.interrupt import Interrupt
 from restic_tools.output import DEBUG, NORMAL, QUIET, VERBOSE, Output
 
 if TYPE_CHECKING:
-    from restic_format.repository import Repository
+    from restic_format.repository import Repository, RepositoryLock
     from restic_tools.progress import Counter, Lines, Live, Status
 
 LockMode = Literal["shared", "exclusive", "none"]
@@ -130,14 +130,16 @@ class Context:
         self.options = options
         self.interrupt = interrupt
         self.out = out
+        self._locks: list[RepositoryLock] = []
 
+    @contextmanager
     def open_repository(
         self,
         lock: LockMode = "shared",
         *,
         options: GlobalOptions | None = None,
         honour_no_lock: bool = True,
-    ) -> AbstractContextManager[Repository]:
+    ) -> Iterator[Repository]:
         """Open the repository and hold the lock for the length of a ``with`` block.
 
         ``lock="none"`` takes no lock. --no-lock leaves out a shared lock; ``honour_no_lock=False`` is for commands that write
@@ -146,7 +148,19 @@ class Context:
         """
         from restic_tools.opening import open_repository
 
-        return open_repository(options or self.options, self.out, lock=lock, honour_no_lock=honour_no_lock)
+        with open_repository(options or self.options, self.out, lock=lock, honour_no_lock=honour_no_lock) as (repository, held):
+            if held is not None:
+                self._locks.append(held)
+            try:
+                yield repository
+            finally:
+                if held is not None:
+                    self._locks.remove(held)
+
+    def check_lock(self) -> None:
+        """Raise ``LockLost`` when a lock we hold could not be kept; call before what relies on it (removing, above all)."""
+        for held in self._locks:
+            held.check()
 
     def progress(self, *, lines: Lines, status: Status | None = None) -> Live:
         """Report progress for the length of a ``with`` block; see ``restic_tools.progress``."""

@@ -21,6 +21,10 @@ TABLE: dict[str, int] = {
 """Error classes (of ``restic_format.errors``, by name so that the engine need not be imported) that have their own code."""
 
 
+PLAIN = {"AlreadyLocked", "SnapshotNotFound"}
+"""Errors that are told without ``Fatal:`` before them."""
+
+
 class Failure(Exception):
     """A command cannot do what it was asked: ``Fatal: text``, by default with exit code 1."""
 
@@ -47,7 +51,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """What the user reads: one line (two for a lock), never a traceback."""
+    """What the user reads: as few lines as it takes, never a traceback."""
     if isinstance(error, UsageFailure):
         return str(error)
     if isinstance(error, Failure):
@@ -57,21 +61,21 @@ def describe(error: BaseException) -> str:
     code = exit_code(error)
     if code == INTERRUPTED:
         return "interrupted"
-    if code == LOCK_FAILED:
-        return f"unable to create lock in backend: {error}\nthe `unlock` command can be used to remove stale locks"
+    if _kinds(error) & PLAIN:
+        return str(error)
     if isinstance(error, OSError):
         return f"Fatal: {_os_text(error)}"
     if isinstance(error, MemoryError):
         return "Fatal: not enough memory"
     if isinstance(error, RecursionError):
         return "Fatal: the data is nested too deeply"
-    if _is_ours(error):
+    if "ResticFormatError" in _kinds(error):
         return f"Fatal: {error}"
     return f"Fatal: unexpected {type(error).__name__}: {error} (set RESTIC_FORMAT_DEBUG=1 to see where; please report this)"
 
 
-def _is_ours(error: BaseException) -> bool:
-    return any(kind.__name__ == "ResticFormatError" for kind in type(error).__mro__)
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _os_text(error: OSError) -> str:

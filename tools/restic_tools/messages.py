@@ -6,11 +6,16 @@ programs read them matters more than how they look: wrappers compare the first b
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from restic_spec import gojson
+from restic_tools.gotext import canonical
+
+if TYPE_CHECKING:
+    from restic_format.repository.snapshots import FoundSnapshot
+    from restic_spec.snapshot import Snapshot
 
 
 def encode_message(message: Any) -> bytes:
@@ -57,3 +62,204 @@ class ErrorText(msgspec.Struct):
     """The text of an error, in the object restic wraps it in."""
 
     message: str
+
+
+class Summary(msgspec.Struct):
+    """A snapshot's statistics; every field is always there."""
+
+    backup_start: str
+    backup_end: str
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    dirs_new: int = 0
+    dirs_changed: int = 0
+    dirs_unmodified: int = 0
+    data_blobs: int = 0
+    tree_blobs: int = 0
+    data_added: int = 0
+    data_added_packed: int = 0
+    total_files_processed: int = 0
+    total_bytes_processed: int = 0
+
+
+class SnapshotMessage(msgspec.Struct, omit_defaults=True):
+    """One snapshot, in ``snapshots`` (with its ids) and ``ls`` (with its message type as well)."""
+
+    time: str
+    tree: str | None
+    paths: list[str] | None
+    parent: str | None = None
+    hostname: str = ""
+    username: str = ""
+    uid: int = 0
+    gid: int = 0
+    excludes: list[str] = msgspec.field(default_factory=list)
+    tags: list[str] = msgspec.field(default_factory=list)
+    original: str | None = None
+    program_version: str = ""
+    summary: Summary | None = None
+    id: str = ""
+    short_id: str = ""
+    message_type: str = ""
+    struct_type: str = ""
+
+
+class GroupKey(msgspec.Struct):
+    """What the snapshots of a group have in common."""
+
+    hostname: str
+    paths: list[str] | None
+    tags: list[str] | None
+
+
+class SnapshotGroup(msgspec.Struct):
+    """``snapshots --group-by``: one group."""
+
+    group_key: GroupKey
+    snapshots: list[SnapshotMessage]
+
+
+class NodeMessage(msgspec.Struct):
+    """``ls``: one file, directory or other node. ``size`` is there for files only."""
+
+    name: str
+    type: str
+    path: str
+    uid: int
+    gid: int
+    size: int | msgspec.UnsetType
+    mode: int | msgspec.UnsetType
+    permissions: str | msgspec.UnsetType
+    mtime: str
+    atime: str
+    ctime: str
+    inode: int | msgspec.UnsetType
+    message_type: str = "node"
+    struct_type: str = "node"
+
+
+class NcduNode(msgspec.Struct):
+    """``ls --ncdu``: one node in the export format of ncdu (sizes in bytes, time in seconds)."""
+
+    name: str
+    asize: int
+    dsize: int
+    dev: int
+    ino: int
+    nlink: int
+    notreg: bool
+    uid: int
+    gid: int
+    mode: int
+    mtime: int
+
+
+def snapshot_message(found: FoundSnapshot, *, tree: str | None = None, kind: str = "") -> SnapshotMessage:
+    """A snapshot as a message; ``tree`` stands in for its root tree (``snapshot:subfolder``), ``kind`` is the message type."""
+    message = snapshot_fields(found.snapshot)
+    message.tree = tree or message.tree
+    message.id = found.id.hex()
+    message.short_id = found.short_id
+    message.message_type = message.struct_type = kind
+    return message
+
+
+def snapshot_fields(snapshot: Snapshot) -> SnapshotMessage:
+    """A snapshot's own fields, as restic writes them after reading them."""
+    known = snapshot.summary or {}
+    fields = {name: msgspec.json.decode(known[name]) for name in Summary.__struct_fields__ if name in known}
+    summary = None
+    if snapshot.summary is not None:
+        for name in ("backup_start", "backup_end"):
+            fields[name] = canonical(fields.get(name))
+        summary = Summary(**fields)
+    return SnapshotMessage(
+        time=canonical(snapshot.time),
+        tree=snapshot.tree or None,
+        paths=snapshot.paths if snapshot.paths is not msgspec.UNSET else None,
+        parent=snapshot.parent,
+        hostname=snapshot.hostname,
+        username=snapshot.username,
+        uid=snapshot.uid,
+        gid=snapshot.gid,
+        excludes=snapshot.excludes,
+        tags=snapshot.tags,
+        original=snapshot.original,
+        program_version=snapshot.program_version,
+        summary=summary,
+    )
+
+
+class RestoreStatus(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """``restore``: how far it is."""
+
+    message_type: str
+    seconds_elapsed: int = 0
+    percent_done: msgspec.Raw
+    """0 to 1, by bytes; a Go float."""
+    total_files: int = 0
+    files_restored: int = 0
+    files_skipped: int = 0
+    files_deleted: int = 0
+    total_bytes: int = 0
+    bytes_restored: int = 0
+    bytes_skipped: int = 0
+
+
+class RestoreItem(msgspec.Struct):
+    """``restore --verbose=2``: one item is restored, updated, unchanged or deleted."""
+
+    message_type: str
+    action: str
+    item: str
+    size: int
+
+
+class RestoreSummary(msgspec.Struct, omit_defaults=True):
+    """``restore``: the outcome."""
+
+    message_type: str
+    seconds_elapsed: int = 0
+    total_files: int = 0
+    files_restored: int = 0
+    files_skipped: int = 0
+    files_deleted: int = 0
+    total_bytes: int = 0
+    bytes_restored: int = 0
+    bytes_skipped: int = 0
+
+
+class CheckError(msgspec.Struct):
+    """``check``: one fault (standard error)."""
+
+    message_type: str
+    message: str
+
+
+class CheckSummary(msgspec.Struct):
+    """``check``: the outcome; ``broken_packs`` is null where there are none."""
+
+    message_type: str
+    num_errors: int
+    broken_packs: list[str] | None
+    suggest_repair_index: bool
+    suggest_prune: bool
+
+
+class CheckFinding(msgspec.Struct):
+    """``check --verbose``: everything known about one fault. restic has no such message."""
+
+    message_type: str
+    code: str
+    severity: str
+    object: str
+    id: str
+    clause: str
+    message: str
+    effect: str
+    snapshots: list[str]
+    snapshots_total: int
+    paths: list[str]
+    paths_total: int
+    repair: list[str]

@@ -13,7 +13,7 @@ from restic_tools.exitcodes import Failure
 from restic_tools.output import Output
 
 if TYPE_CHECKING:
-    from restic_format.repository import Repository
+    from restic_format.repository import Repository, RepositoryLock
     from restic_tools.context import GlobalOptions, LockMode
 
 PASSWORD_TRIES = 3
@@ -95,12 +95,23 @@ def ask_password(options: GlobalOptions, prompt: str) -> str:
                 "via a cli option or environment variable"
             )
         return ""
-    password = known or _read_password(prompt)
+    return known or _not_empty(_read_password(prompt))
+
+
+def _not_empty(password: str) -> str:
     if not password:
         raise Failure(
             "an empty password is not allowed by default. Pass the flag `--insecure-no-password` to restic-format "
             "to disable this check"
         )
+    return password
+
+
+def ask_new_password(prompt: str) -> str:
+    """A new password, typed twice by a person, or read once from standard input; ``Failure`` when the two differ."""
+    password = _not_empty(_read_password(prompt))
+    if _stdin_is_terminal() and _read_password("enter password again: ") != password:
+        raise Failure("passwords do not match")
     return password
 
 
@@ -132,15 +143,6 @@ def _stdin_is_terminal() -> bool:
         return False
 
 
-def ask_new_password(options: GlobalOptions, first: str, second: str) -> str:
-    """A new password, asked for twice when a person types it; ``Failure`` when the two differ."""
-    password = ask_password(options, first)
-    typed = _stdin_is_terminal() and not given_password(options) and not options.insecure_no_password
-    if typed and _read_password(second) != password:
-        raise Failure("passwords do not match")
-    return password
-
-
 @contextmanager
 def open_repository(
     options: GlobalOptions,
@@ -148,34 +150,26 @@ def open_repository(
     *,
     lock: LockMode = "shared",
     honour_no_lock: bool = True,
-) -> Iterator[Repository]:
-    """Open a repository and hold a lock on it for the length of the block.
+) -> Iterator[tuple[Repository, RepositoryLock | None]]:
+    """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. Raises ``RepositoryNotFound``,
-    ``WrongPassword``, ``AlreadyLocked``, ``Failure`` and what the storage raises.
+    ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     repository = unlock_with_password(options, out)
-    described = ""
-    if repository.version >= 2:
-        described = f", compression level {options.compression}"
-    identity = repository.config.id[:8]
-    out.info_on_terminal(f"repository {identity} opened (version {repository.version}{described})")
+    described = f", compression level {options.compression}" if repository.version >= 2 else ""
+    out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
-        yield repository
+        yield repository, None
         return
-    from restic_format.repository.lock import lock_repository
+    from restic_format.repository import lock_repository
 
-    def waiting(seconds: float) -> None:
-        out.info(f"repo already locked, waiting up to {duration_text(seconds)} for the lock")
+    def waiting(_: str) -> None:
+        out.info(f"repo already locked, waiting up to {duration_text(options.retry_lock)} for the lock")
+        out.flush()
 
-    with lock_repository(
-        repository,
-        exclusive=lock == "exclusive",
-        retry=options.retry_lock,
-        on_wait=waiting,
-        on_warning=out.warn,
-    ):
-        yield repository
+    with lock_repository(repository, exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting) as held:
+        yield repository, held
 
 
 def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
@@ -183,25 +177,30 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     from restic_format.errors import WrongPassword
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
+    from restic_spec.layout import FileKind
 
     storage = open_storage(repository_location(options))
 
-    def attempt() -> Repository:
+    def attempt(password: str) -> Repository:
         return Repository.open(
             storage,
-            ask_password(options, "enter password for repository: "),
+            password.encode("utf-8", "surrogateescape"),
             key_hint=options.key_hint or None,
             compression=options.compression,
             pack_size=options.pack_size_bytes,
+            extra_verify=not options.no_extra_verify,
         )
 
+    if not storage.exists(FileKind.CONFIG, ""):
+        # Nobody should be asked for the password of a repository that is not there; this tells so.
+        return attempt("")
     tries = 1
     if _stdin_is_terminal() and not options.insecure_no_password and not given_password(options):
         tries = PASSWORD_TRIES
     while True:
         tries -= 1
         try:
-            return attempt()
+            return attempt(ask_password(options, "enter password for repository: "))
         except (WrongPassword, Failure) as error:
             if tries == 0:
                 raise

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+MIN_FOLDED = 16
+"""Columns below which folding a column would make it unreadable; then the terminal wraps the lines."""
 
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -70,13 +73,16 @@ class Table:
     """A plain table: columns as wide as their content, cells may hold several lines.
 
     Its shape is restic's (header, rule, rows, rule, footer), because people read it and simple scripts cut it by columns.
+    With ``width``, the column number ``fold`` is folded so that the table fits into that many columns of a terminal.
     """
 
-    def __init__(self, headers: Sequence[str]) -> None:
+    def __init__(self, headers: Sequence[str], *, width: int | None = None, fold: int | None = None) -> None:
         self.headers = list(headers)
         self.rows: list[list[list[str]]] = []
         self.footer: list[str] = []
         self.spaced = False
+        self._width = width
+        self._fold = fold
 
     def add(self, cells: Iterable[str]) -> None:
         """Add a row; line breaks inside a cell start new lines of that cell."""
@@ -84,10 +90,8 @@ class Table:
 
     def text(self) -> str:
         """The whole table, every line ended."""
-        widths = [cell_len(header) for header in self.headers]
-        for row in self.rows:
-            for column, lines in enumerate(row):
-                widths[column] = max(widths[column], *(cell_len(line) for line in lines))
+        self._fold_to_fit()
+        widths = self._widths()
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         parts = [self._line(self.headers, widths), rule]
         for number, row in enumerate(self.rows):
@@ -98,6 +102,23 @@ class Table:
         parts.append(rule)
         parts.extend(self.footer)
         return "".join(f"{line}\n" for line in parts)
+
+    def _widths(self) -> list[int]:
+        widths = [cell_len(header) for header in self.headers]
+        for row in self.rows:
+            for column, lines in enumerate(row):
+                widths[column] = max(widths[column], *(cell_len(line) for line in lines))
+        return widths
+
+    def _fold_to_fit(self) -> None:
+        if self._width is None or self._fold is None:
+            return
+        widths = self._widths()
+        room = self._width - (sum(widths) - widths[self._fold] + 2 * (len(widths) - 1))
+        if widths[self._fold] <= room or room < MIN_FOLDED:
+            return
+        for row in self.rows:
+            row[self._fold] = [part for line in row[self._fold] for part in (chop_cells(line, room) or [""])]
 
     @staticmethod
     def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,0 +1,131 @@
+"""``cat``: the content of one object of the repository, as it is under the encryption."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import msgspec
+import typer
+
+from restic_format.errors import SnapshotNotFound
+from restic_format.repository import FoundSnapshot, Repository
+from restic_format.repository.keys import load_key
+from restic_format.repository.snapshots import find_id, find_snapshot, resolve_subfolder
+from restic_spec import wire
+from restic_spec.errors import SpecError
+from restic_spec.ids import parse_id
+from restic_spec.keyfile import encode_master_key
+from restic_spec.layout import FileKind
+from restic_spec.lock import decode_lock
+from restic_spec.pack import BlobType
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+
+TYPES = ("config", "index", "snapshot", "key", "masterkey", "lock", "pack", "blob", "tree")
+WITHOUT_ID = ("config", "masterkey")
+READ_SIZE = 8 << 20
+"""Bytes of a pack read in one go."""
+
+
+def cat(
+    ctx: Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[masterkey|config|pack ID|blob ID|snapshot ID|index ID|key ID|lock ID|tree snapshot:subfolder]",
+        ),
+    ],
+) -> None:
+    """Print internal objects to stdout
+
+    Documents are shown as JSON, blobs, trees, packs and indexes byte for byte. An ID may be shortened as far as it stays
+    unique, except that of a blob.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    if not words:
+        raise Failure("type not specified")
+    kind = words[0]
+    if kind not in TYPES:
+        raise Failure(f'invalid type "{kind}", must be one of [config|index|snapshot|key|masterkey|lock|pack|blob|tree]')
+    if kind not in WITHOUT_ID and len(words) < 2:
+        raise Failure("ID not specified")
+    name = words[1] if kind not in WITHOUT_ID else ""
+    with ctx.open_repository(lock="shared") as repo:
+        match kind:
+            case "config":
+                _document(ctx, wire.encode(repo.config))
+            case "masterkey":
+                _document(ctx, encode_master_key(repo.master_key))
+            case "key":
+                _document(ctx, wire.encode(load_key(repo.storage, find_id(repo, FileKind.KEY, name).hex())))
+            case "lock":
+                _document(ctx, _lock(repo, name))
+            case "snapshot":
+                _document(ctx, wire.encode(_snapshot(repo, name)[0].snapshot))
+            case "index":
+                index_id = find_id(repo, FileKind.INDEX, name)
+                ctx.out.write(repo.load_unpacked(FileKind.INDEX, index_id) + b"\n")
+            case "pack":
+                _pack(ctx, repo, find_id(repo, FileKind.PACK, name))
+            case "blob":
+                ctx.out.write(_blob(repo, name))
+            case _:
+                ctx.out.write(_tree(repo, name))
+
+
+def _document(ctx: Context, raw: bytes) -> None:
+    ctx.out.write(msgspec.json.format(raw, indent=2) + b"\n")
+
+
+def _lock(repo: Repository, name: str) -> bytes:
+    lock_id = find_id(repo, FileKind.LOCK, name)
+    return wire.encode(decode_lock(repo.load_unpacked(FileKind.LOCK, lock_id)))
+
+
+def _snapshot(repo: Repository, name: str) -> tuple[FoundSnapshot, str]:
+    try:
+        return find_snapshot(repo, name)
+    except SnapshotNotFound as error:
+        raise Failure(f"could not find snapshot: {error}") from None
+
+
+def _pack(ctx: Context, repo: Repository, pack_id: bytes) -> None:
+    """A pack's bytes; a wrong hash is said at the end, for who looks at a damaged pack wants to see it."""
+    size = repo.storage.size(FileKind.PACK, pack_id.hex())
+    digest = hashlib.sha256()
+    for offset in range(0, size, READ_SIZE):
+        piece = repo.storage.load(FileKind.PACK, pack_id.hex(), offset, min(READ_SIZE, size - offset))
+        digest.update(piece)
+        ctx.out.write(piece)
+    if digest.digest() != pack_id:
+        ctx.out.warn(f"Warning: hash of data does not match ID, want\n  {pack_id.hex()}\ngot:\n  {digest.hexdigest()}")
+
+
+def _blob(repo: Repository, name: str) -> bytes:
+    try:
+        blob_id = parse_id(name)
+    except SpecError as error:
+        raise Failure(f"unable to parse ID: {error}") from None
+    repo.load_index()
+    for blob_type in (BlobType.DATA, BlobType.TREE):
+        if repo.index.has(blob_type, blob_id):
+            return repo.load_blob(blob_type, blob_id)
+    raise Failure("blob not found")
+
+
+def _tree(repo: Repository, name: str) -> bytes:
+    found, subfolder = _snapshot(repo, name)
+    if not found.snapshot.tree:
+        raise Failure(f"snapshot {found.short_id} has no tree")
+    repo.load_index()
+    tree_id = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
+    return repo.load_blob(BlobType.TREE, tree_id)

@@ -1,0 +1,206 @@
+"""``key``: the passwords of a repository."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from restic_format.errors import ResticFormatError
+from restic_format.repository import Repository
+from restic_format.repository.keys import add_key, load_key
+from restic_format.repository.snapshots import find_id
+from restic_spec.keyfile import KeyFile, unwrap
+from restic_spec.layout import FileKind
+from restic_tools.argv import UsageFailure
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+from restic_tools.gotext import canonical, full_text, local_text
+from restic_tools.messages import KeyInfo, encode_message
+from restic_tools.opening import ask_new_password, read_text_file
+from restic_tools.render import Table
+
+NoWords = Annotated[list[str], typer.Argument(metavar="")]
+NewPasswordFile = Annotated[
+    str | None,
+    typer.Option("--new-password-file", metavar="file", help="file to read the new password from"),
+]
+NewInsecureNoPassword = Annotated[
+    bool,
+    typer.Option("--new-insecure-no-password", help="make the new password empty (insecure)"),
+]
+UserName = Annotated[str | None, typer.Option("--user", help="user name to note in the new key")]
+HostName = Annotated[str | None, typer.Option("--host", help="host name to note in the new key")]
+
+
+def key_list(ctx: Context, words: NoWords) -> None:
+    """List keys (passwords)
+
+    Shows each key's ID, user, host and time of creation; a star marks the key that opened the repository.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    _expect_nothing(words, "list")
+    with ctx.open_repository(lock="shared") as repo:
+        found = []
+        for key_id, _ in repo.list(FileKind.KEY):
+            try:
+                found.append(_info(repo, key_id, load_key(repo.storage, key_id.hex())))
+            except ResticFormatError as error:
+                ctx.out.warn(f"key {key_id.hex()} cannot be read: {error}")
+    found.sort(key=lambda info: (info.created, info.id))
+    if ctx.options.json:
+        ctx.out.write(encode_message(found) + b"\n")
+        return
+    table = Table([" ID", "User", "Host", "Created"])
+    for info in found:
+        table.add([("*" if info.current else " ") + info.id[:8], info.user_name, info.host_name, info.created])
+    ctx.out.line(table.text().rstrip("\n"))
+
+
+def _info(repo: Repository, key_id: bytes, key: KeyFile) -> KeyInfo:
+    return KeyInfo(
+        current=key_id == repo.key_id,
+        id=key_id.hex(),
+        user_name=key.username or "",
+        host_name=key.hostname or "",
+        created=local_text(canonical(key.created)),
+    )
+
+
+def key_add(
+    ctx: Context,
+    words: NoWords,
+    new_password_file: NewPasswordFile = None,
+    new_insecure_no_password: NewInsecureNoPassword = False,
+    user: UserName = None,
+    host: HostName = None,
+) -> None:
+    """Add a new key (password) to the repository
+
+    The new key is tried before the command ends. Prints its ID.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    _expect_nothing(words, "add")
+    with ctx.open_repository(lock="shared", honour_no_lock=False) as repo:
+        password = _new_password(new_password_file, empty=new_insecure_no_password)
+        key_id = _add(repo, password, user, host)
+    _say(ctx, f"saved new key with ID {key_id.hex()}")
+
+
+def key_passwd(
+    ctx: Context,
+    words: NoWords,
+    new_password_file: NewPasswordFile = None,
+    new_insecure_no_password: NewInsecureNoPassword = False,
+    user: UserName = None,
+    host: HostName = None,
+) -> None:
+    """Change the password: add a new key, remove the old one
+
+    The old key goes only after the new one was seen to open the repository. Prints the new key's ID.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    _expect_nothing(words, "passwd")
+    with ctx.open_repository(lock="exclusive") as repo:
+        password = _new_password(new_password_file, empty=new_insecure_no_password)
+        key_id = _add(repo, password, user, host)
+        ctx.check_lock()
+        repo.remove(FileKind.KEY, repo.key_id)
+        key = load_key(repo.storage, key_id.hex())
+    created = full_text(canonical(key.created))
+    _say(ctx, f"saved new key as <Key of {key.username}@{key.hostname}, created on {created}>, ID {key_id.hex()}")
+
+
+def key_remove(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[ID]")]) -> None:
+    """Remove a key (password) from the repository
+
+    The key that opened the repository cannot be removed.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    if len(words) != 1:
+        raise UsageFailure("key remove expects one argument as the key id")
+    with ctx.open_repository(lock="exclusive") as repo:
+        key_id = find_id(repo, FileKind.KEY, words[0])
+        if key_id == repo.key_id:
+            raise Failure("refusing to remove key currently used to access repository")
+        ctx.check_lock()
+        repo.remove(FileKind.KEY, key_id)
+    _say(ctx, f"removed key {key_id.hex()}")
+
+
+def _expect_nothing(words: list[str], command: str) -> None:
+    if words:
+        raise UsageFailure(
+            f"the key {command} command expects no arguments, only options - "
+            f"please see `restic-format help key {command}` for usage and flags"
+        )
+
+
+def _say(ctx: Context, text: str) -> None:
+    """What scripts read is the same with --json: restic has no message for it."""
+    if ctx.options.json:
+        ctx.out.write(text.encode() + b"\n")
+    else:
+        ctx.out.info(text)
+
+
+def _new_password(file: str | None, *, empty: bool) -> bytes:
+    if empty:
+        if file:
+            raise UsageFailure("only either --new-password-file or --new-insecure-no-password may be specified")
+        return b""
+    if file:
+        password = read_text_file(file)
+        if not password:
+            raise Failure(
+                "an empty password is not allowed by default. Pass the flag `--new-insecure-no-password` to restic-format "
+                "to disable this check"
+            )
+    else:
+        password = ask_new_password("enter new password: ")
+    return password.encode("utf-8", "surrogateescape")
+
+
+def _add(repo: Repository, password: bytes, user: str | None, host: str | None) -> bytes:
+    """Add a key and try it; one that does not open the repository is taken away again."""
+    key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
+    try:
+        works = unwrap(load_key(repo.storage, key_id.hex()), password) == repo.master_key
+    except ResticFormatError:
+        works = False
+    if not works:
+        repo.remove(FileKind.KEY, key_id)
+        raise Failure("the new key does not open the repository and was removed again; memory or storage are unreliable")
+    return key_id

@@ -1,0 +1,60 @@
+"""``list``: the ids of everything of one kind, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from restic_format.repository import Repository
+from restic_spec.index import decode_index
+from restic_spec.layout import FileKind
+from restic_tools.argv import UsageFailure
+from restic_tools.context import Context
+
+KINDS = {
+    "packs": FileKind.PACK,
+    "index": FileKind.INDEX,
+    "snapshots": FileKind.SNAPSHOT,
+    "keys": FileKind.KEY,
+    "locks": FileKind.LOCK,
+}
+
+
+def list_objects(
+    ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[blobs|packs|index|snapshots|keys|locks]")]
+) -> None:
+    """List objects in the repository
+
+    One line each: the ID, for blobs with the type before it. The lines are the same with --json.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    if len(words) != 1:
+        raise UsageFailure(f"accepts 1 arg(s), received {len(words)}")
+    kind = words[0]
+    if kind != "blobs" and kind not in KINDS:
+        raise UsageFailure(f'invalid argument "{kind}" for "restic-format list"')
+    with ctx.open_repository(lock="none" if kind == "locks" else "shared") as repo:
+        if kind == "blobs":
+            for line in _blob_lines(repo):
+                ctx.out.write(line)
+            return
+        for file_id, _ in repo.list(KINDS[kind]):
+            ctx.out.write(file_id.hex().encode() + b"\n")
+
+
+def _blob_lines(repo: Repository) -> Iterator[bytes]:
+    """The blobs of every index file: repositories bigger than memory have bigger indexes still, so one at a time."""
+    for index_id, _ in repo.list(FileKind.INDEX):
+        index = decode_index(repo.load_unpacked(FileKind.INDEX, index_id), f"index {index_id.hex()[:8]}")
+        for pack in index.all_packs():
+            yield "".join(f"{blob.type} {blob.id}\n" for blob in pack.blobs).encode()

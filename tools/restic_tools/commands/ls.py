@@ -1,0 +1,397 @@
+"""``ls``: the files in a snapshot."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+import msgspec
+import typer
+
+from restic_format.repository import FoundSnapshot, Repository
+from restic_format.repository.snapshots import find_snapshot, resolve_subfolder
+from restic_spec import gomode, gotime
+from restic_spec import tree as tree_format
+from restic_spec.tree import Node
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+from restic_tools.gotext import canonical, full_text, local_text
+from restic_tools.messages import NcduNode, NodeMessage, encode_message, snapshot_fields, snapshot_message
+from restic_tools.output import Output, encode
+from restic_tools.render import bytes_text, printable
+from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
+
+SORT_MODES = ("name", "size", "time", "atime", "ctime", "extension")
+NCDU_BLOCK = 512
+FLUSH_EVERY = 1 << 16
+"""Bytes of output collected before they are written."""
+
+
+def sort_option(text: str) -> str:
+    """Read a ``--sort`` value; ``mtime`` is another name for ``time``."""
+    mode = "time" if text == "mtime" else text
+    if mode not in SORT_MODES:
+        raise ValueError(f'invalid sort mode "{text}", must be one of (name|size|time=mtime|atime|ctime|extension)')
+    return mode
+
+
+def ls(
+    ctx: Context,
+    words: Annotated[list[str], typer.Argument(metavar="snapshotID [dir...]")],
+    host: HostOption = None,
+    tag: TagOption = None,
+    path: PathOption = None,
+    long: Annotated[bool, typer.Option("--long", "-l", help="show mode, owner, size and time as well")] = False,
+    human_readable: Annotated[bool, typer.Option("--human-readable", help="show sizes with units")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="go into the subfolders of the listed directories")] = False,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            "-s",
+            metavar="mode",
+            parser=sort_option,
+            help="one of name, size, time (or mtime), atime, ctime, extension",
+        ),
+    ] = "name",
+    reverse: Annotated[bool, typer.Option("--reverse", help="reverse the order")] = False,
+    ncdu: Annotated[bool, typer.Option("--ncdu", help="write ncdu's export format (for 'ncdu -f -')")] = False,
+) -> None:
+    """List files in a snapshot
+
+    The snapshot ID "latest" means the newest snapshot; --host, --tag and --path choose among which. After the ID, "snapshot:folder"
+    makes that folder the top.
+
+    Directories after the ID restrict the list to them and what is directly in them; with --recursive to everything below. They
+    must be absolute, with '/' as separator.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    if not words:
+        raise Failure("no snapshot ID specified, specify snapshot ID or use special ID 'latest'")
+    if ncdu and ctx.options.json:
+        raise Failure("only either '--json' or '--ncdu' can be specified")
+    sorted_output = sort != "name" or reverse
+    if ncdu and sorted_output:
+        raise Failure("--sort and --ncdu are mutually exclusive")
+    directories = words[1:]
+    if any(not name.startswith("/") for name in directories):
+        raise Failure("All path filters must be absolute, starting with a forward slash '/'")
+    wanted = Wanted([posixpath.normpath(name) for name in directories], recursive)
+    printer: Printer
+    if ctx.options.json:
+        printer = JsonPrinter(ctx.out)
+    elif ncdu:
+        printer = NcduPrinter(ctx.out)
+    else:
+        printer = TextPrinter(ctx.out, directories, long=long, human=human_readable)
+    if sorted_output:
+        printer = SortedPrinter(printer, sort, reverse=reverse)
+    with ctx.open_repository(lock="shared") as repo:
+        found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
+        load_index(ctx, repo)
+        if not found.snapshot.tree:
+            raise Failure(f"snapshot {found.short_id} has no tree")
+        root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
+        printer.snapshot(found, root.hex())
+        _walk(repo, root, "", wanted, printer)
+        printer.close()
+
+
+def load_index(ctx: Context, repo: Repository) -> None:
+    """Load the index, with a counter for people."""
+    if not ctx.out.stdout_is_terminal:
+        repo.load_index()
+        return
+    with ctx.counter("index files loaded", 0) as counter:
+
+        def loaded(done: int, total: int) -> None:
+            counter.done, counter.total = done, total
+
+        repo.load_index(loaded)
+
+
+@dataclass
+class Wanted:
+    """Which paths the arguments ask for. Without directories everything is wanted."""
+
+    directories: list[str]
+    recursive: bool
+
+    def within(self, path: str) -> bool:
+        """Whether ``path`` is one of the directories or lies below one."""
+        return not self.directories or any(_below(path, directory) for directory in self.directories)
+
+    def leads_on(self, path: str) -> bool:
+        """Whether something wanted lies below ``path``."""
+        if not self.directories:
+            return True
+        return any(_below(directory, path) for directory in self.directories) or (self.recursive and self.within(path))
+
+
+def _below(path: str, directory: str) -> bool:
+    return directory == "/" or path == directory or path.startswith(directory + "/")
+
+
+class Printer(Protocol):
+    """Where the walk's findings go."""
+
+    def snapshot(self, found: FoundSnapshot, tree: str) -> None:
+        """The snapshot, and the tree the walk begins with."""
+
+    def node(self, path: str, node: Node, *, prefix: bool) -> None:
+        """A node; ``prefix`` says that it only leads to what is wanted."""
+
+    def leave(self) -> None:
+        """The end of the directory whose node came last and was not left yet."""
+
+    def close(self) -> None:
+        """The end of everything."""
+
+
+def _walk(repo: Repository, tree_id: bytes, parent: str, wanted: Wanted, printer: Printer) -> None:
+    # A stack of iterators instead of recursion: trees may be nested deeper than Python likes.
+    stack: list[tuple[str, Iterator[Node]]] = [(parent, iter(repo.load_tree(tree_id)))]
+    while stack:
+        parent, nodes = stack[-1]
+        node = next(nodes, None)
+        if node is None:
+            stack.pop()
+            if stack:
+                printer.leave()
+            continue
+        path = f"{parent}/{node.name}"
+        within, leads_on = wanted.within(path), wanted.leads_on(path)
+        if not (within or leads_on):
+            continue
+        printer.node(path, node, prefix=not within)
+        if node.type != tree_format.DIR:
+            continue
+        if leads_on and node.subtree is not None:
+            stack.append((path, iter(repo.load_tree(bytes.fromhex(node.subtree)))))
+        else:
+            printer.leave()
+
+
+class Buffered:
+    """Output in big pieces: a line at a time would cost more than the walk."""
+
+    def __init__(self, out: Output) -> None:
+        self.out = out
+        self._pending = bytearray()
+
+    def put(self, data: bytes) -> None:
+        """Add bytes to the output."""
+        self._pending += data
+        if len(self._pending) >= FLUSH_EVERY:
+            self.push()
+
+    def push(self) -> None:
+        """Write what is pending."""
+        self.out.write(bytes(self._pending))
+        self._pending.clear()
+
+
+class TextPrinter(Buffered):
+    """A line for each node, for people."""
+
+    def __init__(self, out: Output, directories: Sequence[str], *, long: bool, human: bool) -> None:
+        super().__init__(out)
+        self._directories = directories
+        self._long = long
+        self._human = human
+        self._shown = printable if out.stdout_is_terminal else str
+
+    def snapshot(self, found: FoundSnapshot, tree: str) -> None:
+        """The heading, unless --quiet."""
+        del tree
+        snapshot = found.snapshot
+        self.out.info(
+            f"snapshot {found.short_id} of [{' '.join(snapshot.path_list())}] at {full_text(snapshot.time)} "
+            f"by {snapshot.username}@{snapshot.hostname} filtered by [{' '.join(self._directories)}]:"
+        )
+
+    def node(self, path: str, node: Node, *, prefix: bool) -> None:
+        """The node's line."""
+        if prefix:
+            return
+        text = self._shown(path)
+        if self._long:
+            text = f"{self._details(node)} {text}"
+            if node.type == tree_format.SYMLINK:
+                text += f" -> {self._shown(node.target)}"
+        self.put(encode(text) + b"\n")
+
+    def _details(self, node: Node) -> str:
+        mode = gomode.mode_string(node.mode | TYPE_BITS.get(node.type, 0))
+        size = bytes_text(node.size) if self._human else f"{node.size:6d}"
+        return f"{mode} {node.uid or 0:5d} {node.gid or 0:5d} {size} {local_text(canonical(node.mtime))}"
+
+    def leave(self) -> None:
+        """Nothing: paths are written whole."""
+
+    def close(self) -> None:
+        """Write what is pending."""
+        self.push()
+
+
+TYPE_BITS = {
+    "dir": gomode.DIR,
+    "symlink": gomode.SYMLINK,
+    "dev": gomode.DEVICE,
+    "chardev": gomode.DEVICE | gomode.CHAR_DEVICE,
+    "fifo": gomode.NAMED_PIPE,
+    "socket": gomode.SOCKET,
+}
+"""The mode's bits for a node's type: rustic leaves them out."""
+
+
+class JsonPrinter(Buffered):
+    """A message for the snapshot and one for each node."""
+
+    def snapshot(self, found: FoundSnapshot, tree: str) -> None:
+        """The ``snapshot`` message."""
+        self.put(encode_message(snapshot_message(found, tree=tree, kind="snapshot")) + b"\n")
+
+    def node(self, path: str, node: Node, *, prefix: bool) -> None:
+        """The ``node`` message."""
+        if not prefix:
+            self.put(encode_message(node_message(path, node)) + b"\n")
+
+    def leave(self) -> None:
+        """Nothing: paths are written whole."""
+
+    def close(self) -> None:
+        """Write what is pending."""
+        self.push()
+
+
+def node_message(path: str, node: Node) -> NodeMessage:
+    """A node of a tree as the message ``ls`` and other commands print."""
+    return NodeMessage(
+        name=node.name,
+        type=node.type,
+        path=path,
+        uid=node.uid or 0,
+        gid=node.gid or 0,
+        size=node.size if node.type == tree_format.FILE else msgspec.UNSET,
+        mode=node.mode or msgspec.UNSET,
+        permissions=gomode.mode_string(node.mode),
+        mtime=canonical(node.mtime),
+        atime=canonical(node.atime),
+        ctime=canonical(node.ctime),
+        inode=node.inode or msgspec.UNSET,
+    )
+
+
+class NcduPrinter(Buffered):
+    """The export format of ncdu: nested arrays, a directory's own entry first."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out)
+        self._depth = 0
+
+    def snapshot(self, found: FoundSnapshot, tree: str) -> None:
+        """The head: format version, metadata, the root."""
+        fields = snapshot_fields(found.snapshot)
+        fields.tree = tree
+        self.put(b"[1, 2, " + encode_message(fields) + b', [{"name":"/"}')
+        self._depth = 1
+
+    def node(self, path: str, node: Node, *, prefix: bool) -> None:
+        """A node's entry; a directory's opens its array."""
+        del path, prefix
+        self.put(b",\n" + b"  " * self._depth)
+        if node.type == tree_format.DIR:
+            self._depth += 1
+            self.put(b"[\n" + b"  " * self._depth)
+        self.put(encode_message(ncdu_node(node)))
+
+    def leave(self) -> None:
+        """The end of a directory's array."""
+        self._depth -= 1
+        self.put(b"\n" + b"  " * self._depth + b"]")
+
+    def close(self) -> None:
+        """The ends of the root's array and of the whole."""
+        self.put(b"\n]\n]\n")
+        self.push()
+
+
+def ncdu_node(node: Node) -> NcduNode:
+    """A node in ncdu's terms."""
+    return NcduNode(
+        name=node.name,
+        asize=node.size,
+        dsize=-(-node.size // NCDU_BLOCK) * NCDU_BLOCK,
+        dev=node.device_id,
+        ino=node.inode,
+        nlink=node.links,
+        notreg=node.type not in (tree_format.DIR, tree_format.FILE),
+        uid=node.uid or 0,
+        gid=node.gid or 0,
+        mode=gomode.to_permissions(node.mode),
+        # ncdu refuses negative times.
+        mtime=max(0, gotime.parse_ns(canonical(node.mtime)) // gotime.NS),
+    )
+
+
+@dataclass
+class SortedPrinter:
+    """Collects the nodes and gives them to another printer in order; ties go by path."""
+
+    inner: Printer
+    mode: str
+    reverse: bool
+    _nodes: list[tuple[str, Node]] = field(default_factory=list)
+
+    def snapshot(self, found: FoundSnapshot, tree: str) -> None:
+        """Passed on."""
+        self.inner.snapshot(found, tree)
+
+    def node(self, path: str, node: Node, *, prefix: bool) -> None:
+        """Kept until the end."""
+        if not prefix:
+            self._nodes.append((path, node))
+
+    def leave(self) -> None:
+        """Nothing: the order is not the tree's."""
+
+    def close(self) -> None:
+        """Sort and pass on."""
+        self._nodes.sort(key=self._key, reverse=self.reverse)
+        for path, node in self._nodes:
+            self.inner.node(path, node, prefix=False)
+        self.inner.close()
+
+    def _key(self, item: tuple[str, Node]) -> tuple[object, bytes]:
+        path, node = item
+        raw = encode(path)
+        match self.mode:
+            case "size":
+                return node.size, raw
+            case "time":
+                return gotime.parse_ns(canonical(node.mtime)), raw
+            case "atime":
+                return gotime.parse_ns(canonical(node.atime)), raw
+            case "ctime":
+                return gotime.parse_ns(canonical(node.ctime)), raw
+            case "extension":
+                return encode(_extension(node.name)), raw
+            case _:
+                return raw, b""
+
+
+def _extension(name: str) -> str:
+    """What follows the last dot, dot included (Go's ``path.Ext``: also for names that begin with their only dot)."""
+    dot = name.rfind(".")
+    return name[dot:] if dot >= 0 else ""

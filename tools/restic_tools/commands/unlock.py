@@ -1,0 +1,30 @@
+"""``unlock``: remove locks that nobody holds any more."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from restic_format.repository.lock import remove_locks
+from restic_tools.context import Context
+
+
+def unlock(
+    ctx: Context,
+    remove_all: Annotated[bool, typer.Option("--remove-all", help="remove all locks, even those somebody may hold")] = False,
+) -> None:
+    """Remove locks that other processes left behind
+
+    A lock is stale when it was not renewed for half an hour, or when its process on this host is gone.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was any error.
+    """
+    with ctx.open_repository(lock="none") as repo:
+        removed = remove_locks(repo, everything=remove_all)
+    if removed:
+        ctx.out.info(f"successfully removed {removed} locks")

@@ -1,0 +1,36 @@
+"""Times in text output, in the local zone, the way restic prints them."""
+
+from __future__ import annotations
+
+import time
+
+from restic_spec import gotime
+
+
+def local_text(text: str) -> str:
+    """An RFC 3339 time as ``2006-01-02 15:04:05`` in the local zone."""
+    return gotime.format_ns(gotime.parse_ns(text))[:19].replace("T", " ")
+
+
+def full_text(text: str) -> str:
+    """An RFC 3339 time in its own zone with all digits: ``2006-01-02 15:04:05.123456789 +0100 CET``.
+
+    The zone has a name only if it is the local one or UTC.
+    """
+    ns, offset = gotime.parse(text)
+    stamp = gotime.format_ns(ns, offset)
+    date, _, rest = stamp.partition("T")
+    clock = rest.rstrip("Z") if offset == 0 else rest[:-6]
+    minutes = abs(offset) // 60
+    number = f"{'-' if offset < 0 else '+'}{minutes // 60:02d}{minutes % 60:02d}"
+    seconds = ns // gotime.NS
+    local = gotime.local_offset(seconds) == offset
+    name = time.localtime(seconds).tm_zone if local else ("UTC" if offset == 0 else number)
+    return f"{date} {clock} {number} {name}"
+
+
+def canonical(text: str | None) -> str:
+    """An RFC 3339 time as Go would write it again; Go's zero time for none."""
+    if text is None:
+        return gotime.ZERO
+    return gotime.format_ns(*gotime.parse(text))

@@ -1,0 +1,45 @@
+"""The options that choose snapshots, shared by every command that has them."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from restic_format.repository import SnapshotFilter
+from restic_tools.flagtypes import tag_list
+
+_MANY = "(may be given many times)"
+
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        "-H",
+        metavar="host",
+        help=f"only snapshots of this host {_MANY}, an empty one unsets the default (default: $RESTIC_HOST)",
+    ),
+]
+TagOption = Annotated[
+    list[list[str]] | None,
+    typer.Option(
+        "--tag",
+        metavar="tag[,tag,...]",
+        parser=tag_list,
+        help=f"only snapshots that have all of these tags {_MANY}",
+    ),
+]
+PathOption = Annotated[
+    list[str] | None,
+    typer.Option("--path", metavar="path", help=f"only snapshots of this absolute path {_MANY}; all paths given must fit"),
+]
+
+
+def snapshot_filter(host: list[str] | None, tag: list[list[str]] | None, path: list[str] | None) -> SnapshotFilter:
+    """The filter that the three options (and ``RESTIC_HOST``) stand for."""
+    if host is None:
+        default = os.environ.get("RESTIC_HOST", "")
+        host = [default] if default else []
+    hosts = [] if host == [""] else host
+    return SnapshotFilter(hosts=hosts, tags=tag or [], paths=path or [])
