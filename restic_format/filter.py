@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from restic_spec.errors import ResticFormatError
 
-_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VARIABLE = re.compile(r"\$(?:\{([*#$@!?0-9-])\}|\{([^}]*)\}|(\{)|([*#$@!?0-9-])|([A-Za-z0-9_]+))", re.ASCII)
 
@@ -260,7 +260,7 @@ def read_pattern_file(path: str) -> list[str]:
         raise PatternFileUnreadable(
             f'failed to read patterns from file "{path}": open {path}: {reason}; check its name and permissions'
         ) from error
-    lines = (line.strip(_WHITE_SPACE) for line in text.split("\n"))
+    lines = (line.strip(WHITE_SPACE) for line in text.split("\n"))
     return [expand_variables(line) for line in lines if line and not line.startswith("#")]
 
 
