@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from restic_format.restore.errors import TargetInTheWay
+from restic_format.restore.errors import RestoreError, TargetInTheWay
 from restic_format.restore.options import Overwrite
 from restic_format.restore.table import ROOT, DirState, DirTable
 
@@ -224,36 +224,64 @@ def remove_tree(name: bytes, parent: int, *, dry_run: bool = False) -> Iterator[
             os.unlink(name, dir_fd=parent)
         yield name
         return
-    # A stack instead of recursion, so that depth is bounded by descriptors and not by Python's stack.
-    stack = [_Doomed(name, parent, name)]
+    # One open directory and a stack of what is left in those above it: depth costs neither descriptors nor Python's stack.
+    stack = [_Doomed(name, name)]
+    descriptor = os.open(name, OPEN_DIR, dir_fd=parent)
     try:
-        while stack:
+        stack[-1].read(descriptor)
+        while True:
             frame = stack[-1]
             if frame.entries:
                 entry = frame.entries.pop()
                 path = frame.path + b"/" + entry
-                if is_dir(entry, frame.descriptor):
-                    stack.append(_Doomed(entry, frame.descriptor, path))
+                if is_dir(entry, descriptor):
+                    stack.append(_Doomed(entry, path))
+                    descriptor = _replace(descriptor, os.open(entry, OPEN_DIR, dir_fd=descriptor))
+                    stack[-1].read(descriptor)
                 else:
                     if not dry_run:
-                        os.unlink(entry, dir_fd=frame.descriptor)
+                        os.unlink(entry, dir_fd=descriptor)
                     yield path
                 continue
-            os.close(stack.pop().descriptor)
+            stack.pop()
+            if not stack:
+                break
+            descriptor = _replace(descriptor, _open_above(descriptor, stack[-1].identity))
             if not dry_run:
-                os.rmdir(frame.name, dir_fd=frame.parent)
+                os.rmdir(frame.name, dir_fd=descriptor)
             yield frame.path
     finally:
-        for frame in stack:
-            os.close(frame.descriptor)
+        os.close(descriptor)
+    if not dry_run:
+        os.rmdir(name, dir_fd=parent)
+    yield name
 
 
 class _Doomed:
-    """An open directory that is being emptied."""
+    """A directory that is being emptied."""
 
-    def __init__(self, name: bytes, parent: int, path: bytes) -> None:
+    def __init__(self, name: bytes, path: bytes) -> None:
         self.name = name
-        self.parent = parent
         self.path = path
-        self.descriptor = os.open(name, OPEN_DIR, dir_fd=parent)
-        self.entries = sorted(map(os.fsencode, os.listdir(self.descriptor)))
+        self.identity = (0, 0)
+        self.entries: list[bytes] = []
+
+    def read(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        self.identity = (status.st_dev, status.st_ino)
+        self.entries = sorted(map(os.fsencode, os.listdir(descriptor)))
+
+
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _open_above(descriptor: int, identity: tuple[int, int]) -> int:
+    """The parent of an open directory, if it still is the one it was entered from."""
+    above = os.open("..", OPEN_DIR, dir_fd=descriptor)
+    status = os.fstat(above)
+    if (status.st_dev, status.st_ino) != identity:
+        os.close(above)
+        raise RestoreError("a directory was moved while it was being removed; the rest of it stays")
+    return above
