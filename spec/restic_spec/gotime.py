@@ -83,15 +83,19 @@ def parse(text: str) -> tuple[int, int]:
     if match is None:
         raise JsonInvalid(f"{text[:60]!r} is not an RFC 3339 time", clause="GOJSON-8")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    if not (1 <= month <= 12 and 1 <= day <= _DAYS_IN_MONTH[month - 1] and hour < 24 and minute < 60 and second < 60):
+    in_month = 1 <= month <= 12 and 1 <= day <= _DAYS_IN_MONTH[month - 1]
+    if not (in_month and hour < 24 and minute < 60 and second < 60):
         raise JsonInvalid(f"{text[:60]!r} is not an RFC 3339 time", clause="GOJSON-8")
+    days = days_from_civil(year, month, day)
+    if civil_from_days(days)[2] != day:
+        raise JsonInvalid(f"{text[:60]!r} is not a date", clause="GOJSON-8")
     zone = match[8]
     offset = 0
     if zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
         offset = -offset if zone[0] == "-" else offset
     fraction = int((match[7] or "0")[:9].ljust(9, "0"))
-    seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
+    seconds = days * 86400 + hour * 3600 + minute * 60 + second - offset
     return seconds * NS + fraction, offset
 
 

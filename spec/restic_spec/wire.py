@@ -17,6 +17,7 @@ T = TypeVar("T", bound="Document")
 
 _NO_EXTRA: dict[str, msgspec.Raw] = {}
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class Document(msgspec.Struct, omit_defaults=True, dict=True):
@@ -29,10 +30,17 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         return extra
 
     def keep_extra(self, fields: dict[str, msgspec.Raw]) -> None:
-        """Remember from all *fields* of the stored object those that are not declared."""
+        """Remember from all *fields* of the stored object those that are not declared.
+
+        Raises:
+            JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
+        """
         known = self.__struct_encode_fields__
         extra = {name: raw.copy() for name, raw in fields.items() if name not in known}
         if extra:
+            for name, raw in extra.items():
+                # A raw member was only skimmed so far; what is written back must be sound.
+                decode_known(_anything, raw, f"member {name[:80]!r}", "GOJSON-11")
             self.__dict__["extra"] = extra
 
 
