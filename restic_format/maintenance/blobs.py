@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
+from restic_format.repository.header import decode_entries
 from restic_spec.crypto import open_sealed
 from restic_spec.errors import (
     CompressionInvalid,
@@ -20,7 +21,6 @@ from restic_spec.pack import (
     BlobType,
     PackEntry,
     check_layout,
-    decode_header,
     header_length,
 )
 
@@ -118,6 +118,6 @@ def open_header(repo: Repository, tail: bytes | memoryview, size: int) -> list[P
     length = header_length(tail, size)
     if length + LENGTH_SIZE > len(tail):
         raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-9")
-    entries = decode_header(open_sealed(repo.master_key, memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
+    entries = decode_entries(open_sealed(repo.master_key, memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
     check_layout(entries, length, size)
     return entries

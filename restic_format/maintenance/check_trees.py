@@ -20,6 +20,9 @@ from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
 
 NULL_ID = "0" * 64
+_UNKNOWN = -1 << 80
+"""A size that no addition makes a real one again."""
+
 _NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
 
 
@@ -131,12 +134,13 @@ class TreeChecker:
         for number, text in enumerate(node.content):
             if not is_hex_id(text) or text == NULL_ID:
                 self._node(ident, node, Code.NODE_NULL_ID, f'file "{node.quoted}" blob {number} has null ID')
+                size = _UNKNOWN
                 continue
             blob = bytes.fromhex(text)
             location = index.lookup(BlobType.DATA, blob)
             if location is None:
                 self._node(ident, node, Code.BLOB_MISSING, f'file "{node.quoted}" blob {text} not found in index', blob=text)
-                size = -1 << 80
+                size = _UNKNOWN
                 continue
             size += location.length - 32 if location.uncompressed_length is None else location.uncompressed_length
             if tracks:

@@ -87,9 +87,7 @@ class Forge:
 
     def snapshot(self, tree: str) -> str:
         """Store a snapshot of a root tree."""
-        return self.document(
-            "snapshots", {"time": TIME, "tree": tree, "paths": ["/x"], "hostname": "h", "username": "u"}
-        )
+        return self.document("snapshots", {"time": TIME, "tree": tree, "paths": ["/x"], "hostname": "h", "username": "u"})
 
     def whole(self, nodes: list[dict[str, Any]], extra: list[Blob] | None = None) -> tuple[str, str]:
         """A snapshot of one directory with *nodes*, its tree and *extra* data blobs indexed: (snapshot, tree)."""
