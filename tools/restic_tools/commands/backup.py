@@ -1,0 +1,396 @@
+"""``backup``: make a new snapshot."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from contextlib import AbstractContextManager
+from time import time_ns
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from restic_tools.argv import parse_uint
+from restic_tools.commands.snapshots import group_by_option
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure, Incomplete
+from restic_tools.flagtypes import size, tag_list
+
+if TYPE_CHECKING:
+    import threading
+
+    from restic_format.backup import BackupOptions, CommandSource, Result, StreamSource
+    from restic_format.filter import ExcludeFilter
+    from restic_format.repository import FoundSnapshot, Repository
+    from restic_tools.backupprint import BackupPrinter
+
+MANY = "(can be specified multiple times)"
+LIST_FILE = "read the files to backup from a file (can be combined with file args; can be specified multiple times)"
+CACHES = "excludes cache directories that are marked with a CACHEDIR.TAG file (see https://bford.info/cachedir/)"
+IF_PRESENT = (
+    "takes filename[:header], exclude contents of directories containing filename (except filename itself) "
+    f"if header of that file is as provided {MANY}"
+)
+PARENT = (
+    "use this parent snapshot (default: latest snapshot in the group determined by --group-by and not newer than "
+    "the timestamp determined by --time)"
+)
+HOST = (
+    'set the hostname for the snapshot manually (default: $RESTIC_HOST). To prevent an expensive rescan use the "parent" flag'
+)
+
+Texts = list[str] | None
+
+
+def backup(
+    ctx: Context,
+    targets: Annotated[list[str], typer.Argument(metavar="[FILE/DIR] ...")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="do not upload or write any data, just show what would be done")
+    ] = False,
+    exclude: Annotated[Texts, typer.Option("--exclude", "-e", metavar="pattern", help=f"exclude a pattern {MANY}")] = None,
+    exclude_caches: Annotated[bool, typer.Option("--exclude-caches", help=CACHES)] = False,
+    exclude_cloud_files: Annotated[
+        bool, typer.Option("--exclude-cloud-files", hidden=True, help="excludes online-only cloud files")
+    ] = False,
+    exclude_file: Annotated[
+        Texts, typer.Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {MANY}")
+    ] = None,
+    exclude_if_present: Annotated[
+        Texts, typer.Option("--exclude-if-present", metavar="filename[:header]", help=IF_PRESENT)
+    ] = None,
+    exclude_larger_than: Annotated[
+        int | None,
+        typer.Option(
+            "--exclude-larger-than",
+            metavar="size",
+            parser=size,
+            help="max size of the files to be backed up (allowed suffixes: k/K, m/M, g/G, t/T)",
+        ),
+    ] = None,
+    files_from: Annotated[Texts, typer.Option("--files-from", metavar="file", help=LIST_FILE)] = None,
+    files_from_raw: Annotated[Texts, typer.Option("--files-from-raw", metavar="file", help=LIST_FILE)] = None,
+    files_from_verbatim: Annotated[Texts, typer.Option("--files-from-verbatim", metavar="file", help=LIST_FILE)] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", "-f", help='force re-reading the source files/directories (overrides the "parent" flag)'),
+    ] = False,
+    group_by: Annotated[
+        frozenset[str] | None,
+        typer.Option(
+            "--group-by",
+            "-g",
+            metavar="group",
+            parser=group_by_option,
+            help="group snapshots by host, paths and/or tags, separated by comma (disable grouping with '') "
+            "(default host,paths)",
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", "-H", metavar="hostname", help=HOST)] = None,
+    hostname: Annotated[str | None, typer.Option("--hostname", metavar="hostname", hidden=True, help=HOST)] = None,
+    iexclude: Annotated[
+        Texts,
+        typer.Option("--iexclude", metavar="pattern", help="same as --exclude pattern but ignores the casing of filenames"),
+    ] = None,
+    iexclude_file: Annotated[
+        Texts,
+        typer.Option(
+            "--iexclude-file", metavar="file", help="same as --exclude-file but ignores casing of filenames in patterns"
+        ),
+    ] = None,
+    ignore_ctime: Annotated[
+        bool, typer.Option("--ignore-ctime", help="ignore ctime changes when checking for modified files")
+    ] = False,
+    ignore_inode: Annotated[
+        bool,
+        typer.Option("--ignore-inode", help="ignore inode number and ctime changes when checking for modified files"),
+    ] = False,
+    no_scan: Annotated[bool, typer.Option("--no-scan", help="do not run scanner to estimate size of backup")] = False,
+    one_file_system: Annotated[
+        bool,
+        typer.Option(
+            "--one-file-system",
+            "-x",
+            help="exclude other file systems, don't cross filesystem boundaries and subvolumes",
+        ),
+    ] = False,
+    parent: Annotated[str, typer.Option("--parent", metavar="snapshot", help=PARENT)] = "",
+    read_concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--read-concurrency",
+            metavar="n",
+            parser=parse_uint,
+            help="read n files concurrently (default: $RESTIC_READ_CONCURRENCY or 2)",
+        ),
+    ] = None,
+    skip_if_unchanged: Annotated[
+        bool, typer.Option("--skip-if-unchanged", help="skip snapshot creation if identical to parent snapshot")
+    ] = False,
+    stdin: Annotated[bool, typer.Option("--stdin", help="read backup from stdin")] = False,
+    stdin_filename: Annotated[
+        str, typer.Option("--stdin-filename", metavar="filename", help="filename to use when reading from stdin")
+    ] = "stdin",
+    stdin_from_command: Annotated[
+        bool,
+        typer.Option("--stdin-from-command", help="interpret arguments as command to execute and store its stdout"),
+    ] = False,
+    tag: Annotated[
+        list[list[str]] | None,
+        typer.Option(
+            "--tag",
+            metavar="tags",
+            parser=tag_list,
+            help=f"add tags for the new snapshot in the format tag[,tag,...] {MANY}",
+        ),
+    ] = None,
+    time: Annotated[
+        str, typer.Option("--time", metavar="time", help="time of the backup (ex. '2012-11-01 22:08:41') (default: now)")
+    ] = "",
+    with_atime: Annotated[bool, typer.Option("--with-atime", help="store the atime for all files and directories")] = False,
+) -> None:
+    """Create a new backup of files and/or directories
+
+    The "backup" command creates a new snapshot and saves the files and directories given as the arguments.
+
+    EXIT STATUS
+    ===========
+
+    Exit status is 0 if the command was successful.
+    Exit status is 1 if there was a fatal error (no snapshot created).
+    Exit status is 3 if some source data could not be read (incomplete snapshot created).
+    Exit status is 10 if the repository does not exist.
+    Exit status is 11 if the repository is already locked.
+    Exit status is 12 if the password is incorrect.
+    """
+    from restic_format.backup import DEFAULT_GROUPING, BackupOptions
+    from restic_format.backup.select import CACHE_TAG
+    from restic_tools.backupprint import BackupPrinter
+
+    del exclude_cloud_files  # there are none on this system
+    lists = FileLists(files_from or [], files_from_verbatim or [], files_from_raw or [])
+    stream = stdin or stdin_from_command
+    _check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)
+    found, incomplete = ([], False) if stream else lists.targets(ctx, targets)
+    now = time_ns()
+    excludes = _excludes(exclude or [], exclude_file or [], iexclude or [], iexclude_file or [])
+    options = BackupOptions(
+        excludes=excludes,
+        exclude_patterns=exclude or [],
+        exclude_if_present=[*(exclude_if_present or []), *([CACHE_TAG] if exclude_caches else [])],
+        exclude_larger_than=exclude_larger_than,
+        one_file_system=one_file_system,
+        with_atime=with_atime,
+        ignore_ctime=ignore_ctime,
+        ignore_inode=ignore_inode,
+        device_id_for_hardlinks=_feature("device-id-for-hardlinks"),
+        read_concurrency=_read_concurrency(read_concurrency),
+        scan=not no_scan and _scan_is_seen(ctx),
+        dry_run=dry_run,
+        skip_if_unchanged=skip_if_unchanged,
+        time_ns=_parse_time(time) if time else now,
+        start_ns=now,
+        hostname=host or hostname or os.environ.get("RESTIC_HOST") or socket.gethostname(),
+        tags=[name for names in tag or [] for name in names if name],
+    )
+    search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
+    with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False) as repository:
+        printer = BackupPrinter(ctx)
+        if not stdin and not force:
+            search.apply(ctx, repository, options)
+        elif not stdin:
+            ctx.out.info("no parent snapshot found, will read all files")
+        ctx.out.verbose("load index files")
+        repository.load_index()
+        source: StreamSource | CommandSource | None = None
+        if stream:
+            source = _open_stream(ctx, targets, from_command=stdin_from_command)
+        with ctx.interrupt.deferred() as cancel:
+            result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
+        printer.conclude(result, dry_run=dry_run)
+    if incomplete or result.summary.errors:
+        raise Incomplete("at least one source file could not be read")
+
+
+def _run(
+    ctx: Context,
+    repository: Repository,
+    targets: list[str],
+    source: StreamSource | CommandSource | None,
+    name: str,
+    options: BackupOptions,
+    printer: BackupPrinter,
+    cancel: threading.Event,
+) -> Result:
+    from restic_format.backup import backup as back_up
+    from restic_format.backup import backup_stream
+    from restic_format.errors import Interrupted, ResticFormatError
+
+    live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
+    try:
+        with live:
+            if source is not None:
+                return backup_stream(repository, source, name, options, printer, cancel)
+            shown = " ".join(targets)
+            ctx.out.verbose(f"start scan on [{shown}]")
+            ctx.out.verbose(f"start backup on [{shown}]")
+            return back_up(repository, targets, options, printer, cancel, ctx.out.warn)
+    except Interrupted:
+        raise
+    except ResticFormatError as error:
+        raise Failure(f"unable to save snapshot: {error}") from error
+
+
+class ParentSearch:
+    """How to find the snapshot to compare with, and saying which it is."""
+
+    def __init__(self, name: str, group_by: frozenset[str], targets: list[str]) -> None:
+        self._name = name
+        self._group_by = group_by
+        self._targets = targets
+
+    def apply(self, ctx: Context, repository: Repository, options: BackupOptions) -> None:
+        """Put the parent into *options* and tell people."""
+        from restic_format.backup import find_parent
+
+        found: FoundSnapshot | None = find_parent(
+            repository,
+            name=self._name,
+            group_by=self._group_by,
+            hostname=options.hostname,
+            paths=self._targets,
+            tags=options.tags,
+            not_after_ns=options.time_ns,
+        )
+        if found is None:
+            ctx.out.info("no parent snapshot found, will read all files")
+            return
+        ctx.out.info(f"using parent snapshot {found.short_id}")
+        options.parent = found.snapshot
+        options.parent_id = found.id.hex()
+
+
+class FileLists:
+    """The files that name targets."""
+
+    def __init__(self, patterns: list[str], verbatim: list[str], raw: list[str]) -> None:
+        self.patterns = patterns
+        self.verbatim = verbatim
+        self.raw = raw
+
+    def targets(self, ctx: Context, words: list[str]) -> tuple[list[str], bool]:
+        """All targets that exist, and whether some do not."""
+        from restic_format.backup import existing_targets, pattern_targets, raw_targets, read_list, verbatim_targets
+
+        found: list[str] = []
+        for name in self.patterns:
+            matched, unmatched = pattern_targets(read_list(name))
+            for pattern in unmatched:
+                ctx.out.warn(f'pattern "{pattern}" does not match any files, skipping')
+            found.extend(matched)
+        for name in self.verbatim:
+            found.extend(verbatim_targets(read_list(name)))
+        for name in self.raw:
+            found.extend(raw_targets(read_list(name)))
+        found.extend(words)
+        if not found:
+            raise Failure("nothing to backup, please specify source files/dirs")
+        existing, missing = existing_targets(found)
+        for text in missing:
+            ctx.out.warn(text)
+        return existing, bool(missing)
+
+
+def _check_streams(ctx: Context, lists: FileLists, words: list[str], *, stdin: bool, from_command: bool) -> None:
+    """Refuse what would read standard input twice, or targets and a stream at once."""
+    from restic_tools.opening import given_password
+
+    if not ctx.options.insecure_no_password and not given_password(ctx.options):
+        if stdin:
+            raise Failure("cannot read both password and data from stdin")
+        if "-" in (*lists.patterns, *lists.verbatim, *lists.raw):
+            raise Failure(
+                "unable to read password from stdin when data is to be read from stdin, use --password-file or $RESTIC_PASSWORD"
+            )
+    if not (stdin or from_command):
+        return
+    for names, flag in ((lists.patterns, ""), (lists.verbatim, "-verbatim"), (lists.raw, "-raw")):
+        if names:
+            raise Failure(f"--stdin and --files-from{flag} cannot be used together")
+    if words and not from_command:
+        raise Failure("--stdin was specified and files/dirs were listed as arguments")
+
+
+def _open_stream(ctx: Context, words: list[str], *, from_command: bool) -> StreamSource | CommandSource:
+    from restic_format.backup import BackupFailed, CommandSource, StreamSource
+
+    ctx.out.verbose("read data from stdin")
+    if not from_command:
+        return StreamSource(sys.stdin.fileno())
+    try:
+        return CommandSource(words, ctx.out.warn)
+    except BackupFailed as error:
+        raise Failure(str(error)) from error
+
+
+def _excludes(patterns: list[str], files: list[str], insensitive: list[str], insensitive_files: list[str]) -> ExcludeFilter:
+    """All patterns together; the option that holds a malformed one is named."""
+    from restic_format.filter import ExcludeFilter, InvalidPattern, PatternList, read_pattern_file
+
+    def checked(option: str, texts: list[str]) -> list[str]:
+        try:
+            PatternList(texts)
+        except InvalidPattern as error:
+            raise Failure(f"{option}: {error}") from None
+        return texts
+
+    def from_files(option: str, names: list[str]) -> list[str]:
+        return checked(option, [text for name in names for text in read_pattern_file(name)])
+
+    sensitive = from_files("--exclude-file", files)
+    folded = from_files("--iexclude-file", insensitive_files)
+    return ExcludeFilter(
+        [*checked("--exclude", patterns), *sensitive],
+        [*checked("--iexclude", insensitive), *folded],
+    )
+
+
+def _scan_is_seen(ctx: Context) -> bool:
+    """Whether anybody would see what a scan finds out."""
+    from restic_tools.output import VERBOSE
+    from restic_tools.progress import update_interval
+
+    return update_interval(ctx.out) > 0 or ctx.options.verbosity >= VERBOSE
+
+
+def _feature(name: str) -> bool:
+    """Whether ``RESTIC_FEATURES`` turns a feature on."""
+    for word in os.environ.get("RESTIC_FEATURES", "").split(","):
+        key, _, value = word.strip().partition("=")
+        if key == name:
+            return value.lower() in ("", "1", "t", "true")
+    return False
+
+
+def _read_concurrency(given: int | None) -> int:
+    text = os.environ.get("RESTIC_READ_CONCURRENCY", "")
+    if given is None and text:
+        try:
+            given = parse_uint(text)
+        except ValueError as error:
+            raise Failure(f'invalid value for RESTIC_READ_CONCURRENCY "{text}": {error}') from None
+    return given or 2
+
+
+def _parse_time(text: str) -> int:
+    """A local time as nanoseconds since the epoch."""
+    import re
+    from datetime import datetime
+
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d?:\d\d:\d\d", text):
+        raise Failure(f'error in time option: "{text}" is not like 2012-11-01 22:08:41')
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()) * 1_000_000_000
+    except (ValueError, OverflowError) as error:
+        raise Failure(f"error in time option: {error}") from None
