@@ -77,7 +77,7 @@ def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
 def test_packs_reach_their_size_and_blobs_are_spread_over_open_ones() -> None:
     storage = MemoryStorage()
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
-    order = [repo.save_blob(BlobType.DATA, blob(number, 100_000)).id for number in range(100)]
+    order = [repo.save_blob(BlobType.DATA, blob(number, 100_000)).id for number in range(250)]
     repo.flush()
     sizes = sorted(size for _, size in storage.list(FileKind.PACK))
     assert all(4 << 20 <= size < (4 << 20) + 150_000 for size in sizes[-2:])
