@@ -72,9 +72,10 @@ class FilePlanner:
         files = session.files
         if not first.trusted:
             # The first name was kept as the target has it, which need not be what this name is to have.
-            entries = [blob.entry for blob in self._place(node)]
+            ids = [parse_id(text) for text in node.blobs]
+            blobs, _ = self._head(ids)
             parent = self._cache.fd(files.directory[first.number])
-            if not same_content(files.names[first.number], parent, entries):
+            if len(blobs) < len(ids) or not same_content(files.names[first.number], parent, [blob.entry for blob in blobs]):
                 return False
         link = session.links.append(directory, name, first.number)
         if files.meta[first.number] != meta:
@@ -92,9 +93,13 @@ class FilePlanner:
             kept = session.files.append(directory, name, meta, 0, FileState.KEPT) if keep else -1
             return kept, False
         ids = [parse_id(text) for text in node.blobs]
-        blobs = self._place(node) if self._all_known(ids) else self._place_around_gap(node, ids, existing)
-        size = sum(blob.entry.plain_length for blob in blobs)
+        blobs, size = self._head(ids)
         complete = len(blobs) == len(ids)
+        if not complete:
+            if existing is not None:
+                raise BlobMissing(f"{self._missing(ids)}; the file in the target is left as it is")
+            blobs += self._tail(ids, size, node.size)
+            size = sum(blob.entry.plain_length for blob in blobs)
         if complete and size != node.size:
             session.report.error(
                 session.dirs.location(directory, name),
@@ -133,10 +138,6 @@ class FilePlanner:
         if not files.remaining[number]:
             self._writer.write_whole(number, self._cache, None)
 
-    def _all_known(self, ids: Sequence[bytes]) -> bool:
-        index = self._session.repository.index
-        return all(index.has(BlobType.DATA, blob) for blob in ids)
-
     def _missing(self, ids: Sequence[bytes]) -> BlobMissing:
         index = self._session.repository.index
         missing = [blob.hex() for blob in ids if not index.has(BlobType.DATA, blob)]
@@ -153,43 +154,29 @@ class FilePlanner:
             raise NodeUnusable(f"blob {blob.hex()} has an impossible length in the index: run repair index")
         return _Placed(where.pack, entry, offset)
 
-    def _place(self, node: Node) -> list[_Placed]:
-        """All blobs of a file whose blobs are all known."""
+    def _head(self, ids: Sequence[bytes]) -> tuple[list[_Placed], int]:
+        """The blobs up to the first one that no index knows, and how many bytes they are."""
         blobs, offset = [], 0
-        for text in node.blobs:
-            placed = self._placed(parse_id(text), offset)
-            if placed is None:
-                raise BlobMissing(f"blob {text} not found in the index: run check, then repair index")
-            blobs.append(placed)
-            offset += placed.entry.plain_length
-        return blobs
-
-    def _place_around_gap(self, node: Node, ids: Sequence[bytes], existing: os.stat_result | None) -> list[_Placed]:
-        """The blobs before the first and after the last one that is missing, at the offsets where they belong.
-
-        Raises:
-            BlobMissing: there is a file already, which is better left alone.
-        """
-        if existing is not None:
-            error = self._missing(ids)
-            raise BlobMissing(f"{error}; the file in the target is left as it is")
-        head: list[_Placed] = []
-        end = 0
         for blob in ids:
-            placed = self._placed(blob, end)
+            placed = self._placed(blob, offset)
             if placed is None:
                 break
-            head.append(placed)
-            end += placed.entry.plain_length
-        tail: list[_Placed] = []
-        start = node.size
+            blobs.append(placed)
+            offset += placed.entry.plain_length
+        return blobs, offset
+
+    def _tail(self, ids: Sequence[bytes], head: int, size: int) -> list[_Placed]:
+        """The blobs after the last one that no index knows, where they belong in a file of *size* bytes that begins with
+        *head* known ones."""
+        blobs: list[_Placed] = []
+        start = size
         for blob in reversed(ids):
             placed = self._placed(blob, 0)
             if placed is None:
                 break
             start -= placed.entry.plain_length
-            tail.append(placed._replace(offset=start))
-        return head + tail[::-1] if start >= end else head
+            blobs.append(placed._replace(offset=start))
+        return blobs[::-1] if start >= head else []
 
     def _compare(
         self,
