@@ -43,7 +43,7 @@ def local_user() -> tuple[str, str]:
 
 
 def calibrate() -> Kdf:
-    """scrypt parameters that take this machine about half a second and 32 MiB, with fresh salt."""
+    """scrypt parameters that take this machine about half a second and 32 MiB (KEY-13), with fresh salt."""
     start = time.perf_counter()
     hashlib.scrypt(b"", salt=b"", n=_COST, r=_BLOCK, p=1, maxmem=64 << 20, dklen=64)
     lane = max(time.perf_counter() - start, 1e-3)
@@ -61,7 +61,7 @@ def load_key(storage: Storage, name: str) -> KeyFile:
 
 
 def find_key(storage: Storage, password: bytes, hint: str | None = None) -> OpenedKey:
-    """The first key file that *password* opens; the one whose name starts with *hint* is tried first.
+    """The first key file that *password* opens; the one whose name starts with *hint* is tried first (KEY-14).
 
     A damaged key file does not keep the others from being tried.
 

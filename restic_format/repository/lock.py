@@ -28,7 +28,7 @@ _RETRY_FIRST = 5.0
 _RETRY_MOST = 60.0
 _READ_ATTEMPTS = 4
 _GIVE_UP_AFTER = STALE_AFTER - REFRESH_EVERY * 1.5
-"""Seconds without a refresh after which the holder must assume that others see its lock as stale."""
+"""Seconds without a refresh after which the holder must assume that others see its lock as stale (LOCK-7)."""
 
 
 class RepositoryLock:
@@ -79,7 +79,7 @@ class RepositoryLock:
             raise LockLost(self._lost)
 
     def release(self) -> None:
-        """Stop renewing and remove the lock file."""
+        """Stop renewing and remove the lock file (LOCK-10)."""
         self._stop.set()
         self._thread.join()
         if self._hangup is not None:
@@ -152,7 +152,7 @@ def _process_exists(pid: int) -> bool:
 
 
 def remove_locks(repo: Repository, *, everything: bool = False) -> int:
-    """Remove stale locks, or all; returns how many. A lock that cannot be read is removed only with *everything*."""
+    """Remove stale locks, or all; returns how many (LOCK-11). What cannot be read is removed only with *everything*."""
     removed = 0
     if everything:
         for lock_id, _ in list(repo.list(FileKind.LOCK)):
@@ -169,7 +169,7 @@ def remove_locks(repo: Repository, *, everything: bool = False) -> int:
 
 
 def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
-    """Take a lock.
+    """Take a lock: shared to read or add, exclusive to remove or rewrite (LOCK-13). A stale one conflicts as well (LOCK-4).
 
     Raises:
         AlreadyLocked: somebody holds one that conflicts.

@@ -1,7 +1,7 @@
 """The repository: the one place that knows keys, indexes, blobs and packs, and in which order they may be written.
 
 Packs are stored before the index that lists them, indexes before the snapshot that needs them (ORDER-1); removing goes the
-other way (ORDER-3).
+other way (ORDER-3, ORDER-4).
 A MAC is checked before a byte is decrypted, a hash before a byte is used, a size before memory is taken.
 """
 
@@ -227,7 +227,7 @@ class Repository:
             raise DamagedFile(f"{kind.value}/{file_id.hex()}", error) from error
 
     def save_unpacked(self, kind: FileKind, plaintext: bytes) -> bytes:
-        """Compress (version 2), seal and store a file; returns its id."""
+        """Compress (version 2), seal and store a file; returns its id, which is another one each time (FILE-9)."""
         encoded = encode_unpacked(self.version, plaintext)
         sealed = self._cipher.seal(encoded)
         if self.extra_verify and decode_unpacked(self.version, self._cipher.open(sealed)) != plaintext:

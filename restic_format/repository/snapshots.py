@@ -96,7 +96,7 @@ def split_subfolder(text: str) -> tuple[str, str]:
 
 
 def find_latest(repo: Repository, wanted: SnapshotFilter | None = None) -> FoundSnapshot:
-    """The newest snapshot that fits; those dated in the future are not considered.
+    """The newest snapshot that fits; those dated in the future are not considered (SNAP-11).
 
     Raises:
         SnapshotNotFound: none does.
@@ -115,7 +115,7 @@ def find_latest(repo: Repository, wanted: SnapshotFilter | None = None) -> Found
 
 
 def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
-    """The id of the only file of *kind* whose name begins with *prefix*.
+    """The id of the only file of *kind* whose name begins with *prefix* (LAYOUT-10).
 
     Raises:
         SnapshotNotFound: none or several do.

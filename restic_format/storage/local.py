@@ -43,7 +43,7 @@ class LocalStorage:
         return Layout.DEFAULT
 
     def _detect_modes(self) -> tuple[int, int]:
-        """Modes of new folders and files: private, or shared with the group where the config already is."""
+        """Modes of new folders and files: private, or shared with the group where the config already is (LAYOUT-9)."""
         try:
             mode = os.stat(os.path.join(self.path, "config")).st_mode
         except OSError:

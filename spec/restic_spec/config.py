@@ -15,7 +15,7 @@ from restic_spec.ids import is_hex_id
 MIN_VERSION = 1
 MAX_VERSION = 2
 STABLE_VERSION = 2
-"""What ``init`` writes unless told otherwise (CONFIG-8)."""
+"""What ``init`` writes unless told otherwise (CONFIG-8, DIFF-7)."""
 
 _POLYNOMIAL = re.compile(r"[0-9a-fA-F]{1,16}")
 

@@ -58,7 +58,7 @@ def to_text(raw: bytes) -> str:
 def encode(value: Any) -> bytes:
     """The bytes Go's ``json.Marshal`` gives for *value* (msgspec structs, lists, dicts with sorted keys, str, int, bool).
 
-    Clauses GOJSON-1, GOJSON-2, GOJSON-3, GOJSON-4, GOJSON-10, GOJSON-12.
+    Clauses GOJSON-1, GOJSON-2, GOJSON-3, GOJSON-4, GOJSON-10, GOJSON-12; control characters as Go 1.22 and later (DIFF-3).
 
     Floats differ (Go writes ``1`` for 1.0): wrap them with `go_float`.
     """

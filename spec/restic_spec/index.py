@@ -72,7 +72,7 @@ _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
 
 
 def decode_index(raw: bytes, what: str = "index") -> IndexFile:
-    """Parse an index; the oldest format (a bare array of packs, INDEX-13) is understood too.
+    """Parse an index; the oldest format (a bare array of packs, INDEX-13, DIFF-6) is understood too.
 
     Raises:
         JsonInvalid: not of this schema, an id that is none, or an unknown blob type.
@@ -85,7 +85,7 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
 
 
 def encode_index(index: IndexFile) -> bytes:
-    """The plaintext to store for *index*: JSON and, like a tree and unlike other files, a newline."""
+    """The plaintext to store for *index*: JSON and, like a tree and unlike other files, a newline (INDEX-2)."""
     return wire.encode(index) + b"\n"
 
 

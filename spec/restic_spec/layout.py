@@ -25,7 +25,7 @@ class FileKind(Enum):
 
 
 class Layout(Enum):
-    """How kinds map to folders: LAYOUT-3, and LAYOUT-4 for what early versions wrote."""
+    """How kinds map to folders: LAYOUT-3, and LAYOUT-4 for what early versions wrote (DIFF-6)."""
 
     DEFAULT = "default"
     S3LEGACY = "s3legacy"

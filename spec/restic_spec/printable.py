@@ -1,7 +1,8 @@
 """Which characters Go prints as they are, and so does not quote in names (GOJSON-6).
 
 Python's ``str.isprintable`` follows the same rule, but with the Unicode version of the interpreter; names would then be quoted
-differently by different Pythons, and trees get different ids. This table is that of Unicode 15.0, which Go 1.21 to 1.26 have.
+differently by different Pythons, and trees get different ids. This table is that of Unicode 15.0, which Go 1.21 to 1.26 have
+(DIFF-4).
 """
 
 from __future__ import annotations

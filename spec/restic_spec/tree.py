@@ -38,7 +38,9 @@ class Node(wire.Document):
     """An entry of a tree: the fields in restic's order, left out where they are empty (TREE-3)."""
 
     quoted: str = msgspec.field(name="name")
-    """The entry's name as Go's ``strconv.Quote`` writes it, without the outer quotes (TREE-5)."""
+    """The entry's name as Go's ``strconv.Quote`` writes it, without the outer quotes (TREE-5).
+
+    Kept as it was read, for programs differ in what they quote (DIFF-5)."""
     type: str
     """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular`` (TREE-9).
 
@@ -70,7 +72,7 @@ class Node(wire.Document):
     linktarget: str = ""
     """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw`` (TREE-18)."""
     linktarget_raw: bytes | None = None
-    """The target's exact bytes, only where they are no UTF-8; overrides ``linktarget``."""
+    """The target's exact bytes, only where they are no UTF-8; overrides ``linktarget`` (TREE-18). Since 0.16 (DIFF-2)."""
     extended_attributes: list[ExtendedAttribute] | None = None
     """Extended attributes, ACLs among them."""
     generic_attributes: dict[str, msgspec.Raw] | None = None
