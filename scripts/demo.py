@@ -75,13 +75,19 @@ class Demo:
         self.run("restore", snapshot, "--target", str(target))
         found = compare.scan(target.joinpath(*self.source.parts[1:]))
         wanted = compare.restorable(expected)
-        wrong = compare.differences(wanted, found)
+        # restic links regular files again, but makes two symbolic links or FIFOs of one with two names; so do we.
+        wrong = [
+            difference
+            for difference in compare.differences(wanted, found)
+            if difference.attribute != "hardlinks" or wanted[difference.path].type == "file"
+        ]
         for difference in wrong[:20]:
             print(f"  {difference}")
         if wrong:
             stop(f"{len(wrong)} differences between the source and what was restored from {snapshot}.")
         content = sum(facts.size for facts in found.values())
         print(f"  compared: {len(found)} entries, {content / MIB:.1f} MiB, every byte and attribute is as it was")
+        print("  (as in restic, sockets are not made again, and links or FIFOs with two names become two)")
 
 
 def empty_folder(folder: Path) -> None:
