@@ -60,6 +60,10 @@ def _quick_version(args: list[str]) -> bool:
 
 
 def _run(args: list[str], parsed: Parsed) -> int:
+    if args and args[0] in ("__complete", "__completeNoDesc"):
+        from restic_tools.completion import complete
+
+        return _show(complete(args[1:], described=args[0] == "__complete"))
     if args and args[0] == "--version":
         args = ["version", *args[1:]]
     path, rest = find_command(args, FlagSet(GLOBAL_FLAGS), is_known)

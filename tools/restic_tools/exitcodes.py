@@ -1,7 +1,6 @@
 """One table from the type of an error to the exit code and the way it is told.
 
-0 success · 1 failure · 3 some source data could not be read · 10 no repository · 11 lock failed · 12 wrong password ·
-130 interrupted. The codes are restic's; scripts rely on them.
+The codes are restic's; scripts rely on them.
 """
 
 from __future__ import annotations
@@ -10,6 +9,17 @@ from restic_tools.argv import UsageFailure
 
 SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
 NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED = 10, 11, 12, 130
+
+MEANINGS = {
+    SUCCESS: "everything was done",
+    FAILURE: "the command failed",
+    INCOMPLETE: "some of the source could not be read; the rest was done",
+    NO_REPOSITORY: "there is no repository",
+    LOCK_FAILED: "somebody else holds a lock on the repository",
+    WRONG_PASSWORD: "the password opens none of the keys",
+    INTERRUPTED: "stopped by a signal, in good order",
+}
+"""What each exit code says, for the help pages."""
 
 TABLE: dict[str, int] = {
     "RepositoryNotFound": NO_REPOSITORY,

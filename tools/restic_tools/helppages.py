@@ -17,6 +17,7 @@ from rich.text import Text
 
 from restic_tools.about import PROGRAM
 from restic_tools.argv import Flag
+from restic_tools.exitcodes import MEANINGS
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.output import Output
 from restic_tools.registry import ADVANCED, COMMANDS, DEFAULT, GROUPS, Entry, subcommands
@@ -74,6 +75,7 @@ def command_page(entry: Entry, declaration: Declaration) -> str:
     if declaration.details:
         parts.extend(("", reflowed(declaration.details)))
     parts.extend(("", _heading("Usage:"), usage))
+    parts.extend(("", _heading("Exit codes:"), _two_columns([(f"{code:3d}", MEANINGS[code]) for code in entry.codes])))
     parts.extend(("", _heading("Flags:"), _flag_table(sorted(flags, key=lambda flag: flag.name))))
     parts.extend(("", _heading("Global Flags:"), _flag_table(GLOBAL_FLAGS)))
     return _render(_console(), parts)

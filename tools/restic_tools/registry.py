@@ -11,37 +11,48 @@ DEFAULT, ADVANCED = "Available Commands", "Advanced Commands"
 class Entry:
     """One command: the words that call it, ``module:function``, the overview's line and group."""
 
-    __slots__ = ("function", "group", "hidden", "module", "path", "summary")
+    __slots__ = ("codes", "function", "group", "hidden", "module", "path", "summary")
 
-    def __init__(self, words: str, target: str, summary: str, *, group: str = DEFAULT, hidden: bool = False) -> None:
+    def __init__(
+        self,
+        words: str,
+        target: str,
+        summary: str,
+        *,
+        group: str = DEFAULT,
+        hidden: bool = False,
+        codes: tuple[int, ...] = (0, 1, 10, 11, 12, 130),
+    ) -> None:
         self.path = tuple(words.split())
         module, _, self.function = target.partition(":")
         self.module = f"restic_tools.commands.{module}"
         self.summary = summary
         self.group = group
         self.hidden = hidden
+        self.codes = codes
+        """The exit codes it can end with."""
 
 
 COMMANDS: tuple[Entry, ...] = (
-    Entry("backup", "backup:backup", "Create a new backup of files and/or directories"),
-    Entry("cat", "cat:cat", "Print internal objects to stdout"),
-    Entry("check", "check:check", "Check the repository for errors"),
-    Entry("generate", "generate:generate", "Generate shell completion files"),
-    Entry("help", "help:help_command", "Help about any command"),
-    Entry("init", "init:init", "Initialize a new repository"),
-    Entry("key add", "key:key_add", "Add a new key (password) to the repository"),
-    Entry("key list", "key:key_list", "List keys (passwords)"),
-    Entry("key passwd", "key:key_passwd", "Change the password: add a new key, remove the old one"),
-    Entry("key remove", "key:key_remove", "Remove a key (password) from the repository"),
-    Entry("list", "list:list_objects", "List objects in the repository"),
-    Entry("ls", "ls:ls", "List files in a snapshot"),
-    Entry("restore", "restore:restore", "Extract the data from a snapshot"),
-    Entry("snapshots", "snapshots:snapshots", "List all snapshots"),
+    Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
+    Entry("cat", "cat:cat", "Show one object of the repository as it is inside"),
+    Entry("check", "check:check", "Look for damage in the repository"),
+    Entry("generate", "generate:generate", "Write shell completions and manual pages", codes=(0, 1)),
+    Entry("help", "help:help_command", "Show the help of a command", codes=(0, 1)),
+    Entry("init", "init:init", "Make a new repository"),
+    Entry("key add", "key:key_add", "Give the repository one more key (password)"),
+    Entry("key list", "key:key_list", "Show the keys (passwords)"),
+    Entry("key passwd", "key:key_passwd", "Change the password"),
+    Entry("key remove", "key:key_remove", "Take a key (password) away"),
+    Entry("list", "list:list_objects", "Show the IDs of all objects of one kind"),
+    Entry("ls", "ls:ls", "Show the files in a snapshot"),
+    Entry("restore", "restore:restore", "Bring files back from a snapshot"),
+    Entry("snapshots", "snapshots:snapshots", "Show the snapshots"),
     Entry("unlock", "unlock:unlock", "Remove locks that other processes left behind"),
-    Entry("version", "version:version", "Print version information"),
+    Entry("version", "version:version", "Show the version", codes=(0, 1)),
 )
 
-GROUPS = {"key": "Manage keys (passwords)"}
+GROUPS = {"key": "Show, add, change and remove keys (passwords)"}
 """Words that only lead to subcommands, with the overview's line."""
 
 BY_PATH = {entry.path: entry for entry in COMMANDS}

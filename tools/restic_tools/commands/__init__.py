@@ -1,7 +1,7 @@
 '''One module per command. How to write one:
 
 1. Write a function in ``commands/NAME.py`` and name it in the table of ``restic_tools.registry``.
-   Its docstring is the help text: the first line is the summary.
+   Its docstring is the help text: the first line is the summary. The exit codes it shows are in the table too.
 
 2. Declare options and arguments with typer annotations; the parameter's type decides how values are read::
 

@@ -37,19 +37,10 @@ def cat(
         ),
     ],
 ) -> None:
-    """Print internal objects to stdout
+    """Show one object of the repository as it is inside
 
     Documents are shown as JSON, blobs, trees, packs and indexes byte for byte. An ID may be shortened as far as it stays
     unique, except that of a blob.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     if not words:
         raise Failure("type not specified")
@@ -73,7 +64,7 @@ def cat(
                 _document(ctx, wire.encode(_snapshot(repo, name)[0].snapshot))
             case "index":
                 index_id = find_id(repo, FileKind.INDEX, name)
-                ctx.out.write(repo.load_unpacked(FileKind.INDEX, index_id) + b"\n")
+                ctx.out.write(repo.load_unpacked(FileKind.INDEX, index_id).removesuffix(b"\n") + b"\n")
             case "pack":
                 _pack(ctx, repo, find_id(repo, FileKind.PACK, name))
             case "blob":
@@ -113,8 +104,8 @@ def _pack(ctx: Context, repo: Repository, pack_id: bytes) -> None:
 def _blob(repo: Repository, name: str) -> bytes:
     try:
         blob_id = parse_id(name)
-    except SpecError as error:
-        raise Failure(f"unable to parse ID: {error}") from None
+    except SpecError:
+        raise Failure(f'unable to parse ID: "{name}" is not a whole ID of 64 hexadecimal digits') from None
     repo.load_index()
     for blob_type in (BlobType.DATA, BlobType.TREE):
         if repo.index.has(blob_type, blob_id):

@@ -11,7 +11,7 @@ from restic_tools.context import Context
 
 
 def help_command(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[command]")]) -> None:
-    """Help about any command
+    """Show the help of a command
 
     Shows the same page as --help after the command.
     """

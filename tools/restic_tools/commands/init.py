@@ -64,14 +64,7 @@ def init(
         typer.Option("--from-insecure-no-password", help="use an empty password for that repository"),
     ] = False,
 ) -> None:
-    """Initialize a new repository
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    """
+    """Make a new repository"""
     if words:
         raise Failure(
             "the init command expects no arguments, only options - please see `restic-format help init` for usage and flags"

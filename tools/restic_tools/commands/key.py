@@ -34,18 +34,9 @@ HostName = Annotated[str | None, typer.Option("--host", help="host name to note 
 
 
 def key_list(ctx: Context, words: NoWords) -> None:
-    """List keys (passwords)
+    """Show the keys (passwords)
 
     Shows each key's ID, user, host and time of creation; a star marks the key that opened the repository.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     _expect_nothing(words, "list")
     with ctx.open_repository(lock="shared") as repo:
@@ -83,18 +74,9 @@ def key_add(
     user: UserName = None,
     host: HostName = None,
 ) -> None:
-    """Add a new key (password) to the repository
+    """Give the repository one more key (password)
 
     The new key is tried before the command ends. Prints its ID.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     _expect_nothing(words, "add")
     with ctx.open_repository(lock="shared", honour_no_lock=False) as repo:
@@ -111,18 +93,9 @@ def key_passwd(
     user: UserName = None,
     host: HostName = None,
 ) -> None:
-    """Change the password: add a new key, remove the old one
+    """Change the password
 
     The old key goes only after the new one was seen to open the repository. Prints the new key's ID.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     _expect_nothing(words, "passwd")
     with ctx.open_repository(lock="exclusive") as repo:
@@ -136,18 +109,9 @@ def key_passwd(
 
 
 def key_remove(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[ID]")]) -> None:
-    """Remove a key (password) from the repository
+    """Take a key (password) away
 
     The key that opened the repository cannot be removed.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     if len(words) != 1:
         raise UsageFailure("key remove expects one argument as the key id")

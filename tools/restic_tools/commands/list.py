@@ -25,18 +25,9 @@ KINDS = {
 def list_objects(
     ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[blobs|packs|index|snapshots|keys|locks]")]
 ) -> None:
-    """List objects in the repository
+    """Show the IDs of all objects of one kind
 
     One line each: the ID, for blobs with the type before it. The lines are the same with --json.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     if len(words) != 1:
         raise UsageFailure(f"accepts 1 arg(s), received {len(words)}")

@@ -59,22 +59,13 @@ def ls(
     reverse: Annotated[bool, typer.Option("--reverse", help="reverse the order")] = False,
     ncdu: Annotated[bool, typer.Option("--ncdu", help="write ncdu's export format (for 'ncdu -f -')")] = False,
 ) -> None:
-    """List files in a snapshot
+    """Show the files in a snapshot
 
-    The snapshot ID "latest" means the newest snapshot; --host, --tag and --path choose among which. After the ID, "snapshot:folder"
-    makes that folder the top.
+    The snapshot ID "latest" means the newest snapshot; --host, --tag and --path choose among which. Written as
+    "snapshot:folder", that folder is the top.
 
     Directories after the ID restrict the list to them and what is directly in them; with --recursive to everything below. They
     must be absolute, with '/' as separator.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     if not words:
         raise Failure("no snapshot ID specified, specify snapshot ID or use special ID 'latest'")

@@ -49,18 +49,9 @@ def snapshots(
         ),
     ] = None,
 ) -> None:
-    """List all snapshots
+    """Show the snapshots
 
     With snapshot IDs only those are listed.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     wanted = snapshot_filter(host, tag, path).absolute()
 

@@ -17,12 +17,6 @@ def unlock(
     """Remove locks that other processes left behind
 
     A lock is stale when it was not renewed for half an hour, or when its process on this host is gone.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
     """
     with ctx.open_repository(lock="none") as repo:
         removed = remove_locks(repo, everything=remove_all)

@@ -8,16 +8,10 @@ from restic_tools.output import encode
 
 
 def version(ctx: Context) -> None:
-    """Print version information
+    """Show the version
 
     The first line has the form that programs around restic read: the restic version whose command line this program follows,
     and what runs it. With --verbose (or on a terminal) more lines say what this program is and which compiled parts it uses.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
     """
     if ctx.options.json:
         ctx.out.write(encode(version_json()) + b"\n")
