@@ -95,8 +95,11 @@ def empty_folder(folder: Path) -> None:
     if folder.exists():
         if any(folder.iterdir()) and not (folder / "demo").exists():
             stop(f"{folder} exists and was not made by a demonstration; name another folder.")
-        for path, _, _ in os.walk(os.fsencode(folder)):
+        pending = [os.fsencode(folder)]
+        while pending:
+            path = pending.pop()
             os.chmod(path, 0o700)
+            pending += [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
         shutil.rmtree(os.fsencode(folder))
     folder.mkdir(parents=True)
     (folder / "demo").write_text("Made by scripts/demo.py; its next run removes this folder.\n")
