@@ -115,11 +115,9 @@ def zstd_bomb(size: int, *, announced: int | None) -> bytes:
     block = 128 << 10
     count, rest = divmod(size, block)
     sizes = [block] * count + ([rest] if rest else [])
-    if announced is None:
-        head = b"\x28\xb5\x2f\xfd\x00\x58"  # no content size, window of 2 MiB
-    else:
-        head = b"\x28\xb5\x2f\xfd\xc0\x58" + struct.pack("<Q", announced)
-    body = bytearray(head)
+    # The frame header's flags say that an 8-byte content size follows, or none; then comes a window of 2 MiB.
+    size_field = b"" if announced is None else struct.pack("<Q", announced)
+    body = bytearray(b"\x28\xb5\x2f\xfd" + (b"\xc0" if size_field else b"\x00") + b"\x58" + size_field)
     for number, length in enumerate(sizes):
         last = number == len(sizes) - 1
         body += struct.pack("<I", last | 1 << 1 | length << 3)[:3] + b"\0"

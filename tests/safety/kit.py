@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -105,7 +106,11 @@ def copy_repository(original: Path, target: Path) -> Path:
 def files_of(repo: Path, kind: str = "") -> list[Path]:
     """The files of a repository, or those in one of its folders, smallest first."""
     found = [path for path in (repo / kind).rglob("*") if path.is_file()] if kind != "config" else [repo / "config"]
-    return sorted(found, key=lambda path: (path.stat().st_size, path.name))
+    sizes = {}
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):  # Another process may be at work.
+            sizes[path] = path.stat().st_size
+    return sorted(sizes, key=lambda path: (sizes[path], path.name))
 
 
 def flip_bit(path: Path, offset: int, bit: int = 0) -> None:

@@ -1,0 +1,213 @@
+"""Whoever can write to the storage must not be able to make a reader take all memory, or hang.
+
+Each case runs in a process of its own, whose peak of memory is measured and whose address space is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from restic_spec.crypto import seal
+from tests.safety import kit
+from tests.safety.forge import Forge, node, tree_json, zstd_bomb
+
+GIB = 1 << 30
+BOMB = 10 * GIB
+PEAK_MIB = 450
+"""An unpacked file may expand to 256 MiB before it is refused; a blob stays far below."""
+
+CHECK = """
+import json, resource, sys
+from restic_format.maintenance.check import CheckOptions, check
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage
+from restic_spec.errors import ResticFormatError
+try:
+    report = check(Repository.open(LocalStorage(sys.argv[1]), sys.argv[2]), CheckOptions(read_data=True))
+    said = [[f.code.value, f.object.name, f.rule, f.message] for f in report.findings]
+except ResticFormatError as error:
+    said = [[type(error).__name__, "", "", str(error)]]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps({"said": said, "peak": peak}))
+"""
+
+
+def bounded_check(repo: Path) -> list[list[str]]:
+    """Check *repo* in another process; what it found. Fails where memory or time run away."""
+    limit = 3 * GIB
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, str(repo), kit.PASSWORD],
+        env=kit.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["peak"] < PEAK_MIB, f"took {answer['peak']} MiB"
+    said: list[list[str]] = answer["said"]
+    return said
+
+
+BOMBS = {
+    "announced": zstd_bomb(BOMB, announced=BOMB),
+    "not announced": zstd_bomb(BOMB, announced=None),
+    "announced as small": zstd_bomb(BOMB, announced=100),
+    "announced as larger than anything": zstd_bomb(1 << 20, announced=(1 << 64) - 1),
+}
+
+
+@pytest.mark.clause("PACK-14", "PACK-12")
+@pytest.mark.parametrize("kind", ["data", "tree"])
+@pytest.mark.parametrize("claims", [100, (1 << 32) - 1])
+@pytest.mark.parametrize("frame", BOMBS.values(), ids=BOMBS.keys())
+def test_bombs_in_blobs(tmp_path: Path, frame: bytes, claims: int, kind: str) -> None:
+    forge = Forge(tmp_path / "repo")
+    bomb = forge.blob(kind, b"harmless", frame=frame, claims=claims)
+    if kind == "data":
+        forge.whole([node("f", content=[bomb[1]], size=claims)], [bomb])
+    else:
+        forge.index({forge.pack([bomb]): [bomb]})
+        forge.snapshot(bomb[1])
+    found = bounded_check(forge.path)
+    assert ("pack-damaged" if kind == "data" else "tree-damaged") in [code for code, *_ in found]
+
+
+@pytest.mark.clause("FILE-5")
+@pytest.mark.parametrize("folder", ["snapshots", "index"])
+@pytest.mark.parametrize("frame", BOMBS.values(), ids=BOMBS.keys())
+def test_bombs_in_snapshots_and_indexes(tmp_path: Path, frame: bytes, folder: str) -> None:
+    forge = Forge(tmp_path / "repo")
+    forge.whole([node("f")])
+    name = forge.compressed_document(folder, frame)
+    code = {"snapshots": "snapshot-damaged", "index": "index-damaged"}[folder]
+    assert [(said, what) for said, what, *_ in bounded_check(forge.path)] == [(code, name)]
+
+
+@pytest.mark.clause("INDEX-5")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"length": (1 << 32) - 1},
+        {"offset": (1 << 32) - 1},
+        {"length": (1 << 32) - 1, "offset": (1 << 32) - 1, "uncompressed_length": (1 << 32) - 1},
+        {"length": 1 << 40},
+        {"offset": 1 << 63},
+        {"offset": -1},
+        {"length": 0},
+        {"length": 10 * GIB, "uncompressed_length": 10 * GIB},
+        {"uncompressed_length": (1 << 32) - 1},
+        {"length": 1.5},
+        {"id": "zz" * 32},
+        {"type": "portal"},
+    ],
+    ids=str,
+)
+def test_absurd_ranges_in_an_index(tmp_path: Path, changes: dict[str, object]) -> None:
+    forge = Forge(tmp_path / "repo")
+    data = forge.blob("data", b"content")
+    forge.index({forge.pack([data]): [data]}, **changes)
+    assert bounded_check(forge.path)
+
+
+@pytest.mark.clause("PACK-3", "PACK-4")
+@pytest.mark.parametrize("length", [0, 1, 68, 1 << 24, (16 << 20) - 3, (1 << 31), (1 << 32) - 1])
+def test_absurd_header_lengths(tmp_path: Path, length: int) -> None:
+    forge = Forge(tmp_path / "repo")
+    data = forge.blob("data", b"content")
+    pack = forge.pack([data], trailer=length)
+    forge.index({pack: [data]})
+    (found,) = bounded_check(forge.path)
+    assert found[:2] == ["pack-damaged", pack]
+    # Without any index the header is all there is; the damaged one makes the check look at it.
+    (forge.path / "index" / ("ab" * 32)).write_bytes(b"no index")
+    for path in (forge.path / "index").iterdir():
+        if path.name != "ab" * 32:
+            path.unlink()
+    assert ["pack-header", pack] in [said[:2] for said in bounded_check(forge.path)]
+
+
+@pytest.mark.clause("PACK-8")
+def test_a_header_that_claims_huge_blobs(tmp_path: Path) -> None:
+    forge = Forge(tmp_path / "repo")
+    data = forge.blob("data", b"content")
+    entry = b"\x02" + b"\xff" * 8 + bytes.fromhex(data[1])
+    pack = forge.pack([data], header=entry * 1000)
+    (forge.path / "index" / ("ab" * 32)).write_bytes(b"no index")
+    assert ["pack-header", pack] in [said[:2] for said in bounded_check(forge.path)]
+
+
+@pytest.mark.clause("KEY-6")
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"N": 1 << 40},
+        {"N": 1 << 62},
+        {"r": 1 << 30},
+        {"p": 1 << 30},
+        {"N": 1 << 20, "r": 8, "p": 1 << 20},
+        {"N": 3},
+        {"N": 0},
+        {"N": -2},
+        {"r": 0},
+        {"p": -1},
+        {"kdf": "argon9"},
+    ],
+    ids=str,
+)
+def test_absurd_key_derivation(tmp_path: Path, parameters: dict[str, object]) -> None:
+    forge = Forge(tmp_path / "repo")
+    (path,) = (forge.path / "keys").iterdir()
+    document = {**json.loads(path.read_bytes()), **parameters}
+    path.unlink()
+    forge.store("keys", json.dumps(document).encode())
+    (said,) = bounded_check(forge.path)
+    assert said[0] == "WrongPassword"
+
+
+@pytest.mark.clause("KEY-6")
+def test_one_absurd_key_does_not_hide_the_good_one(tmp_path: Path) -> None:
+    forge = Forge(tmp_path / "repo")
+    (path,) = (forge.path / "keys").iterdir()
+    bad = forge.store("keys", json.dumps({**json.loads(path.read_bytes()), "N": 1 << 40}).encode())
+    assert [said[:2] for said in bounded_check(forge.path)] == [["key-damaged", bad]]
+
+
+def test_documents_nested_a_hundred_thousand_deep(tmp_path: Path) -> None:
+    forge = Forge(tmp_path / "repo")
+    deep = b'{"time":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    names = {forge.store(folder, seal(forge.key, deep)) for folder in ("snapshots", "index")}
+    tree = forge.blob("tree", b'{"nodes":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    forge.index({forge.pack([tree]): [tree]})
+    forge.snapshot(tree[1])
+    said = bounded_check(forge.path)
+    assert {what for code, what, *_ in said if code != "tree-damaged"} >= names
+    assert ["tree-damaged", tree[1]] in [found[:2] for found in said]
+
+
+def test_a_directory_chain_deeper_than_any_path(tmp_path: Path) -> None:
+    forge = Forge(tmp_path / "repo")
+    blobs = [forge.blob("tree", tree_json([node("f", content=["ab" * 32], size=1)]))]
+    for _ in range(5000):
+        blobs.append(forge.blob("tree", tree_json([node("d", "dir", subtree=blobs[-1][1])])))
+    forge.index({forge.pack(blobs): blobs})
+    forge.snapshot(blobs[-1][1])
+    (said,) = bounded_check(forge.path)
+    assert said[:2] == ["blob-missing", "ab" * 32]
+
+
+def test_the_bomb_is_one() -> None:
+    """The frames above are valid: a small sister of theirs expands to what it says."""
+    import zstandard
+
+    for announced in (None, 1 << 20):
+        reader = zstandard.ZstdDecompressor().decompressobj()
+        assert reader.decompress(zstd_bomb(1 << 20, announced=announced)) == bytes(1 << 20)
+    assert len(BOMBS["announced"]) < 400_000
