@@ -67,7 +67,6 @@ class IndexFile(wire.Document):
 
 
 _decoder = msgspec.json.Decoder(IndexFile)
-_probe = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
 
 
@@ -80,7 +79,7 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
     if raw[:1] == b"[":
         return IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))
     index: IndexFile = wire.decode_known(_decoder, raw, what, "INDEX-1")
-    index.keep_extra(_probe.decode(raw))
+    index.keep_extra(wire.raw_members(raw, what, "INDEX-1"))
     return index
 
 

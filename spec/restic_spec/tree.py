@@ -162,8 +162,9 @@ def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -
     """
     tree: Tree = wire.decode_known(_decoder, raw, what, "TREE-1")
     if keep_unknown:
-        tree.keep_extra(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
-        for node, fields in zip(tree, _raw_decoder.decode(raw).nodes or (), strict=True):
+        tree.keep_extra(wire.raw_members(raw, what, "TREE-1"))
+        raw_tree: _RawTree = wire.decode_known(_raw_decoder, raw, what, "TREE-1")
+        for node, fields in zip(tree, raw_tree.nodes or (), strict=True):
             node.keep_extra(fields)
     return tree
 

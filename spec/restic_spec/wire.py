@@ -51,8 +51,18 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
         JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
     value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
-    value.keep_extra(_raw_object.decode(raw))
+    value.keep_extra(raw_members(raw, what, clause))
     return value
+
+
+def raw_members(raw: bytes | bytearray | memoryview, what: str, clause: str) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, not parsed.
+
+    Raises:
+        JsonInvalid: no JSON object, or a name that is no UTF-8 (names that are skipped are not looked at before).
+    """
+    members: dict[str, msgspec.Raw] = decode_known(_raw_object, raw, what, clause)
+    return members
 
 
 def decode_known(decoder: msgspec.json.Decoder[Any], raw: bytes | bytearray | memoryview, what: str, clause: str) -> Any:

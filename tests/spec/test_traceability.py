@@ -29,8 +29,8 @@ def test_every_bold_id_is_a_clause():
 
 @pytest.mark.parametrize("name", CLAUSES)
 def test_clause_has_code_and_test(name):
-    assert CITED.get(name), f"no code cites {name}"
-    assert TESTED.get(name), f"no test checks {name}"
+    assert name in CITED, f"no code cites {name}"
+    assert name in TESTED, f"no test checks {name}"
 
 
 def test_code_names_only_clauses_that_exist():
