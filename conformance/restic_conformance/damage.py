@@ -28,18 +28,22 @@ CALLS = (("check",), ("check", "--read-data"))
 
 
 def flip(path: str, offset: int, mask: int = 0x10) -> dict[str, Any]:
+    """Step: invert the bits of ``mask`` in one byte."""
     return {"do": "flip", "path": path, "offset": offset, "mask": mask}
 
 
 def truncate(path: str, size: int) -> dict[str, Any]:
+    """Step: keep the first ``size`` bytes."""
     return {"do": "truncate", "path": path, "size": size}
 
 
 def write(path: str, data: bytes) -> dict[str, Any]:
+    """Step: store these bytes."""
     return {"do": "write", "path": path, "data": base64.b64encode(data).decode()}
 
 
 def remove(path: str) -> dict[str, Any]:
+    """Step: delete a file."""
     return {"do": "remove", "path": path}
 
 
@@ -250,12 +254,12 @@ def make_all(observers: Sequence[Program]) -> None:
             for name, (what, consequence, steps, named) in maker(site).items():
                 damage = Damage(name, fixture, what, consequence, tuple(steps), tuple(named), {})
                 for observer in observers:
-                    damage.observed[observer.name] = observe(damage, observer, Path(folder) / "try")
+                    damage.observed[observer.name] = observe(damage, observer)
                 fixtures.store_damage(damage)
                 print(f"{name}: {damage.observed}")
 
 
-def observe(damage: Damage, program: Program, work: Path) -> dict[str, int]:
+def observe(damage: Damage, program: Program) -> dict[str, int]:
     """Exit codes of a program on the damaged fixture."""
     codes = {}
     for call in CALLS:

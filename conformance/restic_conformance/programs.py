@@ -79,6 +79,7 @@ class Run:
 
 
 def shorten(text: str, limit: int = 600) -> str:
+    """Output as one line of at most ``limit`` characters, cut in the middle."""
     text = " | ".join(line.strip() for line in text.strip().splitlines() if line.strip())
     return text if len(text) <= limit else text[: limit // 2] + " … " + text[-limit // 2 :]
 
@@ -134,6 +135,13 @@ class Program:
         except subprocess.TimeoutExpired as error:
             raise Mismatch(f"{shlex.join(command)}: did not finish within {timeout:.0f} s") from error
         return Run(command, done.returncode, _text(done.stdout), _text(done.stderr))
+
+    def run_bytes(self, repository: Path, *arguments: str) -> bytes:
+        """Call it and return stdout as it is. Raises :class:`Mismatch` on failure."""
+        command = self.argv(arguments)
+        done = subprocess.run(command, env=self.env(repository, PASSWORD), stdin=subprocess.DEVNULL, capture_output=True)
+        Run(command, done.returncode, "", _text(done.stderr)).expect(0)
+        return done.stdout
 
     def start(
         self, repository: Path, *arguments: str, cwd: Path | None = None, password: str = PASSWORD

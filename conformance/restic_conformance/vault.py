@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from restic_spec.errors import ResticFormatError
 from restic_spec.crypto import MasterKey, open_sealed, seal
+from restic_spec.errors import ResticFormatError
 from restic_spec.index import IndexFile, decode_index, entries_of
 from restic_spec.keyfile import Kdf, decode_keyfile, encode_keyfile, unwrap, wrap
 from restic_spec.pack import PackEntry
