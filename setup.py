@@ -1,4 +1,4 @@
-"""Builds the compiled kernel; everything else is declared in pyproject.toml.
+"""Builds the compiled kernels; everything else is declared in pyproject.toml.
 
 The environment variable RESTIC_FORMAT_KERNEL is the build policy:
 
@@ -11,6 +11,11 @@ import os
 
 from setuptools import Extension, setup
 
+KERNELS = [
+    ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
+    ("_blobs", ["_blobs.pyx", "blobs.c"], ["blobs.h"]),
+]
+
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
 
@@ -22,18 +27,18 @@ def kernels() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    declared = Extension(
-        "restic_format.native._chunker",
-        sources=[
-            "restic_format/native/_chunker.pyx",
-            "restic_format/native/rabin.c",
-            "restic_format/native/rabin_x86.c",
-        ],
-        depends=["restic_format/native/rabin.h"],
-        include_dirs=["restic_format/native"],
-        extra_compile_args=[] if os.name == "nt" else ["-O3"],
-    )
-    extensions: list[Extension] = cythonize([declared], build_dir="build/cython", compiler_directives={"language_level": "3"})
+    flags = [] if os.name == "nt" else ["-O3"]
+    declared = [
+        Extension(
+            f"restic_format.native.{name}",
+            sources=[f"restic_format/native/{source}" for source in sources],
+            depends=[f"restic_format/native/{header}" for header in headers],
+            include_dirs=["restic_format/native"],
+            extra_compile_args=flags,
+        )
+        for name, sources, headers in KERNELS
+    ]
+    extensions: list[Extension] = cythonize(declared, build_dir="build/cython", compiler_directives={"language_level": "3"})
     # cythonize() returns new objects and drops `optional`, so it is set here and not above.
     for extension in extensions:
         extension.optional = POLICY == "auto"

@@ -27,7 +27,7 @@ from restic_format.errors import (
 )
 from restic_format.repository import keys
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.compression import Compressor
+from restic_format.repository.coder import BlobCoder
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.packer import (
@@ -42,16 +42,16 @@ from restic_format.storage import Storage
 from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
-from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
+from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import LengthInvalid
 from restic_spec.ids import id_of, verify_id
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, decode_index, encode_packs, index_pack
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
-from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Tree, decode_tree
-from restic_spec.unpacked import decode_unpacked, decompress, encode_unpacked
+from restic_spec.unpacked import decode_unpacked, encode_unpacked
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
@@ -94,7 +94,7 @@ class Repository:
         self.pack_size = _checked_pack_size(pack_size)
         self.extra_verify = extra_verify
         self._cipher = BlobCipher(key.master)
-        self._compressor = Compressor(compression)
+        self._coder = BlobCoder(key.master, self._cipher, self.version, compression, extra_verify=extra_verify)
         self._packer = Packer(self._cipher, self.pack_size, self._deliver)
         self._uploader: Uploader | None = None
         self._write_lock = threading.Lock()
@@ -289,17 +289,7 @@ class Repository:
         Raises:
             SpecError: with the layer that failed.
         """
-        if entry.plain_length > MAX_BLOB_SIZE:
-            raise LengthInvalid(f"blob of {entry.plain_length} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-14")
-        plaintext = self._cipher.open(sealed)
-        if entry.uncompressed_length is not None:
-            plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
-            if len(plaintext) != entry.uncompressed_length:
-                raise LengthInvalid(
-                    f"blob expands to {len(plaintext)} bytes, not {entry.uncompressed_length}", clause="PACK-12"
-                )
-        verify_id(plaintext, entry.id, f"{entry.type.value} blob {entry.id.hex()[:8]}")
-        return plaintext
+        return self._coder.open(entry, sealed)
 
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """A blob's plaintext, from the first copy that is intact (PACK-16).
@@ -389,7 +379,7 @@ class Repository:
         if not self._claim(blob_type, blob_id):
             return SavedBlob(blob_id, True, len(data), 0)
         try:
-            sealed, uncompressed_length = self._seal_blob(blob_type, blob_id, data)
+            sealed, uncompressed_length = self._coder.seal(blob_type, blob_id, data)
             self._packer.add(blob_type, blob_id, sealed, uncompressed_length)
         except BaseException:
             with self._write_lock:
@@ -408,26 +398,6 @@ class Repository:
                 return False
             self._in_flight.add((blob_type, blob_id))
             return True
-
-    def _seal_blob(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
-        """Sealed bytes and, where compressed, the plaintext's length. Data that do not shrink are stored as they are."""
-        stored: Buffer = data
-        uncompressed_length: int | None = None
-        if self.version > 1 and (self._compressor.mode != "off" or blob_type is BlobType.TREE):
-            compressed = self._compressor.compress(data)
-            if len(compressed) < len(data) or blob_type is BlobType.TREE:
-                stored, uncompressed_length = compressed, len(data)
-        sealed = self._cipher.seal(stored)
-        if self.extra_verify:
-            entry = PackEntry(blob_type, blob_id, 0, len(stored) + OVERHEAD, uncompressed_length)
-            try:
-                self.open_blob(entry, sealed)
-            except SpecError as error:
-                raise DamagedFile(
-                    f"{blob_type.value} blob {blob_id.hex()[:8]} differs after sealing; memory or processor are unreliable",
-                    error,
-                ) from error
-        return sealed, uncompressed_length
 
     def _deliver(self, pack: FinishedPack) -> None:
         with self._write_lock:

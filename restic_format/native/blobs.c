@@ -1,0 +1,312 @@
+#include "blobs.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The stable functions this needs, with prototypes of our own. Opaque structures are void. */
+
+#define CRYPTO_FUNCTIONS(F) \
+    F(void *, EVP_CIPHER_CTX_new, (void)) \
+    F(void, EVP_CIPHER_CTX_free, (void *)) \
+    F(int, EVP_EncryptInit_ex, (void *, const void *, void *, const uint8_t *, const uint8_t *)) \
+    F(int, EVP_EncryptUpdate, (void *, uint8_t *, int *, const uint8_t *, int)) \
+    F(int, EVP_CIPHER_CTX_set_padding, (void *, int)) \
+    F(const void *, EVP_aes_256_ctr, (void)) \
+    F(const void *, EVP_aes_128_ecb, (void)) \
+    F(void *, EVP_MAC_fetch, (void *, const char *, const char *)) \
+    F(void, EVP_MAC_free, (void *)) \
+    F(void *, EVP_MAC_CTX_new, (void *)) \
+    F(void, EVP_MAC_CTX_free, (void *)) \
+    F(int, EVP_MAC_init, (void *, const uint8_t *, size_t, const void *)) \
+    F(int, EVP_MAC_update, (void *, const uint8_t *, size_t)) \
+    F(int, EVP_MAC_final, (void *, uint8_t *, size_t *, size_t)) \
+    F(void *, EVP_MD_fetch, (void *, const char *, const char *)) \
+    F(void, EVP_MD_free, (void *)) \
+    F(void *, EVP_MD_CTX_new, (void)) \
+    F(void, EVP_MD_CTX_free, (void *)) \
+    F(int, EVP_DigestInit_ex, (void *, const void *, void *)) \
+    F(int, EVP_DigestUpdate, (void *, const void *, size_t)) \
+    F(int, EVP_DigestFinal_ex, (void *, uint8_t *, unsigned *)) \
+    F(int, CRYPTO_memcmp, (const void *, const void *, size_t))
+
+#define ZSTD_FUNCTIONS(F) \
+    F(void *, ZSTD_createCCtx, (void)) \
+    F(size_t, ZSTD_freeCCtx, (void *)) \
+    F(void *, ZSTD_createDCtx, (void)) \
+    F(size_t, ZSTD_freeDCtx, (void *)) \
+    F(size_t, ZSTD_CCtx_reset, (void *, int)) \
+    F(size_t, ZSTD_CCtx_setParameter, (void *, int, int)) \
+    F(size_t, ZSTD_compress2, (void *, void *, size_t, const void *, size_t)) \
+    F(size_t, ZSTD_compressBound, (size_t)) \
+    F(size_t, ZSTD_decompressDCtx, (void *, void *, size_t, const void *, size_t)) \
+    F(size_t, ZSTD_findFrameCompressedSize, (const void *, size_t)) \
+    F(unsigned long long, ZSTD_getFrameContentSize, (const void *, size_t)) \
+    F(unsigned, ZSTD_isError, (size_t))
+
+#define DECLARE(type, name, arguments) static type(*name) arguments;
+CRYPTO_FUNCTIONS(DECLARE)
+ZSTD_FUNCTIONS(DECLARE)
+
+/* ZSTD_cParameter and ZSTD_ResetDirective, as zstd.h numbers them. */
+enum { LEVEL = 100, WINDOW_LOG = 101, HASH_LOG = 102, CHAIN_LOG = 103, MIN_MATCH = 105, STRATEGY = 107 };
+enum { RESET_PARAMETERS = 2 };
+#define SIZE_UNKNOWN (~0ULL)     /* ZSTD_CONTENTSIZE_UNKNOWN */
+
+#define IV 16
+#define MAC 16
+#define PIECE (1 << 30)          /* EVP_EncryptUpdate counts in int */
+
+static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
+static int library_state;        /* 0 unknown, 1 there, -1 not to be had */
+static char library_reason[256];
+
+static void *open_any(const char *const *names)
+{
+    void *library = NULL;
+    for (; *names && !library; names++)
+        library = dlopen(*names, RTLD_NOW | RTLD_LOCAL);
+    return library;
+}
+
+static int resolve(void)
+{
+    static const char *const crypto_names[] = {"libcrypto.so.3", NULL};
+    static const char *const zstd_names[] = {"libzstd.so.1", NULL};
+    void *crypto = open_any(crypto_names), *zstd = open_any(zstd_names);
+    if (!crypto || !zstd) {
+        snprintf(library_reason, sizeof library_reason, "%s is not on this machine", crypto ? zstd_names[0] : crypto_names[0]);
+        return -1;
+    }
+#define RESOLVE(library, name) \
+    if (!(*(void **)&name = dlsym(library, #name))) { \
+        snprintf(library_reason, sizeof library_reason, "%s is not in " #library, #name); \
+        return -1; \
+    }
+#define RESOLVE_CRYPTO(type, name, arguments) RESOLVE(crypto, name)
+#define RESOLVE_ZSTD(type, name, arguments) RESOLVE(zstd, name)
+    CRYPTO_FUNCTIONS(RESOLVE_CRYPTO)
+    ZSTD_FUNCTIONS(RESOLVE_ZSTD)
+    return 1;
+}
+
+int blobs_load_libraries(char *why, size_t size)
+{
+    pthread_mutex_lock(&library_lock);
+    if (!library_state)
+        library_state = resolve();
+    int state = library_state;
+    snprintf(why, size, "%s", library_reason);
+    pthread_mutex_unlock(&library_lock);
+    return state > 0 ? 0 : -1;
+}
+
+typedef struct {
+    uint8_t *data;
+    size_t size;
+} scratch;
+
+struct blobs_context {
+    void *counter, *block, *mac_method, *mac, *digest_method, *digest, *compressor, *decompressor;
+    uint8_t mac_r[16];
+    blobs_zstd zstd;             /* what the compressor is set to */
+    int zstd_set;
+    scratch packed, opened, verified;
+};
+
+static int reserve(scratch *memory, size_t size)
+{
+    if (memory->size >= size)
+        return 0;
+    /* Grow in steps, so that a stream of slightly larger blobs does not reallocate each time. */
+    size_t wanted = size + size / 4 + 4096;
+    free(memory->data);
+    memory->data = malloc(wanted);
+    memory->size = memory->data ? wanted : 0;
+    return memory->data ? 0 : BLOBS_NO_MEMORY;
+}
+
+blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16])
+{
+    blobs_context *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    memcpy(c->mac_r, mac_r, 16);
+    c->counter = EVP_CIPHER_CTX_new();
+    c->block = EVP_CIPHER_CTX_new();
+    c->mac_method = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+    c->mac = c->mac_method ? EVP_MAC_CTX_new(c->mac_method) : NULL;
+    c->digest_method = EVP_MD_fetch(NULL, "SHA256", NULL);
+    c->digest = EVP_MD_CTX_new();
+    c->compressor = ZSTD_createCCtx();
+    c->decompressor = ZSTD_createDCtx();
+    if (!c->counter || !c->block || !c->mac || !c->digest_method || !c->digest || !c->compressor || !c->decompressor ||
+        !EVP_EncryptInit_ex(c->counter, EVP_aes_256_ctr(), NULL, encrypt, NULL) ||
+        !EVP_EncryptInit_ex(c->block, EVP_aes_128_ecb(), NULL, mac_k, NULL) || !EVP_CIPHER_CTX_set_padding(c->block, 0)) {
+        blobs_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void forget(scratch *memory)
+{
+    free(memory->data);
+}
+
+void blobs_free(blobs_context *c)
+{
+    if (!c)
+        return;
+    EVP_CIPHER_CTX_free(c->counter);
+    EVP_CIPHER_CTX_free(c->block);
+    EVP_MAC_CTX_free(c->mac);
+    EVP_MAC_free(c->mac_method);
+    EVP_MD_CTX_free(c->digest);
+    EVP_MD_free(c->digest_method);
+    ZSTD_freeCCtx(c->compressor);
+    ZSTD_freeDCtx(c->decompressor);
+    forget(&c->packed);
+    forget(&c->opened);
+    forget(&c->verified);
+    free(c);
+}
+
+int blobs_sha256(blobs_context *c, const uint8_t *data, size_t size, uint8_t id[BLOBS_ID])
+{
+    unsigned length = BLOBS_ID;
+    if (!EVP_DigestInit_ex(c->digest, c->digest_method, NULL) || !EVP_DigestUpdate(c->digest, data, size) ||
+        !EVP_DigestFinal_ex(c->digest, id, &length))
+        return BLOBS_LIBRARY;
+    return 0;
+}
+
+/* AES-CTR is its own inverse. */
+static int apply_counter(blobs_context *c, const uint8_t iv[IV], const uint8_t *from, size_t size, uint8_t *to)
+{
+    if (!EVP_EncryptInit_ex(c->counter, NULL, NULL, NULL, iv))
+        return BLOBS_LIBRARY;
+    while (size) {
+        int step = size > PIECE ? PIECE : (int)size, done = 0;
+        if (!EVP_EncryptUpdate(c->counter, to, &done, from, step) || done != step)
+            return BLOBS_LIBRARY;
+        from += step;
+        to += step;
+        size -= step;
+    }
+    return 0;
+}
+
+static int authenticate(blobs_context *c, const uint8_t iv[IV], const uint8_t *ciphertext, size_t size, uint8_t tag[MAC])
+{
+    uint8_t key[32];
+    int done = 0;
+    size_t length = MAC;
+    memcpy(key, c->mac_r, 16);
+    if (!EVP_EncryptUpdate(c->block, key + 16, &done, iv, 16) || done != 16 || !EVP_MAC_init(c->mac, key, sizeof key, NULL) ||
+        !EVP_MAC_update(c->mac, ciphertext, size) || !EVP_MAC_final(c->mac, tag, &length, MAC) || length != MAC)
+        return BLOBS_LIBRARY;
+    return 0;
+}
+
+static int set_compressor(blobs_context *c, const blobs_zstd *z)
+{
+    if (c->zstd_set && !memcmp(&c->zstd, z, sizeof *z))
+        return 0;
+    const int parameters[][2] = {{LEVEL, z->level},         {STRATEGY, z->strategy},   {WINDOW_LOG, z->window_log},
+                                 {HASH_LOG, z->hash_log},   {CHAIN_LOG, z->chain_log}, {MIN_MATCH, z->min_match}};
+    if (ZSTD_isError(ZSTD_CCtx_reset(c->compressor, RESET_PARAMETERS)))
+        return BLOBS_LIBRARY;
+    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+        if (ZSTD_isError(ZSTD_CCtx_setParameter(c->compressor, parameters[i][0], parameters[i][1])))
+            return BLOBS_LIBRARY;
+    c->zstd = *z;
+    c->zstd_set = 1;
+    return 0;
+}
+
+size_t blobs_bound(size_t size)
+{
+    return ZSTD_compressBound(size) + BLOBS_OVERHEAD;
+}
+
+static int64_t expand(blobs_context *c, const uint8_t *frame, size_t size, uint8_t *plain, size_t room)
+{
+    size_t whole = ZSTD_findFrameCompressedSize(frame, size);
+    if (ZSTD_isError(whole) || whole != size)
+        return BLOBS_COMPRESSED;
+    unsigned long long announced = ZSTD_getFrameContentSize(frame, size);
+    if (announced != SIZE_UNKNOWN && announced != room)
+        return BLOBS_LENGTH;
+    /* Too small a buffer and a broken frame look alike to the caller of zstd; both are refused. */
+    size_t length = ZSTD_decompressDCtx(c->decompressor, plain, room, frame, size);
+    if (ZSTD_isError(length))
+        return BLOBS_COMPRESSED;
+    return length == room ? (int64_t)length : BLOBS_LENGTH;
+}
+
+int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id, uint8_t *plain,
+                   size_t room)
+{
+    static const uint8_t zeros[IV];
+    uint8_t tag[MAC], hash[BLOBS_ID];
+    if (size < BLOBS_OVERHEAD)
+        return BLOBS_SHORT;
+    if (!memcmp(sealed, zeros, IV))
+        return BLOBS_ZERO_IV;
+    size_t inner = size - BLOBS_OVERHEAD;
+    if (!compressed && inner > room)
+        return BLOBS_LENGTH;
+    if (authenticate(c, sealed, sealed + IV, inner, tag))
+        return BLOBS_LIBRARY;
+    if (CRYPTO_memcmp(tag, sealed + IV + inner, MAC))
+        return BLOBS_MAC;
+    uint8_t *target = plain;
+    if (compressed) {
+        if (reserve(&c->opened, inner))
+            return BLOBS_NO_MEMORY;
+        target = c->opened.data;
+    }
+    if (apply_counter(c, sealed, sealed + IV, inner, target))
+        return BLOBS_LIBRARY;
+    int64_t length = compressed ? expand(c, target, inner, plain, room) : (int64_t)inner;
+    if (length < 0 || !id)
+        return length;
+    if (blobs_sha256(c, plain, length, hash))
+        return BLOBS_LIBRARY;
+    return memcmp(hash, id, BLOBS_ID) ? BLOBS_HASH : length;
+}
+
+int64_t blobs_seal(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain, size_t size,
+                   const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
+{
+    const uint8_t *inner = plain;
+    size_t length = size;
+    *uncompressed = 0;
+    if (zstd && size) { /* a compressed blob cannot say that it is empty (PACK-20) */
+        size_t bound = ZSTD_compressBound(size);
+        if (reserve(&c->packed, bound) || set_compressor(c, zstd))
+            return BLOBS_LIBRARY;
+        size_t packed = ZSTD_compress2(c->compressor, c->packed.data, bound, plain, size);
+        if (ZSTD_isError(packed))
+            return BLOBS_LIBRARY;
+        if (packed < size || always) {
+            inner = c->packed.data;
+            length = packed;
+            *uncompressed = (uint32_t)size;
+        }
+    }
+    memcpy(sealed, iv, IV);
+    if (apply_counter(c, iv, inner, length, sealed + IV) || authenticate(c, iv, sealed + IV, length, sealed + IV + length))
+        return BLOBS_LIBRARY;
+    if (id) {
+        if (reserve(&c->verified, size + 1))
+            return BLOBS_NO_MEMORY;
+        int64_t opened = blobs_open(c, sealed, length + BLOBS_OVERHEAD, *uncompressed != 0, id, c->verified.data, size);
+        if (opened != (int64_t)size)
+            return opened < 0 ? opened : BLOBS_LENGTH;
+    }
+    return length + BLOBS_OVERHEAD;
+}

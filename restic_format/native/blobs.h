@@ -1,0 +1,57 @@
+/* Blobs in bulk: SHA-256, AES-256-CTR, Poly1305-AES and zstd by the machine's own libcrypto and libzstd.
+ *
+ * The libraries are found at run time, so neither their headers nor linking are needed; where one is missing
+ * blobs_load_libraries says so and the Python path is used. Nothing here touches the interpreter. */
+#ifndef RESTIC_FORMAT_BLOBS_H
+#define RESTIC_FORMAT_BLOBS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BLOBS_OVERHEAD = 32, /* IV and MAC of a sealed message */
+    BLOBS_ID = 32,
+};
+
+/* What went wrong; negative, so that it shares a return value with lengths. */
+enum {
+    BLOBS_NO_MEMORY = -1,
+    BLOBS_LIBRARY = -2,   /* a library call failed that cannot fail */
+    BLOBS_SHORT = -3,     /* shorter than IV and MAC */
+    BLOBS_ZERO_IV = -4,
+    BLOBS_MAC = -5,       /* the MAC does not fit */
+    BLOBS_COMPRESSED = -6,/* no zstd frame, or a broken one, or bytes after it */
+    BLOBS_LENGTH = -7,    /* expands to another length than stated */
+    BLOBS_HASH = -8,      /* the plaintext's hash is not the id */
+};
+
+typedef struct {
+    int level, strategy, window_log, hash_log, chain_log, min_match; /* 0: what the level implies */
+} blobs_zstd;
+
+typedef struct blobs_context blobs_context;
+
+/* 0, or -1 with a reason in *why*. */
+int blobs_load_libraries(char *why, size_t size);
+
+/* One thread's contexts and scratch memory; NULL without memory. */
+blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16]);
+void blobs_free(blobs_context *context);
+
+int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
+
+/* Seals *plain* into *sealed*, which has room for size + BLOBS_OVERHEAD bytes; gives the sealed length.
+ *
+ * With *zstd* the blob is compressed first; where that does not make it smaller it is stored as it is, unless *always*.
+ * (Then *sealed* must have room for blobs_bound(size).) *uncompressed* becomes the plaintext's length or 0.
+ * With *id* the result is opened again and must have that hash. */
+int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain,
+                   size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed);
+size_t blobs_bound(size_t size);
+
+/* Opens *sealed* into *plain*, which has room for *room* bytes: the stated length of a compressed blob, otherwise
+ * size - BLOBS_OVERHEAD. The MAC is checked before anything is decrypted, the hash (where *id* is given) last. */
+int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
+                   uint8_t *plain, size_t room);
+
+#endif

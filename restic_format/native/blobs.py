@@ -1,0 +1,40 @@
+"""Sealing and opening blobs in one call without the interpreter lock, where the machine has libcrypto 3 and libzstd.
+
+`Context(encrypt, mac_k, mac_r)` belongs to one thread and keeps its contexts and buffers::
+
+    sha256(data) -> bytes
+    seal(data, iv, zstd=None, always=False, verify=None) -> (sealed, uncompressed_length or 0) | None
+    open(sealed, room, compressed, blob_id=None) -> bytes | None
+
+None means that something is wrong; the Python path is then asked, which says what. *zstd* are the parameters of `Zstd`;
+a blob that compression does not shrink is stored as it is unless *always*. With *verify*, an id, the result is opened
+again and its hash compared. *room* is the length the plaintext must have.
+
+The algorithms are the libraries'; the oracle is `restic_spec.crypto` and `restic_spec.unpacked`. `UNAVAILABLE` says why
+the kernel is not used, None where it is.
+
+At run time the environment variable RESTIC_FORMAT_KERNEL means what it means for the chunker: `off` leaves the kernel
+alone, `require` makes a missing one an ImportError.
+"""
+
+from __future__ import annotations
+
+import os
+
+_POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+
+UNAVAILABLE: str | None
+
+if _POLICY == "off":
+    UNAVAILABLE = "RESTIC_FORMAT_KERNEL=off"
+else:
+    try:
+        from restic_format.native._blobs import Context, Zstd, missing_library
+
+        UNAVAILABLE = missing_library()
+    except ImportError as error:
+        UNAVAILABLE = f"not compiled ({error})"
+    if UNAVAILABLE is not None and _POLICY == "require":
+        raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
+
+__all__ = ["UNAVAILABLE", "Context", "Zstd"]

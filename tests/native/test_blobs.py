@@ -1,0 +1,152 @@
+"""The blob kernel against the specification: what it seals opens there, what it opens was sealed there, garbage is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restic_format.native import blobs
+from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.coder import BlobCoder
+from restic_spec.crypto import MasterKey, open_sealed, seal
+from restic_spec.errors import SpecError
+from restic_spec.pack import BlobType, PackEntry
+from restic_spec.unpacked import decompress
+
+KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
+ZSTD = blobs.Zstd(3)
+contents = st.binary(max_size=2000) | st.builds(
+    lambda piece, times: piece * times, st.binary(max_size=50), st.integers(0, 5000)
+)
+
+
+def context() -> blobs.Context:
+    return blobs.Context(KEY.encrypt, KEY.mac_k, KEY.mac_r)
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def test_the_kernel_is_there() -> None:
+    assert blobs.UNAVAILABLE is None, "libcrypto 3 and libzstd are what the tests of the fast path need"
+
+
+@given(contents)
+def test_hashes_are_hashlibs(data: bytes) -> None:
+    assert context().sha256(data) == sha256(data)
+
+
+@given(contents, st.binary(min_size=16, max_size=16).filter(any))
+def test_uncompressed_blobs_are_sealed_byte_for_byte_as_the_specification_says(data: bytes, iv: bytes) -> None:
+    assert context().seal(data, iv) == (seal(KEY, data, iv), 0)
+
+
+@given(contents, st.booleans(), st.booleans())
+def test_compressed_blobs_open_by_the_specification(data: bytes, always: bool, verify: bool) -> None:
+    done = context().seal(data, os.urandom(16), ZSTD, always, sha256(data) if verify else None)
+    assert done is not None
+    sealed, uncompressed = done
+    plaintext = open_sealed(KEY, sealed)
+    if uncompressed:
+        assert uncompressed == len(data)
+        plaintext = decompress(plaintext, uncompressed, "PACK-12")
+    else:
+        assert not (always and data)
+    assert plaintext == data
+    assert context().open(sealed, len(data), uncompressed != 0, sha256(data)) == data
+
+
+@given(contents, st.integers(min_value=0), st.integers(1, 255))
+def test_a_changed_byte_anywhere_is_refused(data: bytes, where: int, change: int) -> None:
+    done = context().seal(data, os.urandom(16), ZSTD)
+    assert done is not None
+    damaged = bytearray(done[0])
+    damaged[where % len(damaged)] ^= change
+    assert context().open(damaged, len(data), done[1] != 0) is None
+
+
+@given(st.binary(max_size=100), st.integers(0, 200), st.booleans())
+def test_garbage_is_refused(garbage: bytes, room: int, compressed: bool) -> None:
+    assert context().open(garbage, room, compressed) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 99_999, 100_001, 1 << 20])
+def test_a_wrong_stated_length_is_refused(length: int) -> None:
+    data = b"abcdefghij" * 10_000
+    done = context().seal(data, os.urandom(16), ZSTD)
+    assert done is not None
+    assert done[1] == len(data)
+    assert context().open(done[0], length, True) is None
+
+
+def test_a_wrong_hash_is_refused_and_so_is_what_does_not_verify() -> None:
+    data = b"data" * 100
+    done = context().seal(data, os.urandom(16), ZSTD)
+    assert done is not None
+    assert context().open(done[0], len(data), True, bytes(32)) is None
+    assert context().seal(data, os.urandom(16), ZSTD, False, bytes(32)) is None
+
+
+def test_an_iv_of_zeros_is_refused() -> None:
+    sealed, _ = context().seal(b"data", b"\0" * 15 + b"\1") or (b"", 0)
+    assert context().open(b"\0" * 16 + sealed[16:], 4, False) is None
+
+
+def test_two_frames_are_not_one() -> None:
+    frame = decompressable(b"x" * 1000)
+    assert context().open(seal(KEY, frame + frame), 2000, True) is None
+    assert context().open(seal(KEY, frame[:-1]), 1000, True) is None
+    assert context().open(seal(KEY, frame), 1000, True) == b"x" * 1000
+
+
+def decompressable(data: bytes) -> bytes:
+    """One zstd frame."""
+    done = context().seal(data, os.urandom(16), ZSTD)
+    assert done is not None
+    return open_sealed(KEY, done[0])
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("mode", ["auto", "off", "max"])
+def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "UNAVAILABLE", None if kernel else "not wanted")
+        sealer = BlobCoder(KEY, BlobCipher(KEY), 2, mode, extra_verify=True)
+        patch.setattr(blobs, "UNAVAILABLE", "not wanted" if kernel else None)
+        opener = BlobCoder(KEY, BlobCipher(KEY), 2, mode, extra_verify=True)
+    for data in (b"", b"x", b"text " * 10_000, os.urandom(3000), bytes(600_000)):
+        for kind in BlobType:
+            sealed, uncompressed = sealer.seal(kind, sha256(data), data)
+            entry = PackEntry(kind, sha256(data), 0, len(sealed), uncompressed)
+            assert opener.open(entry, sealed) == data
+            with pytest.raises(SpecError):
+                opener.open(entry, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+            with pytest.raises(SpecError):
+                sealer.open(entry._replace(id=bytes(32)), sealed)
+
+
+def test_threads_have_contexts_of_their_own() -> None:
+    coder = BlobCoder(KEY, BlobCipher(KEY), 2, "auto", extra_verify=True)
+    failures: list[Exception] = []
+
+    def work(seed: int) -> None:
+        try:
+            for size in range(1, 200_000, 5000):
+                data = bytes([seed]) * size
+                sealed, uncompressed = coder.seal(BlobType.DATA, sha256(data), data)
+                assert coder.open(PackEntry(BlobType.DATA, sha256(data), 0, len(sealed), uncompressed), sealed) == data
+        except Exception as error:  # noqa: BLE001 - told to the main thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
