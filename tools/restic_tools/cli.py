@@ -27,36 +27,35 @@ DEBUG_VARIABLE = "RESTIC_FORMAT_DEBUG"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name; the process's own by default) and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if _quick_version(args):
-        return 0
     parsed = Parsed()
     try:
+        answer = _quick_version(args)
+        if answer is not None:
+            if sys.stdout is not None:
+                sys.stdout.write(answer + "\n")
+                sys.stdout.flush()
+            return 0
         return _run(args, parsed)
     except BrokenPipeError:
-        from restic_tools.interrupt import silence_broken_pipe
+        from restic_tools.interrupt import silence_output
 
-        silence_broken_pipe()
+        silence_output()
         return 1
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence against tracebacks
         return _report(error, as_json=bool(parsed.values.get("json")))
 
 
-def _quick_version(args: list[str]) -> bool:
-    """Answer the plain forms of ``version``; False leaves the line to the long way."""
-    if args in (["version"], ["--version"]):
-        from restic_tools.about import version_line as answer
-    elif args in (["version", "--json"], ["--json", "version"], ["--version", "--json"]):
-        from restic_tools.about import version_json as answer
-    else:
-        return False
-    try:
-        sys.stdout.write(answer() + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        from restic_tools.interrupt import silence_broken_pipe
+def _quick_version(args: list[str]) -> str | None:
+    """The answer to the plain forms of ``version``; None leaves the line to the long way."""
+    if args in (["version"], ["--version"]) and not (sys.stdout is not None and sys.stdout.isatty()):
+        from restic_tools.about import version_line
 
-        silence_broken_pipe()
-    return True
+        return version_line()
+    if args in (["version", "--json"], ["--json", "version"], ["--version", "--json"]):
+        from restic_tools.about import version_json
+
+        return version_json()
+    return None
 
 
 def _run(args: list[str], parsed: Parsed) -> int:
@@ -139,6 +138,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
         traceback.print_exception(error)
     code = exit_code(error)
+    from restic_tools.interrupt import silence_output
     from restic_tools.output import Output
 
     out = Output()
@@ -150,8 +150,9 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         else:
             out.warn(describe(error))
         out.flush()
-    except BrokenPipeError:
-        pass
+    except OSError:
+        # Standard output or error cannot be written to: the exit code is all that is left to say it.
+        silence_output()
     return code
 
 

@@ -138,5 +138,5 @@ def _argument(name: str, plain: Any, info: ArgumentInfo | None, default: object)
     item = typing.get_args(plain)[0] if many else plain
     parse = (info.parser if info else None) or PARSERS.get(item, str)
     required = default is inspect.Parameter.empty and not many
-    metavar = (info.metavar if info else None) or name
+    metavar = name if info is None or info.metavar is None else info.metavar
     return ArgumentSpec(name, metavar, required, many, parse)

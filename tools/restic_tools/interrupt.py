@@ -7,6 +7,7 @@ repository's lock above all). Work that must finish what it has begun runs insid
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -81,8 +82,10 @@ class Interrupt:
         return Interrupted("interrupted by a signal")
 
 
-def silence_broken_pipe() -> None:
-    """Point standard output nowhere, so that nothing more fails when its reader is gone."""
+def silence_output() -> None:
+    """Point standard output and error nowhere, so that nothing more fails when nobody can take them."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            os.dup2(null, stream.fileno())
     os.close(null)

@@ -102,10 +102,14 @@ class Output:
     def flush(self) -> None:
         """Push out what is still in buffers."""
         with self.guard:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
 
-    def _write(self, stream: IO[str], data: bytes) -> None:
+    def _write(self, stream: IO[str] | None, data: bytes) -> None:
+        if stream is None:
+            # Python's way of saying that the descriptor was closed when the program began.
+            return
         with self.guard:
             live = self.live
             if live is not None:
@@ -122,9 +126,9 @@ class Output:
                 live.redraw()
 
 
-def _is_terminal(stream: IO[str]) -> bool:
+def _is_terminal(stream: IO[str] | None) -> bool:
     try:
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:
         return False
 
