@@ -77,9 +77,11 @@ def build_cutter(config: Config) -> Cutter:
 class ChunkReader:
     """One stream, cut into chunks."""
 
-    def __init__(self, read: Read, cutter: Cutter) -> None:
+    def __init__(self, read: Read, cutter: Cutter, size: int = -1) -> None:
+        """*size* is how many bytes the stream should have: a short read that ends there is taken as its end."""
         self._read = read
         self._cutter = cutter
+        self._left = size
         self._rest = b""
         self._ended = False
 
@@ -104,7 +106,8 @@ class ChunkReader:
             else:
                 wanted = cutter.min_size - filled
             count = self._read(buffer[filled : filled + wanted])
-            if count == 0:
+            self._left -= count
+            if count == 0 or (self._left == 0 and count < wanted):
                 self._ended = True
             filled += count
 

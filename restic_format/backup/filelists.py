@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from restic_format.backup.errors import NothingToBackUp, SourceError
 from restic_format.backup.targets import join
@@ -113,25 +113,22 @@ def _matches(directory: bytes, regex: re.Pattern[str]) -> Iterable[str]:
     return [gojson.to_text(join(directory, name)) for name in names if regex.fullmatch(gojson.to_text(name))]
 
 
-def existing_targets(targets: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The targets that can be looked at, and for each of the others why it is left out.
+def existing_targets(targets: Iterable[str], report: Callable[[str], None]) -> list[str]:
+    """The targets that can be looked at; *report* is told of each of the others.
 
     Raises:
-        NothingToBackUp: all of them are left out.
+        NothingToBackUp: none is left.
     """
     found: list[str] = []
-    missing: list[str] = []
     for target in targets:
         try:
             os.lstat(gojson.to_bytes(target))
         except FileNotFoundError:
-            missing.append(f"{target} does not exist, skipping")
-        except OSError:
-            missing.append(f"{target} cannot be accessed, skipping")
-        except ValueError:  # a NUL cannot be in a path
-            missing.append(f"{target} cannot be accessed, skipping")
+            report(f"{target} does not exist, skipping")
+        except (OSError, ValueError):  # a NUL cannot be in a path
+            report(f"{target} cannot be accessed, skipping")
         else:
             found.append(target)
     if not found:
         raise NothingToBackUp("all source directories/files do not exist")
-    return found, missing
+    return found

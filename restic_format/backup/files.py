@@ -127,7 +127,7 @@ class FileSaver:
             team.end_file(job, fd, SourceError(f'file "{shown}" changed type, refusing to archive'))
             return
         node = team.builder.build(job.name, info, job.path, lambda error: team.warn(job.path, error), fd)
-        reader = ChunkReader(descriptor_reader(fd), team.cutter)
+        reader = ChunkReader(descriptor_reader(fd), team.cutter, info.st_size)
         file = OpenFile(job.item, reader, node, lambda file: team.file_read(job, fd, info, file))
         if info.st_size >= SHARED_SIZE and team.helpers:
             file.shared = True

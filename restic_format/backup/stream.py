@@ -165,7 +165,7 @@ def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Sou
             error = SourceError(f"failed to save {path}: read {name}: no data read")
         team.progress.end_file(path)
         if isinstance(error, BackupFailed):
-            team.fail(error)
+            team.fail(type(error)(f"failed to save {path}: {error}"))
         elif error is not None:
             books.error(path, error)
         elif not team.stopping():

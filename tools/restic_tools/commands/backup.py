@@ -195,6 +195,7 @@ def backup(
         tags=[name for names in tag or [] for name in names if name],
     )
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
+    ctx.out.verbose("open repository")
     with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False) as repository:
         printer = BackupPrinter(ctx)
         if not stdin and not force:
@@ -225,6 +226,7 @@ def _run(
 ) -> Result:
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
+    from restic_format.backup.select import InvalidTagSpec
     from restic_format.errors import Interrupted, ResticFormatError
 
     live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
@@ -233,10 +235,11 @@ def _run(
             if source is not None:
                 return backup_stream(repository, source, name, options, printer, cancel)
             shown = " ".join(targets)
-            ctx.out.verbose(f"start scan on [{shown}]")
+            if options.scan:
+                ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
             return back_up(repository, targets, options, printer, cancel, ctx.out.warn)
-    except Interrupted:
+    except (Interrupted, InvalidTagSpec):
         raise
     except ResticFormatError as error:
         raise Failure(f"unable to save snapshot: {error}") from error
@@ -296,10 +299,8 @@ class FileLists:
         found.extend(words)
         if not found:
             raise Failure("nothing to backup, please specify source files/dirs")
-        existing, missing = existing_targets(found)
-        for text in missing:
-            ctx.out.warn(text)
-        return existing, bool(missing)
+        existing = existing_targets(found, ctx.out.warn)
+        return existing, len(existing) < len(found)
 
 
 def _check_streams(ctx: Context, lists: FileLists, words: list[str], *, stdin: bool, from_command: bool) -> None:
