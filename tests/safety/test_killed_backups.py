@@ -1,0 +1,122 @@
+"""A backup that ends in the middle, by whatever cause, costs nothing but its own work."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from restic_format.maintenance.check import CheckOptions, check
+from restic_format.repository import Repository
+from restic_format.repository.lock import remove_locks
+from restic_format.storage import LocalStorage
+from tests.safety import kit
+from tests.safety.child import back_up, forked_backup
+
+KILLS = 50
+
+
+def new_content(source: Path, rng: random.Random, number: int) -> None:
+    """Give the next backup something to do: new data, new directories, things it knows already."""
+    folder = source / f"round{number % 5}" / "deeper"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in range(12):
+        (folder / f"file{name}").write_bytes(rng.randbytes(rng.randrange(1, 120_000)))
+    (folder / "text").write_text(f"round {number}\n" * 3000)
+
+
+@pytest.mark.clause("ORDER-1", "ORDER-6", "LAYOUT-8", "LOCK-5")
+def test_kill_9_at_any_moment(tmp_path: Path) -> None:
+    rng = random.Random(20240203)
+    source = kit.grow_source(tmp_path / "src", files=1, size=60_000)
+    repo = tmp_path / "repo"
+    kit.restic(repo, "init", "-q")
+    kit.cheap_key(repo)
+    started = time.perf_counter()
+    with forked_backup(repo, source) as child:
+        assert os.waitpid(child, 0)[1] == 0
+    duration = time.perf_counter() - started
+    snapshots = set(kit.files_of(repo, "snapshots"))
+    assert len(snapshots) == 1
+    killed_early = killed_late = 0
+    for number in range(KILLS):
+        new_content(source, rng, number)
+        packs = len(kit.files_of(repo, "data"))
+        with forked_backup(repo, source) as child:
+            # Locking takes its first 0.2 s; most kills are to come after it.
+            time.sleep(rng.uniform(0.0 if number % 5 == 0 else 0.2, duration))
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            killed_early += len(kit.files_of(repo, "data")) == packs
+            killed_late += len(kit.files_of(repo, "data")) > packs
+        judge(repo)
+        now = set(kit.files_of(repo, "snapshots"))
+        assert snapshots <= now, "a snapshot that was there is gone"
+        snapshots = now
+    # The moments must have been spread over the work, or this would have tested little.
+    assert killed_late >= KILLS // 5, (killed_early, killed_late, duration)
+    back_up(repo, source)
+    kit.restic(repo, "check", "--read-data")
+    restored = tmp_path / "restored"
+    kit.restic(repo, "restore", "latest:" + str(source), "--target", str(restored))
+    kit.run(["diff", "-r", "--no-dereference", str(source), str(restored)])
+    assert leftovers(repo) == []
+
+
+def judge(repo: Path) -> None:
+    """What a killed backup may leave: a stale lock, unfinished files, packs nobody lists. Nothing else."""
+    opened = Repository.open(LocalStorage(repo), kit.PASSWORD)
+    locks = [path for path in kit.files_of(repo, "locks") if path not in leftovers(repo)]
+    assert remove_locks(opened) == len(locks), "the lock of a killed process is stale"
+    real = kit.restic(repo, "check", check=False)
+    assert real.returncode == 0, real.stdout + real.stderr
+    report = check(opened, CheckOptions(read_data=True))
+    assert report.ok, report.findings
+    for path in leftovers(repo):
+        path.unlink()
+
+
+def leftovers(repo: Path) -> list[Path]:
+    """Unfinished files; nothing that names itself by a hash is among them."""
+    return [path for path in kit.files_of(repo) if "-tmp-" in path.name]
+
+
+@pytest.mark.clause("LOCK-10", "ORDER-6")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    rng = random.Random(1)
+    for name in range(10):
+        (source / f"file{name:02}").write_bytes(rng.randbytes(8 << 20))
+    repo = tmp_path / "repo"
+    kit.restic(repo, "init", "-q")
+    kit.cheap_key(repo)
+    command = kit.ours_command(repo, "backup", "--pack-size", "4", str(source))
+    process = subprocess.Popen(command, env=kit.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len(kit.files_of(repo, "data")) < 3:
+        assert process.poll() is None, "ended before anything was stored"
+        time.sleep(0.002)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    assert kit.files_of(repo, "locks") == []
+    assert leftovers(repo) == []
+    assert kit.files_of(repo, "snapshots") == []
+    stored = {path.name for path in kit.files_of(repo, "data")}
+    listed = set(kit.restic(repo, "list", "packs").stdout.split())
+    assert listed == stored
+    done = kit.restic(repo, "check", "--read-data")
+    assert "additional files" not in done.stdout, "every finished pack is findable"
+    # What was stored is not stored again.
+    kit.ours(repo, "backup", str(source))
+    total = sum(path.stat().st_size for path in kit.files_of(repo, "data"))
+    assert total < sum(path.stat().st_size for path in source.iterdir()) * 1.05
+    kit.restic(repo, "check", "--read-data")
