@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,21 @@ def test_the_commands_the_readme_lists_are_all_there_are(project_root: Path) -> 
     table = readme.split("## What works today")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `([a-z ]+)`", table, re.MULTILINE))
     assert listed == {path[0] for path in BY_PATH}
+
+
+def test_the_example_in_python_runs(project_root: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    env = {**os.environ, "RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": "password", "HOME": str(tmp_path)}
+    env["PYTHONPATH"] = os.pathsep.join(str(project_root / folder) for folder in (".", "spec", "tools"))
+    (tmp_path / "file").write_text("content")
+
+    def python(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True).stdout
+
+    python("-m", "restic_tools", "init")
+    python("-m", "restic_tools", "backup", "file")
+    (example,) = re.findall(r"```python\n(.*?)```", (project_root / "README.md").read_text(), re.DOTALL)
+    assert "/srv/backup" in example
+    printed = python("-c", example.replace("/srv/backup", str(repository)))
+    assert re.fullmatch(rf"[0-9a-f]{{8}} \S+ \['{re.escape(str(tmp_path))}/file'\]\n", printed)
