@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 
 KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    ("_blobs", ["_blobs.pyx", "blobs.c"], ["blobs.h"]),
+    ("_engine", ["_engine.pyx", "blobs.c", "files.c"], ["blobs.h", "files.h"]),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 from restic_format.errors import DamagedFile
 from restic_format.native import blobs
 from restic_format.repository.cipher import BlobCipher, Buffer
-from restic_format.repository.compression import Compressor, Parameters, parameters_for
+from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
 from restic_spec.crypto import IV_SIZE, MasterKey
 from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.ids import verify_id
@@ -48,6 +49,17 @@ class BlobCoder:
             if done is not None:
                 return done[0], done[1] or None
         return self._seal(blob_type, blob_id, data)
+
+    def seal_many(self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]]) -> list[tuple[bytes, int | None]]:
+        """`seal` for several blobs, each given by id and data; with the kernel in one call. Raises as `seal`."""
+        done: list[tuple[bytes, int] | None] = [None] * len(items)
+        if self._kernel is not None:
+            mode = self._mode if self._compresses(blob_type) else None
+            done = self._kernel.seal_many(items, mode, blob_type is BlobType.TREE, self._extra_verify)
+        return [
+            self._seal(blob_type, blob_id, data) if sealed is None else (sealed[0], sealed[1] or None)
+            for sealed, (blob_id, data) in zip(done, items, strict=True)
+        ]
 
     def _seal(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
         stored: Buffer = data
@@ -102,12 +114,23 @@ class _Kernels(threading.local):
         self._zstd: dict[Parameters, blobs.Zstd] = {}
 
     def seal(self, data: Buffer, parameters: Parameters | None, always: bool, verify: bytes | None) -> tuple[bytes, int] | None:
-        zstd = None
-        if parameters is not None:
-            zstd = self._zstd.get(parameters)
-            if zstd is None:
-                zstd = self._zstd[parameters] = blobs.Zstd(*parameters)
+        zstd = None if parameters is None else self._parameters(parameters)
         return self._context.seal(data, os.urandom(IV_SIZE), zstd, always, verify)
+
+    def seal_many(
+        self, items: Sequence[tuple[bytes, Buffer]], mode: str | None, always: bool, verify: bool
+    ) -> list[tuple[bytes, int] | None]:
+        small = large = None
+        if mode is not None:
+            small, large = self._parameters(parameters_for(mode, 0)), self._parameters(parameters_for(mode, SMALL))
+        pairs = [(data, blob_id) for blob_id, data in items]
+        return self._context.seal_many(pairs, os.urandom(IV_SIZE * len(pairs)), small, large, SMALL, always, verify)
+
+    def _parameters(self, parameters: Parameters) -> blobs.Zstd:
+        zstd = self._zstd.get(parameters)
+        if zstd is None:
+            zstd = self._zstd[parameters] = blobs.Zstd(*parameters)
+        return zstd
 
     def open(self, sealed: Buffer, size: int, compressed: bool, blob_id: bytes) -> bytes | None:
         return self._context.open(sealed, size, compressed, blob_id)

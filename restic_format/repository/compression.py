@@ -24,7 +24,7 @@ class Parameters(NamedTuple):
     min_match: int = 0
 
 
-_SMALL: Final = 512 << 10
+SMALL: Final = 512 << 10
 """Blobs below this many bytes compress better with another strategy; measured against restic's stored size."""
 
 _LEVELS: Final = {"fastest": Parameters(1), "better": Parameters(7), "max": Parameters(13)}
@@ -34,7 +34,7 @@ _AUTO_LARGE: Final = Parameters(1, zstandard.STRATEGY_FAST, window_log=21, hash_
 
 def parameters_for(mode: str, size: int) -> Parameters:
     """What a blob of *size* bytes is compressed with in *mode* (trees also when it is ``off``)."""
-    return _LEVELS.get(mode) or (_AUTO_SMALL if size < _SMALL else _AUTO_LARGE)
+    return _LEVELS.get(mode) or (_AUTO_SMALL if size < SMALL else _AUTO_LARGE)
 
 
 def check_mode(mode: str) -> str:

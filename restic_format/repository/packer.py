@@ -44,11 +44,12 @@ class _OpenPack:
         self.entries: list[PackEntry] = []
         self.header_size = OVERHEAD + LENGTH_SIZE
 
-    def append(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> None:
+    def append(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> int:
         entry = PackEntry(blob_type, blob_id, len(self.data), len(sealed), uncompressed_length)
         self.data += sealed
         self.entries.append(entry)
         self.header_size += entry.header_size
+        return len(sealed) + entry.header_size
 
     def is_full(self, target: int) -> bool:
         # One more entry must still fit the header.
@@ -76,18 +77,19 @@ class Packer:
         self._lock = threading.Lock()
         self._open: dict[BlobType, list[_OpenPack | None]] = {kind: [None] * _OPEN_PACKS for kind in BlobType}
 
-    def add(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> None:
-        """Append a blob; delivers the pack if that fills it."""
+    def add(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> int:
+        """Append a blob; delivers the pack if that fills it. Gives the bytes it takes with its entry in the header."""
         full: _OpenPack | None = None
         with self._lock:
             packs = self._open[blob_type]
             slot = secrets.randbelow(_OPEN_PACKS)
             pack = packs[slot] = packs[slot] or _OpenPack()
-            pack.append(blob_type, blob_id, sealed, uncompressed_length)
+            taken = pack.append(blob_type, blob_id, sealed, uncompressed_length)
             if pack.is_full(self._pack_size):
                 full, packs[slot] = pack, None
         if full is not None:
             self._deliver(full.finish(self._cipher))
+        return taken
 
     def flush(self) -> None:
         """Finish every open pack; those of a type that fit one pack together become one."""

@@ -376,28 +376,39 @@ class Repository:
         """
         if blob_id is None:
             blob_id = id_of(data)
-        if not self._claim(blob_type, blob_id):
-            return SavedBlob(blob_id, True, len(data), 0)
+        return self.save_blobs(blob_type, [(blob_id, data)])[0]
+
+    def save_blobs(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
+        """`save_blob` for several blobs, each given by id and data; sealed in one go."""
+        claimed = self._claim(blob_type, blobs)
+        saved = [SavedBlob(blob_id, True, len(data), 0) for blob_id, data in blobs]
+        if not claimed:
+            return saved
         try:
-            sealed, uncompressed_length = self._coder.seal(blob_type, blob_id, data)
-            self._packer.add(blob_type, blob_id, sealed, uncompressed_length)
+            coded = self._coder.seal_many(blob_type, [blobs[number] for number in claimed])
+            for number, (sealed, uncompressed_length) in zip(claimed, coded, strict=True):
+                blob_id, data = blobs[number]
+                entry_size = self._packer.add(blob_type, blob_id, sealed, uncompressed_length)
+                saved[number] = SavedBlob(blob_id, False, len(data), entry_size)
         except BaseException:
             with self._write_lock:
-                self._in_flight.discard((blob_type, blob_id))
+                self._in_flight.difference_update((blob_type, blobs[number][0]) for number in claimed)
             raise
-        header_size = pack_format.PLAIN_ENTRY_SIZE if uncompressed_length is None else pack_format.COMPRESSED_ENTRY_SIZE
-        return SavedBlob(blob_id, False, len(data), len(sealed) + header_size)
+        return saved
 
     def has_blob(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is stored or being stored."""
         return (blob_type, blob_id) in self._in_flight or self.index.has(blob_type, blob_id)
 
-    def _claim(self, blob_type: BlobType, blob_id: bytes) -> bool:
+    def _claim(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[int]:
+        """Which of *blobs*, by number, the caller must store: the repository has them not, and nobody else will store them."""
+        claimed = []
         with self._write_lock:
-            if self.has_blob(blob_type, blob_id):
-                return False
-            self._in_flight.add((blob_type, blob_id))
-            return True
+            for number, (blob_id, _) in enumerate(blobs):
+                if not self.has_blob(blob_type, blob_id):
+                    self._in_flight.add((blob_type, blob_id))
+                    claimed.append(number)
+        return claimed
 
     def _deliver(self, pack: FinishedPack) -> None:
         with self._write_lock:

@@ -1,0 +1,51 @@
+from collections.abc import Sequence
+
+from typing_extensions import Buffer
+
+def missing_library() -> str | None: ...
+
+class Zstd:
+    def __init__(
+        self,
+        level: int,
+        strategy: int = 0,
+        window_log: int = 0,
+        hash_log: int = 0,
+        chain_log: int = 0,
+        min_match: int = 0,
+    ) -> None: ...
+
+class Context:
+    def __init__(self, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> None: ...
+    def sha256(self, data: Buffer) -> bytes: ...
+    def seal(
+        self, data: Buffer, iv: bytes, zstd: Zstd | None = None, always: bool = False, verify: bytes | None = None
+    ) -> tuple[bytes, int] | None: ...
+    def seal_many(
+        self,
+        items: Sequence[tuple[Buffer, bytes]],
+        ivs: bytes,
+        small: Zstd | None,
+        large: Zstd | None,
+        threshold: int,
+        always: bool,
+        verify: bool,
+    ) -> list[tuple[bytes, int] | None]: ...
+    def read_files(self, paths: list[bytes], buffer: Buffer, limit: int) -> list[tuple[Stat, int, int, bytes, bool] | None]: ...
+    def open(self, sealed: Buffer, room: int, compressed: bool, blob_id: bytes | None = None) -> bytes | None: ...
+
+class Stat:
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_atime_ns: int
+    st_ino: int
+    st_dev: int
+    st_rdev: int
+    st_nlink: int
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    no_attributes: bool
+
+def look_at(directory: int, prefix: bytes, names: list[bytes], ask: int) -> list[Stat | None]: ...

@@ -1,0 +1,297 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The compiled engine; use it by way of restic_format.native.blobs and restic_format.native.files, which document it."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+
+
+cdef extern from "blobs.h" nogil:
+    int BLOBS_OVERHEAD
+    int BLOBS_NO_MEMORY
+    ctypedef struct blobs_zstd:
+        int level
+        int strategy
+        int window_log
+        int hash_log
+        int chain_log
+        int min_match
+    ctypedef struct blobs_context:
+        pass
+    int blobs_load_libraries(char *why, size_t size)
+    blobs_context *blobs_new(const uint8_t *encrypt, const uint8_t *mac_k, const uint8_t *mac_r)
+    void blobs_free(blobs_context *context)
+    int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8_t *id)
+    int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *iv,
+                       const uint8_t *plain, size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
+    size_t blobs_bound(size_t size)
+    int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
+                       uint8_t *plain, size_t room)
+
+
+cdef extern from "files.h" nogil:
+    int FILES_NO_ATTRIBUTES
+    int FILES_ATTRIBUTES_UNKNOWN
+    ctypedef struct files_stat:
+        int64_t size, mtime, ctime, atime
+        uint32_t mtime_ns, ctime_ns, atime_ns
+        uint32_t mode, uid, gid
+        uint64_t ino, dev, rdev, nlink
+    int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes)
+    int64_t files_read(blobs_context *context, const char *path, uint8_t *buffer, size_t room, size_t limit,
+                       files_stat *info, int *attributes, int *changed, uint8_t *id)
+
+
+def missing_library():
+    """Why the kernel cannot work on this machine; None where it can."""
+    cdef char why[256]
+    if blobs_load_libraries(why, sizeof(why)) == 0:
+        return None
+    return why.decode()
+
+
+cdef class Zstd:
+    """Compression parameters; 0 stands for what the level implies."""
+    cdef blobs_zstd values
+
+    def __init__(self, int level, int strategy=0, int window_log=0, int hash_log=0, int chain_log=0, int min_match=0):
+        self.values = blobs_zstd(level, strategy, window_log, hash_log, chain_log, min_match)
+
+
+cdef class Context:
+    """One thread's cipher, hash and compression contexts for one key."""
+    cdef blobs_context *_context
+
+    def __cinit__(self, bytes encrypt not None, bytes mac_k not None, bytes mac_r not None):
+        if (len(encrypt), len(mac_k), len(mac_r)) != (32, 16, 16):
+            raise ValueError("key material must be 32 + 16 + 16 bytes")
+        reason = missing_library()
+        if reason is not None:
+            raise RuntimeError(reason)
+        self._context = blobs_new(encrypt, mac_k, mac_r)
+        if self._context == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        blobs_free(self._context)
+
+    def sha256(self, data):
+        cdef Py_buffer view
+        cdef uint8_t digest[32]
+        cdef int failed
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                failed = blobs_sha256(self._context, <const uint8_t *> view.buf, view.len, digest)
+        finally:
+            PyBuffer_Release(&view)
+        if failed:
+            raise RuntimeError("libcrypto failed")
+        return digest[:32]
+
+    def seal(self, data, bytes iv not None, Zstd zstd=None, bint always=False, bytes verify=None):
+        cdef Py_buffer view
+        cdef const blobs_zstd *parameters = NULL if zstd is None else &zstd.values
+        cdef const uint8_t *id = NULL
+        cdef const uint8_t *nonce = iv
+        cdef uint8_t *sealed
+        cdef uint32_t uncompressed = 0
+        cdef int64_t length
+        if len(iv) != 16 or (verify is not None and len(verify) != 32):
+            raise ValueError("an IV has 16 bytes, an id 32")
+        if verify is not None:
+            id = verify
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if view.len >= 1 << 32:
+                raise ValueError("a blob has less than 4 GiB")
+            sealed = <uint8_t *> malloc(blobs_bound(view.len))
+            if sealed == NULL:
+                raise MemoryError
+            try:
+                with nogil:
+                    length = blobs_seal(self._context, parameters, always, nonce, <const uint8_t *> view.buf, view.len, id,
+                                        sealed, &uncompressed)
+                if length < 0:
+                    return None
+                return PyBytes_FromStringAndSize(<char *> sealed, length), uncompressed
+            finally:
+                free(sealed)
+        finally:
+            PyBuffer_Release(&view)
+
+    def open(self, sealed, Py_ssize_t room, bint compressed, bytes blob_id=None):
+        cdef Py_buffer view
+        cdef const uint8_t *expected = NULL
+        cdef uint8_t *target
+        cdef int64_t length
+        if blob_id is not None:
+            if len(blob_id) != 32:
+                raise ValueError("an id has 32 bytes")
+            expected = blob_id
+        PyObject_GetBuffer(sealed, &view, PyBUF_SIMPLE)
+        try:
+            plain = PyBytes_FromStringAndSize(NULL, room)
+            target = <uint8_t *> PyBytes_AS_STRING(plain)
+            with nogil:
+                length = blobs_open(self._context, <const uint8_t *> view.buf, view.len, compressed, expected, target, room)
+        finally:
+            PyBuffer_Release(&view)
+        if length < 0:
+            return None
+        return plain if length == room else plain[:length]
+
+    def seal_many(self, items not None, bytes ivs not None, Zstd small, Zstd large, Py_ssize_t threshold,
+                  bint always, bint verify):
+        cdef Py_ssize_t count = len(items), i, held = 0
+        cdef size_t room = 0, used = 0
+        cdef Sealing *work
+        cdef const uint8_t *nonces = ivs
+        cdef const blobs_zstd *few = NULL if small is None else &small.values
+        cdef const blobs_zstd *many = NULL if large is None else &large.values
+        cdef uint8_t *sealed = NULL
+        if len(ivs) != 16 * count:
+            raise ValueError("an IV for each blob")
+        work = <Sealing *> calloc(count + 1, sizeof(Sealing))
+        if work == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                data, blob_id = items[i]
+                if not isinstance(blob_id, bytes) or len(blob_id) != 32:
+                    raise ValueError("an id has 32 bytes")
+                work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
+                PyObject_GetBuffer(data, &work[i].view, PyBUF_SIMPLE)
+                held += 1
+                if work[i].view.len >= 1 << 32:
+                    raise ValueError("a blob has less than 4 GiB")
+                room += blobs_bound(work[i].view.len)
+            sealed = <uint8_t *> malloc(room + 1)
+            if sealed == NULL:
+                raise MemoryError
+            with nogil:
+                for i in range(count):
+                    work[i].offset = used
+                    work[i].length = blobs_seal(
+                        self._context, few if work[i].view.len < threshold else many, always, nonces + 16 * i,
+                        <const uint8_t *> work[i].view.buf, work[i].view.len, work[i].id if verify else NULL, sealed + used,
+                        &work[i].uncompressed)
+                    if work[i].length > 0:
+                        used += work[i].length
+            return [
+                (PyBytes_FromStringAndSize(<char *> sealed + work[i].offset, work[i].length), work[i].uncompressed)
+                if work[i].length > 0 else None
+                for i in range(count)
+            ]
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&work[i].view)
+            free(work)
+            free(sealed)
+
+    def read_files(self, list paths not None, buffer, size_t limit):
+        cdef Py_ssize_t count = len(paths), i
+        cdef Py_buffer view
+        cdef Reading *work
+        cdef size_t used = 0
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        work = <Reading *> calloc(count + 1, sizeof(Reading))
+        try:
+            if work == NULL:
+                raise MemoryError
+            for i in range(count):
+                if not isinstance(paths[i], bytes):
+                    raise TypeError("paths are bytes")
+                work[i].path = PyBytes_AS_STRING(paths[i])
+            with nogil:
+                for i in range(count):
+                    work[i].offset = used
+                    work[i].length = files_read(
+                        self._context, work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info,
+                        &work[i].attributes, &work[i].changed, work[i].id)
+                    if work[i].length > 0:
+                        used += work[i].length
+            return [
+                (_stat(&work[i].info, work[i].attributes), work[i].offset, work[i].length, work[i].id[:32], work[i].changed != 0)
+                if work[i].length >= 0 else None
+                for i in range(count)
+            ]
+        finally:
+            free(work)
+            PyBuffer_Release(&view)
+
+
+cdef struct Sealing:
+    Py_buffer view
+    const uint8_t *id
+    size_t offset
+    int64_t length
+    uint32_t uncompressed
+
+
+cdef struct Reading:
+    const char *path
+    size_t offset
+    int64_t length
+    int attributes
+    int changed
+    files_stat info
+    uint8_t id[32]
+
+
+cdef struct Looking:
+    const char *name
+    int error
+    int attributes
+    files_stat info
+
+
+cdef class Stat:
+    """What a file is; the names are those of os.stat_result."""
+    cdef readonly object st_size, st_mtime_ns, st_ctime_ns, st_atime_ns, st_ino, st_dev, st_rdev, st_nlink
+    cdef readonly unsigned int st_mode, st_uid, st_gid
+    cdef readonly bint no_attributes
+
+
+cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
+    if -9000000000 < seconds < 9000000000:
+        return seconds * 1000000000 + fraction
+    return (<object> seconds) * 1000000000 + fraction
+
+
+cdef Stat _stat(const files_stat *info, int attributes):
+    cdef Stat made = Stat.__new__(Stat)
+    made.st_size = info.size
+    made.st_mtime_ns = _nanoseconds(info.mtime, info.mtime_ns)
+    made.st_ctime_ns = _nanoseconds(info.ctime, info.ctime_ns)
+    made.st_atime_ns = _nanoseconds(info.atime, info.atime_ns)
+    made.st_ino = info.ino
+    made.st_dev = info.dev
+    made.st_rdev = info.rdev
+    made.st_nlink = info.nlink
+    made.st_mode = info.mode
+    made.st_uid = info.uid
+    made.st_gid = info.gid
+    made.no_attributes = attributes == FILES_NO_ATTRIBUTES
+    return made
+
+
+def look_at(int directory, bytes prefix not None, list names not None, int ask):
+    """What the entries *names* of a directory are; None for each that cannot be told."""
+    cdef Py_ssize_t count = len(names), i
+    cdef const char *before = prefix
+    cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
+    if work == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            if not isinstance(names[i], bytes):
+                raise TypeError("names are bytes")
+            work[i].name = PyBytes_AS_STRING(names[i])
+        with nogil:
+            for i in range(count):
+                work[i].error = files_look(directory, before, work[i].name, ask, &work[i].info, &work[i].attributes)
+        return [_stat(&work[i].info, work[i].attributes) if not work[i].error else None for i in range(count)]
+    finally:
+        free(work)
