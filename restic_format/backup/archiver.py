@@ -200,16 +200,19 @@ class Archiver:
         self, directory: PendingDirectory, name: bytes, item: str, path: bytes, previous: Node | None
     ) -> _Entered | None:
         """List a directory and begin its tree; None where it cannot be read."""
+        shown = gojson.to_text(path)
         try:
             fd = open_source(path, OPEN_FLAGS | os.O_DIRECTORY)
         except OSError as error:
-            self._error(path, SourceError.from_os("open", path, error, "openfile for readdirnames failed: "))
+            problem = SourceError.from_os("open", path, error, "openfile for readdirnames failed: ")
+            self._books.error(shown, problem)
             return None
         try:
             node = self._builder.build(name, os.fstat(fd), path, lambda error: self._team.warn(path, error), fd)
             names = list_open_directory(fd)
         except OSError as error:
-            self._error(path, SourceError.from_os("readdirent", path, error, f"readdirnames {_shown(path)} failed: "))
+            problem = SourceError.from_os("readdirent", path, error, f"readdirnames {shown} failed: ")
+            self._books.error(shown, problem)
             return None
         finally:
             os.close(fd)

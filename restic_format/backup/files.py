@@ -264,13 +264,16 @@ class Team:
         """Report metadata that cannot be read."""
         self.books.error(gojson.to_text(path), error)
 
-    def end_file(self, job: FileJob, fd: int, error: Exception | None, node: Node | None = None) -> None:
-        """Close the file and put its *node* in its place; without one, *error* says why it is left out."""
+    def end_file(self, job: FileJob, fd: int, error: Exception | None, node: Node | None = None, item: str = "") -> None:
+        """Close the file and put its *node* in its place; without one, *error* says why it is left out.
+
+        *item* names the file in the report; by default that is its absolute path.
+        """
         if fd >= 0:
             os.close(fd)
         self.progress.end_file(job.item)
         if error is not None:
-            self.books.error(gojson.to_text(job.path), error)
+            self.books.error(item or gojson.to_text(os.path.abspath(job.path)), error)
         job.directory.nodes[job.slot] = node
         self.books.closed(job.directory)
 
@@ -281,7 +284,7 @@ class Team:
             shown = gojson.to_text(job.path)
             error = SourceError.from_os("read", job.path, error, f"failed to save {shown}: ")
         if error is not None or self._stop.is_set():
-            self.end_file(job, fd, error)
+            self.end_file(job, fd, error, item=gojson.to_text(job.path))
             return
         after = os.fstat(fd)
         if after.st_mtime_ns != before.st_mtime_ns or after.st_size != before.st_size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
+from restic_format.backup.errors import SourceError
 from restic_format.backup.options import Change, Changes, ItemStats, Progress, Summary
 from restic_format.backup.trees import encode_nodes, same_node
 from restic_format.repository import Repository
@@ -110,7 +111,9 @@ class Bookkeeper:
         self._progress.item_done(item, current.type, change, stats or _NOTHING, time.monotonic() - started)
 
     def error(self, item: str, error: Exception) -> None:
-        """Report an item that could not be saved as it should be."""
+        """Report an item that could not be saved as it should be; the text will name it."""
+        if item not in str(error):
+            error = SourceError(f"{item}: {error}")
         with self._lock:
             self._summary.errors += 1
         self._progress.error(item, error)

@@ -70,11 +70,20 @@ class Scanner:
                 totals.files += 1
                 totals.bytes += info.st_size
             elif stat.S_ISDIR(info.st_mode):
-                names = list_directory(path)
-                totals.dirs += 1
-                return [os.path.join(path, name) for name in names]
+                return self._list(path)
             else:
                 totals.others += 1
         except OSError as error:
             self._progress.scan_error(gojson.to_text(path), SourceError.from_os("lstat", path, error))
         return []
+
+    def _list(self, path: bytes) -> list[bytes]:
+        """Count a directory; its entries are given back."""
+        try:
+            names = list_directory(path)
+        except OSError as error:
+            problem = SourceError.from_os("open", path, error, "openfile for readdirnames failed: ")
+            self._progress.scan_error(gojson.to_text(path), problem)
+            return []
+        self._totals.dirs += 1
+        return [os.path.join(path, name) for name in names]
