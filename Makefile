@@ -29,6 +29,7 @@ lint: ## ruff, mypy strict, who may import whom
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
+	$(VENV)/mypy scripts
 	PYTHONPATH=.:spec:tools:conformance $(VENV)/lint-imports
 
 format: ## let ruff put the source in order
@@ -47,7 +48,7 @@ peers: ## fetch the real programs to compare with into .peers/
 conformance: ## every scenario, writer and reader against each other; a matrix in reports/
 	@$(environment) test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
-	$(VENV)/python -m restic_conformance
+	$(VENV)/python -m restic_conformance --full --report-dir reports
 
 bench: ## the speed of the compiled chunker on this machine
 	@$(environment) --kernel require
