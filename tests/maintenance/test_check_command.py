@@ -1,0 +1,165 @@
+"""``check`` on the command line beside real restic 0.19: the same verdict, the same messages, field for field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.safety import kit
+
+Hurt = Callable[[Path], object]
+
+
+def biggest(repo: Path) -> Path:
+    return kit.files_of(repo, "data")[-1]
+
+
+def tree_pack(repo: Path) -> Path:
+    """The pack of the trees of the newest snapshot: small, but not the smallest."""
+    return kit.files_of(repo, "data")[1]
+
+
+def flip(path: Path, offset: int) -> None:
+    kit.flip_bit(path, offset)
+
+
+CASES: dict[str, tuple[Hurt, list[str]]] = {
+    "nothing": (lambda repo: None, []),
+    "nothing, all read": (lambda repo: None, ["--read-data"]),
+    "bit in a data pack, not read": (lambda repo: flip(biggest(repo), 1000), []),
+    "bit in a data pack": (lambda repo: flip(biggest(repo), 1000), ["--read-data"]),
+    "bit in a pack header": (lambda repo: flip(biggest(repo), -60), ["--read-data"]),
+    "bit in a header length": (lambda repo: flip(biggest(repo), -2), ["--read-data"]),
+    "pack cut short": (lambda repo: kit.cut(biggest(repo), 1_000_000), []),
+    "pack cut short, read": (lambda repo: kit.cut(biggest(repo), 1_000_000), ["--read-data"]),
+    "pack gone": (lambda repo: biggest(repo).unlink(), []),
+    "bit in a tree": (lambda repo: flip(tree_pack(repo), 300), []),
+    "bit in a tree, read": (lambda repo: flip(tree_pack(repo), 300), ["--read-data"]),
+    "bit in an index": (lambda repo: flip(kit.files_of(repo, "index")[0], 100), []),
+    "index cut short": (lambda repo: kit.cut(kit.files_of(repo, "index")[-1], 100), []),
+    "bits in all indexes": (lambda repo: [flip(path, 100) for path in kit.files_of(repo, "index")], []),
+    "index gone": (lambda repo: kit.files_of(repo, "index")[-1].unlink(), []),
+    "all indexes gone": (lambda repo: [path.unlink() for path in kit.files_of(repo, "index")], []),
+    "bit in a snapshot": (lambda repo: flip(kit.files_of(repo, "snapshots")[0], 100), []),
+    "empty snapshot": (lambda repo: kit.cut(kit.files_of(repo, "snapshots")[0], 0), []),
+    "bit in the key": (lambda repo: flip(kit.files_of(repo, "keys")[0], 200), []),
+    "stray files": (lambda repo: (repo / "index" / "stray").write_text("?"), []),
+    "pack nobody lists": (
+        lambda repo: (repo / "data" / "00" / ("00" * 32)).write_bytes(b"?"),
+        [],
+    ),
+}
+
+
+def own_words(message: str) -> bool:
+    """Messages that are not about the repository but about the program."""
+    return message.startswith(("Load(", "Damaged pack files can be caused"))
+
+
+def said(stream: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.splitlines()]
+
+
+@pytest.mark.parametrize(("hurt", "flags"), CASES.values(), ids=CASES.keys())
+def test_json_is_restics(damaged: Path, hurt: Hurt, flags: list[str]) -> None:
+    hurt(damaged)
+    real = kit.restic(damaged, "check", "--json", *flags, check=False)
+    mine = kit.ours(damaged, "check", "--json", *flags, check=False)
+    assert mine.returncode == real.returncode, mine.stderr
+    assert said(mine.stdout) == said(real.stdout)
+    # Where there is more than one error, their order is a matter of threads.
+    wanted, got = (
+        sorted(json.dumps(message) for message in said(done.stderr) if not own_words(str(message["message"])))
+        for done in (real, mine)
+    )
+    if "key" in real.stderr:
+        assert "LoadRaw(" in mine.stderr and kit.files_of(damaged, "keys")[0].name in mine.stderr
+        return
+    assert got == wanted
+    assert [list(message) for message in said(mine.stdout)] == [list(message) for message in said(real.stdout)]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--read-data"],
+        ["--read-data-subset", "30%"],
+        ["--read-data-subset", "1M"],
+        ["latest"],
+        ["--host", "second", "--read-data"],
+        ["--host", "nobody"],
+        ["-q"],
+        ["--no-lock"],
+    ],
+    ids=" ".join,
+)
+def test_text_is_restics(real_repository: Path, flags: list[str]) -> None:
+    real = kit.restic(real_repository, "check", *flags)
+    mine = kit.ours(real_repository, "check", *flags)
+    assert lines(mine.stdout) == lines(real.stdout)
+    assert mine.stderr == real.stderr
+
+
+def lines(text: str) -> list[str]:
+    """The lines, without the time that counters show."""
+    return [line.split("]", 1)[-1].strip() if line.startswith("[") else line for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--read-data-subset", "300/2"],
+        ["--read-data-subset", "0/2"],
+        ["--read-data-subset", "1/300"],
+        ["--read-data-subset", "5"],
+        ["--read-data-subset", "0%"],
+        ["--read-data-subset", "101%"],
+        ["--read-data-subset", "x"],
+        ["--read-data-subset", "0k"],
+        ["--read-data", "--read-data-subset", "1/2"],
+    ],
+    ids=" ".join,
+)
+def test_refused_flags_are_restics(real_repository: Path, flags: list[str]) -> None:
+    real = kit.restic(real_repository, "check", *flags, check=False)
+    mine = kit.ours(real_repository, "check", *flags, check=False)
+    assert (mine.returncode, mine.stdout, mine.stderr) == (real.returncode, real.stdout, real.stderr)
+
+
+def test_people_are_told_what_it_means(damaged: Path) -> None:
+    victim = biggest(damaged)
+    victim.unlink()
+    mine = kit.ours(damaged, "check", check=False)
+    explanation = mine.stderr.split("What the damage means:")[1]
+    assert victim.name[:8] in explanation and "pack-missing" in explanation
+    for path in kit.files_of(damaged, "snapshots"):
+        assert path.name[:8] in explanation
+    assert "paths affected: /" in explanation and "/src/" in explanation
+    assert "repair: restic repair index; restic repair snapshots --forget" in explanation
+
+
+def test_programs_are_told_more_when_they_ask(damaged: Path) -> None:
+    victim = biggest(damaged)
+    victim.unlink()
+    mine = kit.ours(damaged, "check", "--json", "--verbose", check=False)
+    finding, summary = said(mine.stdout)
+    assert summary["message_type"] == "summary"
+    assert (finding["message_type"], finding["code"], finding["id"]) == ("finding", "pack-missing", victim.name)
+    assert finding["severity"] == "error" and finding["clause"] == "ORDER-3"
+    assert finding["snapshots_total"] == 2 and finding["paths"] and finding["repair"]
+
+
+def test_a_forgotten_stray_is_told_with_verbose(damaged: Path) -> None:
+    (damaged / "index" / "stray").write_text("?")
+    assert "index/stray" not in kit.ours(damaged, "check").stdout
+    assert "index/stray" in kit.ours(damaged, "check", "-v").stdout
+
+
+def test_check_leaves_no_lock_and_changes_nothing(damaged: Path) -> None:
+    before = {path: path.read_bytes() for path in kit.files_of(damaged)}
+    kit.ours(damaged, "check", "--read-data")
+    assert {path: path.read_bytes() for path in kit.files_of(damaged)} == before
