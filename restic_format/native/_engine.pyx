@@ -43,6 +43,10 @@ cdef extern from "files.h" nogil:
                        files_stat *info, int *attributes, int *changed, uint8_t *id)
 
 
+cdef extern from "scrypt.h" nogil:
+    int scrypt_mix(uint8_t *lane, uint64_t n, uint32_t r)
+
+
 def missing_library():
     """Why the kernel cannot work on this machine; None where it can."""
     cdef char why[256]
@@ -220,6 +224,22 @@ cdef class Context:
         finally:
             free(work)
             PyBuffer_Release(&view)
+
+
+def mix_lane(lane, uint64_t n, uint32_t r):
+    """scryptROMix of *lane*, 128 * r writable bytes, in place."""
+    cdef Py_buffer view
+    cdef int failed
+    PyObject_GetBuffer(lane, &view, PyBUF_WRITABLE)
+    try:
+        if r == 0 or view.len != 128 * <Py_ssize_t> r or n < 2 or n & (n - 1):
+            raise ValueError("a lane has 128 * r bytes, n is a power of two")
+        with nogil:
+            failed = scrypt_mix(<uint8_t *> view.buf, n, r)
+    finally:
+        PyBuffer_Release(&view)
+    if failed:
+        raise MemoryError
 
 
 cdef struct Sealing:

@@ -31,7 +31,7 @@ if _POLICY == "off":
     UNAVAILABLE = "RESTIC_FORMAT_KERNEL=off"
 else:
     try:
-        from restic_format.native._engine import Context, Zstd, missing_library
+        from restic_format.native._engine import Context, Zstd, missing_library, mix_lane
 
         UNAVAILABLE = missing_library()
     except ImportError as error:
@@ -39,4 +39,4 @@ else:
     if UNAVAILABLE is not None and _POLICY == "require":
         raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
 
-__all__ = ["UNAVAILABLE", "Context", "Zstd"]
+__all__ = ["UNAVAILABLE", "Context", "Zstd", "mix_lane"]

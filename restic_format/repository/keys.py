@@ -10,6 +10,7 @@ import time
 from typing import NamedTuple
 
 from restic_format.errors import StorageError, WrongPassword
+from restic_format.native import scrypt
 from restic_format.storage import Storage
 from restic_spec import gotime
 from restic_spec.crypto import MasterKey
@@ -50,6 +51,10 @@ def calibrate() -> Kdf:
     return Kdf(_COST, _BLOCK, min(max(int(_CALIBRATION_SECONDS / lane), 1), 16), os.urandom(SALT_SIZE))
 
 
+def _derive(password: bytes, kdf: Kdf) -> MasterKey:
+    return MasterKey.from_derived(scrypt.derive(password, kdf.salt, kdf.N, kdf.r, kdf.p))
+
+
 def load_key(storage: Storage, name: str) -> KeyFile:
     """Read and parse a key file.
 
@@ -74,7 +79,7 @@ def find_key(storage: Storage, password: bytes, hint: str | None = None) -> Open
     damaged: list[str] = []
     for name in names[:MAX_KEYS_TRIED]:
         try:
-            return OpenedKey(bytes.fromhex(name), unwrap(load_key(storage, name), password))
+            return OpenedKey(bytes.fromhex(name), unwrap(load_key(storage, name), password, _derive))
         except SpecError as error:
             if error.layer != "mac-invalid":
                 damaged.append(f"key {name[:8]}: {error}")

@@ -7,6 +7,7 @@ in ``data`` (KEY-7). A repository has one master key and any number of key files
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -140,7 +141,7 @@ def decode_master_key(raw: bytes) -> MasterKey:
     return MasterKey(parsed.encrypt, parsed.mac.k, parsed.mac.r)
 
 
-def unwrap(keyfile: KeyFile, password: bytes) -> MasterKey:
+def unwrap(keyfile: KeyFile, password: bytes, derive: Callable[[bytes, Kdf], MasterKey] = derive) -> MasterKey:
     """Open the master key in *keyfile* with *password*.
 
     Raises:

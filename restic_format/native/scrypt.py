@@ -1,0 +1,54 @@
+"""scrypt with its lanes side by side, where the kernel is compiled; otherwise hashlib's, one lane after the other.
+
+The lanes of scrypt (its parameter p) are independent until the end: RFC 7914, section 6. Only the mixing of a lane is ours,
+PBKDF2 is hashlib's, and so is the oracle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import Final
+
+from restic_format.native import blobs
+
+_MEMORY: Final = 64 << 20
+"""Bytes the lanes that are mixed at once may take; a single lane may take more."""
+
+
+def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    """64 bytes derived from *password*; the parameters have been checked.
+
+    Raises:
+        MemoryError: 128 * r * n bytes are not to be had.
+    """
+    at_once = min(p, len(os.sched_getaffinity(0)), max(1, _MEMORY // (128 * r * n)))
+    if blobs.UNAVAILABLE is not None:
+        return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
+    mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
+    lanes = [memoryview(mixed)[start : start + 128 * r] for start in range(0, len(mixed), 128 * r)]
+    _mix_all(lanes, n, r, at_once)
+    return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, 64)
+
+
+def _mix_all(lanes: list[memoryview], n: int, r: int, at_once: int) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while lanes:
+                blobs.mix_lane(lanes.pop(), n, r)
+        except IndexError:
+            return  # another thread took the last one
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(at_once - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
