@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from restic_spec import gotime
@@ -34,3 +35,11 @@ def canonical(text: str | None) -> str:
     if text is None:
         return gotime.ZERO
     return gotime.format_ns(*gotime.parse(text))
+
+
+def zone_text() -> str:
+    """The zone of `local_text` as restic names it: the value of ``TZ``, or ``local time`` where that is not set."""
+    name = os.environ.get("TZ")
+    if name is None:
+        return "local time"
+    return name.removeprefix(":") or "UTC"

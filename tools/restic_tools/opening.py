@@ -174,12 +174,13 @@ def open_repository(
 
 def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     """Open the storage and find a key for the password; a person at a terminal may try three times."""
-    from restic_format.errors import WrongPassword
+    from restic_format.errors import RepositoryNotFound, WrongPassword
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
     from restic_spec.layout import FileKind
 
-    storage = open_storage(repository_location(options))
+    location = repository_location(options)
+    storage = open_storage(location)
 
     def attempt(password: str) -> Repository:
         return Repository.open(
@@ -192,8 +193,11 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
         )
 
     if not storage.exists(FileKind.CONFIG, ""):
-        # Nobody should be asked for the password of a repository that is not there; this tells so.
-        return attempt("")
+        # Said before anybody is asked for a password.
+        raise RepositoryNotFound(
+            f"repository does not exist: unable to open config file: stat {location.removeprefix('local:')}/config: "
+            f"no such file or directory\nIs there a repository at the following location?\n{location}"
+        )
     tries = 1
     if _stdin_is_terminal() and not options.insecure_no_password and not given_password(options):
         tries = PASSWORD_TRIES

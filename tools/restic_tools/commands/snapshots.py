@@ -10,7 +10,7 @@ import typer
 from restic_format.errors import ResticFormatError
 from restic_format.repository.snapshots import FoundSnapshot, filter_snapshots
 from restic_tools.context import Context
-from restic_tools.gotext import local_text
+from restic_tools.gotext import local_text, zone_text
 from restic_tools.messages import GroupKey, SnapshotGroup, encode_message, snapshot_message
 from restic_tools.render import Table, bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
@@ -37,7 +37,9 @@ def snapshots(
     tag: TagOption = None,
     path: PathOption = None,
     compact: Annotated[bool, typer.Option("--compact", "-c", help="leave out the paths")] = False,
-    latest: Annotated[int, typer.Option("--latest", metavar="n", help="only the last n of each host and path")] = 0,
+    latest: Annotated[
+        int, typer.Option("--latest", metavar="n", help="only the last n of each host and path, or of each group")
+    ] = 0,
     group_by: Annotated[
         frozenset[str] | None,
         typer.Option(
@@ -62,7 +64,8 @@ def snapshots(
         found = sorted(filter_snapshots(repo, names, wanted, ignored), key=_age)
     groups = grouped(found, group_by or frozenset())
     if latest > 0:
-        groups = {key: latest_of_each(members, latest) for key, members in groups.items()}
+        newest = (lambda members: members[-latest:]) if group_by else (lambda members: latest_of_each(members, latest))
+        groups = {key: newest(members) for key, members in groups.items()}
     if ctx.options.json:
         _print_json(ctx, groups, is_grouped=bool(group_by))
         return
@@ -127,7 +130,7 @@ def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int 
             cells.append("\n".join(snapshot.path_list()))
         table.add(cells + ([size] if with_size else []))
     table.spaced = not compact and any(len(item.snapshot.path_list()) > 1 for item in found)
-    table.footer = ["Timestamps shown in local time", f"{len(found)} snapshots"]
+    table.footer = [f"Timestamps shown in {zone_text()}", f"{len(found)} snapshots"]
     return table.text().rstrip("\n")
 
 
