@@ -1,0 +1,477 @@
+"""What a backup does, seen through the repository it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restic_format.backup import (
+    BackupOptions,
+    ItemStats,
+    NothingToBackUp,
+    Result,
+    Silent,
+    SourceError,
+    Totals,
+    backup,
+    find_parent,
+)
+from restic_format.errors import Interrupted, StorageError
+from restic_format.filter import ExcludeFilter
+from restic_format.repository import Repository
+from restic_format.storage import MemoryStorage
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Node
+from tests.backup.sources import PASSWORD
+
+Reopen = Callable[[Repository], Repository]
+
+
+class Recorder(Silent):
+    """Remembers what a backup tells."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, str]] = []
+        self.items: dict[str, tuple[str, str]] = {}
+        self.bytes = 0
+        self.totals: Totals | None = None
+        self.guard = threading.Lock()
+
+    def error(self, item: str, error: Exception) -> None:
+        assert isinstance(error, SourceError)
+        self.errors.append((item, str(error)))
+
+    def bytes_done(self, count: int) -> None:
+        with self.guard:
+            self.bytes += count
+
+    def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+        assert item not in self.items and seconds >= 0
+        self.items[item] = (kind, change)
+
+    def scanned(self, totals: Totals, finished: bool) -> None:
+        if finished:
+            self.totals = totals
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "work"
+    (root / "s" / "d" / "e").mkdir(parents=True)
+    for name in ("one", "two", "d/three", "d/e/four"):
+        (root / "s" / name).write_text(name * 10)
+    monkeypatch.chdir(root)
+    return root / "s"
+
+
+def stored(repository: Repository, result: Result) -> Snapshot:
+    assert result.snapshot_id is not None
+    return repository.load_snapshot(bytes.fromhex(result.snapshot_id))
+
+
+def files(repository: Repository, tree: str, prefix: str = "") -> dict[str, Node]:
+    """Every node below a tree by its path."""
+    found: dict[str, Node] = {}
+    for node in repository.load_tree(bytes.fromhex(tree)):
+        path = f"{prefix}/{node.name}"
+        found[path] = node
+        if node.subtree:
+            found.update(files(repository, node.subtree, path))
+    return found
+
+
+def again(repository: Repository, result: Result, **options: object) -> tuple[Result, Recorder]:
+    """Back up once more, onto *result*."""
+    seen = Recorder()
+    parent = stored(repository, result)
+    chosen = BackupOptions(parent=parent, parent_id=result.snapshot_id, **options)  # type: ignore[arg-type]
+    return backup(repository, ["s"], chosen, seen), seen
+
+
+def test_snapshot_and_summary(source: Path, repository: Repository, reopened: Reopen) -> None:
+    seen = Recorder()
+    options = BackupOptions(
+        hostname="host",
+        tags=["a", "b"],
+        exclude_patterns=["*.tmp"],
+        time_ns=1_600_000_000_000_000_000,
+        start_ns=1_700_000_000_000_000_000,
+    )
+    result = backup(repository, ["s", "./s/"], options, seen)
+    snapshot = stored(reopened(repository), result)
+    assert (snapshot.hostname, snapshot.tags, snapshot.excludes) == ("host", ["a", "b"], ["*.tmp"])
+    assert snapshot.paths == [str(source), str(source)]
+    assert snapshot.time_ns == 1_600_000_000_000_000_000
+    assert snapshot.tree == result.tree and snapshot.parent is None
+    assert (snapshot.uid, snapshot.program_version.split()[0]) == (os.getuid(), "restic-format")
+    summary = snapshot.statistics()
+    assert summary is not None
+    assert (summary.files_new, summary.dirs_new, summary.total_files_processed) == (4, 3, 4)
+    assert summary.total_bytes_processed == seen.bytes == 30 + 30 + 70 + 80
+    assert (summary.data_blobs, summary.tree_blobs) == (4, 4)
+    assert summary.data_added_packed == sum(len(pack) for pack in _packs(repository)) - 2 * 36
+    assert seen.totals == Totals(files=4, dirs=3, others=0, bytes=210)
+    assert seen.items["/s/d/"] == ("dir", "new") and seen.items["/s/d/e/four"] == ("file", "new")
+
+
+def _packs(repository: Repository) -> list[bytes]:
+    storage = repository.storage
+    return [storage.load(FileKind.PACK, name) for name, _ in storage.list(FileKind.PACK)]
+
+
+def test_content_comes_back(source: Path, repository: Repository, reopened: Reopen) -> None:
+    big = os.urandom(9_000_000)
+    (source / "big").write_bytes(big)
+    (source / "empty").touch()
+    result = backup(repository, ["s"])
+    fresh = reopened(repository)
+    nodes = files(fresh, result.tree)
+    assert b"".join(fresh.load_blob(BlobType.DATA, bytes.fromhex(blob)) for blob in nodes["/s/big"].blobs) == big
+    assert nodes["/s/empty"].content == []
+    assert nodes["/s/d"].content is None
+    assert len(nodes["/s/big"].blobs) >= 2
+
+
+def test_unchanged_files_are_not_read(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = backup(repository, ["s"])
+
+    def refuse(*arguments: object) -> int:
+        raise AssertionError("an unchanged file was read")
+
+    monkeypatch.setattr(os, "readv", refuse)
+    second, seen = again(repository, first)
+    assert second.tree == first.tree
+    assert seen.items["/s/one"] == ("file", "unchanged") and seen.items["/s/d/"] == ("dir", "unchanged")
+    assert second.summary.stats == ItemStats()
+    assert second.summary.files.unchanged == 4 and second.summary.dirs.unchanged == 3
+    assert stored(repository, second).parent == first.snapshot_id
+
+
+def test_changes_are_seen(source: Path, repository: Repository) -> None:
+    first = backup(repository, ["s"])
+    (source / "one").write_text("other")
+    (source / "new").write_text("new")
+    second, seen = again(repository, first)
+    assert seen.items["/s/one"] == ("file", "modified")
+    assert seen.items["/s/new"] == ("file", "new")
+    assert seen.items["/s/two"] == ("file", "unchanged")
+    assert seen.items["/s/"] == ("dir", "modified")
+    assert second.summary.files.modified == 1 and second.summary.dirs.unchanged == 2
+
+
+def test_same_content_with_other_metadata(source: Path, repository: Repository) -> None:
+    """A file whose inode, ctime and mtime differ is read, unless told otherwise."""
+    first = backup(repository, ["s"])
+    before = (source / "one").stat()
+    (source / "copy").write_bytes((source / "one").read_bytes())
+    os.utime(source / "copy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.rename(source / "copy", source / "one")
+    reads: dict[str, bool] = {}
+    for name, options in (("default", {}), ("ctime", {"ignore_ctime": True}), ("inode", {"ignore_inode": True})):
+        _, seen = again(repository, first, **options)
+        reads[name] = seen.items["/s/one"][1] != "unchanged"
+    assert reads == {"default": True, "ctime": True, "inode": False}
+    os.chmod(source / "two", 0o700)
+    assert again(repository, first)[1].items["/s/two"][1] == "modified"
+    result, seen = again(repository, first, ignore_ctime=True)
+    assert seen.items["/s/two"][1] == "unchanged"
+    assert files(repository, result.tree)["/s/two"].mode == 0o700
+
+
+def test_times_in_another_zone_are_the_same_times(
+    source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = backup(repository, ["s"])
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        _, seen = again(repository, first)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        os.chdir(source.parent)
+    assert {change for _, change in seen.items.values()} <= {"unchanged", "modified"}
+    assert seen.items["/s/one"] == ("file", "unchanged")
+
+
+def test_lost_blobs_are_stored_again(source: Path, repository: Repository, reopened: Reopen) -> None:
+    first = backup(repository, ["s"])
+    storage = repository.storage
+    for name, _ in list(storage.list(FileKind.INDEX)):
+        storage.remove(FileKind.INDEX, name)
+    fresh = reopened(repository)
+    second, seen = again(fresh, first)
+    assert second.tree == first.tree
+    assert [item for item, _ in seen.errors] == ["/"]
+    assert "is not known" in seen.errors[0][1]
+    assert second.summary.stats.data_blobs == 4
+
+
+def test_missing_content_is_reported(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = backup(repository, ["s"])
+    lost = files(repository, first.tree)["/s/one"].blobs[0]
+    real = repository.index.has
+    monkeypatch.setattr(repository.index, "has", lambda kind, blob: blob.hex() != lost and real(kind, blob))
+    second, seen = again(repository, first)
+    assert second.tree == first.tree and second.summary.errors == 1
+    assert "parts of s/one not found in the repository index; storing the file again" in seen.errors[0][1]
+    assert second.summary.stats.data_blobs == 1
+
+
+def test_skip_if_unchanged(source: Path, repository: Repository) -> None:
+    first = backup(repository, ["s"])
+    skipped, _ = again(repository, first, skip_if_unchanged=True)
+    assert skipped.snapshot_id is None and skipped.tree == first.tree
+    (source / "one").write_text("other")
+    assert again(repository, first, skip_if_unchanged=True)[0].snapshot_id is not None
+
+
+def test_dry_run_writes_nothing(source: Path, repository: Repository) -> None:
+    before = {kind: sorted(repository.storage.list(kind)) for kind in FileKind}
+    result = backup(repository, ["s"], BackupOptions(dry_run=True))
+    assert {kind: sorted(repository.storage.list(kind)) for kind in FileKind} == before
+    assert result.summary.stats.data_blobs == 4 and result.summary.stats.data_size == 210
+
+
+def test_sockets_are_left_out_and_others_kept(source: Path, repository: Repository) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("s/socket")
+    os.mkfifo(source / "fifo")
+    os.symlink("nowhere", source / "link")
+    result = backup(repository, ["s"])
+    nodes = files(repository, result.tree)
+    assert "/s/socket" not in nodes
+    assert (nodes["/s/fifo"].type, nodes["/s/link"].target) == ("fifo", "nowhere")
+    assert result.summary.errors == 0
+
+
+def test_what_vanishes_or_turns_into_something_else(
+    source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.lstat
+
+    def lstat(path: bytes) -> os.stat_result:
+        info = real(path)
+        if path.endswith(b"/one"):
+            os.unlink(path)
+        elif path.endswith(b"/two"):
+            os.unlink(path)
+            os.mkfifo(path)
+        elif path.endswith(b"/three"):
+            os.unlink(path)
+            raise FileNotFoundError(2, "gone between listing and looking")
+        return info
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    seen = Recorder()
+    result = backup(repository, ["s"], BackupOptions(scan=False), seen)
+    assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/e/four"]
+    assert result.summary.errors == 2
+    errors = dict(seen.errors)
+    assert errors[str(source / "one")].endswith("open s/one: no such file or directory")
+    assert "changed type, refusing to archive" in errors[str(source / "two")]
+
+
+def test_files_that_change_while_they_are_read(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source / "growing").write_bytes(bytes(600_000))
+    real = os.readv
+
+    def readv(fd: int, buffers: list[memoryview]) -> int:
+        count = real(fd, buffers)
+        if count == 512 * 1024:
+            with open(source / "growing", "ab") as file:
+                file.write(b"more")
+        return count
+
+    monkeypatch.setattr(os, "readv", readv)
+    seen = Recorder()
+    result = backup(repository, ["s"], BackupOptions(), seen)
+    node = files(repository, result.tree)["/s/growing"]
+    content = b"".join(repository.load_blob(BlobType.DATA, bytes.fromhex(blob)) for blob in node.blobs)
+    assert node.size == len(content) and result.summary.errors == 1
+    assert "changed while it was read" in seen.errors[0][1]
+
+
+def test_read_errors_leave_out_the_file(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = (source / "two").stat().st_ino
+    real = os.readv
+
+    def readv(fd: int, buffers: list[memoryview]) -> int:
+        if os.fstat(fd).st_ino == bad:
+            raise OSError(5, "broken disk")
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", readv)
+    seen = Recorder()
+    result = backup(repository, ["s"], BackupOptions(), seen)
+    assert seen.errors == [("s/two", "failed to save s/two: read s/two: input/output error")]
+    assert "/s/two" not in files(repository, result.tree) and "/s/one" in files(repository, result.tree)
+
+
+def test_nothing_left(source: Path, repository: Repository) -> None:
+    with pytest.raises(NothingToBackUp):
+        backup(repository, ["."], BackupOptions(excludes=ExcludeFilter(["s"])))
+    assert not list(repository.storage.list(FileKind.SNAPSHOT))
+
+
+def test_excludes(source: Path, repository: Repository) -> None:
+    (source / "cache" / "below").mkdir(parents=True)
+    (source / "cache" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55 and more")
+    (source / "cache" / "data").write_text("x")
+    (source / "big").write_bytes(bytes(5000))
+    (source / "THREE").touch()
+    options = BackupOptions(
+        excludes=ExcludeFilter(["d/e"], ["Three"]),
+        exclude_if_present=["CACHEDIR.TAG:Signature: 8a477f597d28d172789f06886806bc55"],
+        exclude_larger_than=4999,
+    )
+    seen = Recorder()
+    result = backup(repository, ["s"], options, seen)
+    assert sorted(files(repository, result.tree)) == [
+        "/s",
+        "/s/cache",
+        "/s/cache/CACHEDIR.TAG",
+        "/s/d",
+        "/s/one",
+        "/s/two",
+    ]
+    assert seen.totals is not None and (seen.totals.files, seen.totals.dirs) == (3, 3)
+
+
+def test_explicit_targets_are_never_excluded(source: Path, repository: Repository) -> None:
+    result = backup(repository, ["s/d/e", "s/one"], BackupOptions(excludes=ExcludeFilter(["e", "one", "four"])))
+    assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/one"]
+
+
+def test_tag_files_that_cannot_be_used(source: Path, repository: Repository) -> None:
+    (source / "TAG").write_text("wrong")
+    (source / "d" / "TAG").touch()
+    warnings: list[str] = []
+    result = backup(repository, ["s"], BackupOptions(exclude_if_present=["TAG:right"]), warn=warnings.append)
+    assert len(files(repository, result.tree)) == 9
+    assert sorted(warnings) == [
+        f'invalid (too short) signature in exclusion tagfile "{source}/d/TAG"',
+        f'invalid signature in exclusion tagfile "{source}/TAG"',
+    ]
+
+
+def test_other_file_systems(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount point stays, what is mounted there does not."""
+    real = os.lstat
+
+    def lstat(path: bytes) -> os.stat_result:
+        info = real(path)
+        if b"/s/d/e" in os.path.abspath(path):
+            fields = list(info)
+            fields[2] = info.st_dev + 1
+            return os.stat_result([*fields, *info[10:]], {"st_mtime_ns": info.st_mtime_ns, "st_ctime_ns": info.st_ctime_ns})
+        return info
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    result = backup(repository, ["s"], BackupOptions(one_file_system=True, scan=False))
+    assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/three", "/s/one", "/s/two"]
+
+
+def test_deep_trees(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deeper than Python's own stack would allow."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("f").write_text("bottom")
+    monkeypatch.chdir(tmp_path)
+    result = backup(repository, ["d"])
+    assert result.summary.dirs.new == 1200 and result.summary.files.new == 1
+    assert result.summary.errors == 0
+
+
+def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Repository, reopened: Reopen) -> None:
+    for number in range(300):
+        (source / f"file-{number}").write_bytes(os.urandom(20_000))
+    cancel = threading.Event()
+
+    class Impatient(Silent):
+        def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+            if item.endswith("/file-123"):
+                cancel.set()
+
+    with pytest.raises(Interrupted):
+        backup(repository, ["s"], BackupOptions(), Impatient(), cancel)
+    assert not list(repository.storage.list(FileKind.SNAPSHOT))
+    assert threading.active_count() < 5
+    fresh = reopened(repository)
+    kept = sum(entry.type is BlobType.DATA for _, entry in fresh.index.entries())
+    assert kept > 0
+    result = backup(fresh, ["s"])
+    assert result.summary.stats.data_blobs == 304 - kept
+
+
+def test_failing_storage_ends_the_backup(source: Path) -> None:
+    class Broken(MemoryStorage):
+        failing = False
+
+        def save(self, kind: FileKind, name: str, data: bytes | bytearray | memoryview) -> None:
+            if self.failing and kind is FileKind.PACK:
+                raise StorageError("disk full")
+            super().save(kind, name, data)
+
+    from tests.backup.conftest import CHEAP
+
+    storage = Broken()
+    repository = Repository.init(storage, PASSWORD, kdf=CHEAP, pack_size=4 << 20)
+    storage.failing = True
+    (source / "big").write_bytes(os.urandom(40_000_000))
+    with pytest.raises(StorageError, match="disk full"):
+        backup(repository, ["s"])
+    assert not list(storage.list(FileKind.SNAPSHOT))
+    assert not list(storage.list(FileKind.INDEX))
+
+
+def test_many_workers_give_the_same_tree(source: Path, repository: Repository) -> None:
+    for number in range(40):
+        (source / f"n{number}").write_bytes(os.urandom(200 * number))
+    (source / "large").write_bytes(os.urandom(6_000_000))
+    trees = {backup(repository, ["s"], BackupOptions(read_concurrency=count)).tree for count in (1, 2, 7)}
+    assert len(trees) == 1
+
+
+def test_duplicate_directory_entries(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*real(path), "one"] if "one" in real(path) else real(path))
+    seen = Recorder()
+    result = backup(repository, ["s"], BackupOptions(scan=False), seen)
+    assert [message for _, message in seen.errors] == ['s/one: node "one": nodes are not ordered or duplicate']
+    assert result.summary.files.new == 4
+
+
+def test_parent_choice(source: Path, repository: Repository) -> None:
+    def made(second: int, **options: object) -> str:
+        chosen = BackupOptions(time_ns=second * 10**9, **options)  # type: ignore[arg-type]
+        snapshot_id = backup(repository, ["s"], chosen).snapshot_id
+        assert snapshot_id is not None
+        return snapshot_id
+
+    old = made(1_000, hostname="a")
+    tagged = made(2_000, hostname="a", tags=["x", "y"])
+    other = made(3_000, hostname="b")
+
+    def chosen(**options: object) -> str | None:
+        found = find_parent(repository, **options)  # type: ignore[arg-type]
+        return found and found.id.hex()
+
+    assert chosen(hostname="a", paths=["s"]) == tagged
+    assert chosen(hostname="a", paths=["s"], not_after_ns=1_500 * 10**9) == old
+    assert chosen(hostname="a", paths=["s/d"]) is None
+    assert chosen(hostname="c", paths=["s"]) is None
+    assert chosen(hostname="c", paths=["s"], group_by=frozenset({"paths"})) == other
+    assert chosen(group_by=frozenset({"tags"}), tags=["y"]) == tagged
+    assert chosen(group_by=frozenset()) == other
+    assert chosen(name=old[:12]) == old
