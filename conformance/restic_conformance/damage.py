@@ -6,6 +6,8 @@ Each recipe is tried with the real programs when it is made, and what they said 
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +15,12 @@ from typing import Any
 
 from restic_conformance import fixtures
 from restic_conformance.fixtures import Damage
-from restic_conformance.programs import PASSWORD, Program
+from restic_conformance.programs import PASSWORD, SECOND, Program
 from restic_conformance.vault import Vault, file_id
 from restic_spec.crypto import OVERHEAD, seal
+from restic_spec.errors import ResticFormatError
 from restic_spec.index import encode_index
+from restic_spec.keyfile import decode_keyfile, unwrap
 from restic_spec.pack import BlobType, PackEntry
 
 Steps = list[dict[str, Any]]
@@ -25,6 +29,9 @@ NEW, OLD = "restic-0.19-v2", "restic-0.14-v1"
 """The fixtures that get damaged: compressed and current, uncompressed and old."""
 
 CALLS = (("check",), ("check", "--read-data"))
+
+OVERLOOKED = frozenset({"key-empty-beside-good", "key-flip-beside-good"})
+"""Damage that restic's ``check`` does not look for: it reads no key but the one that opens."""
 
 
 def flip(path: str, offset: int, mask: int = 0x10) -> dict[str, Any]:
@@ -66,6 +73,15 @@ class Site:
 
     def size(self, path: str) -> int:
         return (self.repository / path).stat().st_size
+
+    def key_of(self, password: str) -> str:
+        """Path of the key that this password opens."""
+        for name in self.vault.names("keys"):
+            keyfile = decode_keyfile((self.repository / "keys" / name).read_bytes())
+            with contextlib.suppress(ResticFormatError):
+                unwrap(keyfile, password.encode())
+                return f"keys/{name}"
+        raise ValueError(f"{self.name}: no key for {password}")
 
     def only(self, folder: str) -> str:
         """Path of the first file in a folder."""
@@ -111,7 +127,21 @@ def _files(s: Site) -> dict[str, Recipe]:
         ),
         "key-empty-beside-good": (
             "an empty key file lies beside good ones", "none: the other keys still open it",
-            [write("keys/" + "0" * 64, b"")], [],
+            [write("keys/" + "0" * 64, b"")], ["00000000"],
+        ),
+        "key-flip-beside-good": (
+            "one bit of one of two keys is wrong", "that key's password opens the repository no longer",
+            [flip(s.key_of(SECOND), 30, 0x01)], [s.key_of(SECOND)[5:13]],
+        ),
+        "key-data-short": (
+            "the sealed part of each key is only a few bytes", "everything, unless a key is kept elsewhere",
+            [write(path, _shorten_data((s.repository / path).read_bytes())) for path in every_key],
+            ["password", "key", *short.values()],
+        ),
+        "key-costs-absurd": (
+            "each key asks for a derivation that no machine could do", "everything, unless a key is kept elsewhere",
+            [write(path, _absurd((s.repository / path).read_bytes())) for path in every_key],
+            ["password", "key", *short.values()],
         ),
         "keys-missing": (
             "no key file is left", "everything: without a key nothing can be decrypted",
@@ -149,6 +179,16 @@ def _files(s: Site) -> dict[str, Recipe]:
             ], [],
         ),
     }  # fmt: skip
+
+
+def _shorten_data(key: bytes) -> bytes:
+    raw = json.loads(key)
+    return json.dumps({**raw, "data": base64.b64encode(b"short").decode()}).encode()
+
+
+def _absurd(key: bytes) -> bytes:
+    raw = json.loads(key)
+    return json.dumps({**raw, "N": 1 << 40, "r": 1 << 20, "p": 1 << 20}).encode()
 
 
 def _packs_in(s: Site, index: str) -> list[str]:
@@ -203,7 +243,7 @@ def _packs(s: Site) -> dict[str, Recipe]:
         ),
         "pack-misplaced": (
             "a pack lies in the folder of another prefix", "all its blobs, for programs that look where it belongs",
-            [{"do": "rename", "path": s.path(data), "to": f"data/{'00' if data[:2] != '00' else '01'}/{data}"}], [],
+            [{"do": "rename", "path": s.path(data), "to": f"data/{'00' if data[:2] != '00' else '01'}/{data}"}], [data[:8]],
         ),
         "pack-unindexed": (
             "a pack is in no index", "none: it is only space",
@@ -241,8 +281,8 @@ def _uncompressed(s: Site) -> dict[str, Recipe]:
     }  # fmt: skip
 
 
-def make_all(observers: Sequence[Program]) -> None:
-    """Write every recipe, with the exit codes of the programs given."""
+def make_all(observers: Sequence[Program], only: Sequence[str] = ()) -> None:
+    """Write the recipes (all unless ``only`` names some), with the exit codes of the programs given."""
     makers: list[tuple[str, Callable[[Site], dict[str, Recipe]]]] = [
         (NEW, _files),
         (NEW, _packs),
@@ -252,7 +292,10 @@ def make_all(observers: Sequence[Program]) -> None:
         for number, (fixture, maker) in enumerate(makers):
             site = Site(fixture, Path(folder) / str(number))
             for name, (what, consequence, steps, named) in maker(site).items():
-                damage = Damage(name, fixture, what, consequence, tuple(steps), tuple(named), {})
+                if only and name not in only:
+                    continue
+                thorough = dict.fromkeys(map(" ".join, CALLS), 1) if name in OVERLOOKED else {}
+                damage = Damage(name, fixture, what, consequence, tuple(steps), tuple(named), {}, thorough)
                 for observer in observers:
                     damage.observed[observer.name] = observe(damage, observer)
                 fixtures.store_damage(damage)

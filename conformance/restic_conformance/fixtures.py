@@ -51,6 +51,8 @@ class Damage:
     """Beginnings of ids, or words, one of which a good report of the damage contains; empty for harmless ones."""
     observed: dict[str, dict[str, int]]
     """Exit codes: by program, then by arguments (``check``, ``check --read-data``)."""
+    thorough: dict[str, int]
+    """Exit codes of a program that also looks at what restic's ``check`` passes over; empty: the same ones."""
 
 
 def names() -> list[str]:

@@ -27,9 +27,9 @@ from zoneinfo import ZoneInfo
 from restic_conformance import damage, trees
 from restic_conformance.compare import Facts, scan
 from restic_conformance.fixtures import FOLDER, Fixture, pack_up
-from restic_conformance.programs import Program, default_programs, version_of
+from restic_conformance.programs import PASSWORD, SECOND, Program, default_programs, version_of
 
-FIRST, SECOND = "correct horse", "battery staple & <more>"
+FIRST = PASSWORD
 SOURCE = "tree"
 STDIN_NAME = "from <stdin> & more.txt"
 ZONE = "Asia/Kathmandu"
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m restic_conformance.make_fixtures")
     parser.add_argument("--peers", type=Path, default=Path(".peers"))
-    parser.add_argument("names", nargs="*", help="only these (healthy ones by name, or 'damaged')")
+    parser.add_argument("names", nargs="*", help="only these (healthy ones by name, 'damaged', or damaged/NAME)")
     options = parser.parse_args(arguments)
     programs = {program.name: program for program in default_programs(options.peers, ours=())}
     reference = programs["restic-0.19"]
@@ -252,9 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted("duplicates-v2"):
         with workplace() as work:
             make_duplicates(reference, reference, work)
-    if wanted("damaged"):
+    only = [name.removeprefix("damaged/") for name in options.names if name.startswith("damaged/")]
+    if only or wanted("damaged"):
         observers = [program for name, program in programs.items() if name.startswith("restic")]
-        damage.make_all(observers)
+        damage.make_all(observers, only)
     return 0
 
 

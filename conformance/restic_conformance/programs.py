@@ -19,6 +19,8 @@ from typing import Any
 
 PASSWORD = "correct horse"
 """Password of every repository the judge makes."""
+SECOND = "battery staple & <more>"
+"""The second password of the stored repositories."""
 HOST = "conformance"
 
 OURS = "ours"
@@ -45,7 +47,7 @@ class Run:
 
     def messages(self) -> list[dict[str, Any]]:
         """The JSON objects on stdout, one a line; lines that are none are left out."""
-        found = []
+        found: list[dict[str, Any]] = []
         for line in self.stdout.splitlines():
             if line.startswith("{"):
                 found.append(json.loads(line))

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from restic_conformance import trees
+from restic_conformance import fixtures, trees
 from restic_conformance.compare import scan
 from restic_conformance.programs import HOST, OURS, REFERENCE, Mismatch, Program
+from restic_conformance.vault import quicken
 from restic_conformance.workspace import SOURCE, Workspace
 
 Pair = tuple[Program, Program]
@@ -124,13 +125,12 @@ def incremental(w: Workspace, writer: Program, reader: Program) -> None:
 
 def fixture_reading(w: Workspace, writer: Program, reader: Program) -> None:
     """The stored repositories of the writer, read with each of their passwords."""
-    from restic_conformance import fixtures
-
     for version in writer.formats:
         note = fixtures.describe(f"{writer.name}-v{version}")
         folder = w.fresh("fixture")
         repository = fixtures.unpack(note.name, folder)
         reader.run(repository, "check", "--read-data", "--no-lock", password=note.passwords[-1]).expect(0)
+        quicken(repository, note.passwords[0])
         expected = fixtures.facts_of(folder)
         for snapshot in note.snapshots:
             if snapshot["source"] not in expected:

@@ -22,8 +22,7 @@ PATIENCE = 60.0
 
 def two_keys(w: Workspace, writer: Program, reader: Program) -> None:
     """A key added by one program opens for the other, which may remove the first one."""
-    repository = w.fresh("keys")
-    writer.run(repository, "init").expect(0)
+    repository = w.repository(writer, 2)
     new = w.fresh("password")
     new.write_text(OTHER + "\n")
     writer.run(repository, "key", "add", "--new-password-file", str(new)).expect(0)

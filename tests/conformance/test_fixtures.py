@@ -1,0 +1,85 @@
+"""The stored repositories are what their notes say, and each recipe damages what it names."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from restic_conformance import fixtures
+from restic_conformance.vault import Vault
+
+FILES_BY_HASH = ("data/*/*", "index/*", "snapshots/*", "keys/*", "locks/*")
+
+
+def _misnamed(repository: Path) -> set[str]:
+    """Files whose name is not the hash of their bytes, and missing ones that the index names."""
+    return {
+        str(path.relative_to(repository))
+        for pattern in FILES_BY_HASH
+        for path in repository.glob(pattern)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name
+    }
+
+
+def test_every_peer_has_left_a_repository() -> None:
+    assert {
+        "restic-0.14-v1", "restic-0.14-v2", "restic-0.18-v1", "restic-0.18-v2", "restic-0.19-v1", "restic-0.19-v2",
+        "rustic-v2", "duplicates-v2",
+    } == set(fixtures.names())  # fmt: skip
+
+
+@pytest.mark.parametrize("name", fixtures.names())
+def test_healthy(tmp_path: Path, name: str) -> None:
+    note = fixtures.describe(name)
+    repository = fixtures.unpack(name, tmp_path / "fixture")
+    assert _misnamed(repository) == set()
+    vaults = [Vault(repository, password) for password in note.passwords]
+    assert {vault.version for vault in vaults} == {note.version}
+    assert len({vault.master.encrypt for vault in vaults}) == 1
+    assert sorted(one["id"] for one in note.snapshots) == vaults[0].names("snapshots")
+    for pack, _ in vaults[0].packs():
+        assert (repository / vaults[0].pack_path(pack)).is_file()
+    types = {facts.type for facts in fixtures.facts_of(tmp_path / "fixture")["first"].values()}
+    assert types == {"file", "dir", "symlink", "fifo", "socket", "dev", "chardev"}
+
+
+def test_fixtures_stay_small() -> None:
+    sizes = [path.stat().st_size for path in fixtures.FOLDER.rglob("*") if path.is_file()]
+    assert max(sizes) < 1 << 20
+    assert sum(sizes) < 8 << 20
+
+
+def test_every_blob_of_the_duplicates_is_there_twice(tmp_path: Path) -> None:
+    vault = Vault(fixtures.unpack("duplicates-v2", tmp_path / "fixture"), "correct horse")
+    data = [entry.id for _, entries in vault.packs() for entry in entries]
+    assert data
+    assert all(data.count(one) == 2 for one in data)
+
+
+def test_old_indexes_say_what_they_replace(tmp_path: Path) -> None:
+    vault = Vault(fixtures.unpack("restic-0.14-v1", tmp_path / "fixture"), "correct horse")
+    assert any(index.supersedes for index in vault.indexes().values())
+
+
+@pytest.mark.parametrize("name", fixtures.damage_names())
+def test_damaged(tmp_path: Path, name: str) -> None:
+    damage = fixtures.describe_damage(name)
+    whole = fixtures.unpack(damage.fixture, tmp_path / "whole")
+    broken = fixtures.unpack(name, tmp_path / "broken")
+    before, after = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (whole, broken)
+    )
+    assert before != after
+    assert damage.what
+    assert damage.consequence
+    assert set(damage.observed) == {"restic-0.14", "restic-0.18", "restic-0.19"}
+    if any(damage.observed["restic-0.19"].values()):
+        assert damage.names, "damage that restic finds has to be named"
+
+
+def test_an_unknown_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown step"):
+        fixtures.apply([{"do": "bless", "path": "config"}], tmp_path)
