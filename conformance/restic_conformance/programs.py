@@ -55,7 +55,7 @@ class Run:
 
     def message(self, kind: str) -> dict[str, Any]:
         """The last message of a type. Raises :class:`Mismatch` when there is none."""
-        for message in reversed(self.messages()):
+        for message in self.messages()[::-1]:
             if message.get("message_type") == kind:
                 return message
         raise Mismatch(f"{self.say()}: no message of type {kind!r} on stdout")

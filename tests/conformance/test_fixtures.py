@@ -69,8 +69,7 @@ def test_damaged(tmp_path: Path, name: str) -> None:
     whole = fixtures.unpack(damage.fixture, tmp_path / "whole")
     broken = fixtures.unpack(name, tmp_path / "broken")
     before, after = (
-        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        for root in (whole, broken)
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (whole, broken)
     )
     assert before != after
     assert damage.what
