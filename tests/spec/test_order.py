@@ -255,3 +255,29 @@ def test_new_keys_are_calibrated():
     assert 128 * kdf.N * kdf.r < 60 << 20 <= 128 * kdf.N * 2 * kdf.r
     assert kdf.p >= 1
     assert calibrate().salt != kdf.salt
+
+
+@pytest.mark.clause("PACK-17")
+def test_a_header_that_went_wrong_is_never_stored():
+    from restic_format.repository.cipher import BlobCipher
+    from restic_format.repository.packer import Packer
+    from restic_spec.crypto import MasterKey
+    from restic_spec.errors import HeaderInvalid
+
+    class Unreliable(BlobCipher):
+        """Seals something else than it was given, as a machine with bad memory would."""
+
+        def seal(self, plaintext):
+            return super().seal(bytes((plaintext[0], plaintext[1] ^ 4)) + bytes(plaintext[2:]))
+
+    key = MasterKey.generate()
+    for cipher, delivered in ((BlobCipher(key), 1), (Unreliable(key), 0)):
+        packs = []
+        packer = Packer(cipher, 4 << 20, packs.append)
+        packer.add(BlobType.DATA, b"b" * 32, bytes(100), None)
+        if delivered:
+            packer.flush()
+        else:
+            with pytest.raises(HeaderInvalid, match="PACK-17"):
+                packer.flush()
+        assert len(packs) == delivered
