@@ -60,7 +60,8 @@ class SnapshotFilter:
 
     def describe(self) -> str:
         """The filter for a message."""
-        paths, tags, hosts = (" ".join(map(str, part)) for part in (self.paths, map(",".join, self.tags), self.hosts))
+        lists = [f"[{', '.join(tags)}]" for tags in self.tags]
+        paths, tags, hosts = (" ".join(part) for part in (self.paths, lists, self.hosts))
         return f"(Paths:[{paths}] Tags:[{tags}] Hosts:[{hosts}])"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from restic_format.restore.dirs import DirCache, remove_entry, remove_tree, status_of
+from restic_format.restore.errors import RestoreError
 from restic_format.restore.existing import may_replace
 from restic_format.restore.options import Action
 from restic_format.restore.session import Session
-from restic_format.restore.table import ROOT, DirState
+from restic_format.restore.table import ROOT, DirState, FileState
 from restic_spec.errors import ResticFormatError
 from restic_spec.tree import FILE
 
@@ -31,7 +32,7 @@ class Finisher:
             session.check_cancelled()
             try:
                 self._link(number)
-            except OSError as error:
+            except (OSError, RestoreError) as error:
                 session.report.error(session.link_location(number), error)
         # A parent's number is lower than its children's, so this is from below.
         for number in range(len(session.dirs) - 1, -1, -1):
@@ -42,6 +43,8 @@ class Finisher:
     def _link(self, number: int) -> None:
         session, links, files = self._session, self._session.links, self._session.files
         directory, name, first = links.directory[number], links.names[number], links.file[number]
+        if files.state[first] & FileState.FAILED:
+            raise RestoreError(f"it is a hard link to {session.file_location(first)}, which could not be restored whole")
         meta = links.meta.get(number, files.meta[first])
         is_new = bool(session.dirs.state[directory] & DirState.NEW)
         existing = None if is_new else status_of(name, self._cache.fd(directory))

@@ -48,7 +48,8 @@ class MetadataReader:
         if not (0 <= uid < _ID_BOUND - 1 and 0 <= gid < _ID_BOUND - 1):
             raise NodeUnusable(f"owner {uid}:{gid} is out of range")
         mtime = None if node.mtime is None else gotime.parse_ns(node.mtime)
-        atime = mtime if node.atime is None else gotime.parse_ns(node.atime)
+        # Most backups are made without access times, which repeats the modification time.
+        atime = mtime if node.atime is None or node.atime == node.mtime else gotime.parse_ns(node.atime)
         return Meta(gomode.to_permissions(node.mode), uid, gid, atime, mtime, self._xattrs(node))
 
     def _xattrs(self, node: Node) -> Xattrs:

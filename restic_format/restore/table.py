@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from enum import IntFlag
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 ROOT = 0
 """Number of the target directory itself."""
@@ -93,18 +92,18 @@ class MetaColumns:
         )
 
 
-class DirState(IntFlag):
-    """What is known about a directory of the target."""
+class DirState:
+    """What is known about a directory of the target: bits of a plain number (an enum's would cost 1.5 µs each)."""
 
-    READY = 1
+    READY: Final = 1
     """It exists, or would exist in a run that is not dry."""
-    NEW = 2
+    NEW: Final = 2
     """This restore made it, so nothing foreign is in it."""
-    FAILED = 4
+    FAILED: Final = 4
     """It cannot be used; the error is reported."""
-    USED = 8
+    USED: Final = 8
     """It or something below it is restored, so its metadata are too."""
-    INCOMPLETE = 16
+    INCOMPLETE: Final = 16
     """Not everything the snapshot has here is known: nothing may be deleted from it."""
 
 
@@ -156,22 +155,22 @@ class DirTable:
         return "/" + b"/".join(reversed(parts)).decode("utf-8", "surrogateescape")
 
 
-class FileState(IntFlag):
-    """What is to be done with a regular file, and how far it is."""
+class FileState:
+    """What is to be done with a regular file, and how far it is: bits of a plain number."""
 
-    CONTENT = 1
+    CONTENT: Final = 1
     """Its content is to be written."""
-    EXISTED = 2
+    EXISTED: Final = 2
     """A file of that name was there before; it is changed in place."""
-    KEPT = 4
+    KEPT: Final = 4
     """The file in the target stays as it is: unchanged, or not to be overwritten."""
-    BEGUN = 8
+    BEGUN: Final = 8
     """Writing has begun."""
-    DONE = 16
+    DONE: Final = 16
     """Content and metadata are in place."""
-    FAILED = 32
+    FAILED: Final = 32
     """Some content is missing; the error is reported."""
-    UNWRITABLE = 64
+    UNWRITABLE: Final = 64
     """Writing failed, so no more is tried."""
 
 

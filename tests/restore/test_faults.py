@@ -146,6 +146,21 @@ def test_an_existing_file_is_left_alone_when_the_whole_cannot_be_had(maker: Make
     assert heard.failed == ["/f"] and (tmp_path / "f").read_bytes() == b"mine"
 
 
+def test_a_hard_link_is_never_made_to_what_stood_there_before(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = {"links": 2, "inode": 9, "device_id": 1}
+    tree = maker.finish([maker.file("a", block(1), **shared), maker.file("b", block(1), **shared)])
+    (tmp_path / "a").write_bytes(b"mine")
+    monkeypatch.setattr("restic_format.restore.filewriter._open_in_place", refuse_to_open)
+    _, heard = restore(maker.repo, tree, tmp_path)
+    assert heard.failed == ["/a", "/b"] and os.listdir(tmp_path) == ["a"]
+
+
+def refuse_to_open(name: bytes, parent: int) -> int:
+    raise OSError(errno.ETXTBSY, "Text file busy")
+
+
 def test_a_tree_that_cannot_be_read_costs_its_folder_only(maker: Maker, tmp_path: Path) -> None:
     lost = maker.folder("lost", [])
     lost.subtree = "33" * 32
