@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 
 KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    ("_engine", ["_engine.pyx", "blobs.c", "files.c", "scrypt.c"], ["blobs.h", "files.h", "scrypt.h"]),
+    ("_engine", ["_engine.pyx", "blobs.c", "files.c", "scrypt.c", "table.c"], ["blobs.h", "files.h", "scrypt.h", "table.h"]),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

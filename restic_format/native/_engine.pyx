@@ -47,6 +47,25 @@ cdef extern from "scrypt.h" nogil:
     int scrypt_mix(uint8_t *lane, uint64_t n, uint32_t r)
 
 
+cdef extern from "table.h" nogil:
+    ctypedef struct table:
+        uint8_t *ids
+        uint8_t *types
+        uint32_t *packs
+        uint32_t *offsets
+        uint32_t *lengths
+        uint32_t *plain
+        size_t count
+        uint8_t *pack_ids
+        size_t pack_count
+    void table_init(table *t)
+    void table_free(table *t)
+    int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
+    int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
+    int table_merge(table *t, const table *other, const uint32_t *numbers)
+    int table_decode(table *t, const uint8_t *json, size_t size)
+
+
 def missing_library():
     """Why the kernel cannot work on this machine; None where it can."""
     cdef char why[256]
@@ -315,3 +334,109 @@ def look_at(int directory, bytes prefix not None, list names not None, int ask):
         return [_stat(&work[i].info, work[i].attributes) if not work[i].error else None for i in range(count)]
     finally:
         free(work)
+
+
+cdef class DecodedIndex:
+    """An index file's packs and blobs, on their way into a `BlobTable`."""
+    cdef table _table
+
+    def __cinit__(self):
+        table_init(&self._table)
+
+    def __dealloc__(self):
+        table_free(&self._table)
+
+    def packs(self):
+        return [self._table.pack_ids[32 * i:32 * i + 32] for i in range(self._table.pack_count)]
+
+
+def decode_index(raw):
+    """The index whose JSON is *raw*; None where it is not exactly of the form restic writes."""
+    cdef Py_buffer view
+    cdef DecodedIndex decoded = DecodedIndex()
+    cdef int failed
+    PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
+    try:
+        with nogil:
+            failed = table_decode(&decoded._table, <const uint8_t *> view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+    if failed == -1:
+        raise MemoryError
+    return None if failed else decoded
+
+
+cdef class BlobTable:
+    cdef table _table
+
+    def __cinit__(self):
+        table_init(&self._table)
+
+    def __dealloc__(self):
+        table_free(&self._table)
+
+    def __len__(self):
+        return self._table.count
+
+    def add(self, uint8_t type_code, bytes blob_id not None, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain):
+        if len(blob_id) != 32 or type_code > 1:
+            raise ValueError("an id has 32 bytes, a type is 0 or 1")
+        if table_add(&self._table, type_code, blob_id, pack, offset, length, plain):
+            raise MemoryError
+
+    def merge(self, DecodedIndex decoded not None, numbers not None):
+        cdef Py_buffer view
+        cdef int failed
+        PyObject_GetBuffer(numbers, &view, PyBUF_SIMPLE)
+        try:
+            if view.len != 4 * <Py_ssize_t> decoded._table.pack_count:
+                raise ValueError("a number of 4 bytes for each pack")
+            failed = table_merge(&self._table, &decoded._table, <const uint32_t *> view.buf)
+        finally:
+            PyBuffer_Release(&view)
+        if failed:
+            raise MemoryError
+
+    def copies(self, uint8_t type_code, bytes blob_id not None):
+        cdef int64_t row = -1
+        if len(blob_id) != 32:
+            raise ValueError("an id has 32 bytes")
+        found = []
+        while True:
+            row = table_find(&self._table, type_code, blob_id, row)
+            if row < 0:
+                return found
+            found.append(self._place(row))
+
+    def first(self, uint8_t type_code, bytes blob_id not None):
+        if len(blob_id) != 32:
+            raise ValueError("an id has 32 bytes")
+        cdef int64_t row = table_find(&self._table, type_code, blob_id, -1)
+        return None if row < 0 else self._place(row)
+
+    cdef tuple _place(self, size_t row):
+        cdef const table *t = &self._table
+        return (t.packs[row], t.offsets[row], t.lengths[row], t.plain[row] or None)
+
+    def rows(self, list numbers not None):
+        cdef const table *t = &self._table
+        cdef size_t row
+        found = []
+        for row in numbers:
+            if row >= t.count:
+                raise IndexError("no such row")
+            found.append((t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None))
+        return found
+
+    def finish_loading(self):
+        pass
+
+    def column(self, str name not None):
+        cdef const uint32_t *column
+        if name == "packs":
+            column = self._table.packs
+        elif name == "offsets":
+            column = self._table.offsets
+        else:
+            raise ValueError(f"no column {name}")
+        return PyBytes_FromStringAndSize(<const char *> column, 4 * self._table.count)

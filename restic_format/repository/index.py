@@ -1,29 +1,26 @@
-"""The index in memory: where every blob is, in columns.
+"""The index in memory: where every blob is.
 
-Blobs live in segments of parallel arrays sorted by the first eight bytes of their ids (about 57 bytes a blob, none of them a
-Python object). What a running backup adds goes to a small dictionary first, which becomes a segment when it is full.
-A blob may be in several packs; every copy is kept.
+The blobs themselves are rows of a `BlobTable`, none of them a Python object; this adds the packs, and what it means to load
+an index file. A blob may be in several packs; every copy is kept.
 """
 
 from __future__ import annotations
 
 import threading
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from restic_spec.crypto import OVERHEAD
+from restic_format.native.table import BlobTable, decode_index
+from restic_spec import index as index_format
 from restic_spec.errors import JsonInvalid
-from restic_spec.ids import ID_SIZE
-from restic_spec.index import IndexFile, IndexPack, entries_of
+from restic_spec.ids import is_hex_id
+from restic_spec.index import IndexFile
 from restic_spec.pack import BlobType, PackEntry
 
-_TAIL_LIMIT = 1 << 15
 _TYPE_CODE = {BlobType.DATA: 0, BlobType.TREE: 1}
 _TYPES = (BlobType.DATA, BlobType.TREE)
+_BATCH = 4096
 
 
 class Location(NamedTuple):
@@ -39,96 +36,6 @@ class Location(NamedTuple):
         return PackEntry(blob_type, blob_id, self.offset, self.length, self.uncompressed_length)
 
 
-class _Columns:
-    """Unsorted growing columns."""
-
-    def __init__(self) -> None:
-        self.ids = bytearray()
-        self.types = bytearray()
-        self.packs = array("I")
-        self.offsets = array("I")
-        self.lengths = array("I")
-        self.plain = array("I")
-
-    def append(self, pack: int, entry: PackEntry) -> None:
-        self.ids += entry.id
-        self.types.append(_TYPE_CODE[entry.type])
-        self.packs.append(pack)
-        self.offsets.append(entry.offset)
-        self.lengths.append(entry.length)
-        self.plain.append(entry.uncompressed_length or 0)
-
-    def extend(self, pack: int, record: IndexPack, what: str) -> None:
-        """Add a pack's blobs in one go where all is as it should be; else entry by entry, which names the fault."""
-        blobs = record.blobs
-        types = [blob.type for blob in blobs]
-        if not set(types) <= {"data", "tree"} or not all(
-            len(blob.id) == 64
-            and 0 <= blob.offset < 1 << 32
-            and OVERHEAD <= blob.length < 1 << 32
-            and 0 <= blob.uncompressed_length < 1 << 32
-            for blob in blobs
-        ):
-            entries_of(record, what)
-        try:
-            ids = bytes.fromhex("".join([blob.id for blob in blobs]))
-        except ValueError:
-            ids = b""
-        if len(ids) != ID_SIZE * len(blobs):
-            raise JsonInvalid(f"{what}: pack {record.id[:16]} lists a blob id that is not hexadecimal", clause="INDEX-3")
-        self.ids += ids
-        self.types += bytes([kind == "tree" for kind in types])
-        self.packs.extend([pack] * len(blobs))
-        self.offsets.extend([blob.offset for blob in blobs])
-        self.lengths.extend([blob.length for blob in blobs])
-        self.plain.extend([blob.uncompressed_length for blob in blobs])
-
-
-class _Segment:
-    """Columns sorted by key, read through memory views, which index faster than numpy scalars."""
-
-    def __init__(self, columns: _Columns) -> None:
-        ids = np.frombuffer(columns.ids, dtype=np.uint8).reshape(-1, ID_SIZE)
-        keys = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
-        order = np.argsort(keys, kind="stable")
-        self.keys: Any = _view(keys[order])
-        self.ids = _view(np.ascontiguousarray(ids[order])).cast("B")
-        self.types: Any = _view(np.frombuffer(columns.types, dtype=np.uint8)[order])
-        self.packs: Any = _sorted_view(columns.packs, order)
-        self.offsets: Any = _sorted_view(columns.offsets, order)
-        self.lengths: Any = _sorted_view(columns.lengths, order)
-        self.plain: Any = _sorted_view(columns.plain, order)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def rows(self, type_code: int, blob_id: bytes) -> Iterator[int]:
-        key = int.from_bytes(blob_id[:8], "big")
-        keys = self.keys
-        row = bisect_left(keys, key)
-        while row < len(keys) and keys[row] == key:
-            if self.ids[row * ID_SIZE : row * ID_SIZE + ID_SIZE] == blob_id and self.types[row] == type_code:
-                yield row
-            row += 1
-
-    def entry(self, row: int) -> PackEntry:
-        return PackEntry(
-            _TYPES[self.types[row]],
-            bytes(self.ids[row * ID_SIZE : row * ID_SIZE + ID_SIZE]),
-            self.offsets[row],
-            self.lengths[row],
-            self.plain[row] or None,
-        )
-
-
-def _view(column: Any) -> Any:
-    return memoryview(column)
-
-
-def _sorted_view(column: array[int], order: Any) -> Any:
-    return _view(np.frombuffer(column, dtype=np.uint32)[order])
-
-
 class BlobIndex:
     """All blobs of all loaded indexes, and those of packs stored since.
 
@@ -137,106 +44,78 @@ class BlobIndex:
     """
 
     def __init__(self) -> None:
-        self._segments: tuple[_Segment, ...] = ()
-        self._loading = _Columns()
-        self._tail: dict[tuple[int, bytes], list[tuple[int, PackEntry]]] = {}
-        self._tail_size = 0
+        self._table = BlobTable()
         self._pack_ids: list[bytes] = []
         self._pack_numbers: dict[bytes, int] = {}
         self._repeated: set[int] = set()
         self._lock = threading.Lock()
         self.marked: set[bytes] = set()
 
-    def add_file(self, index: IndexFile, what: str = "index") -> None:
-        """Take in an index file; call `finish_loading` after the last one.
+    def add_raw(self, raw: bytes, what: str = "index") -> None:
+        """Take in the plaintext of an index file; call `finish_loading` after the last one.
 
         Raises:
-            JsonInvalid: it lists something impossible; nothing of the pack concerned is taken in.
+            JsonInvalid: it is no index; nothing of it is taken in.
         """
-        for record in index.all_packs():
-            self._loading.extend(self._number(record, what), record, what)
+        decoded = decode_index(raw) if decode_index is not None else None
+        if decoded is None:
+            self.add_file(index_format.decode_index(raw, what), what)
+            return
+        with self._lock:
+            self._table.merge(decoded, array("I", [self._number(pack) for pack in decoded.packs()]))
+
+    def add_file(self, index: IndexFile, what: str = "index") -> None:
+        """`add_raw` for an index that is decoded already."""
+        checked = [(record, index_format.entries_of(record, what)) for record in index.all_packs()]
         for record in index.packs_to_delete:
-            if _is_id(record.id):
-                self.marked.add(bytes.fromhex(record.id))
+            if not is_hex_id(record.id):
+                raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-3")
+            self.marked.add(bytes.fromhex(record.id))
+        with self._lock:
+            load = getattr(self._table, "load", self._table.add)
+            for record, entries in checked:
+                number = self._number(bytes.fromhex(record.id))
+                for kind, blob_id, offset, length, plain in entries:
+                    load(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
 
-    def _number(self, record: IndexPack, what: str) -> int:
-        if not _is_id(record.id):
-            raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-3")
-        pack = bytes.fromhex(record.id)
-        known = self._pack_numbers.get(pack)
-        if known is None:
-            return self._new_number(pack)
-        self._repeated.add(known)
-        return known
-
-    def _new_number(self, pack: bytes) -> int:
-        number = self._pack_numbers[pack] = len(self._pack_ids)
-        self._pack_ids.append(pack)
+    def _number(self, pack: bytes) -> int:
+        number = self._pack_numbers.get(pack)
+        if number is None:
+            number = self._pack_numbers[pack] = len(self._pack_ids)
+            self._pack_ids.append(pack)
+        else:
+            self._repeated.add(number)
         return number
 
     def finish_loading(self) -> None:
-        """Make what `add_file` took in visible."""
+        """Make what was taken in findable."""
         with self._lock:
-            columns, self._loading = self._loading, _Columns()
-            if columns.types:
-                self._segments = (*self._segments, _Segment(columns))
+            self._table.finish_loading()
 
     def add_pack(self, pack_id: bytes, entries: Iterable[PackEntry]) -> None:
         """Add a pack that has just been stored."""
         with self._lock:
-            number = self._pack_numbers.get(pack_id)
-            if number is None:
-                number = self._new_number(pack_id)
-            for entry in entries:
-                self._tail.setdefault((_TYPE_CODE[entry.type], entry.id), []).append((number, entry))
-                self._tail_size += 1
-            if self._tail_size >= _TAIL_LIMIT:
-                self._seal_tail()
-
-    def _seal_tail(self) -> None:
-        columns = _Columns()
-        for copies in self._tail.values():
-            for number, entry in copies:
-                columns.append(number, entry)
-        self._segments = (*self._segments, _Segment(columns))
-        self._tail = {}
-        self._tail_size = 0
+            number = self._number(pack_id)
+            for kind, blob_id, offset, length, plain in entries:
+                self._table.add(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
 
     def lookup_all(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
         """Every known copy of a blob."""
-        code = _TYPE_CODE[blob_type]
-        found: list[Location] = []
-        # The tail first: a blob that moves from it to a segment meanwhile is then seen at least once.
-        for number, entry in self._tail.get((code, blob_id), ()):
-            found.append(Location(self._pack_ids[number], entry.offset, entry.length, entry.uncompressed_length))
-        for segment in self._segments:
-            for row in segment.rows(code, blob_id):
-                location = Location(
-                    self._pack_ids[segment.packs[row]], segment.offsets[row], segment.lengths[row], segment.plain[row] or None
-                )
-                if location not in found:
-                    found.append(location)
-        return found
+        found = [Location(self._pack_ids[place[0]], *place[1:]) for place in self._table.copies(_TYPE_CODE[blob_type], blob_id)]
+        return found if len(found) < 2 else list(dict.fromkeys(found))
 
     def lookup(self, blob_type: BlobType, blob_id: bytes) -> Location | None:
-        """The first known copy of a blob."""
-        code = _TYPE_CODE[blob_type]
-        for number, entry in self._tail.get((code, blob_id), ()):
-            return Location(self._pack_ids[number], entry.offset, entry.length, entry.uncompressed_length)
-        for segment in self._segments:
-            for row in segment.rows(code, blob_id):
-                return Location(
-                    self._pack_ids[segment.packs[row]], segment.offsets[row], segment.lengths[row], segment.plain[row] or None
-                )
-        return None
+        """Some known copy of a blob."""
+        place = self._table.first(_TYPE_CODE[blob_type], blob_id)
+        return None if place is None else Location(self._pack_ids[place[0]], *place[1:])
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether any copy of the blob is known."""
-        return self.lookup(blob_type, blob_id) is not None
+        return self._table.first(_TYPE_CODE[blob_type], blob_id) is not None
 
     def __len__(self) -> int:
         """Copies of blobs, not distinct ones."""
-        return sum(map(len, self._segments)) + self._tail_size
+        return len(self._table)
 
     def packs(self) -> Iterator[bytes]:
         """Ids of all packs, in the order they became known."""
@@ -250,57 +129,41 @@ class BlobIndex:
         """Packs that more than one index record lists."""
         return {self._pack_ids[number] for number in self._repeated}
 
-    def entries(self) -> Iterator[tuple[bytes, PackEntry]]:
-        """Every copy of every blob with its pack, in no particular order."""
-        for copies in list(self._tail.values()):
-            for number, entry in copies:
-                yield self._pack_ids[number], entry
-        for segment in self._segments:
-            for row in range(len(segment)):
-                yield self._pack_ids[segment.packs[row]], segment.entry(row)
-
     def by_pack(self) -> Iterator[tuple[bytes, list[PackEntry]]]:
         """Every pack with its blobs in order of their offsets; an entry that several indexes repeat comes once."""
-        self._freeze()
-        segments = self._segments
-        if not segments:
-            return
-        packs = np.concatenate([np.asarray(segment.packs) for segment in segments])
-        offsets = np.concatenate([np.asarray(segment.offsets) for segment in segments])
-        starts = np.cumsum([0, *map(len, segments)])
+        import numpy as np  # here: it takes a tenth of a second that most commands need not wait for
+
+        with self._lock:
+            packs, offsets = (np.frombuffer(self._table.column(name), dtype=np.uint32) for name in ("packs", "offsets"))
+            pack_ids = list(self._pack_ids)
         order = np.lexsort((offsets, packs))
-        bounds = np.searchsorted(packs, np.arange(len(self._pack_ids) + 1), sorter=order)
+        bounds = np.searchsorted(packs, np.arange(len(pack_ids) + 1), sorter=order)
         del packs, offsets
-        for number, pack_id in enumerate(self._pack_ids):
-            rows = order[bounds[number] : bounds[number + 1]]
-            where = np.searchsorted(starts, rows, side="right") - 1
-            found = [
-                segments[segment].entry(row)
-                for segment, row in zip(where.tolist(), (rows - starts[where]).tolist(), strict=True)
-            ]
+        for number, pack_id in enumerate(pack_ids):
+            found = self._entries(order[bounds[number] : bounds[number + 1]])
             yield pack_id, list(dict.fromkeys(found)) if number in self._repeated else found
+
+    def entries(self) -> Iterator[tuple[bytes, PackEntry]]:
+        """Every copy of every blob with its pack, in no particular order."""
+        import numpy as np
+
+        with self._lock:
+            packs = np.frombuffer(self._table.column("packs"), dtype=np.uint32)
+        for start in range(0, len(packs), _BATCH):
+            numbers = np.arange(start, min(start + _BATCH, len(packs)))
+            for pack, entry in zip(packs[numbers].tolist(), self._entries(numbers), strict=True):
+                yield self._pack_ids[pack], entry
 
     def pack_entries(self, pack_id: bytes) -> list[PackEntry]:
         """The blobs of one pack in order of their offsets; [] for an unknown one. Scans the columns."""
-        self._freeze()
+        import numpy as np
+
         number = self._pack_numbers.get(pack_id)
-        found = {
-            segment.entry(row)
-            for segment in self._segments
-            for row in np.flatnonzero(np.asarray(segment.packs) == (-1 if number is None else number)).tolist()
-        }
-        return sorted(found, key=lambda entry: entry.offset)
-
-    def _freeze(self) -> None:
+        if number is None:
+            return []
         with self._lock:
-            if self._tail:
-                self._seal_tail()
+            packs = np.frombuffer(self._table.column("packs"), dtype=np.uint32)
+        return sorted(set(self._entries(np.flatnonzero(packs == number))), key=lambda entry: entry.offset)
 
-
-def _is_id(text: str) -> bool:
-    if len(text) != 64:
-        return False
-    try:
-        return len(bytes.fromhex(text)) == ID_SIZE
-    except ValueError:
-        return False
+    def _entries(self, numbers: Any) -> list[PackEntry]:
+        return [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._table.rows(numbers.tolist())]

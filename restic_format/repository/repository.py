@@ -45,7 +45,7 @@ from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config,
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import LengthInvalid
 from restic_spec.ids import id_of, verify_id
-from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, decode_index, encode_packs, index_pack
+from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
@@ -279,7 +279,7 @@ class Repository:
         raw = self.load_unpacked(FileKind.INDEX, file_id)
         what = f"index {file_id.hex()[:8]}"
         try:
-            self.index.add_file(decode_index(raw, what), what)
+            self.index.add_raw(raw, what)
         except SpecError as error:
             raise DamagedFile(f"index/{file_id.hex()}", error) from error
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from restic_format.native import _engine, _pure_table
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import id_of
-from restic_spec.index import IndexBlob, IndexFile, IndexPack, index_pack
+from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index, index_pack
 from restic_spec.pack import BlobType, PackEntry
 
 # Few ids with equal beginnings, so that keys collide.
@@ -26,6 +27,17 @@ entries = st.builds(
 packs = st.lists(st.tuples(st.integers(0, 6), st.lists(entries, max_size=8), st.booleans()), max_size=12)
 
 
+@pytest.fixture(params=["compiled", "pure"])
+def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either table."""
+    compiled = request.param == "compiled"
+    monkeypatch.setattr(index_module, "BlobTable", _engine.BlobTable if compiled else _pure_table.BlobTable)
+    monkeypatch.setattr(index_module, "decode_index", _engine.decode_index if compiled else None)
+    monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 10)
+
+
+@pytest.mark.usefixtures("table")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(packs)
 def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEntry], bool]]) -> None:
     index = BlobIndex()
@@ -36,7 +48,7 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
         if stored_now:
             index.add_pack(pack, listed)
         else:
-            index.add_file(IndexFile(packs=[index_pack(pack, listed)]))
+            index.add_raw(encode_index(IndexFile(packs=[index_pack(pack, listed)])))
             index.finish_loading()
         per_pack.setdefault(pack, set()).update(listed)
         for entry in listed:
@@ -60,16 +72,53 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
     }
 
 
-def test_a_full_tail_becomes_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "_TAIL_LIMIT", 10)
-    index = BlobIndex()
-    made = [PackEntry(BlobType.DATA, id_of(bytes([n])), n * 100, 100, None) for n in range(35)]
-    for entry in made:
-        index.add_pack(id_of(entry.id), [entry])
-    assert len(index) == 35
-    assert all((found := index.lookup(BlobType.DATA, entry.id)) and found.offset == entry.offset for entry in made)
+def test_many_segments_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 2)
+    table = _pure_table.BlobTable()
+    for number in range(99):
+        table.add(0, id_of(bytes([number])), number, number * 100, 100, 0)
+    assert len(table) == 99
+    assert all(table.first(0, id_of(bytes([number]))) == (number, number * 100, 100, None) for number in range(99))
+    packs, offsets = (memoryview(table.column(name)).cast("I") for name in ("packs", "offsets"))
+    assert sorted(packs) == list(range(99))
+    assert [row[2] for row in table.rows(list(range(99)))] == list(offsets)
+    with pytest.raises(IndexError):
+        table.rows([99])
 
 
+USUAL = encode_index(IndexFile(packs=[index_pack(b"p" * 32, [PackEntry(BlobType.DATA, b"b" * 32, 1, 4_000_000_000, 7)])]))
+
+
+def test_restics_own_form_is_decoded_in_one_go() -> None:
+    decoded = _engine.decode_index(USUAL)
+    assert decoded is not None
+    assert decoded.packs() == [b"p" * 32]
+    index = index_module.BlobIndex()
+    index.add_raw(USUAL)
+    index.finish_loading()
+    assert index.lookup_all(BlobType.DATA, b"b" * 32) == [(b"p" * 32, 1, 4_000_000_000, 7)]
+
+
+@given(st.integers(0, len(USUAL) - 1), st.sampled_from(b'0123456789abcdefABCDEF{}[]",: x\n\0'), st.booleans())
+def test_what_the_fast_decoder_takes_the_specification_takes_alike(where: int, byte: int, insert: bool) -> None:
+    raw = USUAL[:where] + bytes([byte]) + USUAL[where + (not insert) :]
+    decoded = _engine.decode_index(raw)
+    if decoded is not None:
+        fast, slow = index_module.BlobIndex(), index_module.BlobIndex()
+        fast.add_raw(raw)
+        slow.add_file(decode_index(raw))
+        fast.finish_loading()
+        slow.finish_loading()
+        assert list(fast.entries()) == list(slow.entries())
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_left_to_the_specification(raw: bytes) -> None:
+    assert _engine.decode_index(raw) is None
+    assert _engine.decode_index(USUAL[:-30] + raw) is None or USUAL.startswith(USUAL[:-30] + raw)
+
+
+@pytest.mark.usefixtures("table")
 def test_packs_listed_twice_and_marked_packs_are_known() -> None:
     index = BlobIndex()
     entry = PackEntry(BlobType.DATA, bytes(32), 0, 100, None)
@@ -84,6 +133,7 @@ def test_packs_listed_twice_and_marked_packs_are_known() -> None:
     assert not index.has_pack(b"q" * 32)
 
 
+@pytest.mark.usefixtures("table")
 @pytest.mark.clause("INDEX-3", "INDEX-4", "INDEX-5")
 @pytest.mark.parametrize(
     "blob",
@@ -99,4 +149,4 @@ def test_packs_listed_twice_and_marked_packs_are_known() -> None:
 )
 def test_impossible_records_are_refused(blob: IndexBlob) -> None:
     with pytest.raises(JsonInvalid):
-        BlobIndex().add_file(IndexFile(packs=[IndexPack("00" * 32, [blob])]))
+        index_module.BlobIndex().add_raw(encode_index(IndexFile(packs=[IndexPack("00" * 32, [blob])])))

@@ -1,0 +1,251 @@
+#include "table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ID = 32, OVERHEAD = 32 };
+
+void table_init(table *t)
+{
+    memset(t, 0, sizeof *t);
+}
+
+void table_free(table *t)
+{
+    free(t->ids);
+    free(t->types);
+    free(t->packs);
+    free(t->offsets);
+    free(t->lengths);
+    free(t->plain);
+    free(t->slots);
+    free(t->pack_ids);
+    table_init(t);
+}
+
+static int grow(void **memory, size_t count, size_t size)
+{
+    void *grown = realloc(*memory, count * size);
+    if (!grown)
+        return -1;
+    *memory = grown;
+    return 0;
+}
+
+static int grow_columns(table *t, size_t room)
+{
+    if (grow((void **)&t->ids, room, ID) || grow((void **)&t->types, room, 1) ||
+        grow((void **)&t->packs, room, sizeof(uint32_t)) || grow((void **)&t->offsets, room, sizeof(uint32_t)) ||
+        grow((void **)&t->lengths, room, sizeof(uint32_t)) || grow((void **)&t->plain, room, sizeof(uint32_t)))
+        return -1;
+    t->room = room;
+    return 0;
+}
+
+static size_t home(const table *t, uint8_t type, const uint8_t *id)
+{
+    uint64_t head;
+    memcpy(&head, id, sizeof head); /* ids are hashes: any part of one is as good as another hash of it */
+    return (size_t)(head ^ type) & (t->slot_count - 1);
+}
+
+static void place(table *t, size_t row)
+{
+    size_t slot = home(t, t->types[row], t->ids + row * ID);
+    while (t->slots[slot])
+        slot = (slot + 1) & (t->slot_count - 1);
+    t->slots[slot] = (uint32_t)(row + 1);
+}
+
+/* Slots for *rows* rows, at most three quarters full. */
+static int grow_slots(table *t, size_t rows)
+{
+    size_t wanted = t->slot_count ? t->slot_count : 1024;
+    while (rows > wanted / 4 * 3)
+        wanted *= 2;
+    if (wanted == t->slot_count)
+        return 0;
+    uint32_t *slots = calloc(wanted, sizeof *slots);
+    if (!slots)
+        return -1;
+    free(t->slots);
+    t->slots = slots;
+    t->slot_count = wanted;
+    for (size_t row = 0; row < t->count; row++)
+        place(t, row);
+    return 0;
+}
+
+int table_reserve(table *t, size_t rows)
+{
+    size_t wanted = t->count + rows;
+    if (wanted > UINT32_MAX - 1)
+        return -1;
+    if (wanted > t->room && grow_columns(t, wanted))
+        return -1;
+    return grow_slots(t, wanted);
+}
+
+static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
+{
+    if (t->count == t->room && grow_columns(t, t->room ? t->room + t->room / 4 + 16 : 64))
+        return -1;
+    size_t row = t->count;
+    memcpy(t->ids + row * ID, id, ID);
+    t->types[row] = type;
+    t->packs[row] = pack;
+    t->offsets[row] = offset;
+    t->lengths[row] = length;
+    t->plain[row] = plain;
+    t->count++;
+    return 0;
+}
+
+int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
+{
+    if (t->count >= UINT32_MAX - 1 || grow_slots(t, t->count + 1) || append(t, type, id, pack, offset, length, plain))
+        return -1;
+    place(t, t->count - 1);
+    return 0;
+}
+
+int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
+{
+    if (!t->slot_count)
+        return -1;
+    int64_t best = -1;
+    for (size_t slot = home(t, type, id); t->slots[slot]; slot = (slot + 1) & (t->slot_count - 1)) {
+        int64_t row = (int64_t)t->slots[slot] - 1;
+        if (row > after && (best < 0 || row < best) && t->types[row] == type && !memcmp(t->ids + row * ID, id, ID))
+            best = row;
+    }
+    return best;
+}
+
+int table_merge(table *t, const table *from, const uint32_t *numbers)
+{
+    size_t old = t->count, wanted = old + from->count;
+    if (wanted > UINT32_MAX - 1)
+        return -1;
+    if (wanted > t->room && grow_columns(t, wanted + wanted / 8))
+        return -1;
+    if (grow_slots(t, wanted))
+        return -1;
+    memcpy(t->ids + old * ID, from->ids, from->count * ID);
+    memcpy(t->types + old, from->types, from->count);
+    memcpy(t->offsets + old, from->offsets, from->count * sizeof(uint32_t));
+    memcpy(t->lengths + old, from->lengths, from->count * sizeof(uint32_t));
+    memcpy(t->plain + old, from->plain, from->count * sizeof(uint32_t));
+    for (size_t row = 0; row < from->count; row++)
+        t->packs[old + row] = numbers[from->packs[row]];
+    t->count = wanted;
+    for (size_t row = old; row < wanted; row++)
+        place(t, row);
+    return 0;
+}
+
+/* Decoding. The cursor only ever advances over what is exactly as expected. */
+
+typedef struct {
+    const uint8_t *at, *end;
+} cursor;
+
+static int literal(cursor *c, const char *text, size_t length)
+{
+    if ((size_t)(c->end - c->at) < length || memcmp(c->at, text, length))
+        return 0;
+    c->at += length;
+    return 1;
+}
+#define LITERAL(c, text) literal(c, text, sizeof text - 1)
+
+static int digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int hex_id(cursor *c, uint8_t *id)
+{
+    if (c->end - c->at < 2 * ID)
+        return 0;
+    int wrong = 0;
+    for (int i = 0; i < ID; i++) {
+        int high = digit(c->at[2 * i]), low = digit(c->at[2 * i + 1]);
+        wrong |= high | low;
+        id[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
+    }
+    c->at += 2 * ID;
+    return wrong >= 0;
+}
+
+static int number(cursor *c, uint32_t *value)
+{
+    uint64_t sum = 0;
+    const uint8_t *start = c->at;
+    while (c->at < c->end && *c->at >= '0' && *c->at <= '9' && c->at - start < 11)
+        sum = sum * 10 + (*c->at++ - '0');
+    if (c->at == start || (*start == '0' && c->at - start > 1) || sum > UINT32_MAX)
+        return 0;
+    *value = (uint32_t)sum;
+    return 1;
+}
+
+enum { UNUSUAL = -2 };
+
+static int blob(table *t, cursor *c, uint32_t pack)
+{
+    uint8_t id[ID], type;
+    uint32_t offset, length, plain = 0;
+    if (!LITERAL(c, "{\"id\":\"") || !hex_id(c, id) || !LITERAL(c, "\",\"type\":\""))
+        return UNUSUAL;
+    if (LITERAL(c, "data"))
+        type = 0;
+    else if (LITERAL(c, "tree"))
+        type = 1;
+    else
+        return UNUSUAL;
+    if (!LITERAL(c, "\",\"offset\":") || !number(c, &offset) || !LITERAL(c, ",\"length\":") || !number(c, &length))
+        return UNUSUAL;
+    if (LITERAL(c, ",\"uncompressed_length\":") && !number(c, &plain))
+        return UNUSUAL;
+    if (!LITERAL(c, "}") || length < OVERHEAD)
+        return UNUSUAL;
+    return append(t, type, id, pack, offset, length, plain);
+}
+
+static int add_pack(table *t, cursor *c)
+{
+    if (t->pack_count == t->pack_room) {
+        size_t room = t->pack_room * 2 + 64;
+        if (grow((void **)&t->pack_ids, room, ID))
+            return -1;
+        t->pack_room = room;
+    }
+    if (!LITERAL(c, "{\"id\":\"") || !hex_id(c, t->pack_ids + t->pack_count * ID) || !LITERAL(c, "\",\"blobs\":["))
+        return UNUSUAL;
+    uint32_t pack = (uint32_t)t->pack_count++;
+    do {
+        int failed = blob(t, c, pack);
+        if (failed)
+            return failed;
+    } while (LITERAL(c, ","));
+    return LITERAL(c, "]}") ? 0 : UNUSUAL;
+}
+
+int table_decode(table *t, const uint8_t *json, size_t size)
+{
+    cursor c = {json, json + size};
+    if (!LITERAL(&c, "{\"packs\":["))
+        return UNUSUAL;
+    do {
+        int failed = add_pack(t, &c);
+        if (failed)
+            return failed;
+    } while (LITERAL(&c, ","));
+    if (!LITERAL(&c, "]}"))
+        return UNUSUAL;
+    LITERAL(&c, "\n");
+    return c.at == c.end ? 0 : UNUSUAL;
+}

@@ -1,0 +1,35 @@
+/* The blobs of a repository in columns, with a hash table of row numbers over them; and restic's index files decoded
+ * straight into such columns. About 57 bytes a blob, all in. */
+#ifndef RESTIC_FORMAT_TABLE_H
+#define RESTIC_FORMAT_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    uint8_t *ids;       /* 32 bytes a row */
+    uint8_t *types;     /* 0 data, 1 tree */
+    uint32_t *packs, *offsets, *lengths, *plain;
+    size_t count, room;
+    uint32_t *slots;    /* row + 1, 0 empty; linear probing; a power of two of them */
+    size_t slot_count;
+    uint8_t *pack_ids;  /* 32 bytes each: the packs of a decoded file, in the order they stand */
+    size_t pack_count, pack_room;
+} table;
+
+void table_init(table *t);
+void table_free(table *t);
+/* 0, or -1 without memory. */
+int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain);
+/* The first row after *after* (-1: from the beginning) of that blob, or -1. Rows of one blob come in the order added. */
+int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after);
+/* Adds all rows of *from*, whose pack n is pack numbers[n] here. */
+int table_merge(table *t, const table *from, const uint32_t *numbers);
+/* Makes room for *rows* more. */
+int table_reserve(table *t, size_t rows);
+
+/* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
+ * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */
+int table_decode(table *t, const uint8_t *json, size_t size);
+
+#endif

@@ -1,0 +1,47 @@
+"""Where every blob is, in columns: the compiled table, or its twin on numpy where there is none.
+
+`BlobTable` keeps a row for each copy of each blob: type (0 data, 1 tree), id, number of the pack, offset, sealed length and
+the plaintext's length of a compressed blob::
+
+    load(type_code, blob_id, pack, offset, length, plain)  # findable after finish_loading()
+    add(type_code, blob_id, pack, offset, length, plain)   # findable at once; plain is 0 for an uncompressed blob
+    copies(type_code, blob_id) -> [(pack, offset, length, plain or None), ...]
+    first(type_code, blob_id) -> (pack, offset, length, plain or None) | None
+    column("packs" | "offsets") -> bytes                   # 4 bytes a row, native order
+    rows(numbers) -> [(type_code, blob_id, offset, length, plain or None), ...]
+    len(table)
+
+Row numbers hold until the next change. Threads may read while one adds.
+
+The compiled one also takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are its pack ids), or
+None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` adds its rows, *numbers* being the packs'
+numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from restic_format.native._engine import BlobTable, DecodedIndex
+
+    decode_index: Callable[[bytes], DecodedIndex | None] | None
+    IMPLEMENTATION: str
+else:
+    try:
+        if os.environ.get("RESTIC_FORMAT_KERNEL") == "off":
+            raise ImportError("RESTIC_FORMAT_KERNEL=off")
+        from restic_format.native._engine import BlobTable, decode_index
+
+        IMPLEMENTATION = "compiled"
+    except ImportError:
+        if os.environ.get("RESTIC_FORMAT_KERNEL") == "require":
+            raise
+        from restic_format.native._pure_table import BlobTable
+
+        decode_index = None
+        IMPLEMENTATION = "pure"
+
+__all__ = ["IMPLEMENTATION", "BlobTable", "decode_index"]
