@@ -219,3 +219,36 @@ def test_a_spare_key_that_is_damaged(damaged: Path, run_check: RunCheck) -> None
     spare.write_bytes(raw)
     (finding,) = run_check(damaged).findings
     assert finding.code is Code.KEY_DAMAGED and finding.object.name == spare.name
+
+
+@pytest.mark.clause("LAYOUT-1")
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    [("snapshots", Code.SNAPSHOT_DAMAGED), ("index", Code.INDEX_DAMAGED), ("data", Code.PACK_UNINDEXED)],
+)
+def test_an_intact_file_under_the_name_of_another(damaged: Path, run_check: RunCheck, folder: str, code: Code) -> None:
+    """What is sealed well proves nothing about the name: an attacker could put an old file in the place of a new one."""
+    victim = kit.files_of(damaged, folder)[-1]
+    other = "00" * 32
+    place = damaged / "data" / "00" if folder == "data" else victim.parent
+    place.mkdir(exist_ok=True)
+    (place / other).write_bytes(victim.read_bytes())
+    report = run_check(damaged)
+    assert [(finding.code, finding.object.name) for finding in report.findings] == [(code, other)]
+
+
+@pytest.mark.clause("LAYOUT-1")
+def test_a_pack_that_is_another_pack(damaged: Path, run_check: RunCheck) -> None:
+    """Two packs of one size, one in the place of the other: only reading shows it."""
+    report = run_check(damaged, read_data=True)
+    assert report.ok
+    forge = Forge(damaged.parent / "swapped")
+    blobs = [forge.blob("data", content, frame=b"f" * 20) for content in (b"one", b"two")]
+    right, wrong = (forge.pack([blob]) for blob in blobs)
+    forge.index({right: [blobs[0]]})
+    pack_path(forge, right).write_bytes(pack_path(forge, wrong).read_bytes())
+    pack_path(forge, wrong).unlink()
+    assert run_check(forge.path).ok
+    (finding,) = run_check(forge.path, read_data=True).findings
+    assert finding.object.name == right
+    assert f"unexpected pack id {wrong}" in finding.message
