@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from restic_tools.about import PROGRAM
-from restic_tools.argv import Flag, FlagSet, find_command
+from restic_tools.argv import Flag, FlagSet, UsageFailure, find_command, parse
 from restic_tools.flagtypes import COMPRESSION_MODES
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, is_known, subcommands
@@ -50,7 +50,7 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
     """What may stand in place of ``last`` after the words ``before``, and whether files may as well."""
     if "--" in before:
         return [], FILES
-    path, _ = find_command(before, FlagSet(GLOBAL_FLAGS), is_known)
+    path, rest = find_command(before, FlagSet(GLOBAL_FLAGS), is_known)
     flags = _flags_of(path)
     waiting = _waiting_flag(before, flags)
     if waiting is not None:
@@ -63,11 +63,19 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
         shown = [(f"--{flag.name}", flag.help) for flag in flags.flags if not flag.hidden]
         return _matching([*shown, ("--help", "help for this command")], last), ONLY_THESE
     if path not in BY_PATH:
-        return _matching(_command_names(path), last), ONLY_THESE
+        return (_matching(_command_names(path), last) if _only_values(rest) else []), ONLY_THESE
     if path == ("help",):
         return _help_topics(before, last)
     listed = _matching([(word, "") for word in ARGUMENTS.get(path, ())], last)
     return (listed, ONLY_THESE) if listed else ([], FILES)
+
+
+def _only_values(rest: list[str]) -> bool:
+    """Whether the words that are no flags are all values of flags (and not a command nobody knows)."""
+    try:
+        return not parse(rest, FlagSet(GLOBAL_FLAGS)).arguments
+    except UsageFailure:
+        return False
 
 
 def _flags_of(path: tuple[str, ...]) -> FlagSet:

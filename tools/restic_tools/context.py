@@ -148,7 +148,13 @@ class Context:
         """
         from restic_tools.opening import open_repository
 
-        with open_repository(options or self.options, self.out, lock=lock, honour_no_lock=honour_no_lock) as (repository, held):
+        with open_repository(
+            options or self.options,
+            self.out,
+            lock=lock,
+            honour_no_lock=honour_no_lock,
+            releasing=self.interrupt.deferred,
+        ) as (repository, held):
             if held is not None:
                 self._locks.append(held)
             try:

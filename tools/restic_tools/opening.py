@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -150,11 +150,13 @@ def open_repository(
     *,
     lock: LockMode = "shared",
     honour_no_lock: bool = True,
+    releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
-    --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. Raises ``RepositoryNotFound``,
-    ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
+    --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is given back inside ``releasing()``.
+    Raises ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage
+    raises.
     """
     repository = unlock_with_password(options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
@@ -168,8 +170,14 @@ def open_repository(
         out.info(f"repo already locked, waiting up to {duration_text(options.retry_lock)} for the lock")
         out.flush()
 
-    with lock_repository(repository, exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting) as held:
+    locking = lock_repository(repository, exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting)
+    held = locking.__enter__()
+    try:
         yield repository, held
+    finally:
+        # A signal that comes just now must not leave the lock behind.
+        with releasing():
+            locking.__exit__(None, None, None)
 
 
 def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
