@@ -1,0 +1,112 @@
+"""The schema reference, made from the declarations of `restic_spec`: structs for JSON, construct for binary."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import construct as cs
+import msgspec
+
+DOCUMENTS = (
+    ("Config", "config", ("Config",)),
+    ("Key file", "keyfile", ("KeyFile",)),
+    ("Lock", "lock", ("Lock",)),
+    ("Snapshot", "snapshot", ("Snapshot", "SnapshotSummary")),
+    ("Index", "index", ("IndexFile", "IndexPack", "IndexBlob")),
+    ("Tree", "tree", ("Tree", "Node", "ExtendedAttribute")),
+)
+
+
+def page() -> str:
+    """The page as Markdown."""
+    lines = [
+        "# Schemas",
+        "",
+        "Made from the declarations that read and write every repository. Fields stand in the order in which they are written. What is",
+        "written *unless empty* is left out for a value that is not there; what restic itself always writes is in the chapters.",
+        "",
+        "## Pack header entry",
+        "",
+        "Binary, little-endian; see [Packs and blobs](packs.md). The entries of a header follow each other without a gap.",
+        "",
+        "| field | size | form |",
+        "| --- | --- | --- |",
+        *_binary(),
+    ]
+    for title, module_name, structs in DOCUMENTS:
+        module = importlib.import_module(f"restic_spec.{module_name}")
+        lines += ["", f"## {title}"]
+        for name in structs:
+            lines += ["", *_struct(getattr(module, name), len(structs) > 1)]
+    return "\n".join(lines) + "\n"
+
+
+def _binary() -> Iterator[str]:
+    from restic_spec.pack import ENTRY, LENGTH_FIELD
+
+    for field in ENTRY.subcons:
+        inner = field.subcon
+        condition = ""
+        if isinstance(inner, cs.IfThenElse):
+            inner, condition = inner.thensubcon, ", of compressed blobs only"
+        form = "bytes"
+        if isinstance(inner, cs.Enum):
+            form = ", ".join(f"{value} {name}" for name, value in inner.encmapping.items())
+        elif isinstance(inner, cs.FormatField):
+            form = "unsigned integer"
+        yield f"| `{field.name}` | {inner.sizeof()} | {form}{condition} |"
+    yield f"| length of the sealed header, at the end of the pack | {LENGTH_FIELD.sizeof()} | unsigned integer |"
+
+
+def _struct(struct: type[msgspec.Struct], titled: bool) -> Iterator[str]:
+    if titled:
+        yield f"### {struct.__name__}"
+        yield ""
+    yield (inspect.getdoc(struct) or "").replace("\n", " ").replace("``", "`")
+    yield ""
+    yield "| member | type | written | meaning |"
+    yield "| --- | --- | --- | --- |"
+    notes = _notes(struct)
+    hints = typing.get_type_hints(struct)
+    for field in msgspec.structs.fields(struct):
+        written = "always" if field.required or not struct.__struct_config__.omit_defaults else "unless empty"
+        if msgspec.UnsetType in typing.get_args(hints[field.name]):
+            written = "always, `null` for none; readers do without"
+        note = notes.get(field.name, "").replace("\n", " ").replace("``", "`").replace("|", "\\|")
+        yield f"| `{field.encode_name}` | {_type(hints[field.name])} | {written} | {note} |"
+
+
+def _type(hint: object) -> str:
+    if hint is type(None):
+        return "null"
+    if hint is bytes:
+        return "base64"
+    if hint is msgspec.Raw:
+        return "any JSON"
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list:
+        return f"array of {_type(arguments[0])}"
+    if origin is dict:
+        return f"object of {_type(arguments[1])}"
+    if arguments:
+        return " or ".join(_type(argument) for argument in arguments if argument is not msgspec.UnsetType)
+    names = {str: "string", int: "integer", bool: "boolean"}
+    return names.get(hint, f"[{getattr(hint, '__name__', hint)}](#{getattr(hint, '__name__', '').lower()})")  # type: ignore[call-overload]
+
+
+def _notes(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The text under each field, which Python itself throws away."""
+    source = Path(inspect.getfile(struct)).read_text(encoding="utf-8")
+    notes: dict[str, str] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == struct.__name__:
+            for field, note in zip(node.body, node.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(note, ast.Expr):
+                    if isinstance(note.value, ast.Constant) and isinstance(note.value.value, str):
+                        notes[field.target.id] = inspect.cleandoc(note.value.value)
+    return notes
