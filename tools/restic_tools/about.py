@@ -1,8 +1,8 @@
 """Who we are: the program's name, the versions it stands for, and what ``version`` prints.
 
-Wrappers read the first line of ``restic version`` as ``restic X compiled with Y on os/arch`` and decide by X which
-options they may use. So X is the restic version whose command line this program follows, and Y says truthfully that it
-is restic-format. Nothing heavy is imported here.
+Wrappers read the line of ``restic version`` as ``restic X compiled with goY on os/arch`` and decide by X which options they
+may use; some match ``go`` and digits too. So X is the restic version whose command line this program follows, Y is 0, which no
+Go is, and what we really are follows in brackets, where no known wrapper looks. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import sys
 PROGRAM = "restic-format"
 FOLLOWS_RESTIC = "0.19.1"
 """The restic version whose options, messages and exit codes this program follows."""
+
+NO_GO = "go0"
+"""Stands where restic names its Go compiler."""
 
 GO_ARCHITECTURES = {
     "x86_64": "amd64",
@@ -48,26 +51,27 @@ def architecture() -> str:
 
 
 def runtime() -> str:
-    """The Python that runs us, in one word (``cpython3.12.1``)."""
-    return f"{sys.implementation.name}{'.'.join(map(str, sys.version_info[:3]))}"
+    """The Python that runs us, in one word (``cpython-3.12.1``)."""
+    return f"{sys.implementation.name}-{'.'.join(map(str, sys.version_info[:3]))}"
 
 
 def version_line() -> str:
     """The line that wrappers read."""
-    built = f"{PROGRAM}-{program_version()}+{runtime()}"
-    return f"restic {FOLLOWS_RESTIC} compiled with {built} on {operating_system()}/{architecture()}"
+    truth = f"{PROGRAM} {program_version()}, {runtime()}"
+    return f"restic {FOLLOWS_RESTIC} compiled with {NO_GO} on {operating_system()}/{architecture()} ({truth})"
 
 
 def version_json() -> str:
-    """The ``version`` message: restic's five fields, then our own two."""
+    """The ``version`` message: restic's five fields, then our own."""
     fields = (
         ("message_type", "version"),
         ("version", FOLLOWS_RESTIC),
-        ("go_version", runtime()),
+        ("go_version", NO_GO),
         ("go_os", operating_system()),
         ("go_arch", architecture()),
         ("program", PROGRAM),
         ("program_version", program_version()),
+        ("runtime", runtime()),
     )
     # None of these values holds a character that JSON escapes, and the json module would cost half of the run time.
     return "{" + ",".join(f'"{name}":"{value}"' for name, value in fields) + "}"
