@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Literal, overload
 
 from typing_extensions import Buffer
 
@@ -31,6 +32,14 @@ class Context:
         always: bool,
         verify: bool,
     ) -> list[tuple[bytes, int] | None]: ...
+    @overload
+    def open_many(
+        self, data: Buffer, entries: Sequence[tuple[int, int, int, bool, bytes]], keep: Literal[True]
+    ) -> list[memoryview | None]: ...
+    @overload
+    def open_many(
+        self, data: Buffer, entries: Sequence[tuple[int, int, int, bool, bytes]], keep: Literal[False]
+    ) -> list[bool]: ...
     def read_files(self, paths: list[bytes], buffer: Buffer, limit: int) -> list[tuple[Stat, int, int, bytes, bool] | None]: ...
     def open(self, sealed: Buffer, room: int, compressed: bool, blob_id: bytes | None = None) -> bytes | None: ...
 

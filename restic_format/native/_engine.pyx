@@ -213,6 +213,45 @@ cdef class Context:
             free(work)
             free(sealed)
 
+    def open_many(self, data, entries not None, bint keep):
+        cdef Py_ssize_t count = len(entries), i
+        cdef Py_buffer view
+        cdef Opening *work = <Opening *> calloc(count + 1, sizeof(Opening))
+        cdef size_t room = 0, largest = 0
+        cdef uint8_t *plain
+        if work == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                start, length, size, compressed, blob_id = entries[i]
+                if not isinstance(blob_id, bytes) or len(blob_id) != 32:
+                    raise ValueError("an id has 32 bytes")
+                work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
+                work[i].start, work[i].length, work[i].size, work[i].compressed = start, length, size, compressed
+                work[i].offset = room
+                largest = max(largest, work[i].size)
+                if keep:
+                    room += work[i].size
+            opened = PyBytes_FromStringAndSize(NULL, room if keep else largest)
+            plain = <uint8_t *> PyBytes_AS_STRING(opened)
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+            try:
+                with nogil:
+                    for i in range(count):
+                        if work[i].start > <size_t> view.len or work[i].length > <size_t> view.len - work[i].start:
+                            continue
+                        work[i].opened = blobs_open(
+                            self._context, <const uint8_t *> view.buf + work[i].start, work[i].length, work[i].compressed,
+                            work[i].id, plain + work[i].offset, work[i].size) == <int64_t> work[i].size
+            finally:
+                PyBuffer_Release(&view)
+            if not keep:
+                return [work[i].opened for i in range(count)]
+            whole = memoryview(opened)
+            return [whole[work[i].offset:work[i].offset + work[i].size] if work[i].opened else None for i in range(count)]
+        finally:
+            free(work)
+
     def read_files(self, list paths not None, buffer, size_t limit):
         cdef Py_ssize_t count = len(paths), i
         cdef Py_buffer view
@@ -267,6 +306,12 @@ cdef struct Sealing:
     size_t offset
     int64_t length
     uint32_t uncompressed
+
+
+cdef struct Opening:
+    const uint8_t *id
+    size_t start, length, size, offset
+    bint compressed, opened
 
 
 cdef struct Reading:

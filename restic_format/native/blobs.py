@@ -6,11 +6,14 @@
     seal(data, iv, zstd=None, always=False, verify=None) -> (sealed, uncompressed_length or 0) | None
     seal_many(items, ivs, small, large, threshold, always, verify) -> list[(sealed, uncompressed_length) | None]
     open(sealed, room, compressed, blob_id=None) -> bytes | None
+    open_many(data, entries, keep) -> list[memoryview | None] if keep else list[bool]
 
 None means that something is wrong; the Python path is then asked, which says what. *zstd* are the parameters of `Zstd`;
 a blob that compression does not shrink is stored as it is unless *always*. With *verify*, an id, the result is opened
 again and its hash compared. `seal_many` does the same with a list of (data, id) and 16 bytes of *ivs* for each; data of
-*threshold* bytes or more are compressed with *large*. *room* is the length the plaintext must have.
+*threshold* bytes or more are compressed with *large*. *room* is the length the plaintext must have. The entries of
+`open_many` are (start in *data*, sealed length, plaintext length, compressed, id); without *keep* it only tells which are
+intact.
 
 The algorithms are the libraries'; the oracle is `restic_spec.crypto` and `restic_spec.unpacked`. `UNAVAILABLE` says why
 the kernel is not used, None where it is.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from restic_format.errors import DamagedFile
 from restic_format.native import blobs
@@ -19,6 +19,10 @@ from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
+
+
+_GROUP_SIZE = 32 << 20
+"""Bytes of plaintext that are opened at once: well compressed blobs may be far larger than the packs they are in."""
 
 
 class BlobCoder:
@@ -94,6 +98,35 @@ class BlobCoder:
                 return plaintext
         return self._open(entry, sealed)
 
+    def open_many(
+        self, data: Buffer, start: int, entries: Sequence[PackEntry]
+    ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
+        """The plaintexts of *entries* from the piece of a pack *data*, which begins at *start*; or what is wrong with each.
+
+        Plaintexts are held a group at a time: at most 32 MiB, or one blob.
+        """
+        for group in _groups(entries):
+            opened: list[memoryview | None] = [None] * len(group)
+            if self._kernel is not None and _bounded(group):
+                opened = self._kernel.context.open_many(data, _ranges(group, start), True)
+            for entry, plain in zip(group, opened, strict=True):
+                yield entry, self._try_open(entry, data, start) if plain is None else plain
+
+    def verify_many(self, data: Buffer, start: int, entries: Sequence[PackEntry]) -> list[tuple[PackEntry, SpecError]]:
+        """Which of *entries* are damaged, and how; otherwise like `open_many`."""
+        intact = [False] * len(entries)
+        if self._kernel is not None and _bounded(entries):
+            intact = self._kernel.context.open_many(data, _ranges(entries, start), False)
+        suspect = [entry for well, entry in zip(intact, entries, strict=True) if not well]
+        results = [(entry, self._try_open(entry, data, start)) for entry in suspect]
+        return [(entry, error) for entry, error in results if isinstance(error, SpecError)]
+
+    def _try_open(self, entry: PackEntry, data: Buffer, start: int) -> bytes | SpecError:
+        try:
+            return self.open(entry, memoryview(data)[entry.offset - start : entry.offset - start + entry.length])
+        except SpecError as error:
+            return error
+
     def _open(self, entry: PackEntry, sealed: Buffer) -> bytes:
         plaintext = self._cipher.open(sealed)
         if entry.uncompressed_length is not None:
@@ -106,16 +139,38 @@ class BlobCoder:
         return plaintext
 
 
+def _bounded(entries: Sequence[PackEntry]) -> bool:
+    return all(0 <= entry.plain_length <= MAX_BLOB_SIZE for entry in entries)
+
+
+def _groups(entries: Sequence[PackEntry]) -> Iterator[Sequence[PackEntry]]:
+    first = size = 0
+    for number, entry in enumerate(entries):
+        if number > first and size + entry.plain_length > _GROUP_SIZE:
+            yield entries[first:number]
+            first, size = number, 0
+        size += entry.plain_length
+    if first < len(entries):
+        yield entries[first:]
+
+
+def _ranges(entries: Sequence[PackEntry], start: int) -> list[tuple[int, int, int, bool, bytes]]:
+    return [
+        (entry.offset - start, entry.length, entry.plain_length, entry.uncompressed_length is not None, entry.id)
+        for entry in entries
+    ]
+
+
 class _Kernels(threading.local):
     """Each thread's kernel context."""
 
     def __init__(self, key: MasterKey) -> None:
-        self._context = blobs.Context(key.encrypt, key.mac_k, key.mac_r)
+        self.context = blobs.Context(key.encrypt, key.mac_k, key.mac_r)
         self._zstd: dict[Parameters, blobs.Zstd] = {}
 
     def seal(self, data: Buffer, parameters: Parameters | None, always: bool, verify: bytes | None) -> tuple[bytes, int] | None:
         zstd = None if parameters is None else self._parameters(parameters)
-        return self._context.seal(data, os.urandom(IV_SIZE), zstd, always, verify)
+        return self.context.seal(data, os.urandom(IV_SIZE), zstd, always, verify)
 
     def seal_many(
         self, items: Sequence[tuple[bytes, Buffer]], mode: str | None, always: bool, verify: bool
@@ -124,7 +179,7 @@ class _Kernels(threading.local):
         if mode is not None:
             small, large = self._parameters(parameters_for(mode, 0)), self._parameters(parameters_for(mode, SMALL))
         pairs = [(data, blob_id) for blob_id, data in items]
-        return self._context.seal_many(pairs, os.urandom(IV_SIZE * len(pairs)), small, large, SMALL, always, verify)
+        return self.context.seal_many(pairs, os.urandom(IV_SIZE * len(pairs)), small, large, SMALL, always, verify)
 
     def _parameters(self, parameters: Parameters) -> blobs.Zstd:
         zstd = self._zstd.get(parameters)
@@ -133,4 +188,4 @@ class _Kernels(threading.local):
         return zstd
 
     def open(self, sealed: Buffer, size: int, compressed: bool, blob_id: bytes) -> bytes | None:
-        return self._context.open(sealed, size, compressed, blob_id)
+        return self.context.open(sealed, size, compressed, blob_id)

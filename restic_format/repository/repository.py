@@ -339,12 +339,21 @@ class Repository:
                     for entry in run:
                         yield from self.read_pack(pack_id, (entry,))
                 continue
-            for entry in run:
-                sealed = data[entry.offset - start : entry.offset - start + entry.length]
-                try:
-                    yield entry, self.open_blob(entry, sealed)
-                except SpecError as error:
-                    yield entry, error
+            for entry, opened in self._coder.open_many(data, start, run):
+                yield entry, bytes(opened) if isinstance(opened, memoryview) else opened
+
+    def open_blobs(
+        self, data: Buffer, start: int, entries: Sequence[PackEntry]
+    ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
+        """The plaintexts of *entries*, all in *data*, a piece of their pack from *start* on; or what is wrong with each.
+
+        At most 32 MiB of plaintext (or one blob) are held at a time.
+        """
+        return self._coder.open_many(data, start, entries)
+
+    def verify_blobs(self, data: Buffer, start: int, entries: Sequence[PackEntry]) -> Sequence[tuple[PackEntry, SpecError]]:
+        """Those of *entries* that are damaged, and how; otherwise like `open_blobs`."""
+        return self._coder.verify_many(data, start, entries)
 
     def read_header(self, pack_id: bytes, size: int) -> PackEntries:
         """The entries of a pack's header; *size* is the pack's size in bytes.
