@@ -131,7 +131,8 @@ def main() -> None:
     if installed(state, options.kernel, set(options.extra)):
         return
     project = f"{ROOT}[{','.join(options.extra)}]" if options.extra else str(ROOT)
-    env = {**os.environ, "RESTIC_FORMAT_KERNEL": options.kernel}
+    # setuptools warns about what an editable install is for: that the folder's own packages are imported.
+    env = {**os.environ, "RESTIC_FORMAT_KERNEL": options.kernel, "PYTHONWARNINGS": "ignore"}
     try:
         run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", project, env=env)
     except subprocess.CalledProcessError:
