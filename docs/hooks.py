@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "index": site.introduction(),
         "coverage": site.coverage(),
         "vectors": site.vectors(),
-        "schemas": site._linked(schemas.page()),
+        "schemas": site.schemas(),
     }
     pages.update({name: site.chapter(name) for name in CHAPTERS})
     for name, text in pages.items():
@@ -124,13 +124,17 @@ class _Site:
         text = (traceability.VECTORS / "README.md").read_text(encoding="utf-8")
         return text.replace("(../README.md#", "(index.md#")
 
+    def schemas(self) -> str:
+        """The declarations, with the clauses they name as links."""
+        return self._linked(schemas.page())
+
     def coverage(self) -> str:
         """Clause, code, tests."""
         lines = [
             "# Coverage",
             "",
-            "Which code implements a clause, and which tests and vectors check it. The test suite fails when a clause has no code",
-            "or no test, and when code or tests name a clause that does not exist.",
+            "Which code implements a clause, and which tests and vectors check it. The test suite fails when a clause has",
+            "no code or no test, and when code or tests name a clause that does not exist.",
             "",
             "| clause | level | code | tests |",
             "| --- | --- | --- | --- |",

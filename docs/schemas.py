@@ -7,7 +7,9 @@ import importlib
 import inspect
 import typing
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import construct as cs
 import msgspec
@@ -27,8 +29,9 @@ def page() -> str:
     lines = [
         "# Schemas",
         "",
-        "Made from the declarations that read and write every repository. Fields stand in the order in which they are written. What is",
-        "written *unless empty* is left out for a value that is not there; what restic itself always writes is in the chapters.",
+        "Made from the declarations that read and write every repository. Fields stand in the order in which they are",
+        "written. What is written *unless empty* is left out for a value that is not there; what restic itself always writes",
+        "is in the chapters.",
         "",
         "## Pack header entry",
         "",
@@ -50,7 +53,7 @@ def _binary() -> Iterator[str]:
     from restic_spec.pack import ENTRY, LENGTH_FIELD
 
     for field in ENTRY.subcons:
-        inner = field.subcon
+        inner: Any = getattr(field, "subcon", field)
         condition = ""
         if isinstance(inner, cs.IfThenElse):
             inner, condition = inner.thensubcon, ", of compressed blobs only"
@@ -95,8 +98,10 @@ def _type(hint: object) -> str:
         return f"object of {_type(arguments[1])}"
     if arguments:
         return " or ".join(_type(argument) for argument in arguments if argument is not msgspec.UnsetType)
-    names = {str: "string", int: "integer", bool: "boolean"}
-    return names.get(hint, f"[{getattr(hint, '__name__', hint)}](#{getattr(hint, '__name__', '').lower()})")  # type: ignore[call-overload]
+    if hint in (str, int, bool):
+        return {str: "string", int: "integer", bool: "boolean"}[hint]
+    name = str(getattr(hint, "__name__", hint))
+    return f"[{name}](#{name.lower()})"
 
 
 def _notes(struct: type[msgspec.Struct]) -> dict[str, str]:
@@ -105,8 +110,7 @@ def _notes(struct: type[msgspec.Struct]) -> dict[str, str]:
     notes: dict[str, str] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and node.name == struct.__name__:
-            for field, note in zip(node.body, node.body[1:], strict=False):
+            for field, note in pairwise(node.body):
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(note, ast.Expr):
-                    if isinstance(note.value, ast.Constant) and isinstance(note.value.value, str):
-                        notes[field.target.id] = inspect.cleandoc(note.value.value)
+                    notes[field.target.id] = inspect.cleandoc(str(ast.literal_eval(note.value)))
     return notes

@@ -18,17 +18,17 @@ class Source:
     def __init__(self, label: str) -> None:
         self.random = random.Random(f"{SEED}/{label}")
 
-    def bytes(self, count: int) -> bytes:
+    def draw(self, count: int) -> bytes:
         """*count* random bytes."""
         return self.random.randbytes(count)
 
     def key(self) -> MasterKey:
         """Random key material."""
-        return MasterKey(self.bytes(32), self.bytes(16), self.bytes(16))
+        return MasterKey(self.draw(32), self.draw(16), self.draw(16))
 
     def seal(self, key: MasterKey, plaintext: bytes) -> bytes:
         """*plaintext* sealed under a random IV."""
-        return seal(key, plaintext, self.bytes(16))
+        return seal(key, plaintext, self.draw(16))
 
 
 Vector = dict[str, Any]

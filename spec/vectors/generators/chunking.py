@@ -16,16 +16,16 @@ def chunking() -> Chapter:
     out = Chapter("chunking")
     _polynomials(out)
     for size in (0, 1, 8, 63, 64):
-        window = out.source.bytes(size).rjust(64, b"\0")
+        window = out.source.draw(size).rjust(64, b"\0")
         given = {"polynomial": f"{POLYNOMIAL:x}", "window": window.hex()}
         output = {"fingerprint": f"{fingerprint(window, POLYNOMIAL):x}"}
         out.add(f"fingerprint-{size}", "fingerprint", "CHUNK-5", given, output=output)
     removed, reduced = tables(POLYNOMIAL)
     for byte in (0, 1, 2, 128, 255):
-        given = {"polynomial": f"{POLYNOMIAL:x}", "byte": byte}
+        table: dict[str, Any] = {"polynomial": f"{POLYNOMIAL:x}", "byte": byte}
         assert removed[byte] == modulo(byte << 504, POLYNOMIAL)
         output = {"out": f"{removed[byte]:x}", "mod": f"{reduced[byte]:x}"}
-        out.add(f"table-{byte}", "tables", "CHUNK-11", given, output=output)
+        out.add(f"table-{byte}", "tables", "CHUNK-11", table, output=output)
 
     def cut(
         label: str, clauses: str | list[str], parts: list[Any], data: bytes, polynomial: int = POLYNOMIAL, comment: str = ""
@@ -48,7 +48,7 @@ def chunking() -> Chapter:
     cut("zeros", ["CHUNK-6", "CHUNK-12"], [{"repeat": "00", "count": 1200000}], bytes(1200000), comment=comment)
     comment = "The fingerprint never ends in zeros: a cut at every maximum."
     cut("ones", "CHUNK-7", [{"repeat": "01", "count": 8388609}], b"\1" * 8388609, comment=comment)
-    head, tail = out.source.bytes(524288 - 64), bytes(64)
+    head, tail = out.source.draw(524288 - 64), bytes(64)
     comment = "Only the window before the minimum is zero."
     parts = [{"repeat": head[:1].hex(), "count": len(head)}, {"repeat": "00", "count": 64}, {"repeat": "01", "count": 100}]
     cut("cut-at-minimum", ["CHUNK-6", "CHUNK-9"], parts, head[:1] * len(head) + tail + b"\1" * 100, comment=comment)

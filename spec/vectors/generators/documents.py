@@ -18,7 +18,7 @@ def _text(document: Any) -> str:
 def config() -> Chapter:
     """CONFIG."""
     out = Chapter("config")
-    repo_id = out.source.bytes(32).hex()
+    repo_id = out.source.draw(32).hex()
     fields: dict[str, Any] = {"version": 2, "id": repo_id, "chunker_polynomial": POLYNOMIAL}
 
     def decode(label: str, clauses: str | list[str], text: str | bytes, expect: str = "valid", version: int = 2) -> None:
@@ -113,7 +113,7 @@ def unpacked() -> Chapter:
 def index() -> Chapter:
     """INDEX."""
     out = Chapter("index")
-    pack, first, second = (out.source.bytes(32).hex() for _ in range(3))
+    pack, first, second = (out.source.draw(32).hex() for _ in range(3))
     plain: dict[str, Any] = {"id": first, "type": "data", "offset": 0, "length": 38}
     packed: dict[str, Any] = {"id": second, "type": "tree", "offset": 38, "length": 112, "uncompressed_length": 511}
     listed = [
@@ -138,7 +138,7 @@ def index() -> Chapter:
     decode("valid", ["INDEX-1", "INDEX-2", "INDEX-4", "INDEX-6", "INDEX-12"], document)
     decode("no-newline", "INDEX-2", document, end="", canonical=False)
     decode("white-space", "INDEX-1", json.dumps(document, indent=2), canonical=False)
-    superseding = {"supersedes": [out.source.bytes(32).hex()], **document}
+    superseding = {"supersedes": [out.source.draw(32).hex()], **document}
     decode("supersedes", "INDEX-9", superseding)
     decode("no-packs", "INDEX-10", {"packs": []}, blobs=[])
     decode("null-packs", "INDEX-10", {"packs": None}, blobs=[])
@@ -181,7 +181,7 @@ def index() -> Chapter:
 def snapshots() -> Chapter:
     """SNAP."""
     out = Chapter("snapshots")
-    tree, parent, original = (out.source.bytes(32).hex() for _ in range(3))
+    tree, parent, original = (out.source.draw(32).hex() for _ in range(3))
     summary = {
         "backup_start": "2026-01-02T03:04:05.6+01:00",
         "backup_end": "2026-01-02T03:04:06+01:00",

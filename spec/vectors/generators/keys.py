@@ -25,9 +25,9 @@ def keys() -> Chapter:
     _derivation(out)
 
     master = source.key()
-    kdf = Kdf(16, 1, 1, source.bytes(64))
+    kdf = Kdf(16, 1, 1, source.draw(64))
     sealed_with = derive(PASSWORD.encode(), kdf)
-    iv = source.bytes(16)
+    iv = source.draw(16)
     fields: dict[str, Any] = {
         "created": "2026-01-02T03:04:05.678901234+01:00",
         "username": "somebody",
@@ -64,7 +64,7 @@ def keys() -> Chapter:
     unwrap("rustic-nothing-optional", "KEY-12", {}, without=("created", "username", "hostname"))
     unwrap("wrong-password", "KEY-9", {}, "mac-invalid", "correct horse battery stapl")
     unwrap("empty-password", "KEY-9", {}, "mac-invalid", "")
-    other_salt = _b64(source.bytes(64))
+    other_salt = _b64(source.draw(64))
     unwrap("other-salt", "KEY-9", {"salt": other_salt}, "mac-invalid")
     unwrap("other-cost", "KEY-9", {"N": 32}, "mac-invalid")
     for kind in ("pbkdf2", "", "Scrypt"):
@@ -73,7 +73,7 @@ def keys() -> Chapter:
     for name in ("N", "r", "p", "salt"):
         unwrap(f"missing-{name}", "KEY-2", {}, "kdf-invalid", without=(name,))
     for size in (0, 8, 63, 65):
-        unwrap(f"salt-{size}", "KEY-5", {"salt": _b64(source.bytes(size))}, "kdf-invalid")
+        unwrap(f"salt-{size}", "KEY-5", {"salt": _b64(source.draw(size))}, "kdf-invalid")
     for label, changed in {
         "zero-n": {"N": 0},
         "one-n": {"N": 1},
@@ -116,11 +116,11 @@ def _derivation(out: Chapter) -> None:
         ("p-2", "x", (8, 2, 2)),
         ("restic", "geheim", (32768, 8, 1)),
     ):
-        kdf = Kdf(*cost, out.source.bytes(64))
+        kdf = Kdf(*cost, out.source.draw(64))
         given = {"password": password, "N": kdf.N, "r": kdf.r, "p": kdf.p, "salt": kdf.salt.hex()}
         output = {"key": key_json(derive(password.encode(), kdf))}
         out.add(f"derive-{label}", "derive", "KEY-4", given, output=output)
-    salt = out.source.bytes(64)
+    salt = out.source.draw(64)
     for label, password in (("composed", "p\u00e4ss"), ("decomposed", "pa\u0308ss"), ("empty", ""), ("emoji", "\U0001f511")):
         given = {"password": password, "N": 4, "r": 1, "p": 1, "salt": salt.hex()}
         output = {"key": key_json(derive(password.encode(), Kdf(4, 1, 1, salt)))}

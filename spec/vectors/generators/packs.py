@@ -31,7 +31,7 @@ def packs() -> Chapter:
     out = Chapter("packs")
     source = out.source
     key = source.key()
-    contents = [b"first blob", b'{"nodes":[]}\n', b"", source.bytes(100)]
+    contents = [b"first blob", b'{"nodes":[]}\n', b"", source.draw(100)]
     blobs = [source.seal(key, content) for content in contents]
     compressed = source.seal(key, frame(contents[3]))
 
@@ -130,7 +130,7 @@ def blobs() -> Chapter:
     out = Chapter("blobs")
     source = out.source
     key = source.key()
-    content = source.bytes(200)
+    content = source.draw(200)
 
     def read(
         label: str,
@@ -167,8 +167,8 @@ def blobs() -> Chapter:
     larger = "The frame is longer than what is in it."
     read("compressed-larger", "PACK-19", packed, plain=200, comment=larger)
 
-    read("other-blob", "PACK-13", stored, "id-mismatch", blob_id=source.bytes(32))
-    read("other-blob-compressed", "PACK-13", packed, "id-mismatch", plain=200, blob_id=source.bytes(32))
+    read("other-blob", "PACK-13", stored, "id-mismatch", blob_id=source.draw(32))
+    read("other-blob-compressed", "PACK-13", packed, "id-mismatch", plain=200, blob_id=source.draw(32))
     read("id-of-frame", "LAYOUT-6", packed, "id-mismatch", plain=200, blob_id=id_of(frame(content)))
     read("id-of-sealed", "LAYOUT-6", stored, "id-mismatch", blob_id=id_of(stored))
     read("compressed-read-as-stored", "PACK-12", packed, "id-mismatch")
@@ -177,7 +177,7 @@ def blobs() -> Chapter:
     damaged[100] ^= 0x10
     read("flipped", "PACK-13", bytes(damaged), "mac-invalid")
     both = "The MAC is checked before the id."
-    read("flipped-and-other", "PACK-13", bytes(damaged), "mac-invalid", blob_id=source.bytes(32), comment=both)
+    read("flipped-and-other", "PACK-13", bytes(damaged), "mac-invalid", blob_id=source.draw(32), comment=both)
     read("other-key", "CRYPTO-4", stored, "mac-invalid", with_key=source.key())
     read("cut", "PACK-1", stored[:-1], "length-invalid", length=len(stored))
     read("states-less", "PACK-12", packed, "length-invalid", plain=199)

@@ -16,7 +16,7 @@ EMPTY_ID = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 def layout() -> Chapter:
     """LAYOUT."""
     out = Chapter("layout")
-    data = out.source.bytes(40)
+    data = out.source.draw(40)
     name = id_of(data).hex()
     out.add("id-of-content", "verify-id", "LAYOUT-1", {"data": data.hex(), "id": name}, output={})
     out.add("id-of-nothing", "verify-id", "LAYOUT-1", {"data": "", "id": EMPTY_ID}, output={})
@@ -62,7 +62,7 @@ def crypto() -> Chapter:
     _known_answers(out)
 
     for size in (0, 1, 15, 16, 17, 64, 1000):
-        plaintext, iv = source.bytes(size), source.bytes(16)
+        plaintext, iv = source.draw(size), source.draw(16)
         clauses = ["CRYPTO-1", "CRYPTO-3", "CRYPTO-5"] + (["CRYPTO-9"] if size == 0 else [])
         given = {"key": key_json(key), "iv": iv.hex(), "plaintext": plaintext.hex()}
         out.add(f"seal-{size}", "seal", clauses, given, output={"sealed": seal(key, plaintext, iv).hex()})
@@ -92,7 +92,7 @@ def crypto() -> Chapter:
     opened("other-key", sealed, "CRYPTO-4", "mac-invalid", source.key())
     swapped = MasterKey(key.encrypt, key.mac_r, key.mac_k)
     opened("k-and-r-swapped", sealed, "CRYPTO-5", "mac-invalid", swapped)
-    other_cipher = MasterKey(source.bytes(32), key.mac_k, key.mac_r)
+    other_cipher = MasterKey(source.draw(32), key.mac_k, key.mac_r)
     comment = "The MAC knows nothing of the encryption key: garbage comes out, and authentic."
     opened("other-encryption-key", sealed, "CRYPTO-5", "valid", other_cipher, comment)
     for size in (0, 1, 16, 31):
@@ -102,7 +102,7 @@ def crypto() -> Chapter:
 
     unclamped = MasterKey(key.encrypt, key.mac_k, b"\xff" * 16)
     clamped = MasterKey(key.encrypt, key.mac_k, bytes.fromhex("ffffff0ffcffff0ffcffff0ffcffff0f"))
-    message, iv = source.bytes(33), source.bytes(16)
+    message, iv = source.draw(33), source.draw(16)
     opened("unclamped", seal(clamped, message, iv), "CRYPTO-6", "valid", unclamped, "Bits that do not count are set in r.")
     opened("clamped", seal(unclamped, message, iv), "CRYPTO-6", "valid", clamped)
 

@@ -24,7 +24,7 @@ ZERO_TIMES = dict.fromkeys(TIMES, "0001-01-01T00:00:00Z")
 def node(name: str, kind: str = "file", mode: int = 420, **more: Any) -> dict[str, Any]:
     """A node; *name* in stored (quoted) form, members in restic's order as far as *more* keeps it."""
     result: dict[str, Any] = {"name": name, "type": kind, "mode": mode, **TIMES, "uid": 1000, "gid": 100}
-    tail = {} if kind == "file" and "content" in more else {"content": [] if kind == "file" else None}
+    tail: dict[str, Any] = {} if kind == "file" and "content" in more else {"content": [] if kind == "file" else None}
     for later in ("subtree", "error"):
         if later in more:
             tail[later] = more.pop(later)
@@ -42,7 +42,7 @@ def text(*nodes: dict[str, Any]) -> str:
 def trees() -> Chapter:
     """TREE."""
     out = Chapter("trees")
-    first, second, subtree = (out.source.bytes(32).hex() for _ in range(3))
+    first, second, subtree = (out.source.draw(32).hex() for _ in range(3))
 
     def decode(
         label: str,
@@ -142,7 +142,7 @@ def _kinds(decode: Any, subtree: str) -> None:
     decode("unknown-type", "TREE-9", text(node("w", "whiteout", 420)), [b"w"])
     decode("zero-times", "TREE-11", text({**node("z"), **ZERO_TIMES}), [b"z"])
     decode("mode-zero", "TREE-3", text(node("m", mode=0)), [b"m"])
-    hard = {"inode": 5, "device_id": 7, "size": 0, "links": 2}
+    hard: dict[str, Any] = {"inode": 5, "device_id": 7, "size": 0, "links": 2}
     linked = [node(name, **{key: value for key, value in hard.items() if value}) for name in ("h1", "h2")]
     decode("hard-links", "TREE-14", text(*linked), [b"h1", b"h2"])
     rustic = {"name": "l", "type": "symlink", "linktarget": "t", "mode": 511, "mtime": TIMES["mtime"], "content": None}
