@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from restic_format.backup.errors import NothingToBackUp, SourceError
 from restic_format.backup.files import FileJob, Team
+from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, FileInfo, look_at_many
 from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
 from restic_format.backup.pending import PendingDirectory
@@ -24,6 +25,9 @@ from restic_format.errors import ResticFormatError
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, Node
+
+LOOK_AT_ONCE = 256
+"""Entries of a directory that are looked at together."""
 
 BATCH_FILES = 64
 BATCH_BYTES = 1024 * 1024
@@ -92,7 +96,7 @@ class Archiver:
         info = os.stat(path)
         if not stat.S_ISDIR(info.st_mode):
             raise SourceError(f"path is not a directory: {gojson.to_text(path)}")
-        return self._builder.build(name, info, path, lambda error: self._team.warn(path, error), is_parent=True)
+        return self._builder.build(name, info, path, self._team.warn, is_parent=True)
 
     def _enter(self, directory: PendingDirectory, item: str, node: Node, previous: Node | None) -> PendingDirectory:
         self._books.opened(directory)
@@ -107,7 +111,9 @@ class Archiver:
 
         The walk keeps its own stack: trees may be deeper than Python's.
         """
-        entered = self._visit(directory, name, item, path, previous, explicit)
+        if not explicit and self._excluded is not None and self._excluded(_shown(path)):
+            return
+        entered = self._visit(directory, name, item, path, previous, None, explicit=explicit)
         stack: list[Iterator[_Entered]] = []
         while True:
             if entered is not None:
@@ -125,34 +131,49 @@ class Archiver:
         parent = self._load_parent(_subtree(previous), item)
         quoted = gojson.quote
         prefix = path if path.endswith(b"/") else path + b"/"
-        last = None
-        for name in names:
-            if name == last:
-                message = f'node "{gojson.quote(gojson.to_text(name))}": nodes are not ordered or duplicate'
-                self._books.error(gojson.to_text(prefix + name), SourceError(message))
-                continue
-            last = name
-            shown = name.decode("utf-8", "surrogateescape")
-            before = parent.pop(quoted(shown), None) if parent else None
-            entered = self._visit(directory, name, f"{item}/{shown}", prefix + name, before, False)
-            if entered is not None:
-                yield entered
-            elif self._team.stopping():
-                return
+        for start in range(0, len(names), LOOK_AT_ONCE):
+            some = names[start : start + LOOK_AT_ONCE]
+            if self._excluded is not None:
+                some = [name for name in some if not self._excluded(_shown(prefix + name))]
+            looks = look_at_many([prefix + name for name in some], ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
+            last = names[start - 1] if start else None
+            for name, info in zip(some, looks, strict=True):
+                if name == last:
+                    message = f'node "{quoted(gojson.to_text(name))}": nodes are not ordered or duplicate'
+                    self._books.error(gojson.to_text(prefix + name), SourceError(message))
+                    continue
+                last = name
+                shown = name.decode("utf-8", "surrogateescape")
+                before = parent.pop(quoted(shown), None) if parent else None
+                entered = self._visit(directory, name, f"{item}/{shown}", prefix + name, before, info)
+                if entered is not None:
+                    yield entered
+                elif self._team.stopping():
+                    return
         self._books.closed(directory)
 
     def _visit(
-        self, directory: PendingDirectory, name: bytes, item: str, path: bytes, previous: Node | None, explicit: bool
+        self,
+        directory: PendingDirectory,
+        name: bytes,
+        item: str,
+        path: bytes,
+        previous: Node | None,
+        info: FileInfo | None,
+        *,
+        explicit: bool = False,
     ) -> _Entered | None:
-        """Settle one item, or queue it; a directory to go into is given back."""
-        if not explicit and self._excluded is not None and self._excluded(_shown(path)):
-            return None
-        try:
-            info = os.lstat(path)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # it is fine if something vanishes after it was listed
-                self._error(path, SourceError.from_os("lstat", path, error))
-            return None
+        """Settle one item, or queue it; a directory to go into is given back.
+
+        *info* is None where it has not been looked at yet, or could not be.
+        """
+        if info is None:
+            try:
+                info = os.lstat(path)
+            except OSError as error:
+                if error.errno != errno.ENOENT:  # it is fine if something vanishes after it was listed
+                    self._error(path, SourceError.from_os("lstat", path, error))
+                return None
         if self._rejects and not explicit:
             absolute = os.path.abspath(path)
             if any(rejects(absolute, info) for rejects in self._rejects):
@@ -163,7 +184,7 @@ class Archiver:
         elif stat.S_ISDIR(mode):
             return self._open_directory(directory, name, item, path, previous)
         elif not stat.S_ISSOCK(mode):
-            directory.nodes.append(self._builder.build(name, info, path, lambda error: self._team.warn(path, error)))
+            directory.nodes.append(self._builder.build(name, info, path, self._team.warn))
         return None
 
     def _visit_file(
@@ -173,7 +194,7 @@ class Archiver:
         item: str,
         path: bytes,
         previous: Node | None,
-        info: os.stat_result,
+        info: FileInfo,
     ) -> None:
         """Take a file over from the parent snapshot where it is as it was, or queue it for reading."""
         if previous is not None:
@@ -181,7 +202,7 @@ class Archiver:
             if not file_changed(info, *times, previous, check_ctime=self._check_ctime, check_inode=self._check_inode):
                 if self._is_stored(previous):
                     started = time.monotonic()
-                    node = self._builder.build(name, info, path, lambda error: self._team.warn(path, error))
+                    node = self._builder.build(name, info, path, self._team.warn)
                     node.content = previous.content
                     directory.nodes.append(node)
                     self._books.item_done(item, previous, previous, None, started)
@@ -208,7 +229,7 @@ class Archiver:
             self._books.error(shown, problem)
             return None
         try:
-            node = self._builder.build(name, os.fstat(fd), path, lambda error: self._team.warn(path, error), fd)
+            node = self._builder.build(name, os.fstat(fd), path, self._team.warn, fd)
             names = list_open_directory(fd)
         except OSError as error:
             problem = SourceError.from_os("readdirent", path, error, f"readdirnames {shown} failed: ")

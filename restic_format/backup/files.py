@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from restic_format.backup.content import ChunkReader, build_cutter, descriptor_reader
 from restic_format.backup.errors import SourceError
+from restic_format.backup.looking import file_reader
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.opening import open_source
 from restic_format.backup.options import ItemStats, Progress
@@ -95,6 +96,7 @@ class FileSaver:
     def __init__(self, team: Team) -> None:
         self._team = team
         self._buffer = memoryview(bytearray(team.cutter.max_size))
+        self._reader = file_reader()
 
     def run(self) -> None:
         """Work until the queue has nothing more to give; errors of the repository end the whole backup."""
@@ -104,12 +106,45 @@ class FileSaver:
                 if isinstance(work, OpenFile):
                     self.take_turns(work)
                     continue
-                for job in work:
+                for job in self._save_small_files(work):
                     if team.stopping():
                         return
                     self._save_file(job)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it must not vanish with the thread
             team.fail(error)
+
+    def _save_small_files(self, batch: list[FileJob]) -> list[FileJob]:
+        """Save files of one chunk together: read and hashed in one call, sealed in another. Gives those that are left."""
+        reader, limit = self._reader, self._team.cutter.min_size
+        small = [job for job in batch if job.size <= limit]
+        if reader is None or len(small) < 2:
+            return batch
+        team = self._team
+        started = time.monotonic()
+        team.progress.start_file(small[0].item)
+        read = reader.read_files([job.path for job in small], self._buffer, limit)
+        blobs = [(done[3], self._buffer[done[1] : done[1] + done[2]]) for done in read if done is not None and done[2]]
+        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
+        left = [job for job in batch if job.size > limit]
+        for job, done in zip(small, read, strict=True):
+            if done is None:
+                left.append(job)
+                continue
+            info, _, length, _, changed = done
+            node = team.builder.build(job.name, info, job.path, team.warn)
+            node.content = []
+            node.size = length
+            stats = ItemStats()
+            if length:
+                blob = next(saved)
+                node.content = [blob.id.hex()]
+                if not blob.known:
+                    stats = ItemStats(1, length, blob.stored)
+            team.progress.bytes_done(length)
+            team.books.item_done(job.item, job.previous, node, stats, started)
+            team.end_file(job, -1, _changed(job) if changed else None, node)
+        team.progress.end_file(small[0].item)
+        return left
 
     def _save_file(self, job: FileJob) -> None:
         """Save one file of the file system."""
@@ -126,7 +161,7 @@ class FileSaver:
             shown = gojson.quote(gojson.to_text(job.path))
             team.end_file(job, fd, SourceError(f'file "{shown}" changed type, refusing to archive'))
             return
-        node = team.builder.build(job.name, info, job.path, lambda error: team.warn(job.path, error), fd)
+        node = team.builder.build(job.name, info, job.path, team.warn, fd)
         reader = ChunkReader(descriptor_reader(fd), team.cutter, info.st_size)
         file = OpenFile(job.item, reader, node, lambda file: team.file_read(job, fd, info, file))
         if info.st_size >= SHARED_SIZE and team.helpers:
@@ -288,9 +323,13 @@ class Team:
             return
         after = os.fstat(fd)
         if after.st_mtime_ns != before.st_mtime_ns or after.st_size != before.st_size:
-            error = SourceError(f"{gojson.to_text(job.path)}: the file changed while it was read")
+            error = _changed(job)
         node = file.node
         node.content = file.blobs
         node.size = file.size
         self.books.item_done(job.item, job.previous, node, file.stats, file.started)
         self.end_file(job, fd, error, node)
+
+
+def _changed(job: FileJob) -> SourceError:
+    return SourceError(f"{gojson.to_text(job.path)}: the file changed while it was read")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from restic_format.backup.errors import SourceError, errno_text
+from restic_format.backup.looking import FileInfo, has_no_attributes
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
 
@@ -34,7 +35,8 @@ _NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
 _CACHED_SECONDS = 4096
 _FS_IS_UTF8 = sys.getfilesystemencoding().lower() == "utf-8"
 
-Warn = Callable[[SourceError], None]
+Warn = Callable[[bytes, SourceError], None]
+"""Gets a path and what cannot be learnt of the item there."""
 
 
 class NodeBuilder:
@@ -49,7 +51,7 @@ class NodeBuilder:
         self._seconds: dict[int, tuple[str, str]] = {}
 
     def build(
-        self, name: bytes, info: os.stat_result, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False
+        self, name: bytes, info: FileInfo, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False
     ) -> Node:
         """The node of the item at *path* with the metadata *info*; *name* is what it is called in the snapshot.
 
@@ -88,11 +90,12 @@ class NodeBuilder:
             try:
                 node.set_target(os.readlink(path))
             except OSError as error:
-                warn(SourceError.from_os("readlink", path, error, _incomplete(path)))
+                warn(path, SourceError.from_os("readlink", path, error, _incomplete(path)))
                 return node
         elif kind in (DEV, CHARDEV):
             node.device = info.st_rdev
-        self._add_attributes(node, path, fd, warn, is_parent)
+        if not has_no_attributes(info):
+            self._add_attributes(node, path, fd, warn, is_parent)
         return node
 
     def time_text(self, ns: int) -> str:
@@ -145,7 +148,7 @@ class NodeBuilder:
         except OSError as error:
             if error.errno in _NO_ATTRIBUTES or (is_parent and error.errno in (errno.EACCES, errno.EPERM)):
                 return
-            warn(SourceError.from_os("xattr.list", path, error, _incomplete(path)))
+            warn(path, SourceError.from_os("xattr.list", path, error, _incomplete(path)))
             return
         if not names:
             return
@@ -158,7 +161,7 @@ class NodeBuilder:
                 if error.errno not in _NO_ATTRIBUTES:
                     shown = gojson.to_text(path)
                     reason = f"xattr.get {shown} {name}: {errno_text(error)}"
-                    warn(SourceError(f"can not obtain extended attribute {name} for {shown}: {reason}"))
+                    warn(path, SourceError(f"can not obtain extended attribute {name} for {shown}: {reason}"))
                     continue
                 value = None
             stored = name if _FS_IS_UTF8 else gojson.to_text(os.fsencode(name))

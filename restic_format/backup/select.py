@@ -7,11 +7,12 @@ import stat
 from collections.abc import Callable, Iterable
 
 from restic_format.backup.errors import SourceError
+from restic_format.backup.looking import FileInfo
 from restic_format.backup.options import BackupOptions
 from restic_format.errors import ResticFormatError
 from restic_spec import gojson
 
-Reject = Callable[[bytes, os.stat_result], bool]
+Reject = Callable[[bytes, FileInfo], bool]
 """Whether to leave out the item at an absolute path with these metadata."""
 
 CACHE_TAG = "CACHEDIR.TAG:Signature: 8a477f597d28d172789f06886806bc55"
@@ -53,7 +54,7 @@ class OtherFileSystems:
             except OSError as error:
                 raise SourceError.from_os("lstat", path, error) from error
 
-    def rejects(self, path: bytes, info: os.stat_result) -> bool:
+    def rejects(self, path: bytes, info: FileInfo) -> bool:
         """See `Reject`."""
         if self._allowed(path, info.st_dev):
             return False
@@ -88,7 +89,7 @@ class TagFile:
         self._warn = warn
         self._known: dict[bytes, bool] = {}
 
-    def rejects(self, path: bytes, _info: os.stat_result) -> bool:
+    def rejects(self, path: bytes, _info: FileInfo) -> bool:
         """See `Reject`; the tag file itself stays."""
         directory, name = os.path.split(path)
         if name == self._name:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import msgspec
 
+from restic_format.backup.looking import FileInfo
 from restic_spec import gojson, gotime
 from restic_spec.tree import FILE, Node, Tree, encode_tree
 
@@ -43,7 +43,7 @@ def same_time(stored: str | None, new: str | None) -> bool:
 
 
 def file_changed(
-    info: os.stat_result, mtime: str, ctime: str, previous: Node, *, check_ctime: bool = True, check_inode: bool = True
+    info: FileInfo, mtime: str, ctime: str, previous: Node, *, check_ctime: bool = True, check_inode: bool = True
 ) -> bool:
     """Whether a regular file has to be read again: it is another one, or not the same as *previous*, by its metadata."""
     return (

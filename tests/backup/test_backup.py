@@ -141,6 +141,7 @@ def test_content_comes_back(source: Path, repository: Repository, reopened: Reop
     assert len(nodes["/s/big"].blobs) >= 2
 
 
+@pytest.mark.usefixtures("file_by_file")
 def test_unchanged_files_are_not_read(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     first = backup(repository, ["s"])
 
@@ -254,6 +255,7 @@ def test_sockets_are_left_out_and_others_kept(source: Path, repository: Reposito
     assert result.summary.errors == 0
 
 
+@pytest.mark.usefixtures("file_by_file")
 def test_what_vanishes_or_turns_into_something_else(
     source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +303,7 @@ def test_files_that_change_while_they_are_read(source: Path, repository: Reposit
     assert "changed while it was read" in seen.errors[0][1]
 
 
+@pytest.mark.usefixtures("file_by_file")
 def test_read_errors_leave_out_the_file(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = (source / "two").stat().st_ino
     real = os.readv
@@ -364,6 +367,7 @@ def test_tag_files_that_cannot_be_used(source: Path, repository: Repository) -> 
     ]
 
 
+@pytest.mark.usefixtures("file_by_file")
 def test_other_file_systems(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount point stays, what is mounted there does not."""
     real = os.lstat

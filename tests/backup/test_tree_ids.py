@@ -34,6 +34,12 @@ def test_strange_tree_has_restics_id(source: Path, restic: Restic, ours: OpenRep
     assert result.summary.stats.data_blobs == result.summary.stats.tree_blobs == 0
 
 
+@pytest.mark.usefixtures("file_by_file")
+def test_looking_file_by_file_gives_the_same(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    theirs = restic.backup(".", cwd=source)
+    assert backup(ours(), ["."]).tree == theirs["tree"]
+
+
 def test_access_times(source: Path, restic: Restic, ours: OpenRepository) -> None:
     # The first reading of a symlink sets its access time.
     restic.backup("--with-atime", ".", cwd=source)
