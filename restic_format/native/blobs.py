@@ -42,4 +42,6 @@ else:
     if UNAVAILABLE is not None and _POLICY == "require":
         raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
 
-__all__ = ["UNAVAILABLE", "Context", "Zstd", "mix_lane"]
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "mix_lane"]

@@ -78,6 +78,7 @@ def test_the_sdist_holds_what_a_build_and_a_reader_need(unpacked: Path) -> None:
         "Makefile",
         "scripts/environment.py",
         "restic_format/native/_chunker.pyx",
+        "restic_format/native/_engine.pyx",
         "restic_format/native/rabin.c",
         "restic_format/native/rabin_x86.c",
         "restic_format/native/rabin.h",
@@ -93,7 +94,8 @@ def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
-    assert [name for name in held if name.startswith("restic_format/native/_chunker") and name.endswith(".so")]
+    for kernel in ("_chunker", "_engine"):
+        assert [name for name in held if name.startswith(f"restic_format/native/{kernel}.") and name.endswith(".so")]
     for package, below in PACKAGES.items():
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held
         # A folder without __init__.py would be left out without a word.
