@@ -144,7 +144,7 @@ def _default_text(flag: Flag) -> str:
 def _console() -> Console:
     out = Output()
     return Console(
-        width=min(out.width, MAX_WIDTH) if out.stdout_is_terminal else MAX_WIDTH,
+        width=min(out.width, MAX_WIDTH),
         force_terminal=out.coloured,
         color_system="standard" if out.coloured else None,
         highlight=False,

@@ -19,6 +19,9 @@ QUIET, NORMAL, VERBOSE, DEBUG = 0, 1, 2, 3
 """Verbosity: --quiet, no option, --verbose, --verbose=2."""
 
 
+DEFAULT_WIDTH = 80
+
+
 def encode(text: str) -> bytes:
     """The bytes of a text that may hold undecodable names."""
     return text.encode("utf-8", "surrogateescape")
@@ -96,8 +99,18 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal (80 when it does not say)."""
-        return shutil.get_terminal_size((80, 24)).columns
+        """Columns of the terminal that a person looks at, also while standard output goes into a pager; 80 if there is none."""
+        for stream in (sys.stdout, sys.stderr, sys.stdin):
+            if _is_terminal(stream):
+                try:
+                    return (
+                        shutil.get_terminal_size((0, 0)).columns
+                        or os.get_terminal_size(stream.fileno()).columns
+                        or DEFAULT_WIDTH
+                    )
+                except OSError:
+                    continue
+        return DEFAULT_WIDTH
 
     def flush(self) -> None:
         """Push out what is still in buffers."""

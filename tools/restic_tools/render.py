@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-MIN_FOLDED = 16
+MIN_FOLDED = 10
 """Columns below which folding a column would make it unreadable; then the terminal wraps the lines."""
 
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -92,7 +92,7 @@ class Table:
         """The whole table, every line ended."""
         self._fold_to_fit()
         widths = self._widths()
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        rule = "-" * self._total()
         parts = [self._line(self.headers, widths), rule]
         for number, row in enumerate(self.rows):
             if number and self.spaced:
@@ -110,11 +110,19 @@ class Table:
                 widths[column] = max(widths[column], *(cell_len(line) for line in lines))
         return widths
 
+    def _total(self) -> int:
+        widths = self._widths()
+        return sum(widths) + 2 * (len(widths) - 1)
+
     def _fold_to_fit(self) -> None:
         if self._width is None or self._fold is None:
             return
+        if self._total() <= self._width:
+            return
+        # Headers are wider than need be for looks only.
+        self.headers = [header.strip() for header in self.headers]
         widths = self._widths()
-        room = self._width - (sum(widths) - widths[self._fold] + 2 * (len(widths) - 1))
+        room = self._width - (self._total() - widths[self._fold])
         if widths[self._fold] <= room or room < MIN_FOLDED:
             return
         for row in self.rows:
