@@ -96,6 +96,8 @@ def _type(hint: object) -> str:
         return f"array of {_type(arguments[0])}"
     if origin is dict:
         return f"object of {_type(arguments[1])}"
+    if origin is typing.Annotated:
+        return _type(arguments[0])
     if arguments:
         return " or ".join(_type(argument) for argument in arguments if argument is not msgspec.UnsetType)
     if hint in (str, int, bool):

@@ -27,9 +27,9 @@ class Lock(wire.Document):
     """Its user."""
     pid: int
     """Its process id on that host."""
-    uid: int = 0
+    uid: wire.U32 = 0
     """Its numeric user id."""
-    gid: int = 0
+    gid: wire.U32 = 0
     """Its numeric group id."""
 
 

@@ -48,8 +48,8 @@ class Snapshot(wire.Document):
     """Absolute paths that were backed up (SNAP-5)."""
     hostname: str = ""
     username: str = ""
-    uid: int = 0
-    gid: int = 0
+    uid: wire.U32 = 0
+    gid: wire.U32 = 0
     excludes: list[str] = msgspec.field(default_factory=list)
     """Exclude patterns that were in force."""
     tags: list[str] = msgspec.field(default_factory=list)

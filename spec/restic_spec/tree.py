@@ -45,7 +45,7 @@ class Node(wire.Document):
     """``file``, ``dir``, ``symlink``, ``dev``, ``chardev``, ``fifo``, ``socket`` or ``irregular`` (TREE-9).
 
     It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-5)."""
-    mode: int = 0
+    mode: wire.U32 = 0
     """Go's FileMode (TREE-10; see `restic_spec.gomode`)."""
     mtime: str | None = None
     """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-4)."""
@@ -53,21 +53,21 @@ class Node(wire.Document):
     """Access time; equal to mtime unless backed up with access times (TREE-12)."""
     ctime: str | None = None
     """Time of the last status change."""
-    uid: int | None = None
+    uid: wire.U32 | None = None
     """Owner (TREE-13); restic always writes it, rustic may not."""
-    gid: int | None = None
+    gid: wire.U32 | None = None
     """Group."""
     user: str = ""
     """Name of the owner where it resolves."""
     group: str = ""
     """Name of the group where it resolves."""
-    inode: int = 0
+    inode: wire.Natural = 0
     """Inode number on the source (TREE-14)."""
-    device_id: int = 0
+    device_id: wire.Natural = 0
     """``st_dev`` of the source; with ``inode`` it tells which entries with several links are one file (TREE-14, TREE-15)."""
-    size: int = 0
+    size: wire.Size = 0
     """Bytes of a file's content (TREE-16)."""
-    links: int = 0
+    links: wire.Size = 0
     """Hard link count, of files, symlinks and devices (TREE-17)."""
     linktarget: str = ""
     """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw`` (TREE-18)."""
@@ -77,7 +77,7 @@ class Node(wire.Document):
     """Extended attributes, ACLs among them."""
     generic_attributes: dict[str, msgspec.Raw] | None = None
     """Attributes of other systems, keyed ``windows.…``, kept as they are (TREE-20)."""
-    device: int = 0
+    device: wire.Natural = 0
     """``st_rdev`` of a device node (TREE-21)."""
     content: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     """Ids of a file's data blobs in order; ``null`` for anything but files, ``[]`` for an empty file (TREE-8)."""

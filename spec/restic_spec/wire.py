@@ -6,7 +6,7 @@ rustic's extensions) are kept in ``extra`` as raw JSON and written back after th
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,13 @@ from restic_spec import gojson
 from restic_spec.errors import JsonInvalid
 
 T = TypeVar("T", bound="Document")
+
+U32 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+"""An integer of 32 bits without sign; Go refuses others, and so do we."""
+Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A size or count that system calls can take."""
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+"""An integer of 64 bits without sign (msgspec cannot check the upper bound)."""
 
 _NO_EXTRA: dict[str, msgspec.Raw] = {}
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])

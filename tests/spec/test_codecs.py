@@ -70,8 +70,8 @@ def nodes(draw):
         group=draw(st.text(max_size=5)),
         inode=draw(u64),
         device_id=draw(u64),
-        size=draw(u64),
-        links=draw(u64),
+        size=draw(st.integers(0, (1 << 63) - 1)),
+        links=draw(u32),
         extended_attributes=draw(
             st.none()
             | st.lists(

@@ -91,6 +91,17 @@ def trees() -> Chapter:
     decode("name-missing", "TREE-3", text({"type": "file", "content": []}), "json-invalid")
     decode("type-missing", "TREE-3", text({"name": "a", "content": []}), "json-invalid")
     decode("mode-text", "TREE-10", text({**node("a"), "mode": "0644"}), "json-invalid")
+    for name, clause in (("uid", "TREE-13"), ("gid", "TREE-13"), ("mode", "TREE-10")):
+        decode(f"{name}-33-bits", clause, text({**node("a"), name: 1 << 32}), "json-invalid")
+    for name, clause in (
+        ("uid", "TREE-13"),
+        ("inode", "TREE-14"),
+        ("size", "TREE-16"),
+        ("links", "TREE-14"),
+        ("device", "TREE-21"),
+    ):
+        decode(f"{name}-negative", clause, text({**node("a"), name: -1}), "json-invalid")
+    decode("size-float", "TREE-16", text({**node("a"), "size": 1.5}), "json-invalid")
     decode("nodes-missing", "TREE-1", "{}\n", "json-invalid")
     decode("nodes-object", "TREE-1", '{"nodes":{}}\n', "json-invalid")
     decode("cut", "TREE-1", text(plain)[:-5], "json-invalid")
