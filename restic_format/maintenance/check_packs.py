@@ -17,7 +17,7 @@ from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of, describe, open_header
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Fault, Finding, ObjectKind, ObjectRef
-from restic_spec.errors import ResticFormatError, SpecError
+from restic_spec.errors import SpecError
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 
@@ -58,6 +58,7 @@ class PackReader:
 
     def __init__(self, run: Run) -> None:
         self.repo = run.repo
+        self.sizes = run.sizes
         self.file_sizes = run.file_sizes
 
     def check(self, pack: bytes, entries: list[PackEntry]) -> PackResult:
@@ -74,7 +75,7 @@ class PackReader:
         return first._replace(transient=True, bad=[], unread=[])
 
     def _check(self, pack: bytes, entries: list[PackEntry]) -> PackResult:
-        size = expected_size(entries)
+        size = self.sizes[pack]
         available = min(size, self.file_sizes.get(pack, 0))
         faults: list[Fault] = []
         bad: list[PackEntry] = []
@@ -89,15 +90,10 @@ class PackReader:
             for start, piece, inside in self._pieces(pack, entries, available):
                 digest.update(piece)
                 read += len(piece)
-                view = memoryview(piece)
-                for entry in inside:
-                    at = entry.offset - start
-                    try:
-                        self.repo.open_blob(entry, view[at : at + entry.length])
-                    except ResticFormatError as error:
-                        bad.append(entry)
-                        ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), pack.hex())
-                        faults.append(Fault(ref, describe(error, pack, entry), clause_of(error)))
+                for entry, error in self.repo.verify_blobs(piece, start, inside):
+                    bad.append(entry)
+                    ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), pack.hex())
+                    faults.append(Fault(ref, describe(error, pack, entry), clause_of(error)))
                 if start >= end:
                     tail = piece if not tail else tail + piece
         except (StorageError, OSError) as error:
@@ -146,6 +142,8 @@ class PackReader:
             listed = open_header(self.repo, tail, size)
         except SpecError as error:
             return [Fault(this, error.what, error.clause)]
+        if listed == entries:
+            return []
         faults = []
         want = size - sum(entry.length for entry in entries)
         have = HEADER_OVERHEAD + sum(entry.header_size for entry in listed)

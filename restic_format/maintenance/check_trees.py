@@ -15,15 +15,23 @@ from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.maintenance.idset import IdSet
 from restic_spec.errors import SpecError
-from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
 
-NULL_ID = "0" * 64
+_NULL = bytes(32)
 _UNKNOWN = -1 << 80
 """A size that no addition makes a real one again."""
 
 _NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
+
+
+def _id(text: str) -> bytes | None:
+    """The id *text* stands for, None for the null id and for what is none."""
+    try:
+        ident = bytes.fromhex(text) if len(text) == 64 else _NULL
+    except ValueError:
+        return None
+    return None if ident == _NULL or len(ident) != 32 else ident
 
 
 class Usage:
@@ -102,9 +110,9 @@ class TreeChecker:
             if node.type == FILE:
                 self._file(ident, node)
             elif node.type == DIR:
-                if self._subtree(ident, node):
-                    assert node.subtree is not None
-                    yield bytes.fromhex(node.subtree)
+                subtree = self._subtree(ident, node)
+                if subtree is not None:
+                    yield subtree
             elif node.type not in _NO_CONTENT_TYPES:
                 self._node(ident, node, Code.NODE_TYPE, f'node "{node.quoted}" with invalid type "{node.type}"')
 
@@ -132,11 +140,11 @@ class TreeChecker:
         tracks = usage.data is not None or usage.packs is not None
         size = 0
         for number, text in enumerate(node.content):
-            if not is_hex_id(text) or text == NULL_ID:
+            blob = _id(text)
+            if blob is None:
                 self._node(ident, node, Code.NODE_NULL_ID, f'file "{node.quoted}" blob {number} has null ID')
                 size = _UNKNOWN
                 continue
-            blob = bytes.fromhex(text)
             location = index.lookup(BlobType.DATA, blob)
             if location is None:
                 self._node(ident, node, Code.BLOB_MISSING, f'file "{node.quoted}" blob {text} not found in index', blob=text)
@@ -149,14 +157,14 @@ class TreeChecker:
             what = f'file "{node.quoted}" says it has {node.size} bytes, its content has {size}'
             self._node(ident, node, Code.NODE_SIZE, what)
 
-    def _subtree(self, ident: bytes, node: Node) -> bool:
+    def _subtree(self, ident: bytes, node: Node) -> bytes | None:
         if node.subtree is None:
             self._node(ident, node, Code.NODE_NO_SUBTREE, f'dir node "{node.quoted}" has no subtree')
-            return False
-        if node.subtree == NULL_ID or not is_hex_id(node.subtree):
+            return None
+        subtree = _id(node.subtree)
+        if subtree is None:
             self._node(ident, node, Code.NODE_NULL_ID, f'dir node "{node.quoted}" subtree id is null')
-            return False
-        return True
+        return subtree
 
     def _add(self, ident: bytes, code: Code, message: str, *, clause: str = "") -> None:
         number = self.run.add(Finding(code, ObjectRef(ObjectKind.TREE, ident.hex()), message, clause))
