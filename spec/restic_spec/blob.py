@@ -8,7 +8,7 @@ from __future__ import annotations
 import zstandard
 
 from restic_spec.crypto import MasterKey, open_sealed, seal
-from restic_spec.errors import CompressionInvalid, LengthInvalid
+from restic_spec.errors import LengthInvalid
 from restic_spec.ids import id_of, verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
@@ -18,9 +18,10 @@ def open_blob(key: MasterKey, entry: PackEntry, sealed: bytes | memoryview) -> b
     """The plaintext of the blob *entry* describes, from its *sealed* bytes in the pack.
 
     Raises:
-        LengthInvalid: not as many bytes as the entry says, or a stated length beyond `MAX_BLOB_SIZE` (PACK-14).
+        LengthInvalid: not as many bytes as the entry says, a stated length beyond `MAX_BLOB_SIZE` (PACK-14), or a frame that
+            expands to another length than stated (PACK-12).
         MacInvalid: the bytes are damaged or sealed under another key.
-        CompressionInvalid: the frame is broken, or expands to another length than stated (PACK-12).
+        CompressionInvalid: the frame is broken.
         IdMismatch: authentic bytes of another blob.
     """
     what = f"{entry.type.value} blob {entry.id.hex()}"
@@ -32,7 +33,7 @@ def open_blob(key: MasterKey, entry: PackEntry, sealed: bytes | memoryview) -> b
     if entry.uncompressed_length is not None:
         plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
         if len(plaintext) != entry.uncompressed_length:
-            raise CompressionInvalid(
+            raise LengthInvalid(
                 f"{what}: expands to {len(plaintext)} bytes instead of {entry.uncompressed_length}", clause="PACK-12"
             )
     verify_id(plaintext, entry.id, what)

@@ -60,7 +60,7 @@ class JsonInvalid(SpecError):
 
 
 class CompressionInvalid(SpecError):
-    """Compressed data are broken, or expand to another size than they should."""
+    """Compressed data are broken, or something stands behind them."""
 
     layer = "compression-invalid"
 
