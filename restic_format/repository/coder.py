@@ -20,7 +20,6 @@ from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
 
-
 _GROUP_SIZE = 32 << 20
 """Bytes of plaintext that are opened at once: well compressed blobs may be far larger than the packs they are in."""
 
