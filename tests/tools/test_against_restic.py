@@ -88,8 +88,12 @@ SAME = [
 ]
 
 
-def names(filled: Filled, restic: Runner) -> dict[str, str]:
-    blobs = [line.split() for line in restic("list", "blobs").out.decode().splitlines()]
+@pytest.fixture(scope="session")
+def names(filled_once: Filled, restic: Runner) -> dict[str, str]:
+    """What stands in braces in the lines."""
+    filled = filled_once
+    settings = {"RESTIC_REPOSITORY": str(filled.folder), "RESTIC_PASSWORD": PASSWORD}
+    blobs = [line.split() for line in restic("list", "blobs", env=settings).out.decode().splitlines()]
     return {
         "source": str(filled.source),
         "first": filled.ids[0][:8],
@@ -103,8 +107,10 @@ def names(filled: Filled, restic: Runner) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("line", SAME)
-def test_output_errors_and_exit_code_are_the_same(line: str, filled: Filled, run: Runner, restic_here: Runner) -> None:
-    words = [word.format(**names(filled, restic_here)) for word in line.split()]
+def test_output_errors_and_exit_code_are_the_same(
+    line: str, filled: Filled, names: dict[str, str], run: Runner, restic_here: Runner
+) -> None:
+    words = [word.format(**names) for word in line.split()]
     ours, theirs = run(*words), restic_here(*words)
     assert ours.out == theirs.out
     assert ours.err == theirs.err

@@ -12,6 +12,7 @@ import os
 import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
+from restic_tools.environment import words_from_system
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
@@ -26,7 +27,7 @@ DEBUG_VARIABLE = "RESTIC_FORMAT_DEBUG"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name; the process's own by default) and return its exit code."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = words_from_system(sys.argv[1:]) if argv is None else list(argv)
     parsed = Parsed()
     try:
         answer = _quick_version(args)

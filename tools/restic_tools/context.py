@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from restic_tools.argv import parse_uint
+from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import compression_mode
 from restic_tools.globalflags import DEFAULT_STUCK_TIMEOUT
@@ -96,31 +96,30 @@ ENVIRONMENT = {
 }
 
 
-def global_options(values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> GlobalOptions:
+def global_options(values: Mapping[str, Any]) -> GlobalOptions:
     """Put flags and environment together: a flag wins. ``Failure`` on values that cannot be right."""
-    env = os.environ if environ is None else environ
     options = GlobalOptions()
-    for key, variable in ENVIRONMENT.items():
-        if env.get(variable):
-            setattr(options, key, env[variable])
-    if env.get("RESTIC_CACERT"):
-        options.cacert = env["RESTIC_CACERT"].split(",")
-    if env.get("RESTIC_PACK_SIZE") and "pack_size" not in values:
-        options.pack_size = _from_environment("RESTIC_PACK_SIZE", env["RESTIC_PACK_SIZE"], parse_uint)
-    if env.get("RESTIC_COMPRESSION") and "compression" not in values:
-        options.compression = _from_environment("RESTIC_COMPRESSION", env["RESTIC_COMPRESSION"], compression_mode)
+    for key, name in ENVIRONMENT.items():
+        setattr(options, key, variable(name))
+    if variable("RESTIC_CACERT"):
+        options.cacert = variable("RESTIC_CACERT").split(",")
+    if variable("RESTIC_PACK_SIZE") and "pack_size" not in values:
+        options.pack_size = _from_environment("RESTIC_PACK_SIZE", parse_uint)
+    if variable("RESTIC_COMPRESSION") and "compression" not in values:
+        options.compression = _from_environment("RESTIC_COMPRESSION", compression_mode)
     for key, value in values.items():
         setattr(options, key, value)
     if options.quiet and options.verbose > 0:
         raise Failure("--quiet and --verbose cannot be specified at the same time")
+    _ = options.extended
     return options
 
 
-def _from_environment(variable: str, text: str, parse: Any) -> Any:
+def _from_environment(name: str, parse: Callable[[str], Any]) -> Any:
     try:
-        return parse(text)
+        return parse(variable(name))
     except ValueError as error:
-        raise Failure(f'invalid value for {variable} "{text}": {error}') from None
+        raise Failure(f'invalid value for {name} "{variable(name)}": {error}') from None
 
 
 class Context:

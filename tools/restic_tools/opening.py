@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
 from restic_tools.output import Output
 
@@ -49,7 +49,7 @@ def repository_location(options: GlobalOptions) -> str:
     return options.repo
 
 
-def given_password(options: GlobalOptions, variable: str = "RESTIC_PASSWORD") -> str:
+def given_password(options: GlobalOptions, name: str = "RESTIC_PASSWORD") -> str:
     """The password from command, file or environment, in that order; empty when it has to be asked for."""
     if options.password_file and options.password_command:
         raise Failure("Resolving password failed: Fatal: Password file and command are mutually exclusive options")
@@ -60,7 +60,7 @@ def given_password(options: GlobalOptions, variable: str = "RESTIC_PASSWORD") ->
             return read_text_file(options.password_file)
         except Failure as error:
             raise Failure(f"Resolving password failed: Fatal: {error}") from None
-    return options.password or (os.environ.get(variable, "") if variable else "")
+    return options.password or variable(name)
 
 
 def _password_from_command(command: str) -> str:
@@ -230,9 +230,8 @@ def secondary_options(
     insecure_no_password: bool,
 ) -> GlobalOptions:
     """The options of the second repository of ``init`` and ``copy`` (``--from-repo`` …), with its environment variables."""
-    env = os.environ.get
-    repo = repo or (None if repository_file else env("RESTIC_FROM_REPOSITORY"))
-    repository_file = repository_file or (None if repo else env("RESTIC_FROM_REPOSITORY_FILE"))
+    repo = repo or (None if repository_file else variable("RESTIC_FROM_REPOSITORY"))
+    repository_file = repository_file or (None if repo else variable("RESTIC_FROM_REPOSITORY_FILE"))
     if not repo and not repository_file:
         raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
     if repo and repository_file:
@@ -241,9 +240,9 @@ def secondary_options(
         options,
         repo=repo or "",
         repository_file=repository_file or "",
-        password_file=password_file or env("RESTIC_FROM_PASSWORD_FILE", ""),
-        password_command=password_command or env("RESTIC_FROM_PASSWORD_COMMAND", ""),
-        key_hint=key_hint or env("RESTIC_FROM_KEY_HINT", ""),
+        password_file=password_file or variable("RESTIC_FROM_PASSWORD_FILE"),
+        password_command=password_command or variable("RESTIC_FROM_PASSWORD_COMMAND"),
+        key_hint=key_hint or variable("RESTIC_FROM_KEY_HINT"),
         insecure_no_password=insecure_no_password,
         password="",
     )

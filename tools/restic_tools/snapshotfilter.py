@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
 from restic_format.repository import SnapshotFilter
+from restic_tools.environment import variable
 from restic_tools.flagtypes import tag_list
 
 _MANY = "(may be given many times)"
@@ -39,7 +39,7 @@ PathOption = Annotated[
 def snapshot_filter(host: list[str] | None, tag: list[list[str]] | None, path: list[str] | None) -> SnapshotFilter:
     """The filter that the three options (and ``RESTIC_HOST``) stand for."""
     if host is None:
-        default = os.environ.get("RESTIC_HOST", "")
+        default = variable("RESTIC_HOST")
         host = [default] if default else []
     hosts = [] if host == [""] else host
     return SnapshotFilter(hosts=hosts, tags=tag or [], paths=path or [])
