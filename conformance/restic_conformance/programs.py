@@ -188,6 +188,8 @@ class Rustic(Program):
                 target = next(words)
             elif word == "--repository-version":
                 translated += ["--set-version", next(words)]
+            elif word == "--no-lock":
+                continue
             elif word.startswith("--") and word not in known:
                 raise Mismatch(f"the adapter for rustic does not know {word}")
             else:

@@ -92,5 +92,7 @@ def run_case(workspace: Workspace, case: Case) -> Result:
         verdict, message = "fail", str(finding)
     except Exception:  # noqa: BLE001  a broken scenario must not hide the other cases
         verdict, message = "error", traceback.format_exc()
+    finally:
+        workspace.tidy()
     notes = tuple(dict.fromkeys(workspace.notes))
     return Result(case, verdict, message, time.monotonic() - started, notes)

@@ -13,7 +13,7 @@ from restic_conformance import fixtures, trees
 from restic_conformance.compare import scan
 from restic_conformance.programs import HOST, OURS, REFERENCE, Mismatch, Program
 from restic_conformance.vault import quicken
-from restic_conformance.workspace import SOURCE, Workspace
+from restic_conformance.workspace import NO_LOCK, SOURCE, Workspace
 
 Pair = tuple[Program, Program]
 
@@ -52,7 +52,7 @@ def round_trip(version: int, names: tuple[str, ...], w: Workspace, writer: Progr
         return repository
 
     repository = w.once((writer.name, str(version), *names), make)
-    reader.run(repository, "check", "--read-data").expect(0)
+    reader.run(repository, "check", "--read-data", *NO_LOCK).expect(0)
     for name in names:
         snapshot = w.snapshot(repository, name)
         w.judge_restore(writer, reader, repository, snapshot["id"], w.facts(name))
@@ -67,7 +67,7 @@ def compression(mode: str, w: Workspace, writer: Program, reader: Program) -> No
         return repository
 
     repository = w.once((writer.name, "compression", mode), make)
-    reader.run(repository, "check", "--read-data").expect(0)
+    reader.run(repository, "check", "--read-data", *NO_LOCK).expect(0)
     w.judge_restore(writer, reader, repository, w.snapshot(repository, "nested")["id"], w.facts("nested"))
 
 
@@ -82,7 +82,7 @@ def big(w: Workspace, writer: Program, reader: Program) -> None:
         return repository
 
     repository = w.once((writer.name, name), make)
-    reader.run(repository, "check", "--read-data").expect(0)
+    reader.run(repository, "check", "--read-data", *NO_LOCK).expect(0)
     w.judge_restore(writer, reader, repository, w.snapshot(repository, name)["id"], w.facts(name))
 
 

@@ -15,7 +15,7 @@ from restic_conformance import trees
 from restic_conformance.programs import HOST, PASSWORD, REFERENCE, Mismatch, Program, Run
 from restic_conformance.scenarios import Scenario
 from restic_conformance.vault import quicken
-from restic_conformance.workspace import SOURCE, Workspace
+from restic_conformance.workspace import NO_LOCK, SOURCE, Workspace
 
 
 def same_tree(version: int, w: Workspace, writer: Program, reader: Program) -> None:
@@ -29,7 +29,7 @@ def same_tree(version: int, w: Workspace, writer: Program, reader: Program) -> N
 
 def _with_same_polynomial(w: Workspace, reader: Program, first: Path, version: int) -> Path:
     """An empty repository by ``reader`` whose chunker parameters are copied from ``first``."""
-    second = w.fresh("same")
+    second = w.fresh_repository()
     password = w.fresh("password")
     password.write_text(PASSWORD)
     reader.run(
@@ -38,7 +38,8 @@ def _with_same_polynomial(w: Workspace, reader: Program, first: Path, version: i
     ).expect(0)  # fmt: skip
     quicken(second, PASSWORD)
     polynomials = [
-        w.reference.run(repository, "cat", "config").expect(0).json()["chunker_polynomial"] for repository in (first, second)
+        w.reference.run(repository, "cat", "config", *NO_LOCK).expect(0).json()["chunker_polynomial"]
+        for repository in (first, second)
     ]
     if polynomials[0] != polynomials[1]:
         raise Mismatch(f"{reader.name} init --copy-chunker-params took {polynomials[1]}, not {polynomials[0]}")
@@ -52,6 +53,8 @@ def _same_tree_of(w: Workspace, writer: Program, reader: Program, repositories: 
         found.append(w.snapshot(repository, name)["tree"])
     if found[0] != found[1]:
         reason = _first_difference(w, repositories, (found[0], found[1]), "/")
+        config = w.reference.run(repositories[0], "cat", "config", *NO_LOCK).json()
+        reason += f" (polynomial {config['chunker_polynomial']})"
         raise Mismatch(f"tree {name}: {writer.name} {found[0][:8]}, {reader.name} {found[1][:8]}: {reason}")
 
 
@@ -84,7 +87,7 @@ def _around_cuts(w: Workspace, writer: Program, repository: Path) -> str:
 
     Returns the tree's name. The cuts are taken from what ``writer`` stored.
     """
-    data = trees.noise(4 * trees.MIB, 4711)
+    data = trees.noise(9 * trees.MIB, 4711)  # more than the maximum, so there is a cut in any case
     name = f"probe-{repository.name}"
     w.source(name, lambda b: _write(b, {"probe": data}))
     w.backup(writer, repository, name)
@@ -201,7 +204,7 @@ def same_json(w: Workspace, writer: Program, reader: Program) -> None:
     words = {"INDEX": names["index"], "KEY": names["keys"], "SNAPSHOT": w.snapshot(repository, "metadata")["id"]}
     for command in READING:
         arguments = [_substitute(word, words) for word in command]
-        one, two = (program.run(repository, *arguments) for program in (writer, reader))
+        one, two = (program.run(repository, *arguments, *NO_LOCK) for program in (writer, reader))
         if command[0] == "list":
             one, two = (replace(run, stdout="\n".join(sorted(run.stdout.splitlines()))) for run in (one, two))
         if "--group-by" in command:
@@ -226,7 +229,7 @@ def same_json_writing(w: Workspace, writer: Program, reader: Program) -> None:
     base = w.repository(writer, 2)
     cwd = w.source("nested")
     copies = [w.copy(base), w.copy(base)]
-    _same_answer(p.run(w.fresh("new"), "init", "--json") for p in (writer, reader))
+    _same_answer(p.run(w.fresh_repository(), "init", "--json") for p in (writer, reader))
     commands: tuple[tuple[str, ...], ...] = (
         ("backup", "--json", "--host", HOST, SOURCE),
         ("backup", "--json", "--host", HOST, SOURCE),
@@ -244,7 +247,10 @@ def same_json_writing(w: Workspace, writer: Program, reader: Program) -> None:
     for arguments in (("restore", "latest", "--json"), ("restore", "latest:source", "--json", "--dry-run")):
         targets = [w.fresh("out"), w.fresh("out")]
         _same_answer(
-            (p.run(copies[0], *arguments, "--target", str(target)) for p, target in zip((writer, reader), targets, strict=True))
+            (
+                p.run(copies[0], *arguments, *NO_LOCK, "--target", str(target))
+                for p, target in zip((writer, reader), targets, strict=True)
+            )
         )
         for target in targets:
             shutil.rmtree(target, ignore_errors=True)

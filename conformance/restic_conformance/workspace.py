@@ -16,6 +16,13 @@ from restic_conformance.known import findings
 from restic_conformance.programs import HOST, PASSWORD, REFERENCE, Mismatch, Program
 from restic_conformance.vault import quicken
 
+MEMORY = Path("/dev/shm")
+ENOUGH = 2 << 30
+"""Bytes that have to be free in memory before repositories are put there."""
+
+NO_LOCK = ("--no-lock",)
+"""For commands that change nothing: every lock costs a wait of 200 ms, and locks have scenarios of their own."""
+
 SOURCE = "source"
 """Name of the folder that is backed up; it is named relatively, so no parent folder gets into the trees."""
 
@@ -30,12 +37,16 @@ class Workspace:
         self.programs = {program.name: program for program in programs}
         self.fast = fast
         self.folder = Path(tempfile.mkdtemp(prefix="conformance-", dir=folder))
+        # Trees need a file system with everything; repositories are hundreds of folders each and need only speed.
+        in_memory = fast and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH
+        self.store = Path(tempfile.mkdtemp(prefix="conformance-", dir=MEMORY)) if in_memory else self.folder
         self.left_out: dict[str, list[str]] = {}
         self.notes: list[str] = []
         """What a case found worth saying though it passed; emptied by the runner after every case."""
         self._sources: dict[str, Path] = {}
         self._facts: dict[str, dict[bytes, Facts]] = {}
         self._made: dict[tuple[str, ...], Path] = {}
+        self._scratch: list[Path] = []
         self._count = 0
 
     def __enter__(self) -> Workspace:
@@ -46,7 +57,8 @@ class Workspace:
 
     def close(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self.store):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def reference(self) -> Program:
@@ -54,9 +66,26 @@ class Workspace:
         return self.programs[REFERENCE]
 
     def fresh(self, what: str) -> Path:
-        """A path below the workspace where nothing is yet."""
+        """A path below the workspace where nothing is yet; what is put there lasts until the case ends."""
+        return self._new(self.folder, what)
+
+    def fresh_repository(self) -> Path:
+        """The same for a repository."""
+        return self._new(self.store, "repo")
+
+    def _new(self, folder: Path, what: str) -> Path:
         self._count += 1
-        return self.folder / f"{self._count:04d}-{what}"
+        path = folder / f"{self._count:04d}-{what}"
+        self._scratch.append(path)
+        return path
+
+    def tidy(self) -> None:
+        """Remove what the last case made for itself."""
+        kept = {*self._made.values(), *self._sources.values()}
+        for path in self._scratch:
+            if path.is_dir() and path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+        self._scratch = []
 
     def source(self, name: str, kind: Callable[[trees.Builder], None] | None = None) -> Path:
         """The folder that contains ``source/``, filled by the builder ``kind`` (default: the tree of that name)."""
@@ -79,7 +108,7 @@ class Workspace:
         """A new empty repository by a program, with a key that opens quickly."""
         made = self._made.get((writer.name, str(version)))
         if made is None:
-            made = self.fresh(f"empty-{writer.name}-v{version}")
+            made = self.fresh_repository()
             writer.run(made, "init", "--repository-version", str(version)).expect(0)
             quicken(made, PASSWORD)
             self._made[writer.name, str(version)] = made
@@ -87,7 +116,7 @@ class Workspace:
 
     def copy(self, repository: Path) -> Path:
         """A copy of a repository to change."""
-        path = self.fresh("repo")
+        path = self.fresh_repository()
         shutil.copytree(repository, path, symlinks=True)
         return path
 
@@ -103,7 +132,7 @@ class Workspace:
 
     def snapshots(self, repository: Path, tag: str = "") -> list[dict[str, Any]]:
         """The snapshots as the reference lists them, oldest first."""
-        found = self.reference.run(repository, "snapshots", "--json", "--no-lock").expect(0).json() or []
+        found = self.reference.run(repository, "snapshots", "--json", *NO_LOCK).expect(0).json() or []
         return [snapshot for snapshot in found if not tag or tag in (snapshot.get("tags") or [])]
 
     def snapshot(self, repository: Path, tag: str) -> dict[str, Any]:
@@ -119,7 +148,7 @@ class Workspace:
         """Restore with ``reader`` and compare every attribute with what was saved by ``writer``."""
         target = self.fresh("restored")
         try:
-            reader.run(repository, "restore", snapshot, "--target", str(target)).expect(0)
+            reader.run(repository, "restore", snapshot, "--target", str(target), *NO_LOCK).expect(0)
             found = scan(target / SOURCE) if (target / SOURCE).is_dir() else {}
             self.compare(writer, reader, expected, found)
         finally:
