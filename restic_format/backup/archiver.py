@@ -20,9 +20,10 @@ from restic_format.backup.options import BackupOptions
 from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
 from restic_format.backup.targets import TargetTree
-from restic_format.backup.trees import by_name, file_changed
+from restic_format.backup.trees import by_name, file_changed, stored_blobs
 from restic_format.errors import ResticFormatError
 from restic_spec import gojson
+from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, Node
 
@@ -248,21 +249,27 @@ class Archiver:
     # The parent snapshot
 
     def _is_stored(self, previous: Node) -> bool:
-        index = self._repository.index
-        return all(index.has(BlobType.DATA, bytes.fromhex(blob)) for blob in previous.blobs)
+        has = self._repository.index.has
+        blobs = stored_blobs(previous)
+        return blobs is not None and all(has(BlobType.DATA, blob) for blob in blobs)
 
     def _load_parent(self, tree: str | None, item: str) -> Parent:
         """The parent snapshot's nodes of a directory; nothing where they cannot be read, which is reported."""
         if tree is None:
             return {}
         try:
-            return by_name(self._repository.load_tree(bytes.fromhex(tree)))
-        except (ResticFormatError, ValueError) as error:
-            message = f"tree {tree} could not be loaded; the repository could be damaged: {error}"
-            if not self._repository.index.has(BlobType.TREE, bytes.fromhex(tree)):
-                message = f"tree {tree} is not known; the repository could be damaged, run `repair index` to try to repair it"
-            self._books.error(item, SourceError(f"{item}: {message}"))
-            return {}
+            tree_id = parse_id(tree)
+            if not self._repository.index.has(BlobType.TREE, tree_id):
+                raise SourceError(
+                    f"tree {tree} is not known; the repository could be damaged, run `repair index` to try to repair it"
+                )
+            return by_name(self._repository.load_tree(tree_id))
+        except SourceError as error:
+            problem = error
+        except ResticFormatError as error:
+            problem = SourceError(f"tree {tree} could not be loaded; the repository could be damaged: {error}")
+        self._books.error(item, problem)
+        return {}
 
     def _error(self, path: bytes, error: Exception) -> None:
         self._books.error(gojson.to_text(os.path.abspath(path)), error)

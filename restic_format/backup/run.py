@@ -24,6 +24,9 @@ from restic_format.repository import Repository
 from restic_spec import gojson, gotime
 from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
 
+MOST_WORKERS = 8
+"""Threads that hash and compress, however many processors there are: each holds a chunk, and one thread must feed them all."""
+
 
 def backup(
     repository: Repository,
@@ -102,7 +105,7 @@ class _Run:
             self.builder,
             self.books,
             progress,
-            workers=max(reading, os.cpu_count() or 1),
+            workers=max(reading, min(len(os.sched_getaffinity(0)), MOST_WORKERS)),
             open_files=reading,
             cancel=cancel,
         )

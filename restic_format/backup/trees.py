@@ -8,6 +8,8 @@ import msgspec
 
 from restic_format.backup.looking import FileInfo
 from restic_spec import gojson, gotime
+from restic_spec.errors import JsonInvalid
+from restic_spec.ids import is_hex_id
 from restic_spec.tree import FILE, Node, Tree, encode_tree
 
 _encoder = msgspec.json.Encoder()
@@ -27,6 +29,11 @@ def encode_nodes(nodes: Sequence[Node]) -> bytes:
     return b'{"nodes":' + gojson.escape_html(body) + b"}\n"
 
 
+def stored_blobs(node: Node) -> list[bytes] | None:
+    """The ids of a file's content; None where one of them is no id."""
+    return [bytes.fromhex(blob) for blob in node.blobs] if all(map(is_hex_id, node.blobs)) else None
+
+
 def by_name(tree: Tree | None) -> dict[str, Node]:
     """The parent's nodes by their quoted name."""
     if tree is None or not tree.nodes:
@@ -36,10 +43,13 @@ def by_name(tree: Tree | None) -> dict[str, Node]:
 
 
 def same_time(stored: str | None, new: str | None) -> bool:
-    """Whether two stored times mean the same instant, in whatever zones they are written."""
+    """Whether two stored times mean the same instant, in whatever zones they are written; text that is no time never does."""
     if stored == new:
         return True
-    return gotime.parse_ns(stored or gotime.ZERO) == gotime.parse_ns(new or gotime.ZERO)
+    try:
+        return gotime.parse_ns(stored or gotime.ZERO) == gotime.parse_ns(new or gotime.ZERO)
+    except JsonInvalid:
+        return False
 
 
 def file_changed(
@@ -60,7 +70,7 @@ def same_node(previous: Node, current: Node) -> bool:
     if previous == current:
         return True
     return (
-        previous.name == current.name
+        previous.quoted == current.quoted
         and previous.target == current.target
         and all(getattr(previous, name) == getattr(current, name) for name in _PLAIN)
         and same_time(previous.mtime, current.mtime)

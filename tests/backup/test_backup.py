@@ -30,7 +30,7 @@ from restic_format.storage import MemoryStorage
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
-from restic_spec.tree import Node
+from restic_spec.tree import Node, encode_tree
 from tests.backup.sources import PASSWORD
 
 Reopen = Callable[[Repository], Repository]
@@ -226,6 +226,38 @@ def test_missing_content_is_reported(source: Path, repository: Repository, monke
     assert second.tree == first.tree and second.summary.errors == 1
     assert "parts of s/one not found in the repository index; storing the file again" in seen.errors[0][1]
     assert second.summary.stats.data_blobs == 1
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"mtime": "yesterday"},
+        {"ctime": "2020-13-01T00:00:00Z"},
+        {"content": ["no id"]},
+        {"content": ["AB" * 32]},
+        {"type": "dir", "subtree": "../../../etc"},
+        {"type": "dir", "subtree": "ab" * 32},
+        {"quoted": "\\q"},
+        {"size": 1 << 63},
+    ],
+    ids=str,
+)
+def test_nonsense_in_the_parent_only_costs_time(harm: dict[str, object], source: Path, repository: Repository) -> None:
+    first = backup(repository, ["s"])
+    (root,) = repository.load_tree(bytes.fromhex(first.tree))
+    tree = repository.load_tree(bytes.fromhex(root.subtree))
+    for node in tree:
+        if node.name in ("one", "d"):
+            for name, value in harm.items():
+                setattr(node, name, value)
+    root.subtree = repository.save_blob(BlobType.TREE, encode_tree(tree)).id.hex()
+    harmed = repository.save_blob(BlobType.TREE, encode_tree([root])).id.hex()
+    repository.flush()
+    snapshot = stored(repository, first)
+    snapshot.tree = harmed
+    second = backup(repository, ["s"], BackupOptions(parent=snapshot, parent_id=first.snapshot_id), Recorder())
+    assert second.tree == first.tree
+    assert second.summary.stats.data_blobs == 0
 
 
 def test_skip_if_unchanged(source: Path, repository: Repository) -> None:
