@@ -88,6 +88,19 @@ def test_init_copies_chunker_parameters(
     assert polynomials[0]["id"] != polynomials[1]["id"]
 
 
+def test_the_source_has_a_password_of_its_own(spawn: Runner, restic: Runner, tmp_path: Path) -> None:
+    new_repository(tmp_path / "source")
+    settings = {"RESTIC_PASSWORD": PASSWORD, "RESTIC_FROM_REPOSITORY": str(tmp_path / "source")}
+    for call in (spawn, restic):
+        outcome = call("init", "-r", str(tmp_path / "copy"), "--copy-chunker-params", env=settings)
+        assert outcome.code == 1
+        assert not (tmp_path / "copy").exists()
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    settings["RESTIC_FROM_PASSWORD_FILE"] = str(file)
+    assert spawn("init", "-r", str(tmp_path / "copy"), "--copy-chunker-params", env=settings).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -136,8 +149,10 @@ def test_password_from_standard_input(empty: Path, spawn: Runner) -> None:
     settings = {"RESTIC_REPOSITORY": str(empty)}
     outcome = spawn("snapshots", "--json", stdin=PASSWORD.encode() + b"\n", env=settings)
     assert (outcome.code, outcome.out) == (0, b"[]\n")
-    assert spawn("snapshots", stdin=b"", env=settings).code == 1
-    assert b"an empty password is not allowed" in spawn("snapshots", stdin=b"\n", env=settings).err
+    for nothing in (b"", b"\n"):
+        outcome = spawn("snapshots", stdin=nothing, env=settings)
+        assert (outcome.code, outcome.out) == (1, b"")
+        assert b"an empty password is not allowed" in outcome.err
 
 
 def test_wrong_password(empty: Path, run: Runner, restic_here: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

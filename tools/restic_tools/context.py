@@ -56,6 +56,8 @@ class GlobalOptions:
     stuck_request_timeout: float = DEFAULT_STUCK_TIMEOUT
     password: str = ""
     """The password once it is known; empty while it has to be asked for."""
+    password_variable: str = "RESTIC_PASSWORD"
+    """The environment variable that may hold the password."""
 
     @property
     def verbosity(self) -> int:

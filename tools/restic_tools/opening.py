@@ -49,7 +49,7 @@ def repository_location(options: GlobalOptions) -> str:
     return options.repo
 
 
-def given_password(options: GlobalOptions, name: str = "RESTIC_PASSWORD") -> str:
+def given_password(options: GlobalOptions) -> str:
     """The password from command, file or environment, in that order; empty when it has to be asked for."""
     if options.password_file and options.password_command:
         raise Failure("Resolving password failed: Fatal: Password file and command are mutually exclusive options")
@@ -60,7 +60,7 @@ def given_password(options: GlobalOptions, name: str = "RESTIC_PASSWORD") -> str
             return read_text_file(options.password_file)
         except Failure as error:
             raise Failure(f"Resolving password failed: Fatal: {error}") from None
-    return options.password or variable(name)
+    return options.password or variable(options.password_variable)
 
 
 def _password_from_command(command: str) -> str:
@@ -123,16 +123,16 @@ def _read_password(prompt: str) -> str:
             return getpass.getpass(prompt, sys.stderr)
         except EOFError:
             raise Failure("unable to read password: end of input") from None
-    if not sys.stdout.isatty():
-        # Somebody who only sees a hanging program should learn what it waits for.
+    if sys.stdout is not None and sys.stdout.isatty():
+        # A person who only sees a hanging program should learn what it waits for.
         sys.stderr.write("reading repository password from stdin\n")
         sys.stderr.flush()
+    if sys.stdin is None:
+        raise Failure("unable to read password: standard input is closed")
     try:
         line = sys.stdin.buffer.readline() if hasattr(sys.stdin, "buffer") else sys.stdin.readline().encode()
     except (OSError, ValueError) as error:
         raise Failure(f"unable to read password: {error}") from None
-    if not line:
-        raise Failure("unable to read password: Fatal: EOF")
     return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
@@ -236,7 +236,7 @@ def secondary_options(
         raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
     if repo and repository_file:
         raise Failure("Options --from-repo and --from-repository-file are mutually exclusive, please specify only one")
-    second = replace(
+    return replace(
         options,
         repo=repo or "",
         repository_file=repository_file or "",
@@ -245,9 +245,8 @@ def secondary_options(
         key_hint=key_hint or variable("RESTIC_FROM_KEY_HINT"),
         insecure_no_password=insecure_no_password,
         password="",
+        password_variable="RESTIC_FROM_PASSWORD",
     )
-    second.password = given_password(second, "RESTIC_FROM_PASSWORD")
-    return second
 
 
 def duration_text(seconds: float) -> str:

@@ -18,7 +18,9 @@ def version(ctx: Context) -> None:
         return
     ctx.out.line(version_line())
     if ctx.options.verbose or ctx.out.stdout_is_terminal:
-        ctx.out.line(f"{PROGRAM} {program_version()} is a program of its own; it follows the command line of restic {FOLLOWS_RESTIC}")
+        ctx.out.line(
+            f"{PROGRAM} {program_version()} is a program of its own; it follows the command line of restic {FOLLOWS_RESTIC}"
+        )
     if ctx.options.verbose:
         for name, state in kernels():
             ctx.out.line(f"{name}: {state}")
