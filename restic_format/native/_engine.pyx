@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The compiled engine; use it by way of restic_format.native.blobs and restic_format.native.files, which document it."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -56,6 +56,8 @@ cdef extern from "table.h" nogil:
         uint32_t *lengths
         uint32_t *plain
         size_t count
+        uint32_t *slots
+        size_t slot_count
         uint8_t *pack_ids
         size_t pack_count
     void table_init(table *t)
@@ -63,6 +65,8 @@ cdef extern from "table.h" nogil:
     int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
     int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
     int table_merge(table *t, const table *other, const uint32_t *numbers)
+    int table_allocate(table *t, size_t rows, size_t slots)
+    int table_adopt(table *t, size_t rows, size_t packs)
     int table_decode(table *t, const uint8_t *json, size_t size)
 
 
@@ -411,6 +415,22 @@ def decode_index(raw):
     return None if failed else decoded
 
 
+cdef object _memory(BlobTable owner, void *start, size_t size):
+    """A view of some of the table's memory; it keeps the table alive, and must not be used after the next change."""
+    cdef Memory memory = Memory()
+    memory.owner, memory.start, memory.size = owner, start, size
+    return memoryview(memory)
+
+
+cdef class Memory:
+    cdef object owner
+    cdef void *start
+    cdef size_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.start, self.size, 0, flags)
+
+
 cdef class BlobTable:
     cdef table _table
 
@@ -475,6 +495,31 @@ cdef class BlobTable:
 
     def finish_loading(self):
         pass
+
+    def slot_count(self):
+        return self._table.slot_count
+
+    @staticmethod
+    def allocate(size_t rows, size_t slots):
+        cdef BlobTable made = BlobTable()
+        if table_allocate(&made._table, rows, slots):
+            raise ValueError("no table has that many rows and slots")
+        return made
+
+    def adopt(self, size_t rows, size_t packs):
+        if table_adopt(&self._table, rows, packs):
+            raise ValueError("the columns contradict each other")
+
+    def parts(self, size_t rows):
+        """The memory of the first *rows* rows, column by column, and of the slots; valid until the next change."""
+        cdef table *t = &self._table
+        if t.slot_count == 0:
+            return []
+        return [
+            _memory(self, t.ids, 32 * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
+            _memory(self, t.offsets, 4 * rows), _memory(self, t.lengths, 4 * rows), _memory(self, t.plain, 4 * rows),
+            _memory(self, t.slots, 4 * t.slot_count),
+        ]
 
     def column(self, str name not None):
         cdef const uint32_t *column

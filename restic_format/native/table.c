@@ -144,6 +144,35 @@ int table_merge(table *t, const table *from, const uint32_t *numbers)
     return 0;
 }
 
+int table_allocate(table *t, size_t rows, size_t slots)
+{
+    if (rows >= UINT32_MAX || rows >= slots || slots & (slots - 1) || grow_columns(t, rows ? rows : 1))
+        return -1;
+    t->slots = calloc(slots, sizeof *t->slots);
+    t->slot_count = t->slots ? slots : 0;
+    return t->slots ? 0 : -1;
+}
+
+int table_adopt(table *t, size_t rows, size_t packs)
+{
+    size_t used = 0;
+    uint32_t highest = 0;
+    for (size_t slot = 0; slot < t->slot_count; slot++) {
+        used += t->slots[slot] != 0;
+        highest = t->slots[slot] > highest ? t->slots[slot] : highest;
+    }
+    uint8_t type = 0;
+    uint32_t pack = 0;
+    for (size_t row = 0; row < rows; row++) {
+        type |= t->types[row];
+        pack = t->packs[row] > pack ? t->packs[row] : pack;
+    }
+    if (rows > t->room || used != rows || highest > rows || type > 1 || (rows && pack >= packs))
+        return -1;
+    t->count = rows;
+    return 0;
+}
+
 /* Decoding. The cursor only ever advances over what is exactly as expected. */
 
 typedef struct {

@@ -28,6 +28,11 @@ int table_merge(table *t, const table *from, const uint32_t *numbers);
 /* Makes room for *rows* more. */
 int table_reserve(table *t, size_t rows);
 
+/* An empty table with room for exactly *rows* rows and *slots* slots, to be filled from outside; then table_adopt. */
+int table_allocate(table *t, size_t rows, size_t slots);
+/* Takes *rows* rows and the slots as they were put there, if they can be those of a table of *packs* packs; otherwise -1. */
+int table_adopt(table *t, size_t rows, size_t packs);
+
 /* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
  * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */
 int table_decode(table *t, const uint8_t *json, size_t size);

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from restic_format.native.table import BlobTable, decode_index
 from restic_spec import index as index_format
 from restic_spec.errors import JsonInvalid
-from restic_spec.ids import is_hex_id
+from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.index import IndexFile
 from restic_spec.pack import BlobType, PackEntry
 
@@ -34,6 +34,16 @@ class Location(NamedTuple):
     def entry(self, blob_type: BlobType, blob_id: bytes) -> PackEntry:
         """The same as an entry of the pack."""
         return PackEntry(blob_type, blob_id, self.offset, self.length, self.uncompressed_length)
+
+
+class IndexState(NamedTuple):
+    """What a dumped index is beside its columns."""
+
+    rows: int
+    slots: int
+    packs: int
+    repeated: set[int]
+    marked: set[bytes]
 
 
 class BlobIndex:
@@ -98,6 +108,42 @@ class BlobIndex:
             number = self._number(pack_id)
             for kind, blob_id, offset, length, plain in entries:
                 self._table.add(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
+
+    @property
+    def can_dump(self) -> bool:
+        """Whether `dump` and `restore` work: the compiled table has memory that can be written out."""
+        return hasattr(self._table, "parts")
+
+    def dump(self) -> tuple[IndexState, list[memoryview]]:
+        """The index as a few stretches of memory, to be given to `restore` in pieces. Nothing may be added meanwhile."""
+        table = self._table
+        state = IndexState(len(table), table.slot_count(), len(self._pack_ids), set(self._repeated), set(self.marked))
+        return state, [memoryview(b"".join(self._pack_ids)), *table.parts(len(table))]
+
+    @classmethod
+    def restore(cls, state: IndexState, pieces: Iterator[memoryview]) -> BlobIndex:
+        """The index that was dumped; *pieces* are its stretches of memory, each cut anyhow but none across two.
+
+        Raises:
+            ValueError: they do not make up an index.
+        """
+        index = cls()
+        packs = bytearray(ID_SIZE * state.packs)
+        table = BlobTable.allocate(state.rows, state.slots)
+        for part in (memoryview(packs), *table.parts(state.rows)):
+            filled = 0
+            while filled < len(part):
+                piece = next(pieces, None)
+                if piece is None or len(piece) > len(part) - filled:
+                    raise ValueError("the pieces do not fit the columns")
+                part[filled : filled + len(piece)] = piece
+                filled += len(piece)
+        table.adopt(state.rows, state.packs)
+        index._table = table
+        index._pack_ids = [bytes(packs[start : start + ID_SIZE]) for start in range(0, len(packs), ID_SIZE)]
+        index._pack_numbers = {pack: number for number, pack in enumerate(index._pack_ids)}
+        index._repeated, index.marked = state.repeated, state.marked
+        return index
 
     def lookup_all(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
         """Every known copy of a blob."""

@@ -31,6 +31,40 @@ _GIVE_UP_AFTER = STALE_AFTER - REFRESH_EVERY * 1.5
 """Seconds without a refresh after which the holder must assume that others see its lock as stale (LOCK-7)."""
 
 
+class _Hangup:
+    """Ignores SIGHUP while any lock is held: with it restic's ``unlock`` probes whether the process is alive (LOCK-14).
+
+    Only the main thread can change what a signal does, and a handler of the caller's own stays.
+    """
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._before: _Handler = None
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """One more lock is held."""
+        with self._lock:
+            self._held += 1
+            if _in_main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+                self._before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def end(self) -> None:
+        """One lock less is held."""
+        with self._lock:
+            self._held -= 1
+            if not self._held and self._before is not None and _in_main_thread():
+                signal.signal(signal.SIGHUP, self._before)
+                self._before = None
+
+
+_hangup = _Hangup()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 class RepositoryLock:
     """A lock that is held; renews itself in a thread until `release`."""
 
@@ -41,7 +75,7 @@ class RepositoryLock:
         self._stop = threading.Event()
         self._renewed = time.time()
         self._lost: str | None = None
-        self._hangup = _ignore_hangup()
+        _hangup.begin()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="lock-refresh")
         self._thread.start()
 
@@ -82,20 +116,11 @@ class RepositoryLock:
         """Stop renewing and remove the lock file (LOCK-10)."""
         self._stop.set()
         self._thread.join()
-        if self._hangup is not None:
-            signal.signal(signal.SIGHUP, self._hangup)
-        with contextlib.suppress(FileMissing):
-            self._repo.remove(FileKind.LOCK, self.id)
-
-
-def _ignore_hangup() -> _Handler:
-    """Ignore SIGHUP while a lock is held: with it restic's ``unlock`` probes whether the process is alive (LOCK-14).
-
-    Returns the handler to put back; None where the caller has one of its own, or is not the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
-        return None
-    return signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with contextlib.suppress(FileMissing):
+                self._repo.remove(FileKind.LOCK, self.id)
+        finally:
+            _hangup.end()
 
 
 def describe(lock: Lock, lock_id: bytes) -> str:

@@ -30,6 +30,7 @@ from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
+from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
 from restic_format.repository.packer import (
     DEFAULT_PACK_SIZE,
     MAX_PACK_SIZE,
@@ -84,6 +85,7 @@ class Repository:
         compression: str = "auto",
         pack_size: int | None = None,
         extra_verify: bool = True,
+        cache_folder: str | None = None,
     ) -> None:
         self.storage = storage
         self.config = config
@@ -94,6 +96,9 @@ class Repository:
         self.pack_size = _checked_pack_size(pack_size)
         self.extra_verify = extra_verify
         self._cipher = BlobCipher(key.master)
+        self._index_cache = None
+        if cache_folder is not None and self.index.can_dump:
+            self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
         self._coder = BlobCoder(key.master, self._cipher, self.version, compression, extra_verify=extra_verify)
         self._packer = Packer(self._cipher, self.pack_size, self._deliver)
         self._uploader: Uploader | None = None
@@ -163,8 +168,11 @@ class Repository:
         compression: str = "auto",
         pack_size: int | None = None,
         extra_verify: bool = True,
+        cache_folder: str | None = None,
     ) -> Repository:
         """Open a repository with any of its passwords.
+
+        In *cache_folder* a sealed copy of a large index is kept, so that it loads faster the next time.
 
         Raises:
             RepositoryNotFound: there is no config file.
@@ -183,7 +191,15 @@ class Repository:
             config = decode_config(open_sealed(key.master, sealed))
         except SpecError as error:
             raise DamagedFile("config", error) from error
-        return cls(storage, config, key, compression=compression, pack_size=pack_size, extra_verify=extra_verify)
+        return cls(
+            storage,
+            config,
+            key,
+            compression=compression,
+            pack_size=pack_size,
+            extra_verify=extra_verify,
+            cache_folder=cache_folder,
+        )
 
     # Whole files
 
@@ -264,9 +280,15 @@ class Repository:
         A damaged index is given to *damaged* and left out; without that callback it is raised.
         """
         index_ids = [file_id for file_id, _ in self.list(FileKind.INDEX)]
+        covered: set[bytes] = set()
+        if self._index_cache is not None and (cached := self._index_cache.load(set(index_ids))) is not None:
+            self.index, covered = cached
+        cached_rows = len(self.index)
         for done, file_id in enumerate(index_ids):
             try:
-                self._load_index_file(file_id)
+                if file_id not in covered:
+                    self._load_index_file(file_id)
+                    covered.add(file_id)
             except ResticFormatError as error:
                 if damaged is None:
                     raise
@@ -274,6 +296,8 @@ class Repository:
             if progress is not None:
                 progress(done + 1, len(index_ids))
         self.index.finish_loading()
+        if self._index_cache is not None and len(self.index) - cached_rows >= WORTH_ROWS:
+            self._index_cache.store(self.index, covered)
 
     def _load_index_file(self, file_id: bytes) -> None:
         raw = self.load_unpacked(FileKind.INDEX, file_id)

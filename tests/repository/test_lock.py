@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +122,21 @@ def test_a_lock_that_was_removed_while_we_slept_is_lost(repo: Repository, monkey
             while time.monotonic() < deadline:
                 held.check()
                 time.sleep(0.01)
+
+
+@pytest.mark.clause("LOCK-14")
+def test_a_hangup_is_survived_as_long_as_any_lock_is_held(repo: Repository) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    first, second = lock_module.acquire(repo), lock_module.acquire(repo)
+    first.release()
+    os.kill(os.getpid(), signal.SIGHUP)
+    releaser = threading.Thread(target=second.release)
+    releaser.start()
+    releaser.join()
+    assert locks_of(repo) == [], "any thread may release a lock"
+    with lock_repository(repo):
+        pass
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 @pytest.mark.clause("LOCK-8", "LOCK-9")

@@ -1,0 +1,145 @@
+"""The sealed cache of the index: used when it fits, never when it does not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from restic_format.native import _engine
+from restic_format.repository import Repository, repository
+from restic_format.repository import index as index_module
+from restic_format.repository.index import BlobIndex
+from restic_format.storage import MemoryStorage
+from restic_spec.keyfile import Kdf
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+
+CHEAP = Kdf(16, 8, 1, b"s" * 64)
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table that can be cached, also where the others run without kernels."""
+    monkeypatch.setattr(index_module, "BlobTable", _engine.BlobTable)
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> MemoryStorage:
+    """A repository with three index files whose cache is worth writing."""
+    monkeypatch.setattr(repository, "WORTH_ROWS", 1)
+    storage = MemoryStorage()
+    repo = Repository.init(storage, "pw", kdf=CHEAP)
+    for batch in range(3):
+        for number in range(50):
+            repo.save_blob(BlobType.DATA, b"%d %d" % (batch, number))
+        repo.flush()
+    return storage
+
+
+def load(storage: MemoryStorage, folder: Path) -> tuple[Repository, list[str]]:
+    """Open with the cache; also the index files that were read."""
+    repo = Repository.open(storage, "pw", cache_folder=str(folder))
+    read: list[str] = []
+    real = repo.load_unpacked
+
+    def load_unpacked(kind: FileKind, file_id: bytes) -> bytes:
+        if kind is FileKind.INDEX:
+            read.append(file_id.hex())
+        return real(kind, file_id)
+
+    repo.load_unpacked = load_unpacked  # type: ignore[method-assign]
+    repo.load_index()
+    return repo, read
+
+
+def content(index: BlobIndex) -> set[object]:
+    return set(index.entries())
+
+
+def cache_file(folder: Path) -> Path:
+    [path] = folder.glob("*/index")
+    return path
+
+
+def test_the_second_time_no_index_file_is_read(storage: MemoryStorage, tmp_path: Path) -> None:
+    first, read = load(storage, tmp_path)
+    assert len(read) == 3
+    assert cache_file(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert b"Signature: 8a477f597d28d172789f06886806bc55" in (tmp_path / "CACHEDIR.TAG").read_bytes()
+    second, read = load(storage, tmp_path)
+    assert read == []
+    assert content(second.index) == content(first.index)
+    assert all(second.load_blob(entry.type, entry.id) for _, entry in second.index.entries())
+
+
+def test_new_index_files_are_added(storage: MemoryStorage, tmp_path: Path) -> None:
+    load(storage, tmp_path)
+    writer = Repository.open(storage, "pw")
+    added = writer.save_blob(BlobType.DATA, b"new").id
+    writer.flush()
+    repo, read = load(storage, tmp_path)
+    assert len(read) == 1
+    assert repo.load_blob(BlobType.DATA, added) == b"new"
+    assert load(storage, tmp_path)[1] == []
+
+
+def test_a_cache_of_index_files_that_are_gone_is_not_used(storage: MemoryStorage, tmp_path: Path) -> None:
+    load(storage, tmp_path)
+    gone = next(storage.list(FileKind.INDEX))[0]
+    storage.remove(FileKind.INDEX, gone)
+    repo, read = load(storage, tmp_path)
+    assert len(read) == 2
+    assert len(repo.index) == 100
+
+
+@pytest.mark.parametrize("where", [0, 30, 200, 1500, -40, -1])
+@pytest.mark.parametrize("damage", ["flip", "cut", "extend"])
+def test_a_damaged_cache_is_not_used(storage: MemoryStorage, tmp_path: Path, where: int, damage: str) -> None:
+    intact, _ = load(storage, tmp_path)
+    path = cache_file(tmp_path)
+    raw = bytearray(path.read_bytes())
+    if damage == "flip":
+        raw[where] ^= 1
+    elif damage == "cut":
+        del raw[where:]
+    else:
+        raw += raw[where:][:100] or b"x"
+    path.write_bytes(raw)
+    repo, read = load(storage, tmp_path)
+    assert len(read) == 3
+    assert content(repo.index) == content(intact.index)
+
+
+def test_another_repositorys_cache_is_not_used(storage: MemoryStorage, tmp_path: Path) -> None:
+    load(storage, tmp_path)
+    other = MemoryStorage()
+    Repository.init(other, "pw", kdf=CHEAP)
+    for name in [name for name, _ in storage.list(FileKind.INDEX)]:
+        other.save(FileKind.INDEX, name, storage.load(FileKind.INDEX, name))
+    mine = Repository.open(other, "pw", cache_folder=str(tmp_path))
+    os.renames(cache_file(tmp_path), tmp_path / mine.id / "index")
+    assert mine._index_cache is not None
+    assert mine._index_cache.load({bytes.fromhex(name) for name, _ in other.list(FileKind.INDEX)}) is None
+
+
+def test_a_folder_that_cannot_be_written_does_no_harm(storage: MemoryStorage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    repo, read = load(storage, tmp_path / "file")
+    assert len(read) == 3
+    assert len(repo.index) == 150
+
+
+def test_columns_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="rows and slots"):
+        _engine.BlobTable.allocate(10, 12)
+    made = _engine.BlobTable.allocate(2, 16)
+    with pytest.raises(ValueError, match="contradict"):
+        made.adopt(2, 1)
+    *columns, slots = made.parts(2)
+    for column in columns:
+        column[:] = bytes(len(column))
+    slots.cast("I")[0], slots.cast("I")[5] = 1, 2
+    made.adopt(2, 1)
+    assert len(made) == 2
