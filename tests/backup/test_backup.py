@@ -97,6 +97,7 @@ def again(repository: Repository, result: Result, **options: object) -> tuple[Re
     return backup(repository, ["s"], chosen, seen), seen
 
 
+@pytest.mark.clause("SNAP-3", "SNAP-6", "SNAP-9")
 def test_snapshot_and_summary(source: Path, repository: Repository, reopened: Reopen) -> None:
     seen = Recorder()
     options = BackupOptions(

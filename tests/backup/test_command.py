@@ -212,6 +212,7 @@ def test_parents(pair: Pair) -> None:
         assert ("parent" in ours) == ("parent" in theirs)
 
 
+@pytest.mark.clause("ORDER-6")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(pair: Pair, number: signal.Signals) -> None:
     (pair.place / "work" / "big").write_bytes(os.urandom(200_000_000))

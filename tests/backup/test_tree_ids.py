@@ -25,7 +25,20 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@pytest.mark.clause("TREE-1", "TREE-4", "GOJSON-2")
+@pytest.mark.clause(
+    "TREE-1",
+    "TREE-3",
+    "TREE-4",
+    "TREE-5",
+    "TREE-8",
+    "TREE-10",
+    "TREE-11",
+    "TREE-13",
+    "TREE-17",
+    "TREE-18",
+    "TREE-19",
+    "TREE-21",
+)
 def test_strange_tree_has_restics_id(source: Path, restic: Restic, ours: OpenRepository) -> None:
     theirs = restic.backup(".", cwd=source)
     result = backup(ours(), ["."], BackupOptions(hostname="h"))
@@ -40,6 +53,7 @@ def test_looking_file_by_file_gives_the_same(source: Path, restic: Restic, ours:
     assert backup(ours(), ["."]).tree == theirs["tree"]
 
 
+@pytest.mark.clause("TREE-12")
 def test_access_times(source: Path, restic: Restic, ours: OpenRepository) -> None:
     # The first reading of a symlink sets its access time.
     restic.backup("--with-atime", ".", cwd=source)
@@ -47,6 +61,7 @@ def test_access_times(source: Path, restic: Restic, ours: OpenRepository) -> Non
     assert backup(ours(), ["."], BackupOptions(with_atime=True)).tree == theirs["tree"]
 
 
+@pytest.mark.clause("TREE-11", "GOJSON-8")
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu", "Africa/Monrovia"])
 def test_zones(zone: str, source: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
@@ -61,6 +76,7 @@ def test_zones(zone: str, source: Path, restic: Restic, ours: OpenRepository, mo
         time.tzset()
 
 
+@pytest.mark.clause("TREE-15")
 def test_device_ids_only_for_hard_links(source: Path, restic: Restic, ours: OpenRepository) -> None:
     theirs = restic.backup(".", cwd=source, RESTIC_FEATURES="device-id-for-hardlinks=true")
     assert backup(ours(), ["."], BackupOptions(device_id_for_hardlinks=True)).tree == theirs["tree"]
@@ -87,6 +103,7 @@ TARGETS: list[list[str]] = [
 ]
 
 
+@pytest.mark.clause("SNAP-4", "SNAP-5")
 @pytest.mark.parametrize("targets", TARGETS, ids=" ".join)
 def test_top_of_the_tree(
     targets: list[str], tmp_path: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch
