@@ -14,6 +14,7 @@ from restic_format.repository.snapshots import SnapshotFilter, find_id, find_lat
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec import chunker, gojson, ids, layout, tree
 from restic_spec.errors import ResticFormatError
+from restic_spec.index import decode_index
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -172,6 +173,22 @@ def test_how_versions_write_link_targets(restic, source, release, raw, control):
     assert nodes["control"].target == "a\b\f"
     stored = repo.load_blob(BlobType.TREE, bytes.fromhex(find_latest(repo).snapshot.tree))
     assert b'"linktarget":"' + control + b'"' in stored
+
+
+@pytest.mark.clause("INDEX-9", "INDEX-10")
+@pytest.mark.parametrize(("release", "supersedes"), [("0.14", True), ("0.18", False), ("0.19", False)])
+def test_which_version_names_superseded_indexes(restic, source, release, supersedes):
+    program = restic(release)
+    program.backup(source)
+    (source / "more").write_bytes(b"more")
+    program.backup(source)
+    program.run("forget", "--keep-last", "1", "--group-by", "")
+    program.run("prune", "--max-unused", "0")
+    repo = Repository.open(LocalStorage(program.folder), "x")
+    documents = [decode_index(repo.load_unpacked(FileKind.INDEX, found)) for found, _ in repo.list(FileKind.INDEX)]
+    assert any(document.supersedes for document in documents) is supersedes
+    repo.load_index()
+    assert {node.name for node in repo.load_tree(bytes.fromhex(find_latest(repo).snapshot.tree))} == {"always", "more"}
 
 
 @pytest.mark.clause("DIFF-6", "LAYOUT-4")

@@ -30,8 +30,28 @@ def config() -> Chapter:
     decode("version-1", "CONFIG-3", _text({**fields, "version": 1}), version=1)
     decode("other-order", "CONFIG-2", _text(dict(reversed(fields.items()))))
     decode("white-space", "CONFIG-2", json.dumps(fields, indent=2) + "\n")
-    extended = {"is_hot": True, "compression": -7, "treepack_size": 4194304, "chunker": "Rabin", "extra_verify": False}
-    decode("rustic", ["CONFIG-6", "RUSTIC-1"], _text({**fields, **extended}))
+    rustic: dict[str, Any] = {
+        "version": 2,
+        "id": repo_id,
+        "chunker": "FixedSize",
+        "chunker_polynomial": POLYNOMIAL,
+        "chunk_size": 1048576,
+        "chunk_min_size": 524288,
+        "chunk_max_size": 4194304,
+        "is_hot": True,
+        "append_only": True,
+        "compression": -7,
+        "treepack_size": 4194304,
+        "treepack_growfactor": 3,
+        "treepack_size_limit": 8388608,
+        "datapack_size": 8388608,
+        "datapack_growfactor": 4,
+        "datapack_size_limit": 67108864,
+        "min_packsize_tolerate_percent": 20,
+        "max_packsize_tolerate_percent": 300,
+        "extra_verify": False,
+    }
+    decode("rustic", ["CONFIG-6", "RUSTIC-1"], _text(rustic))
     for version in (0, 3, -1, 1 << 40):
         decode(f"version-{version}", "CONFIG-3", _text({**fields, "version": version}), "version-unsupported")
     decode("version-text", "CONFIG-2", _text({**fields, "version": "2"}), "json-invalid")

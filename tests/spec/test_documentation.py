@@ -1,0 +1,55 @@
+"""What the guide shows works: its Python runs, its commands and options exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage
+from restic_spec.keyfile import Kdf
+from restic_spec.pack import BlobType
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Node, encode_tree
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+PAGES = sorted(GUIDE.glob("*.md"))
+
+
+def _blocks(page, language):
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def test_python_examples(tmp_path, capsys):
+    location = str(tmp_path / "backup")
+    repo = Repository.init(LocalStorage(location), "password", kdf=Kdf(2, 1, 1, bytes(64)))
+    tree = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="notes", type="file", content=[])]))
+    repo.flush()
+    repo.save_snapshot(Snapshot(time="2026-01-02T03:04:05Z", tree=tree.id.hex(), paths=["/home/me"]))
+    examples = [block for page in PAGES for block in _blocks(page, "python")]
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example.replace("/srv/backup", location), "guide", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "2026-01-02T03:04:05Z ['/home/me']" in printed
+    assert "file notes" in printed
+
+
+def _commands():
+    for page in PAGES:
+        for block in _blocks(page, "console"):
+            for line in block.splitlines():
+                words = line.removeprefix("$ ").split()
+                if words and Path(words[0]).name == "restic-format":
+                    yield pytest.param(words[1], [word for word in words if word.startswith("--")], id=" ".join(words[1:3]))
+
+
+@pytest.mark.parametrize(("command", "options"), _commands())
+def test_commands_and_options_exist(command, options):
+    done = subprocess.run([sys.executable, "-m", "restic_tools", command, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    for option in options:
+        assert re.search(rf"{option}\b", done.stdout), f"{command} has no {option}"
