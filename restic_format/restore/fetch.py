@@ -148,7 +148,7 @@ class Fetcher:
                     assert problem is not None
                     raise problem
                 start = blob.entry.offset - run.offset
-                plain = self._open(blob, data[start : start + blob.entry.length])
+                plain = repository.open_blob(blob.entry, data[start : start + blob.entry.length])
             except ResticFormatError:
                 try:
                     plain = self._other_copy(blob)
@@ -160,15 +160,15 @@ class Fetcher:
                     return
                 self._put(write.file, write.offset, plain, cache)
 
-    def _open(self, blob: Blob, sealed: memoryview) -> bytes:
-        plain = self._session.repository.open_blob(blob.entry, sealed)
-        _check_size(blob, plain)
-        return plain
-
     def _other_copy(self, blob: Blob) -> bytes:
         """The blob from wherever it can be had: another pack, or the same one at a second try."""
         plain = self._session.repository.load_blob(BlobType.DATA, blob.entry.id)
-        _check_size(blob, plain)
+        if len(plain) != blob.entry.plain_length:
+            # The places of all later blobs were worked out with the wrong length.
+            raise LengthInvalid(
+                f"blob {blob.entry.id.hex()} has {len(plain)} bytes, an index says {blob.entry.plain_length}: run repair index",
+                clause="INDEX-3",
+            )
         return plain
 
     def _give_up(self, blob: Blob, error: ResticFormatError, cache: DirCache) -> None:
@@ -214,12 +214,3 @@ class Fetcher:
                 self._session.fail(number, error)
         if descriptor is not None:
             self._writer.finish(number, descriptor)
-
-
-def _check_size(blob: Blob, plain: bytes) -> None:
-    expected = blob.entry.plain_length
-    if len(plain) != expected:
-        raise LengthInvalid(
-            f"blob {blob.entry.id.hex()} has {len(plain)} bytes, the index says {expected}: rebuild the index",
-            clause="INDEX-3",
-        )

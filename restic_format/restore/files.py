@@ -89,7 +89,7 @@ class FilePlanner:
         is_new = bool(session.dirs.state[directory] & DirState.NEW)
         existing = None if is_new else status_of(name, self._cache.fd(directory))
         if not may_replace(self._overwrite, existing, meta.mtime):
-            session.report.skipped(lambda: session.dirs.location(directory, name), max(0, node.size))
+            session.report.skipped(lambda: session.dirs.location(directory, name), node.size)
             kept = session.files.append(directory, name, meta, 0, FileState.KEPT) if keep else -1
             return kept, False
         ids = [parse_id(text) for text in node.blobs]

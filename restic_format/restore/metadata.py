@@ -19,7 +19,8 @@ from restic_format.restore.table import Meta, Xattrs
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import SYMLINK, Node
 
-_ID_BOUND = 1 << 32
+_LEAVE = (1 << 32) - 1
+"""Means "leave the owner as it is" to the system."""
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
 """The file system has no (such) attributes: restic passes over that silently."""
 
@@ -44,9 +45,8 @@ class MetadataReader:
         if self._by_name:
             uid = self._user(node.user, uid)
             gid = self._group(node.group, gid)
-        # The highest number means "leave it" to the system, and no owner can have it.
-        if not (0 <= uid < _ID_BOUND - 1 and 0 <= gid < _ID_BOUND - 1):
-            raise NodeUnusable(f"owner {uid}:{gid} is out of range")
+        if not (uid < _LEAVE and gid < _LEAVE):
+            raise NodeUnusable(f"owner {uid}:{gid} is none that a file can have")
         mtime = None if node.mtime is None else gotime.parse_ns(node.mtime)
         # Most backups are made without access times, which repeats the modification time.
         atime = mtime if node.atime is None or node.atime == node.mtime else gotime.parse_ns(node.atime)

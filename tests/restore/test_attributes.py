@@ -110,10 +110,12 @@ def test_a_node_without_times_and_owner(maker: Maker, tmp_path: Path) -> None:
 
 
 def test_folders_get_mode_and_time_after_everything_in_them(maker: Maker, tmp_path: Path) -> None:
-    inner = maker.folder("inner", [maker.file("f", b"x"), maker.symlink("s", "x")], mode=0o500)
+    # More folders than descriptors are kept open, so that the order of the last pass decides.
+    many = [maker.folder(f"m{number:03}", [], mode=0o500) for number in range(100)]
+    inner = maker.folder("inner", [maker.file("f", b"x"), *many, maker.symlink("s", "x")], mode=0o500)
     shared = {"links": 2, "inode": 9, "device_id": 1}
     entries = [inner, maker.file("a", b"data", **shared), maker.file("b", b"data", **shared)]
-    tree = maker.finish([maker.folder("outer", entries, mode=0o555)])
+    tree = maker.finish([maker.folder("outer", entries, mode=0o444)])
     base = tmp_path / "open"
     base.mkdir()
     for above in [base, *tmp_path.parents]:
@@ -125,7 +127,9 @@ def test_folders_get_mode_and_time_after_everything_in_them(maker: Maker, tmp_pa
     def check() -> None:
         _, heard = restore(maker.repo, tree, base)
         assert heard.errors == [], heard.errors
-        for name, mode in (("outer", 0o555), ("outer/inner", 0o500)):
+        for name, mode in (("outer", 0o444), ("outer/inner", 0o500), ("outer/inner/m000", 0o500)):
+            if "/" in name:
+                (base / "outer").chmod(0o700)
             status = os.stat(base / name)
             assert (status.st_mtime_ns, stat.S_IMODE(status.st_mode)) == (T0, mode)
 

@@ -271,6 +271,9 @@ def test_files_without_inode_or_with_other_content_are_not_linked(maker: Maker, 
     _, heard = restore(maker.repo, tree, tmp_path)
     assert heard.errors == []
     assert [(tmp_path / name).read_bytes() for name in "abcd"] == [b"one", b"two", b"three", b"four"]
+    tree = maker.finish([maker.file("a", b"one", **nothing), maker.file("b", b"one", **nothing)])
+    restore(maker.repo, tree, tmp_path / "same")
+    assert not os.path.samefile(tmp_path / "same" / "a", tmp_path / "same" / "b")
 
 
 def test_a_kept_first_name_is_linked_to_only_if_it_has_the_content(maker: Maker, tmp_path: Path) -> None:
