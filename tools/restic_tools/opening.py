@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -198,6 +199,7 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             compression=options.compression,
             pack_size=options.pack_size_bytes,
             extra_verify=not options.no_extra_verify,
+            cache_folder=cache_folder(options),
         )
 
     if not storage.exists(FileKind.CONFIG, ""):
@@ -217,6 +219,16 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             if tries == 0:
                 raise
             out.warn(f"{error}. Try again")
+
+
+def cache_folder(options: GlobalOptions) -> str | None:
+    """Where caches go: beside restic's where a folder is given, in the user's cache folder otherwise; None for nowhere."""
+    if options.no_cache:
+        return None
+    if options.cache_dir:
+        return os.path.join(options.cache_dir, "restic-format")
+    base = variable("XDG_CACHE_HOME") or os.path.join(variable("HOME"), ".cache")
+    return os.path.join(base, "restic-format") if os.path.isabs(base) else None
 
 
 def secondary_options(

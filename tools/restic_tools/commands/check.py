@@ -84,7 +84,7 @@ def check(
     from restic_tools.checkprint import CheckPrinter, summary_of
     from restic_tools.opening import repository_location
 
-    # Nothing is cached between runs yet, so every check reads the repository itself.
+    # Checks read the repository itself, whatever is cached.
     del with_cache
     if read_data and read_data_subset:
         raise Failure("check flags --read-data and --read-data-subset cannot be used together")
