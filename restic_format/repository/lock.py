@@ -211,13 +211,16 @@ def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
         gid=os.getgid(),
     )
     _check_others(repo, exclusive, frozenset())
-    lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
     try:
+        lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
         time.sleep(RECHECK_AFTER)
         _check_others(repo, exclusive, frozenset((lock_id,)))
     except BaseException:
+        # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
         with contextlib.suppress(ResticFormatError):
-            repo.remove(FileKind.LOCK, lock_id)
+            for found_id, found in read_locks(repo):
+                if found == lock:
+                    repo.remove(FileKind.LOCK, found_id)
         raise
     return RepositoryLock(repo, lock, lock_id)
 

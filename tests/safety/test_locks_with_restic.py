@@ -15,6 +15,7 @@ import pytest
 from restic_format.repository import Repository
 from restic_format.repository.lock import lock_repository
 from restic_format.storage import LocalStorage
+from restic_spec.layout import FileKind
 from tests.safety import kit
 
 LOCKED = 11
@@ -124,3 +125,38 @@ def test_restic_stops_at_our_locks(repo: Path, tmp_path: Path) -> None:
         assert len(kit.files_of(repo, "locks")) == 1
     assert not kit.files_of(repo, "locks")
     assert kit.restic(repo, "prune").returncode == 0
+
+
+@pytest.mark.clause("LOCK-10")
+def test_an_interrupted_check_gives_its_lock_back(repo: Path) -> None:
+    command = kit.ours_command(repo, "check", "--read-data")
+    process = subprocess.Popen(command, env=kit.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for_lock(repo, process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert b"Traceback" not in out
+    assert not kit.files_of(repo, "locks")
+
+
+@pytest.mark.clause("LOCK-10")
+@pytest.mark.parametrize("moment", ["saved", "waiting"])
+def test_a_signal_while_locking_leaves_no_lock(repo: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    storage = LocalStorage(repo)
+    opened = Repository.open(storage, kit.PASSWORD)
+    save = storage.save
+
+    def interrupted_save(kind: FileKind, name: str, data: bytes) -> None:
+        save(kind, name, data)
+        raise KeyboardInterrupt
+
+    def interrupted_sleep(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    if moment == "saved":
+        monkeypatch.setattr(storage, "save", interrupted_save)
+    else:
+        monkeypatch.setattr("restic_format.repository.lock.time.sleep", interrupted_sleep)
+    with pytest.raises(KeyboardInterrupt), lock_repository(opened):
+        pytest.fail("the lock must not be had")
+    assert not kit.files_of(repo, "locks")
