@@ -94,7 +94,9 @@ def decode_snapshot(raw: bytes, what: str = "snapshot") -> Snapshot:
     Raises:
         JsonInvalid: not of this schema.
     """
-    return wire.decode(Snapshot, raw, what, "SNAP-1")
+    snapshot = wire.decode(Snapshot, raw, what, "SNAP-1")
+    wire.check_raw(snapshot.summary or {})
+    return snapshot
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

@@ -161,6 +161,10 @@ def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -
         JsonInvalid: not of this schema.
     """
     tree: Tree = wire.decode_known(_decoder, raw, what, "TREE-1")
+    # A view would be searched element by element.
+    if b'"generic_attributes"' in bytes(raw):
+        for node in tree:
+            wire.check_raw(node.generic_attributes or {})
     if keep_unknown:
         tree.keep_extra(wire.raw_members(raw, what, "TREE-1"))
         raw_tree: _RawTree = wire.decode_known(_raw_decoder, raw, what, "TREE-1")

@@ -45,9 +45,7 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         known = self.__struct_encode_fields__
         extra = {name: raw.copy() for name, raw in fields.items() if name not in known}
         if extra:
-            for name, raw in extra.items():
-                # A raw member was only skimmed so far; what is written back must be sound.
-                decode_known(_anything, raw, f"member {name[:80]!r}", "GOJSON-11")
+            check_raw(extra)
             self.__dict__["extra"] = extra
 
 
@@ -60,6 +58,16 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
     value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
     value.keep_extra(raw_members(raw, what, clause))
     return value
+
+
+def check_raw(members: dict[str, msgspec.Raw]) -> None:
+    """Check raw members, which were only skimmed so far: what is copied into new files must be sound.
+
+    Raises:
+        JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
+    """
+    for name, raw in members.items():
+        decode_known(_anything, raw, f"member {name[:80]!r}", "GOJSON-11")
 
 
 def raw_members(raw: bytes | bytearray | memoryview, what: str, clause: str) -> dict[str, msgspec.Raw]:

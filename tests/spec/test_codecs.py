@@ -331,6 +331,21 @@ def test_deep_nesting_is_refused(decode):
         typed(decode, raw)
 
 
+@pytest.mark.clause("GOJSON-11")
+@pytest.mark.parametrize("member", [b'"\xff"', b'{"x":"\xed\xa0\x80"}', b'"\\ud800"', b'["\\udc00x"]'])
+def test_members_that_are_kept_raw_are_sound(member):
+    for decode, raw in (
+        (decode_snapshot, b'{"time":"2020-01-01T00:00:00Z","tree":null,"paths":null,"summary":{"files_new":%s}}'),
+        (decode_snapshot, b'{"time":"2020-01-01T00:00:00Z","tree":null,"paths":null,"later":%s}'),
+        (decode_tree, b'{"nodes":[{"name":"n","type":"file","generic_attributes":{"a":%s},"content":null}]}'),
+        (decode_index, b'{"packs":[],"later":%s}'),
+    ):
+        decode(raw % b'"fine"')
+        with pytest.raises(SpecError) as caught:
+            decode(raw % member)
+        assert caught.value.layer == "json-invalid"
+
+
 VALID = {
     decode_config: encode_config(Config(2, "0" * 64, "3da3358b4dc173")),
     decode_index: encode_packs([index_pack(b"p" * 32, [PackEntry(BlobType.DATA, b"b" * 32, 0, 40, 9)])]),
