@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave a program out")
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help="names starting with this")
+    parser.add_argument("--focus", metavar="NAME", help="with --full: only pairs with this program in them")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="where the real programs are (.peers)")
     parser.add_argument("--report-dir", type=Path, help="write junit.xml and index.html here")
     parser.add_argument("--work-dir", type=Path, help="where to put the data (default: the temporary folder)")
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = []
     with Workspace(programs, fast=not options.full, folder=options.work_dir) as workspace:
         for case in choose(programs, not options.full, options.only):
+            if options.focus and options.focus not in (case.writer, case.reader):
+                continue
             result = run_case(workspace, case)
             results.append(result)
             print(f"{MARKS[result.verdict]:>5} {result.seconds:6.1f} s  {case.name}", flush=True)

@@ -161,17 +161,18 @@ class Program:
     # What differs between versions of restic, by the release that brought it.
 
     def exit_code(self, cause: str) -> int:
-        """Exit code for ``no-repository``, ``locked``, ``wrong-password``; a plain 1 before they had their own."""
-        code, since = {
-            "no-repository": (10, (0, 17)),
-            "locked": (11, (0, 17)),
-            "wrong-password": (12, (0, 17)),
+        """Exit code for ``no-repository``, ``locked``, ``wrong-password`` and ``source-missing``."""
+        code, since, before = {
+            "no-repository": (10, (0, 17), 1),
+            "locked": (11, (0, 17), 1),
+            "wrong-password": (12, (0, 17), 1),
+            "source-missing": (3, (0, 19), 0),
         }[cause]
-        return code if self.version >= since else 1
+        return code if self.version >= since else before
 
     def compressions(self) -> tuple[str, ...]:
         """Values of ``--compression`` it knows."""
-        return ("auto", "off", "max") if self.version < (0, 15) else ("auto", "off", "fastest", "better", "max")
+        return ("auto", "off", "max") if self.version < (0, 19) else ("auto", "off", "fastest", "better", "max")
 
 
 class Rustic(Program):

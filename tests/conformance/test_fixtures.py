@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_conformance import fixtures
+from restic_conformance import damage, fixtures
 from restic_conformance.vault import Vault
 
 FILES_BY_HASH = ("data/*/*", "index/*", "snapshots/*", "keys/*", "locks/*")
@@ -63,20 +63,27 @@ def test_old_indexes_say_what_they_replace(tmp_path: Path) -> None:
     assert any(index.supersedes for index in vault.indexes().values())
 
 
+def _content(repository: Path) -> dict[Path, bytes]:
+    return {path.relative_to(repository): path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[Path, bytes]]:
+    folder = tmp_path_factory.mktemp("whole")
+    return {name: _content(fixtures.unpack(name, folder / name)) for name in (damage.NEW, damage.OLD)}
+
+
 @pytest.mark.parametrize("name", fixtures.damage_names())
-def test_damaged(tmp_path: Path, name: str) -> None:
-    damage = fixtures.describe_damage(name)
-    whole = fixtures.unpack(damage.fixture, tmp_path / "whole")
-    broken = fixtures.unpack(name, tmp_path / "broken")
-    before, after = (
-        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (whole, broken)
-    )
-    assert before != after
-    assert damage.what
-    assert damage.consequence
-    assert set(damage.observed) == {"restic-0.14", "restic-0.18", "restic-0.19"}
-    if any(damage.observed["restic-0.19"].values()):
-        assert damage.names, "damage that restic finds has to be named"
+def test_damaged(tmp_path: Path, whole: dict[str, dict[Path, bytes]], name: str) -> None:
+    recipe = fixtures.describe_damage(name)
+    before, after = whole[recipe.fixture], _content(fixtures.unpack(name, tmp_path / "broken"))
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert {str(path) for path in changed} == {step[key] for step in recipe.steps for key in ("path", "to") if key in step}
+    assert recipe.what
+    assert recipe.consequence
+    assert set(recipe.observed) == {"restic-0.14", "restic-0.18", "restic-0.19"}
+    if any(recipe.observed["restic-0.19"].values()):
+        assert recipe.names, "damage that restic finds has to be named"
 
 
 def test_an_unknown_step_is_refused(tmp_path: Path) -> None:
