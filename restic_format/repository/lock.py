@@ -215,6 +215,7 @@ def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
         lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
         time.sleep(RECHECK_AFTER)
         _check_others(repo, exclusive, frozenset((lock_id,)))
+        return RepositoryLock(repo, lock, lock_id)
     except BaseException:
         # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
         with contextlib.suppress(ResticFormatError):
@@ -222,7 +223,6 @@ def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
                 if found == lock:
                     repo.remove(FileKind.LOCK, found_id)
         raise
-    return RepositoryLock(repo, lock, lock_id)
 
 
 def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
