@@ -107,7 +107,7 @@ def check(
         ctx.out.info("create exclusive lock for repository")
     try:
         with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
-            report = check_repository(repo, options, printer)
+            report = check_repository(repo, options, printer, ctx.interrupt.event)
             printer.conclude(report)
     except WrongPassword as error:
         # A damaged key file looks like a wrong password to whoever tries it.
