@@ -47,7 +47,7 @@ def _commands():
                     yield pytest.param(words[1], [word for word in words if word.startswith("--")], id=" ".join(words[1:3]))
 
 
-@pytest.mark.parametrize(("command", "options"), _commands())
+@pytest.mark.parametrize(("command", "options"), list(_commands()))
 def test_commands_and_options_exist(command, options):
     done = subprocess.run([sys.executable, "-m", "restic_tools", command, "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
