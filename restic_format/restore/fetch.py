@@ -167,7 +167,7 @@ class Fetcher:
             # The places of all later blobs were worked out with the wrong length.
             raise LengthInvalid(
                 f"blob {blob.entry.id.hex()} has {len(plain)} bytes, an index says {blob.entry.plain_length}: run repair index",
-                clause="INDEX-3",
+                clause="INDEX-7",
             )
         return plain
 
