@@ -7,7 +7,7 @@ PYTEST_FLAGS ?= -n 2
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs peers conformance bench dist clean
+.PHONY: help install demo test lint format docs peers conformance bench kernels profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,9 +50,20 @@ conformance: ## every scenario, writer and reader against each other; a matrix i
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	$(VENV)/python -m restic_conformance --full --report-dir reports
 
-bench: ## the speed of the compiled chunker on this machine
+bench: ## our program against real restic as whole processes; table and plot into docs/bench (BENCH_FLAGS=--quick: minutes)
+	@$(environment) --kernel require bench
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	PYTHONPATH=scripts $(VENV)/python -m bench --output docs/bench $(BENCH_FLAGS)
+
+kernels: ## the speed of the compiled kernels, beside what the libraries can do alone
 	@$(environment) --kernel require
 	@$(VENV)/python scripts/bench_chunker.py
+	@$(VENV)/python scripts/bench_kernels.py
+
+profile: ## where time goes: make profile WHAT="-r repo backup folder"; a flame graph in reports/profile.svg
+	@$(environment) --kernel require bench
+	@mkdir -p reports
+	$(VENV)/py-spy record --native --threads --rate 500 --output reports/profile.svg -- $(VENV)/python -m restic_tools $(WHAT)
 
 dist: ## build the sdist and a wheel into dist/
 	@$(environment) --kernel require test

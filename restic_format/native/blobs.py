@@ -19,7 +19,7 @@ The algorithms are the libraries'; the oracle is `restic_spec.crypto` and `resti
 the kernel is not used, None where it is.
 
 At run time the environment variable RESTIC_FORMAT_KERNEL means what it means for the chunker: `off` leaves the kernel
-alone, `require` makes a missing one an ImportError.
+alone (and so does `wheels`, which leaves the compiled chunker in use and shows what the libraries alone can do), `require` makes a missing one an ImportError.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
 UNAVAILABLE: str | None
 
-if _POLICY == "off":
-    UNAVAILABLE = "RESTIC_FORMAT_KERNEL=off"
+if _POLICY in ("off", "wheels"):
+    UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
         from restic_format.native._engine import Context, Zstd, missing_library, mix_lane

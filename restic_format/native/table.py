@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     IMPLEMENTATION: str
 else:
     try:
-        if os.environ.get("RESTIC_FORMAT_KERNEL") == "off":
-            raise ImportError("RESTIC_FORMAT_KERNEL=off")
+        if os.environ.get("RESTIC_FORMAT_KERNEL") in ("off", "wheels"):
+            raise ImportError("RESTIC_FORMAT_KERNEL forbids it")
         from restic_format.native._engine import BlobTable, decode_index
 
         IMPLEMENTATION = "compiled"

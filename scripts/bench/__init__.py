@@ -1,0 +1,1 @@
+"""The speed of whole programs, side by side."""

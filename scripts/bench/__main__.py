@@ -1,0 +1,191 @@
+"""Our program against the real restic (and rustic), as whole processes in one run; a table and a plot come of it.
+
+    python -m bench [--quick] [--folder DIR] [--rounds N] [--only WORD] [--output DIR]
+
+Ratios are ours / restic, less is better: wall clock, processor time, peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import report, sources
+from bench.measure import Program, Row, Sample, compare, run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Bench:
+    """All workloads, on one scratch folder."""
+
+    def __init__(self, options: argparse.Namespace, programs: list[Program]) -> None:
+        self.folder: Path = options.folder
+        self.quick: bool = options.quick
+        self.rounds: int = options.rounds or (3 if options.quick else 5)
+        self.only: str = options.only
+        self.programs = programs
+        self.rows: list[Row] = []
+
+    def repo(self, program: Program, name: str) -> Path:
+        return self.folder / "repos" / f"{program.name.replace(' ', '-')}-{name}"
+
+    def call(self, program: Program, repo: Path, *arguments: str, expect: tuple[int, ...] = (0,)) -> Sample:
+        """Run *program* on a repository, without a cache unless the caller's program has one."""
+        cache = () if "RESTIC_CACHE_DIR" in program.environment else ("--no-cache",)
+        return run(program, ["-r", str(repo), "-q", *cache, *arguments], expect=expect)
+
+    def new_repo(self, program: Program, name: str) -> Path:
+        repo = self.repo(program, name)
+        shutil.rmtree(repo, ignore_errors=True)
+        self.call(program, repo, "init")
+        return repo
+
+    def add(self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None) -> None:
+        if self.only in workload:
+            self.rows.append(compare(workload, self.programs, self.rounds, once, stored))
+
+    def run(self) -> None:
+        for group, kinds in self.groups():
+            if any(self.only in kind for kind in kinds):
+                group()
+                shutil.rmtree(self.folder / "repos", ignore_errors=True)
+
+    def groups(self) -> Iterator[tuple[Callable[[], None], list[str]]]:
+        """Groups of workloads that share sources and repositories."""
+        trees = [("big files", self.make_big), ("small files", self.make_small)]
+        if not self.quick:
+            trees.append(("tiny files", self.make_tiny))
+        for name, make in trees:
+            kinds = [f"{what} {name}" for what in ("backup", "unchanged", "1 % changed", "restore", "check --read-data", "ls")]
+            yield (lambda name=name, make=make: self.tree(name, make)), kinds  # type: ignore[misc]
+        yield self.start_up, ["version", "open (cat config)"]
+        yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
+        yield self.indexes, ["load index", "load index from the cache"]
+
+    def make_big(self, folder: Path) -> None:
+        sources.big_files(folder, 256 if self.quick else 2048)
+
+    def make_small(self, folder: Path) -> None:
+        sources.small_files(folder, 4000 if self.quick else 20_000)
+
+    def make_tiny(self, folder: Path) -> None:
+        sources.tiny_files(folder, 100_000)
+
+    def tree(self, name: str, make: Callable[[Path], None]) -> None:
+        """Everything that is done with one source tree."""
+        source = sources.fresh(self.folder / "source")
+        make(source)
+        target = self.folder / "target"
+
+        def first_backup(program: Program) -> Sample:
+            return self.call(program, self.new_repo(program, "tree"), "backup", str(source))
+
+        self.add(f"backup {name}", first_backup, lambda program: sources.size_of(self.repo(program, "tree") / "data"))
+        for program in self.programs:
+            if not self.repo(program, "tree").exists():
+                first_backup(program)
+        self.add(f"unchanged {name}", lambda program: self.call(program, self.repo(program, "tree"), "backup", str(source)))
+
+        def restore(program: Program) -> Sample:
+            shutil.rmtree(target, ignore_errors=True)
+            return self.call(program, self.repo(program, "tree"), "restore", "latest", "--target", str(target))
+
+        self.add(f"restore {name}", restore)
+        shutil.rmtree(target, ignore_errors=True)
+        self.add(
+            f"check --read-data {name}", lambda program: self.call(program, self.repo(program, "tree"), "check", "--read-data")
+        )
+        self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"))
+        if self.only in f"1 % changed {name}":
+            self.changed(name, source)
+        shutil.rmtree(source)
+
+    def changed(self, name: str, source: Path) -> None:
+        """One more backup after a hundredth of the files was rewritten; the repository is the same each time."""
+        sources.change_some(source, 0.01)
+
+        def once(program: Program) -> Sample:
+            copy = self.repo(program, "changed")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.repo(program, "tree"), copy)
+            return self.call(program, copy, "backup", str(source))
+
+        self.add(f"1 % changed {name}", once)
+
+    def start_up(self) -> None:
+        self.add("version", lambda program: run(program, ["version"]))
+        repos = {program.name: self.new_repo(program, "empty") for program in self.programs}
+        self.add("open (cat config)", lambda program: self.call(program, repos[program.name], "cat", "config"))
+
+    def snapshots(self) -> None:
+        repo = sources.fresh(self.folder / "snapshots")
+        sources.many_snapshots(repo, 2000)
+        self.add("snapshots (2,000)", lambda program: self.call(program, repo, "snapshots"))
+        self.add("ls latest (2,000 snapshots)", lambda program: self.call(program, repo, "ls", "latest"))
+        shutil.rmtree(repo)
+
+    def indexes(self) -> None:
+        """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""
+        missing = ("cat", "blob", "00" * 32)
+        for blobs in (100_000,) if self.quick else (1_000_000, 10_000_000):
+            repo = sources.fresh(self.folder / "index")
+            sources.index_repository(repo, blobs)
+            shown = f"{blobs:,} blobs"
+            self.add(f"load index, {shown}", lambda program, repo=repo: self.call(program, repo, *missing, expect=(1,)))
+            cache = self.folder / "cache"
+            plain, self.programs = (
+                self.programs,
+                [
+                    Program(p.name, p.command, {**p.environment, "RESTIC_CACHE_DIR": str(cache / p.name.replace(" ", "-"))})
+                    for p in self.programs
+                ],
+            )
+            self.add(
+                f"load index from the cache, {shown}",
+                lambda program, repo=repo: self.call(program, repo, *missing, expect=(1,)),
+            )
+            self.programs = plain
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.rmtree(repo)
+
+
+def programs_to_compare(with_wheels: bool) -> list[Program]:
+    """restic first: the others are compared with it."""
+    ours = (sys.executable, "-m", "restic_tools")
+    script = Path(sys.executable).parent / "restic-format"
+    if script.exists():
+        ours = (str(script),)  # type: ignore[assignment]
+    found = [Program("restic", [str(ROOT / ".peers/restic-0.19/restic")]), Program("ours", ours)]
+    if with_wheels:
+        found.append(Program("wheels only", ours, {"RESTIC_FORMAT_KERNEL": "wheels"}))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="smaller sources, three rounds: minutes instead of an hour")
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm/restic-format-bench"), help="scratch folder")
+    parser.add_argument("--rounds", type=int, default=0, help="runs of each after a warm-up")
+    parser.add_argument("--only", default="", help="workloads whose names contain this")
+    parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
+    parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs/bench)")
+    options = parser.parse_args()
+    options.folder = options.folder.absolute()
+    sources.fresh(options.folder)
+    bench = Bench(options, programs_to_compare(not options.no_wheels))
+    try:
+        bench.run()
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+        if bench.rows and options.output is not None:
+            report.write(bench.rows, options.output, str(options.folder), bench.rounds, quick=options.quick)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main()

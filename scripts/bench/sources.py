@@ -1,0 +1,141 @@
+"""What is backed up and loaded: made from a seed, the same on every machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage
+from restic_spec import gotime
+from restic_spec.index import IndexBlob, IndexPack, encode_packs
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Node, encode_tree
+
+PASSWORD = "bench"
+WORDS = tuple("".join(random.Random(n).choices("etaoinshrdlu", k=3 + n % 8)) for n in range(4000))
+
+
+def text(source: random.Random, size: int) -> bytes:
+    """Words in lines, about as compressible as source text."""
+    pieces: list[str] = []
+    length = 0
+    while length < size:
+        line = " ".join(source.choices(WORDS, k=12)) + f" {source.randrange(10**6)}\n"
+        pieces.append(line)
+        length += len(line)
+    return "".join(pieces).encode()[:size]
+
+
+def big_files(folder: Path, mebibytes: int) -> None:
+    """Half random bytes, half text, in files of up to 256 MiB."""
+    source = random.Random(1)
+    block = text(source, 16 << 20)
+    for half, name in enumerate(("random", "text")):
+        left = mebibytes // 2
+        number = 0
+        while left > 0:
+            step = min(left, 256)
+            with open(folder / f"{name}-{number}", "wb") as file:
+                for part in range(step):
+                    if half == 0:
+                        file.write(source.randbytes(1 << 20))
+                    else:
+                        # Shuffled stretches of one text: compressible, and no chunk twice.
+                        start = source.randrange(15 << 20)
+                        file.write(b"%d %d\n" % (number, part) + block[start : start + (1 << 20) - 20])
+            left -= step
+            number += 1
+
+
+def small_files(folder: Path, count: int, mean: int = 22_000, per_folder: int = 40) -> None:
+    """Files like those of a source tree: most of them text, some not."""
+    source = random.Random(2)
+    block = text(source, 8 << 20)
+    for number in range(count):
+        place = folder / f"{number // per_folder // 30:03d}" / f"{number // per_folder:05d}"
+        place.mkdir(parents=True, exist_ok=True)
+        size = min(int(source.expovariate(1 / mean)) + 20, 400_000)
+        start = source.randrange(len(block) - 400_000)
+        content = source.randbytes(size) if number % 12 == 0 else b"%d\n" % number + block[start : start + size]
+        (place / f"file-{number}.txt").write_bytes(content)
+
+
+def tiny_files(folder: Path, count: int) -> None:
+    """Very small files in deep folders."""
+    source = random.Random(3)
+    for number in range(count):
+        place = folder
+        for level in (number // 10_000, number // 1000 % 10, number // 100 % 10, number // 20 % 5):
+            place /= f"d{level}"
+        if number % 20 == 0:
+            place.mkdir(parents=True, exist_ok=True)
+        (place / f"f{number}").write_bytes(b"%d %d\n" % (number, source.randrange(10**9)) * (1 + number % 9))
+
+
+def change_some(folder: Path, share: float) -> None:
+    """Rewrite a share of the files, the same ones every time."""
+    source = random.Random(4)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in source.sample(files, max(1, int(len(files) * share))):
+        path.write_bytes(source.randbytes(min(path.stat().st_size, 1 << 20) + 1))
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def index_repository(folder: Path, blobs: int) -> None:
+    """A repository with nothing but index files that list *blobs* blobs in packs of 150."""
+    repo = Repository.init(LocalStorage(folder), PASSWORD)
+    source = random.Random(5)
+    per_file = 50_000
+    for _ in range(0, blobs, per_file):
+        packs = []
+        for _ in range(0, per_file, 150):
+            ids = source.randbytes(32 * 150).hex()
+            packs.append(
+                IndexPack(
+                    source.randbytes(32).hex(),
+                    [IndexBlob(ids[64 * n : 64 * n + 64], "data", n * 110_000, 110_000, 170_000 + n) for n in range(150)],
+                )
+            )
+        repo.save_unpacked(FileKind.INDEX, encode_packs(packs))
+
+
+def many_snapshots(folder: Path, count: int) -> None:
+    """A repository with one small tree and *count* snapshots of it."""
+    repo = Repository.init(LocalStorage(folder), PASSWORD)
+    data = repo.save_blob(BlobType.DATA, b"content").id.hex()
+    time = "2026-01-01T00:00:00Z"
+    nodes = [
+        Node(quoted=f"file-{n:04d}", type="file", mode=0o644, mtime=time, atime=time, ctime=time, uid=0, gid=0, content=[data])
+        for n in range(2000)
+    ]
+    tree = repo.save_blob(BlobType.TREE, encode_tree(nodes)).id.hex()
+    repo.flush()
+    start = gotime.parse_ns("2020-01-01T00:00:00Z")
+    for number in range(count):
+        repo.save_snapshot(
+            Snapshot(
+                time=gotime.format_ns(start + number * 3_600 * gotime.NS, 0),
+                tree=tree,
+                paths=[f"/srv/data-{number % 7}"],
+                hostname=f"host-{number % 5}",
+                username="root",
+                tags=["nightly"] if number % 3 else [],
+                program_version="restic 0.19.1",
+            )
+        )
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below *folder*."""
+    return sum(os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(folder) for name in names)

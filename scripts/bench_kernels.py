@@ -1,0 +1,88 @@
+"""Speed of the engine's kernels on this machine, one thread, beside the libraries' own calls.
+
+.venv/bin/python scripts/bench_kernels.py
+"""
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Callable
+
+from restic_format.native import blobs, scrypt, table
+from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.coder import BlobCoder
+from restic_format.repository.index import BlobIndex
+from restic_spec.crypto import MasterKey
+from restic_spec.index import encode_packs, index_pack
+from restic_spec.pack import BlobType, PackEntry
+
+KEY = MasterKey.generate()
+SECONDS = 0.5
+
+
+def rate(name: str, size: int, call: Callable[[], object]) -> None:
+    """Megabytes a second of *call*, which handles *size* bytes; the best of many."""
+    best = float("inf")
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    print(f"{name:44} {size / best / 1e6:8.0f} MB/s {best * 1e6:10.1f} µs")
+
+
+def coder(kernel: bool, verify: bool) -> BlobCoder:
+    """A coder that uses the kernel or the libraries' Python bindings."""
+    before, blobs.UNAVAILABLE = blobs.UNAVAILABLE, None if kernel else "not wanted"
+    try:
+        return BlobCoder(KEY, BlobCipher(KEY), 2, "auto", extra_verify=verify)
+    finally:
+        blobs.UNAVAILABLE = before
+
+
+def blob_coding() -> None:
+    source = random.Random(1)
+    words = [source.randbytes(3).hex() for _ in range(3000)]
+    text = " ".join(source.choices(words, k=400_000)).encode()
+    for name, data in (("random", source.randbytes(1 << 20)), ("text", text[: 1 << 20]), ("small text", text[:8000])):
+        blob_id = hashlib.sha256(data).digest()
+        rate(f"{name}: SHA-256, hashlib", len(data), lambda data=data: hashlib.sha256(data).digest())
+        for kernel in (True, False):
+            way = "kernel" if kernel else "libraries"
+            for verify in (False, True):
+                one = coder(kernel, verify)
+                shown = f"{name}: seal{' and verify' if verify else ''}, {way}"
+                rate(shown, len(data), lambda one=one, data=data, blob_id=blob_id: one.seal(BlobType.DATA, blob_id, data))
+            sealed, plain = one.seal(BlobType.DATA, blob_id, data)
+            entry = PackEntry(BlobType.DATA, blob_id, 0, len(sealed), plain)
+            rate(f"{name}: open, {way}", len(data), lambda one=one, entry=entry, sealed=sealed: one.open(entry, sealed))
+
+
+def index_loading() -> None:
+    entries = [PackEntry(BlobType.DATA, os.urandom(32), n * 1000, 1000, 2000) for n in range(50_000)]
+    raw = encode_packs([index_pack(os.urandom(32), entries[start : start + 500]) for start in range(0, 50_000, 500)])
+    rate(f"index: 50,000 blobs decoded ({table.IMPLEMENTATION})", len(raw), lambda: BlobIndex().add_raw(raw))
+    index = BlobIndex()
+    index.add_raw(raw)
+    index.finish_loading()
+    start = time.perf_counter()
+    for entry in entries:
+        index.lookup(BlobType.DATA, entry.id)
+    print(f"{'index: look-up that hits':44} {(time.perf_counter() - start) / len(entries) * 1e6:23.2f} µs")
+
+
+def key_derivation() -> None:
+    for name, derive in (
+        ("lanes side by side", lambda: scrypt.derive(b"x", b"s" * 64, 1 << 15, 8, 6)),
+        ("hashlib", lambda: hashlib.scrypt(b"x", salt=b"s" * 64, n=1 << 15, r=8, p=6, maxmem=1 << 26, dklen=64)),
+    ):
+        start = time.perf_counter()
+        derive()
+        print(f"{'scrypt N=32768 r=8 p=6, ' + name:44} {(time.perf_counter() - start) * 1e3:23.0f} ms")
+
+
+if __name__ == "__main__":
+    blob_coding()
+    index_loading()
+    key_derivation()
