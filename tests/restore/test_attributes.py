@@ -109,20 +109,14 @@ def test_a_node_without_times_and_owner(maker: Maker, tmp_path: Path) -> None:
     assert heard.errors == [] and (tmp_path / "f").stat().st_mtime_ns > T0
 
 
-def test_folders_get_mode_and_time_after_everything_in_them(maker: Maker, tmp_path: Path) -> None:
+def test_folders_get_mode_and_time_after_everything_in_them(maker: Maker, shared_folder: Path) -> None:
     # More folders than descriptors are kept open, so that the order of the last pass decides.
     many = [maker.folder(f"m{number:03}", [], mode=0o500) for number in range(100)]
     inner = maker.folder("inner", [maker.file("f", b"x"), *many, maker.symlink("s", "x")], mode=0o500)
     shared = {"links": 2, "inode": 9, "device_id": 1}
     entries = [inner, maker.file("a", b"data", **shared), maker.file("b", b"data", **shared)]
     tree = maker.finish([maker.folder("outer", entries, mode=0o444)])
-    base = tmp_path / "open"
-    base.mkdir()
-    for above in [base, *tmp_path.parents]:
-        if above.stat().st_uid == os.getuid() and above != Path("/") and os.access(above, os.W_OK):
-            above.chmod(above.stat().st_mode | 0o711)
-    tmp_path.chmod(0o755)
-    base.chmod(0o777)
+    base = shared_folder
 
     def check() -> None:
         _, heard = restore(maker.repo, tree, base)
@@ -136,7 +130,7 @@ def test_folders_get_mode_and_time_after_everything_in_them(maker: Maker, tmp_pa
     as_nobody(check)
 
 
-def test_without_roots_rights_owners_are_passed_over_and_devices_reported(maker: Maker, tmp_path: Path) -> None:
+def test_without_roots_rights_owners_are_passed_over_and_devices_reported(maker: Maker, shared_folder: Path) -> None:
     entries = [
         maker.file("f", b"x", uid=12345, gid=12345, mode=0o640),
         maker.symlink("s", "x", uid=12345, gid=12345),
@@ -144,13 +138,7 @@ def test_without_roots_rights_owners_are_passed_over_and_devices_reported(maker:
         maker.folder("d", [maker.file("g", b"y")], uid=12345, gid=12345, mode=0o750),
     ]
     tree = maker.finish(entries)
-    base = tmp_path / "open"
-    base.mkdir()
-    for above in [base, *tmp_path.parents]:
-        if above.stat().st_uid == os.getuid() and above != Path("/") and os.access(above, os.W_OK):
-            above.chmod(above.stat().st_mode | 0o711)
-    tmp_path.chmod(0o755)
-    base.chmod(0o777)
+    base = shared_folder
 
     def check() -> None:
         _, heard = restore(maker.repo, tree, base)

@@ -127,14 +127,8 @@ def test_a_full_folder_in_the_way_is_only_removed_when_deleting(maker: Maker, tm
     assert heard.errors == [] and (target / "b").read_bytes() == b"b" and (target / "c").is_symlink()
 
 
-def test_a_read_only_file_and_folder_of_ones_own_are_restored_over(maker: Maker, tmp_path: Path) -> None:
-    here = tmp_path / "open"
-    here.mkdir()
-    here.chmod(0o777)
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents:
-        if os.access(above, os.W_OK) and above.stat().st_uid == os.getuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | 0o711)
+def test_a_read_only_file_and_folder_of_ones_own_are_restored_over(maker: Maker, shared_folder: Path) -> None:
+    here = shared_folder
     tree = maker.finish([maker.folder("d", [maker.file("f", b"new", mode=0o444)], mode=0o555)])
 
     def check() -> None:

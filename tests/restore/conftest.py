@@ -1,0 +1,19 @@
+"""Fixtures of the tests of restore."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user can reach and write to, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp(prefix="restic-format-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
