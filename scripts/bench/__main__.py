@@ -154,15 +154,12 @@ class Bench:
             shutil.rmtree(repo)
 
 
-def programs_to_compare(with_wheels: bool) -> list[Program]:
+def programs_to_compare(ours: Path, with_wheels: bool) -> list[Program]:
     """restic first: the others are compared with it."""
-    ours = (sys.executable, "-m", "restic_tools")
-    script = Path(sys.executable).parent / "restic-format"
-    if script.exists():
-        ours = (str(script),)  # type: ignore[assignment]
-    found = [Program("restic", [str(ROOT / ".peers/restic-0.19/restic")]), Program("ours", ours)]
+    command = [str(ours.absolute())]
+    found = [Program("restic", [str(ROOT / ".peers/restic-0.19/restic")]), Program("ours", command)]
     if with_wheels:
-        found.append(Program("wheels only", ours, {"RESTIC_FORMAT_KERNEL": "wheels"}))
+        found.append(Program("wheels only", command, {"RESTIC_FORMAT_KERNEL": "wheels"}))
     return found
 
 
@@ -173,11 +170,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0, help="runs of each after a warm-up")
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
+    parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
     parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs/bench)")
     options = parser.parse_args()
     options.folder = options.folder.absolute()
     sources.fresh(options.folder)
-    bench = Bench(options, programs_to_compare(not options.no_wheels))
+    bench = Bench(options, programs_to_compare(options.program, not options.no_wheels))
     try:
         bench.run()
     finally:
