@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,4 +17,8 @@ def shared_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="restic-format-"))
     folder.chmod(0o777)
     yield folder
+    for above, names, _ in os.walk(folder):
+        for name in names:
+            if not os.path.islink(os.path.join(above, name)):
+                os.chmod(os.path.join(above, name), 0o700)
     shutil.rmtree(folder)
