@@ -161,12 +161,14 @@ class Program:
     # What differs between versions of restic, by the release that brought it.
 
     def exit_code(self, cause: str) -> int:
-        """Exit code for ``no-repository``, ``locked``, ``wrong-password`` and ``source-missing``."""
+        """Exit code for ``no-repository``, ``locked``, ``wrong-password``,
+        ``source-missing`` and ``snapshot-missing``."""
         code, since, before = {
             "no-repository": (10, (0, 17), 1),
             "locked": (11, (0, 17), 1),
             "wrong-password": (12, (0, 17), 1),
             "source-missing": (3, (0, 19), 0),
+            "snapshot-missing": (1, (0, 18), 0),
         }[cause]
         return code if self.version >= since else before
 

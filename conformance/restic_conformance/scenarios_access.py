@@ -154,7 +154,7 @@ def exit_codes(w: Workspace, writer: Program, reader: Program) -> None:
     reader.run(repository, "backup", cwd=cwd).expect(1)
     reader.run(repository, "restore", "ffffffff", "--target", str(w.fresh("out"))).expect(1)
     reader.run(repository, "cat", "snapshot", "ffffffff").expect(1)
-    reader.run(repository, "ls", "ffffffff").expect(1)
+    reader.run(repository, "ls", "ffffffff").expect(reader.exit_code("snapshot-missing"))
     reader.run(repository, "no-such-command").expect(1)
     reader.run(repository, "snapshots", "--no-such-option").expect(1)
     reader.run(repository, "snapshots", "--compression", "nonsense").expect(1)
