@@ -6,9 +6,9 @@ Each case runs in a process of its own, whose peak of memory is measured and who
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,38 +22,56 @@ BOMB = 10 * GIB
 PEAK_MIB = 450
 """An unpacked file may expand to 256 MiB before it is refused; a blob stays far below."""
 
-CHECK = """
-import json, resource, sys
+SERVER = """
+import json, os, resource, sys
 from restic_format.maintenance.check import CheckOptions, check
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.errors import ResticFormatError
-try:
-    report = check(Repository.open(LocalStorage(sys.argv[1]), sys.argv[2]), CheckOptions(read_data=True))
-    said = [[f.code.value, f.object.name, f.rule, f.message] for f in report.findings]
-except ResticFormatError as error:
-    said = [[type(error).__name__, "", "", str(error)]]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({"said": said, "peak": peak}))
+
+def examine(path, password):
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    try:
+        report = check(Repository.open(LocalStorage(path), password), CheckOptions(read_data=True))
+        said = [[f.code.value, f.object.name, f.rule, f.message] for f in report.findings]
+    except ResticFormatError as error:
+        said = [[type(error).__name__, "", "", str(error)]]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"said": said, "peak": peak}), flush=True)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        examine(*json.loads(line))
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        print(json.dumps({"died": status}), flush=True)
 """
 
+BoundedCheck = Callable[[Path], list[list[str]]]
 
-def bounded_check(repo: Path) -> list[list[str]]:
-    """Check *repo* in another process; what it found. Fails where memory or time run away."""
-    limit = 3 * GIB
-    done = subprocess.run(
-        [sys.executable, "-c", CHECK, str(repo), kit.PASSWORD],
-        env=kit.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+
+@pytest.fixture(scope="module")
+def bounded_check() -> Iterator[BoundedCheck]:
+    """`bounded_check(path)` checks in a fresh process; what was found. Fails where memory runs away."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], env=kit.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["peak"] < PEAK_MIB, f"took {answer['peak']} MiB"
-    said: list[list[str]] = answer["said"]
-    return said
+    assert server.stdin is not None and server.stdout is not None
+    ask, answers = server.stdin, server.stdout
+
+    def run(repo: Path) -> list[list[str]]:
+        ask.write(json.dumps([str(repo), kit.PASSWORD]) + "\n")
+        ask.flush()
+        answer = json.loads(answers.readline())
+        assert "died" not in answer, f"ended with status {answer['died']}"
+        assert answer["peak"] < PEAK_MIB, f"took {answer['peak']} MiB"
+        said: list[list[str]] = answer["said"]
+        return said
+
+    yield run
+    server.communicate()
 
 
 BOMBS = {
@@ -68,7 +86,7 @@ BOMBS = {
 @pytest.mark.parametrize("kind", ["data", "tree"])
 @pytest.mark.parametrize("claims", [100, (1 << 32) - 1])
 @pytest.mark.parametrize("frame", BOMBS.values(), ids=BOMBS.keys())
-def test_bombs_in_blobs(tmp_path: Path, frame: bytes, claims: int, kind: str) -> None:
+def test_bombs_in_blobs(bounded_check: BoundedCheck, tmp_path: Path, frame: bytes, claims: int, kind: str) -> None:
     forge = Forge(tmp_path / "repo")
     bomb = forge.blob(kind, b"harmless", frame=frame, claims=claims)
     if kind == "data":
@@ -83,7 +101,7 @@ def test_bombs_in_blobs(tmp_path: Path, frame: bytes, claims: int, kind: str) ->
 @pytest.mark.clause("FILE-5")
 @pytest.mark.parametrize("folder", ["snapshots", "index"])
 @pytest.mark.parametrize("frame", BOMBS.values(), ids=BOMBS.keys())
-def test_bombs_in_snapshots_and_indexes(tmp_path: Path, frame: bytes, folder: str) -> None:
+def test_bombs_in_snapshots_and_indexes(bounded_check: BoundedCheck, tmp_path: Path, frame: bytes, folder: str) -> None:
     forge = Forge(tmp_path / "repo")
     forge.whole([node("f")])
     name = forge.compressed_document(folder, frame)
@@ -110,7 +128,7 @@ def test_bombs_in_snapshots_and_indexes(tmp_path: Path, frame: bytes, folder: st
     ],
     ids=str,
 )
-def test_absurd_ranges_in_an_index(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_absurd_ranges_in_an_index(bounded_check: BoundedCheck, tmp_path: Path, changes: dict[str, object]) -> None:
     forge = Forge(tmp_path / "repo")
     data = forge.blob("data", b"content")
     forge.index({forge.pack([data]): [data]}, **changes)
@@ -119,7 +137,7 @@ def test_absurd_ranges_in_an_index(tmp_path: Path, changes: dict[str, object]) -
 
 @pytest.mark.clause("PACK-3", "PACK-4")
 @pytest.mark.parametrize("length", [0, 1, 68, 1 << 24, (16 << 20) - 3, (1 << 31), (1 << 32) - 1])
-def test_absurd_header_lengths(tmp_path: Path, length: int) -> None:
+def test_absurd_header_lengths(bounded_check: BoundedCheck, tmp_path: Path, length: int) -> None:
     forge = Forge(tmp_path / "repo")
     data = forge.blob("data", b"content")
     pack = forge.pack([data], trailer=length)
@@ -135,7 +153,7 @@ def test_absurd_header_lengths(tmp_path: Path, length: int) -> None:
 
 
 @pytest.mark.clause("PACK-8")
-def test_a_header_that_claims_huge_blobs(tmp_path: Path) -> None:
+def test_a_header_that_claims_huge_blobs(bounded_check: BoundedCheck, tmp_path: Path) -> None:
     forge = Forge(tmp_path / "repo")
     data = forge.blob("data", b"content")
     entry = b"\x02" + b"\xff" * 8 + bytes.fromhex(data[1])
@@ -164,7 +182,7 @@ def test_a_header_that_claims_huge_blobs(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_absurd_key_derivation(tmp_path: Path, parameters: dict[str, object]) -> None:
+def test_absurd_key_derivation(bounded_check: BoundedCheck, tmp_path: Path, parameters: dict[str, object]) -> None:
     forge = Forge(tmp_path / "repo")
     (path,) = (forge.path / "keys").iterdir()
     document = {**json.loads(path.read_bytes()), **parameters}
@@ -175,14 +193,14 @@ def test_absurd_key_derivation(tmp_path: Path, parameters: dict[str, object]) ->
 
 
 @pytest.mark.clause("KEY-6")
-def test_one_absurd_key_does_not_hide_the_good_one(tmp_path: Path) -> None:
+def test_one_absurd_key_does_not_hide_the_good_one(bounded_check: BoundedCheck, tmp_path: Path) -> None:
     forge = Forge(tmp_path / "repo")
     (path,) = (forge.path / "keys").iterdir()
     bad = forge.store("keys", json.dumps({**json.loads(path.read_bytes()), "N": 1 << 40}).encode())
     assert [said[:2] for said in bounded_check(forge.path)] == [["key-damaged", bad]]
 
 
-def test_documents_nested_a_hundred_thousand_deep(tmp_path: Path) -> None:
+def test_documents_nested_a_hundred_thousand_deep(bounded_check: BoundedCheck, tmp_path: Path) -> None:
     forge = Forge(tmp_path / "repo")
     deep = b'{"time":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     names = {forge.store(folder, seal(forge.key, deep)) for folder in ("snapshots", "index")}
@@ -194,7 +212,7 @@ def test_documents_nested_a_hundred_thousand_deep(tmp_path: Path) -> None:
     assert ["tree-damaged", tree[1]] in [found[:2] for found in said]
 
 
-def test_a_directory_chain_deeper_than_any_path(tmp_path: Path) -> None:
+def test_a_directory_chain_deeper_than_any_path(bounded_check: BoundedCheck, tmp_path: Path) -> None:
     forge = Forge(tmp_path / "repo")
     blobs = [forge.blob("tree", tree_json([node("f", content=["ab" * 32], size=1)]))]
     for _ in range(5000):
