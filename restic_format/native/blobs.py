@@ -19,7 +19,8 @@ The algorithms are the libraries'; the oracle is `restic_spec.crypto` and `resti
 the kernel is not used, None where it is.
 
 At run time the environment variable RESTIC_FORMAT_KERNEL means what it means for the chunker: `off` leaves the kernel
-alone (and so does `wheels`, which leaves the compiled chunker in use and shows what the libraries alone can do), `require` makes a missing one an ImportError.
+alone (and so does `wheels`, which leaves the compiled chunker in use and shows what the libraries alone can do), `require`
+makes a missing one an ImportError.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, Zstd, missing_library, mix_lane
+        from restic_format.native._engine import Context, Zstd, create_files, missing_library, mix_lane
 
         UNAVAILABLE = missing_library()
     except ImportError as error:
@@ -44,4 +45,4 @@ else:
 
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "mix_lane"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "create_files", "mix_lane"]

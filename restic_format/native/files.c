@@ -89,3 +89,39 @@ done:
     close(fd);
     return result;
 }
+
+static struct timespec moment(int64_t ns)
+{
+    int64_t fraction = ns % 1000000000;
+    if (fraction < 0)
+        fraction += 1000000000;
+    return (struct timespec){.tv_sec = (ns - fraction) / 1000000000, .tv_nsec = fraction};
+}
+
+int files_create(int directory, const char *name, const uint8_t *data, size_t size, const files_meta *meta, int strict)
+{
+    int result = -1;
+    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return -1;
+    while (size) {
+        ssize_t count = write(fd, data, size);
+        if (count <= 0)
+            goto done;
+        data += count;
+        size -= (size_t)count;
+    }
+    /* The owner first, for changing it clears bits of the mode; the times after everything that writes. */
+    if (fchown(fd, meta->uid, meta->gid) && (strict || errno != EPERM))
+        goto done;
+    if (judge(flistxattr(fd, NULL, 0)) != FILES_NO_ATTRIBUTES)
+        goto done;
+    const struct timespec times[2] = {moment(meta->atime), moment(meta->mtime)};
+    if (futimens(fd, times) || fchmod(fd, meta->mode))
+        goto done;
+    result = 0;
+done:
+    if (close(fd))
+        result = -1;
+    return result;
+}

@@ -23,4 +23,13 @@ int files_look(int directory, const char *prefix, const char *name, int ask, fil
 int64_t files_read(blobs_context *context, const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info,
                    int *attributes, int *changed, uint8_t id[BLOBS_ID]);
 
+/* Creates a regular file that must not exist yet, with everything that belongs to it: 0, or -1 where anything is out of
+ * the ordinary (it exists, a step fails, it has inherited attributes); the caller then starts over step by step.
+ * With *strict* a refused change of owner counts as failure. */
+typedef struct {
+    uint32_t uid, gid, mode;
+    int64_t atime, mtime; /* nanoseconds */
+} files_meta;
+int files_create(int directory, const char *name, const uint8_t *data, size_t size, const files_meta *meta, int strict);
+
 #endif

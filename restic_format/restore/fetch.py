@@ -12,9 +12,10 @@ from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.plan import Blob, Run
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
+from restic_format.restore.wholefiles import WholeFiles
 from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType
+from restic_spec.pack import BlobType, PackEntry
 
 _OPEN_FILES = 128
 """Files in progress that are kept open."""
@@ -134,22 +135,19 @@ class Fetcher:
 
     def _process(self, run: Run, cache: DirCache) -> None:
         repository = self._session.repository
-        data: memoryview | None = None
-        problem: ResticFormatError | None = None
+        entries = [blob.entry for blob in run.blobs]
+        opened: Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]
         try:
-            data = memoryview(repository.storage.load(FileKind.PACK, run.pack.hex(), run.offset, run.length))
+            data = repository.storage.load(FileKind.PACK, run.pack.hex(), run.offset, run.length)
+            opened = repository.open_blobs(data, run.offset, entries)
         except ResticFormatError as error:
             problem = error
-        for blob in run.blobs:
+            opened = ((entry, problem) for entry in entries)
+        whole = WholeFiles(self._session, self._writer, cache)
+        for blob, (_, plain) in zip(run.blobs, opened, strict=True):
             if self._stop.is_set():
-                return
-            try:
-                if data is None:
-                    assert problem is not None
-                    raise problem
-                start = blob.entry.offset - run.offset
-                plain = repository.open_blob(blob.entry, data[start : start + blob.entry.length])
-            except ResticFormatError:
+                break
+            if isinstance(plain, ResticFormatError):
                 try:
                     plain = self._other_copy(blob)
                 except ResticFormatError as error:
@@ -157,8 +155,10 @@ class Fetcher:
                     continue
             for write in blob.writes:
                 if self._stop.is_set():
-                    return
-                self._put(write.file, write.offset, plain, cache)
+                    break
+                if not whole.take(write.file, plain):
+                    self._put(write.file, write.offset, plain, cache)
+        whole.flush()
 
     def _other_copy(self, blob: Blob) -> bytes:
         """The blob from wherever it can be had: another pack, or the same one at a second try."""
@@ -176,7 +176,7 @@ class Fetcher:
             self._session.fail(write.file, error)
             self._count(write.file, cache)
 
-    def _put(self, number: int, offset: int, data: bytes, cache: DirCache) -> None:
+    def _put(self, number: int, offset: int, data: bytes | memoryview, cache: DirCache) -> None:
         files = self._session.files
         if files.remaining[number] == 1 and not files.state[number] & (FileState.BEGUN | FileState.FAILED):
             files.remaining[number] = 0

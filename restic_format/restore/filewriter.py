@@ -60,7 +60,7 @@ class FileWriter:
         remove_entry(name, parent, recursive=self._session.may_delete)
         return os.open(name, _CREATE, 0o600, dir_fd=parent)
 
-    def write(self, number: int, descriptor: int, data: bytes, offset: int) -> None:
+    def write(self, number: int, descriptor: int, data: bytes | memoryview, offset: int) -> None:
         """Write one blob.
 
         Raises:
@@ -86,14 +86,18 @@ class FileWriter:
         except OSError as error:  # network file systems tell here what did not reach the disk
             session.fail(number, error)
             failed = True
-        if failed:
-            return
+        if not failed:
+            self.finished(number)
+
+    def finished(self, number: int) -> None:
+        """Report a file as restored: content and metadata are in place."""
+        session, files = self._session, self._session.files
         session.mark(number, FileState.DONE)
         existed = files.state[number] & FileState.EXISTED
         action = Action.FILE_UPDATED if existed else Action.FILE_RESTORED
         session.report.done(action, lambda: session.file_location(number), files.size[number])
 
-    def write_whole(self, number: int, cache: DirCache, data: bytes | None, offset: int = 0) -> None:
+    def write_whole(self, number: int, cache: DirCache, data: bytes | memoryview | None, offset: int = 0) -> None:
         """Open, write one blob (or none) and finish. Errors are reported, not raised."""
         try:
             descriptor = self.open(number, cache)
@@ -130,7 +134,7 @@ def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
             written += os.pwrite(descriptor, rest[written:], offset + written)
 
 
-def _write_sparse(descriptor: int, data: bytes, offset: int) -> None:
+def _write_sparse(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """Write all but pages of zeros, in as few calls as there are stretches between them."""
     view, start = memoryview(data), 0
     # The first cut falls on a page of the file, not of the blob: holes are made of the file system's pages.
