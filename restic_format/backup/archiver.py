@@ -41,8 +41,9 @@ Parent = dict[str, Node]
 class Archiver:
     """Walks the targets of one backup."""
 
-    def __init__(self, team: Team, options: BackupOptions, rejects: Sequence[Reject]) -> None:
+    def __init__(self, team: Team, options: BackupOptions, rejects: Sequence[Reject], guard: Callable[[], None]) -> None:
         self._team = team
+        self._guard = guard
         self._books = team.books
         self._builder = team.builder
         self._repository = team.repository
@@ -242,6 +243,7 @@ class Archiver:
 
     def _flush(self) -> None:
         if self._batch:
+            self._guard()
             self._team.queue.put(self._batch)
             self._batch = []
             self._batch_bytes = 0

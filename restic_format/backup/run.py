@@ -19,7 +19,7 @@ from restic_format.backup.scan import Scanner
 from restic_format.backup.select import build_rejects
 from restic_format.backup.stream import Source, clean_stream_path, save_stream
 from restic_format.backup.targets import build_target_tree, clean
-from restic_format.errors import Interrupted
+from restic_format.errors import Interrupted, LockLost
 from restic_format.repository import Repository
 from restic_spec import gojson, gotime
 from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
@@ -35,23 +35,26 @@ def backup(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     warn: Callable[[str], None] | None = None,
+    guard: Callable[[], None] | None = None,
 ) -> Result:
     """Back up *targets* into *repository*, whose index is loaded and which is locked by the caller.
 
     What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. *warn* is
     told of tag files that cannot be used. When *cancel* is set, the backup ends early, what is stored by then stays findable.
+    *guard* is called now and then, and before the snapshot is written: it raises when the lock on the repository is lost.
 
     Raises:
         Interrupted: *cancel* was set.
+        LockLost: *guard* said so.
         BackupFailed: nothing could be backed up at all.
         ResticFormatError: the repository failed.
     """
     options = options or BackupOptions()
-    run = _Run(repository, options, progress or Silent(), cancel or threading.Event())
+    run = _Run(repository, options, progress or Silent(), cancel or threading.Event(), guard)
     paths = [gojson.to_bytes(target) for target in targets]
     tree = build_target_tree(paths)
     report = warn or (lambda _text: None)
-    archiver = Archiver(run.team, options, build_rejects(options, paths, report))
+    archiver = Archiver(run.team, options, build_rejects(options, paths, report), run.guard)
 
     def work() -> None:
         parent = options.parent.tree if options.parent is not None else None
@@ -73,6 +76,7 @@ def backup_stream(
     options: BackupOptions | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
+    guard: Callable[[], None] | None = None,
 ) -> Result:
     """Back up *source* as the file *name*. Otherwise like `backup`.
 
@@ -81,19 +85,27 @@ def backup_stream(
     """
     options = options or BackupOptions()
     path = clean_stream_path(name)
-    run = _Run(repository, options, progress or Silent(), cancel or threading.Event())
+    run = _Run(repository, options, progress or Silent(), cancel or threading.Event(), guard)
     return run.execute(lambda: save_stream(run.team, run.books, run.builder, source, path, run.time_ns), [path], None)
 
 
 class _Run:
     """One backup from its first to its last moment."""
 
-    def __init__(self, repository: Repository, options: BackupOptions, progress: Progress, cancel: threading.Event) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        options: BackupOptions,
+        progress: Progress,
+        cancel: threading.Event,
+        guard: Callable[[], None] | None,
+    ) -> None:
         now = time.time_ns()
         self.repository = repository
         self.options = options
         self.progress = progress
         self.cancel = cancel
+        self.guard = guard or (lambda: None)
         self.done = threading.Event()
         self.time_ns = now if options.time_ns is None else options.time_ns
         self.summary = Summary(now if options.start_ns is None else options.start_ns)
@@ -131,6 +143,7 @@ class _Run:
         self.team.start()
         try:
             work()
+            self.guard()
         except BaseException as error:
             self.team.fail(error)
             raise
@@ -140,12 +153,16 @@ class _Run:
                 self._keep_what_is_stored()
         if self.team.failure is not None:
             raise self.team.failure
+        self.guard()
         # Also on the way out: what is stored so far need not be uploaded again.
         self.repository.flush()
         if self.cancel.is_set():
             raise Interrupted("the backup was interrupted; what it has stored will be used by the next one")
 
     def _keep_what_is_stored(self) -> None:
+        if isinstance(self.team.failure, LockLost):
+            # Others may have removed packs that no index lists: ours must not be listed now.
+            return
         try:
             self.repository.abandon()
         except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
@@ -174,6 +191,7 @@ class _Run:
             program_version=options.program_version or f"restic-format {__version__}",
             summary=summary_fields(_stored_summary(summary)),
         )
+        self.guard()
         return Result(summary, tree, self.repository.save_snapshot(snapshot).hex())
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from restic_format.backup import (
     backup,
     find_parent,
 )
-from restic_format.errors import Interrupted, StorageError
+from restic_format.errors import Interrupted, LockLost, StorageError
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_format.storage import MemoryStorage
@@ -418,19 +418,26 @@ def test_other_file_systems(source: Path, repository: Repository, monkeypatch: p
     assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/three", "/s/one", "/s/two"]
 
 
-def test_deep_trees(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deeper than Python's own stack would allow."""
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """1200 directories, one in the other."""
     monkeypatch.chdir(tmp_path)
     for _ in range(1200):
         os.mkdir("d")
         os.chdir("d")
     Path("f").write_text("bottom")
     monkeypatch.chdir(tmp_path)
+    yield
+    # Python 3.11 and pytest with it cannot remove a tree this deep.
+    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
+
+
+@pytest.mark.usefixtures("deep")
+def test_deep_trees(repository: Repository) -> None:
+    """Deeper than Python's own stack would allow."""
     result = backup(repository, ["d"])
     assert result.summary.dirs.new == 1200 and result.summary.files.new == 1
     assert result.summary.errors == 0
-    # Python 3.11 and pytest with it cannot remove a tree this deep.
-    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
 
 
 def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Repository, reopened: Reopen) -> None:
@@ -452,6 +459,23 @@ def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Reposit
     assert kept > 0
     result = backup(fresh, ["s"])
     assert result.summary.stats.data_blobs == 304 - kept
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])
+def test_nothing_is_listed_after_a_lost_lock(calls: int, source: Path, repository: Repository) -> None:
+    """Who holds no lock must not write an index: the packs it lists may be gone."""
+    left = calls
+
+    def guard() -> None:
+        nonlocal left
+        if left == 0:
+            raise LockLost("gone")
+        left -= 1
+
+    with pytest.raises(LockLost):
+        backup(repository, ["s"], guard=guard)
+    assert not list(repository.storage.list(FileKind.SNAPSHOT))
+    assert calls == 3 or not list(repository.storage.list(FileKind.INDEX))
 
 
 def test_failing_storage_ends_the_backup(source: Path) -> None:

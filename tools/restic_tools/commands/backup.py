@@ -229,19 +229,19 @@ def _run(
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
     from restic_format.backup.select import InvalidTagSpec
-    from restic_format.errors import Interrupted, ResticFormatError
+    from restic_format.errors import Interrupted, LockLost, ResticFormatError
 
     live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
     try:
         with live:
             if source is not None:
-                return backup_stream(repository, source, name, options, printer, cancel)
+                return backup_stream(repository, source, name, options, printer, cancel, ctx.check_lock)
             shown = " ".join(targets)
             if options.scan:
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
-            return back_up(repository, targets, options, printer, cancel, ctx.out.warn)
-    except (Interrupted, InvalidTagSpec):
+            return back_up(repository, targets, options, printer, cancel, ctx.out.warn, ctx.check_lock)
+    except (Interrupted, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:
         raise Failure(f"unable to save snapshot: {error}") from error
