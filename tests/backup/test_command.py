@@ -188,10 +188,12 @@ def test_excludes(pair: Pair) -> None:
 
 
 def test_streams(pair: Pair) -> None:
-    pair.both("backup", "--stdin", stdin=b"some data")
-    pair.both("backup", "--stdin", "--stdin-filename", "a/b", "--json", stdin=b"some data")
-    assert pair.both("backup", "--stdin", stdin=b"").code == 3
-    pair.both("backup", "--stdin-from-command", "--", "sh", "-c", "echo out; echo err >&2")
+    # The time goes into the tree, and how many digits it has into the tree's size.
+    at = ("--time", "2020-01-02 03:04:05")
+    pair.both("backup", "--stdin", *at, stdin=b"some data")
+    pair.both("backup", "--stdin", "--stdin-filename", "a/b", "--json", *at, stdin=b"some data")
+    assert pair.both("backup", "--stdin", *at, stdin=b"").code == 3
+    pair.both("backup", "--stdin-from-command", *at, "--", "sh", "-c", "echo out; echo err >&2")
     assert pair.both("backup", "--stdin", "s").code == 1
     assert pair.run("ours", "backup", "--stdin-from-command", "--", "false").code == 1
 
