@@ -81,8 +81,10 @@ def find_key(storage: Storage, password: bytes, hint: str | None = None) -> Open
         try:
             return OpenedKey(bytes.fromhex(name), unwrap(load_key(storage, name), password, _derive))
         except SpecError as error:
-            if error.layer != "mac-invalid":
-                damaged.append(f"key {name[:8]}: {error}")
+            # A damaged key file looks like a wrong password, unless its name tells.
+            changed = id_of(storage.load(FileKind.KEY, name)).hex() != name
+            if changed or error.layer != "mac-invalid":
+                damaged.append(f"key {name[:8]}: {'its content does not match its name' if changed else error}")
         except StorageError as error:
             damaged.append(str(error))
     detail = f" (unusable: {'; '.join(damaged)})" if damaged else ""

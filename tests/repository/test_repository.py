@@ -233,6 +233,20 @@ def test_every_key_opens_and_a_damaged_one_does_not_hide_the_others(repo: Reposi
         Repository.open(storage, "three")
 
 
+def test_a_damaged_key_is_told_from_a_wrong_password(repo: Repository) -> None:
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    [(name, _)] = storage.list(FileKind.KEY)
+    raw = storage.files[FileKind.KEY, name]
+    with pytest.raises(WrongPassword) as wrong:
+        Repository.open(storage, "other")
+    assert str(wrong.value) == "wrong password or no key found"
+    damaged = raw.replace(b'"data":"', b'"data":"A')[:-3] + b'"}'
+    storage.files[FileKind.KEY, name] = damaged
+    with pytest.raises(WrongPassword, match=f"key {name[:8]}: its content does not match its name"):
+        Repository.open(storage, "pw")
+
+
 def test_no_repository_is_not_a_wrong_password() -> None:
     with pytest.raises(RepositoryNotFound, match="Is there a repository"):
         Repository.open(MemoryStorage(), "pw")
