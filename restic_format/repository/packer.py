@@ -17,7 +17,7 @@ from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import HeaderInvalid
-from restic_spec.pack import LENGTH_FIELD, LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry, encode_length
 
 DEFAULT_PACK_SIZE = 16 << 20
 """Bytes a pack should reach (PACK-18)."""
@@ -63,7 +63,7 @@ class _OpenPack:
                 "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
             )
         self.data += sealed
-        self.data += LENGTH_FIELD.build(len(sealed))
+        self.data += encode_length(len(sealed))
         return FinishedPack(self.data, self.entries)
 
 

@@ -1,7 +1,7 @@
 """Packs: sealed blobs one after the other, then a sealed header that lists them, then the header's length.
 
 ``blob₁ … blobₙ || header || length (u32, little endian)``. Offsets are not stored: a blob starts where the one before it
-ends, the first at 0, in the header's order (PACK-1, PACK-10).
+ends, the first at 0, in the header's order (PACK-1, PACK-10). The bytes themselves are declared in `restic_spec.packlayout`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-import construct as cs
-
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import HeaderInvalid, LengthInvalid
 from restic_spec.ids import ID_SIZE
-
-LENGTH_FIELD = cs.Int32ul
-"""The last four bytes of a pack: length of the sealed header, little endian (PACK-2)."""
 
 LENGTH_SIZE = 4
 PLAIN_ENTRY_SIZE = 1 + 4 + ID_SIZE
@@ -59,17 +54,6 @@ class PackEntry(NamedTuple):
         return PLAIN_ENTRY_SIZE if self.uncompressed_length is None else COMPRESSED_ENTRY_SIZE
 
 
-ENTRY = cs.Struct(
-    "kind" / cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3),
-    "length" / cs.Int32ul,
-    "uncompressed_length" / cs.If(lambda this: int(this.kind) >= 2, cs.Int32ul),
-    "id" / cs.Bytes(ID_SIZE),
-)
-"""A header entry: kind (PACK-5), sealed length, plaintext length (kinds 2 and 3 only), id (PACK-6)."""
-
-HEADER = cs.GreedyRange(ENTRY)
-"""The opened header: entries until it ends."""
-
 _KIND_OF = {
     (BlobType.DATA, False): 0,
     (BlobType.TREE, False): 1,
@@ -82,6 +66,8 @@ _TYPE_OF = {kind: key for key, kind in _KIND_OF.items()}
 def encode_entry(entry: PackEntry) -> bytes:
     """The header's bytes for one blob."""
     compressed = entry.uncompressed_length is not None
+    from restic_spec.packlayout import ENTRY
+
     encoded: bytes = ENTRY.build(
         {
             "kind": _KIND_OF[entry.type, compressed],
@@ -121,9 +107,11 @@ def decode_header(header: bytes, version: int = 2) -> list[PackEntry]:
 
 
 def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
+    from restic_spec.packlayout import ENTRY, ConstructError
+
     try:
         parsed = ENTRY.parse(raw)
-    except cs.ConstructError:
+    except ConstructError:
         raise HeaderInvalid(f"pack header is cut short in entry {number}", clause="PACK-6") from None
     kind = int(parsed.kind)
     if kind not in _TYPE_OF:
@@ -139,6 +127,21 @@ def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
     return PackEntry(blob_type, parsed.id, offset, parsed.length, parsed.uncompressed_length if compressed else None)
 
 
+def encode_length(length: int) -> bytes:
+    """The pack's last four bytes for a sealed header of *length* bytes (PACK-2)."""
+    from restic_spec.packlayout import LENGTH_FIELD
+
+    encoded: bytes = LENGTH_FIELD.build(length)
+    return encoded
+
+
+def decode_length(field: bytes | memoryview) -> int:
+    """Reverse `encode_length`."""
+    from restic_spec.packlayout import LENGTH_FIELD
+
+    return int(LENGTH_FIELD.parse(bytes(field)))
+
+
 def header_length(trailer: bytes | memoryview, pack_size: int) -> int:
     """Length of the sealed header, from the pack's last bytes (*trailer*, at least four) and the size of the pack.
 
@@ -147,7 +150,7 @@ def header_length(trailer: bytes | memoryview, pack_size: int) -> int:
     """
     if len(trailer) < LENGTH_SIZE or pack_size < OVERHEAD + PLAIN_ENTRY_SIZE + LENGTH_SIZE:
         raise LengthInvalid(f"pack of {pack_size} bytes is too short to hold a header", clause="PACK-2")
-    length = int(LENGTH_FIELD.parse(bytes(trailer[-LENGTH_SIZE:])))
+    length = decode_length(trailer[-LENGTH_SIZE:])
     if length > MAX_HEADER_SIZE:
         raise LengthInvalid(f"pack header of {length} bytes is over the bound of {MAX_HEADER_SIZE}", clause="PACK-4")
     if length < OVERHEAD + PLAIN_ENTRY_SIZE:

@@ -6,7 +6,7 @@ The modules and what each one owns:
 ``argv``        restic's option syntax (the one of Go's pflag), as pure functions over plain lists.
 ``globalflags`` the options every command takes.
 ``registry``    which commands exist and where they live.
-``declare``     turns a function declared with typer annotations into a command.
+``declare``     turns an annotated function into a command.
 ``context``     what a command is given: options, output, interruption, the repository.
 ``opening``     passwords, repository opening, locks.
 ``output``      lines for people, JSON lines for programs.

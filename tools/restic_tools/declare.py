@@ -1,7 +1,8 @@
-"""From a function with typer annotations to the flags and arguments of a command.
+"""From an annotated function to the flags and arguments of a command.
 
-Typer declares (names, letters, help, metavar, parser); ``restic_tools.argv`` reads. Typer's own reader cannot know restic's
-syntax (``--verbose=2``, ``--json=false``, global flags anywhere) and does not let names through that are not UTF-8.
+A parameter is annotated with `Option` or `Argument`; ``restic_tools.argv`` reads the command line. Typer has the same form of
+declaration, but its reader cannot know restic's syntax (``--verbose=2``, ``--json=false``, global flags anywhere), and
+importing it takes longer than most commands do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from typer.models import ArgumentInfo, OptionInfo
 
 from restic_tools.argv import Flag, UsageFailure, parse_int
 from restic_tools.context import Context
@@ -31,6 +30,34 @@ def _parse_float(text: str) -> float:
 
 
 PARSERS: dict[Any, Callable[[str], object]] = {str: str, int: parse_int, float: _parse_float}
+
+
+class Option:
+    """Declares a parameter to be an option: its names (``"--exclude", "-e"``; by default the parameter's) and its help."""
+
+    def __init__(
+        self,
+        *names: str,
+        help: str = "",  # noqa: A002 - what everybody calls it
+        metavar: str | None = None,
+        parser: Callable[[str], Any] | None = None,
+        count: bool = False,
+        hidden: bool = False,
+    ) -> None:
+        self.names = names
+        self.help = help
+        self.metavar = metavar
+        self.parser = parser
+        self.count = count
+        self.hidden = hidden
+
+
+class Argument:
+    """Declares how a positional parameter is shown and read."""
+
+    def __init__(self, *, metavar: str | None = None, parser: Callable[[str], Any] | None = None) -> None:
+        self.metavar = metavar
+        self.parser = parser
 
 
 @dataclass(frozen=True)
@@ -91,7 +118,7 @@ def declare(function: CommandFunction) -> Declaration:
             context_key = name
             continue
         plain, info = _split(hint)
-        if isinstance(info, OptionInfo):
+        if isinstance(info, Option):
             flags.append(_flag(name, plain, info, parameter.default))
         else:
             arguments.append(_argument(name, plain, info, parameter.default))
@@ -99,20 +126,20 @@ def declare(function: CommandFunction) -> Declaration:
     return Declaration(function, context_key, tuple(flags), tuple(arguments), summary.strip(), details.strip())
 
 
-def _split(hint: Any) -> tuple[Any, OptionInfo | ArgumentInfo | None]:
-    """A hint without ``Annotated`` and ``| None``, and typer's part of it."""
-    info: OptionInfo | ArgumentInfo | None = None
+def _split(hint: Any) -> tuple[Any, Option | Argument | None]:
+    """A hint without ``Annotated`` and ``| None``, and our part of it."""
+    info: Option | Argument | None = None
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
-        info = next((extra for extra in extras if isinstance(extra, OptionInfo | ArgumentInfo)), None)
+        info = next((extra for extra in extras if isinstance(extra, Option | Argument)), None)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
         hint = members[0] if len(members) == 1 else hint
     return hint, info
 
 
-def _flag(name: str, plain: Any, info: OptionInfo, default: object) -> Flag:
-    names = list(info.param_decls or ())
+def _flag(name: str, plain: Any, info: Option, default: object) -> Flag:
+    names = info.names
     long = next((word[2:].partition("/")[0] for word in names if word.startswith("--")), name.replace("_", "-"))
     short = next((word[1:] for word in names if word.startswith("-") and not word.startswith("--")), "")
     many = typing.get_origin(plain) is list
@@ -120,7 +147,7 @@ def _flag(name: str, plain: Any, info: OptionInfo, default: object) -> Flag:
     kind = "bool" if plain is bool else "count" if info.count else "value"
     return Flag(
         long,
-        info.help or "",
+        info.help,
         short=short,
         kind=kind,
         metavar=info.metavar or METAVARS.get(item, "string"),
@@ -133,7 +160,7 @@ def _flag(name: str, plain: Any, info: OptionInfo, default: object) -> Flag:
     )
 
 
-def _argument(name: str, plain: Any, info: ArgumentInfo | None, default: object) -> ArgumentSpec:
+def _argument(name: str, plain: Any, info: Argument | None, default: object) -> ArgumentSpec:
     many = typing.get_origin(plain) is list
     item = typing.get_args(plain)[0] if many else plain
     parse = (info.parser if info else None) or PARSERS.get(item, str)

@@ -31,7 +31,7 @@ DEFAULT_STUCK_TIMEOUT = 300.0
 GLOBAL_FLAGS: tuple[Flag, ...] = (
     Flag(
         "cacert",
-        "file to load root certificates from (default: system certificates or $RESTIC_CACERT)",
+        "PEM file with the root certificates to trust (default: $RESTIC_CACERT or the system's)",
         metavar="file",
         parse=_comma_list,
         many=True,
@@ -42,37 +42,37 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
         "cache directory (default: $RESTIC_CACHE_DIR or the system's cache folder)",
         metavar="directory",
     ),
-    Flag("cleanup-cache", "remove old cache directories", kind="bool"),
+    Flag("cleanup-cache", "remove the caches of repositories not used for 30 days", kind="bool"),
     Flag(
         "compression",
         "how to compress new data (repository version 2): auto, off, fastest, better or max (default: $RESTIC_COMPRESSION)",
         metavar="mode",
         parse=_compression,
     ),
-    Flag("http-user-agent", "user agent for outgoing HTTP requests (default: $RESTIC_HTTP_USER_AGENT)"),
+    Flag("http-user-agent", "what to call ourselves in HTTP requests (default: $RESTIC_HTTP_USER_AGENT)"),
     Flag(
         "insecure-no-password",
-        "use an empty password for the repository; every command needs it then",
+        "the repository's password is empty; every command has to be told",
         kind="bool",
     ),
     Flag("insecure-tls", "do not verify TLS certificates of the repository's server", kind="bool"),
     Flag("json", "write JSON messages instead of text for people", kind="bool"),
-    Flag("key-hint", "ID of the key to try first (default: $RESTIC_KEY_HINT)", metavar="key"),
+    Flag("key-hint", "try the key with this ID before the others (default: $RESTIC_KEY_HINT)", metavar="key"),
     Flag(
         "limit-download",
-        "limit downloads to this rate in KiB/s (default: unlimited)",
+        "read no more than this many KiB/s from the repository (default: no limit)",
         metavar="rate",
         parse=parse_int,
     ),
     Flag(
         "limit-upload",
-        "limit uploads to this rate in KiB/s (default: unlimited)",
+        "write no more than this many KiB/s to the repository (default: no limit)",
         metavar="rate",
         parse=parse_int,
     ),
-    Flag("no-cache", "do not use a local cache", kind="bool"),
+    Flag("no-cache", "neither read nor fill the cache on this computer", kind="bool"),
     Flag("no-extra-verify", "do not verify data once more before it is stored", kind="bool"),
-    Flag("no-lock", "do not lock the repository; for reading from read-only repositories", kind="bool"),
+    Flag("no-lock", "take no lock; for repositories that can only be read", kind="bool"),
     Flag(
         "option",
         "set an extended option (may be given many times)",
@@ -90,25 +90,25 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         "password-command",
-        "shell command that prints the repository password (default: $RESTIC_PASSWORD_COMMAND)",
+        "command whose output is the password (default: $RESTIC_PASSWORD_COMMAND)",
         metavar="command",
     ),
     Flag(
         "password-file",
-        "file to read the repository password from (default: $RESTIC_PASSWORD_FILE)",
+        "file that holds the password (default: $RESTIC_PASSWORD_FILE)",
         short="p",
         metavar="file",
     ),
     Flag("quiet", "say nothing but results and errors", short="q", kind="bool"),
     Flag(
         "repo",
-        "repository to back up to or restore from (default: $RESTIC_REPOSITORY)",
+        "where the repository is (default: $RESTIC_REPOSITORY)",
         short="r",
         metavar="repository",
     ),
     Flag(
         "repository-file",
-        "file to read the repository location from (default: $RESTIC_REPOSITORY_FILE)",
+        "file that says where the repository is (default: $RESTIC_REPOSITORY_FILE)",
         metavar="file",
     ),
     Flag(
@@ -125,7 +125,7 @@ GLOBAL_FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         "tls-client-cert",
-        "file with the TLS client certificate and private key in PEM form (default: $RESTIC_TLS_CLIENT_CERT)",
+        "PEM file with the certificate and key to show to the server (default: $RESTIC_TLS_CLIENT_CERT)",
         metavar="file",
     ),
     Flag(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from restic_format.repository import SnapshotFilter
+from restic_tools.declare import Option
 from restic_tools.environment import variable
 from restic_tools.flagtypes import tag_list
 
@@ -14,7 +13,7 @@ _MANY = "(may be given many times)"
 
 HostOption = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--host",
         "-H",
         metavar="host",
@@ -23,7 +22,7 @@ HostOption = Annotated[
 ]
 TagOption = Annotated[
     list[list[str]] | None,
-    typer.Option(
+    Option(
         "--tag",
         metavar="tag[,tag,...]",
         parser=tag_list,
@@ -32,7 +31,7 @@ TagOption = Annotated[
 ]
 PathOption = Annotated[
     list[str] | None,
-    typer.Option("--path", metavar="path", help=f"only snapshots of this absolute path {_MANY}; all paths given must fit"),
+    Option("--path", metavar="path", help=f"only snapshots of this absolute path {_MANY}; all paths given must fit"),
 ]
 
 

@@ -3,23 +3,23 @@
 1. Write a function in ``commands/NAME.py`` and name it in the table of ``restic_tools.registry``.
    Its docstring is the help text: the first line is the summary. The exit codes it shows are in the table too.
 
-2. Declare options and arguments with typer annotations; the parameter's type decides how values are read::
+2. Declare options and arguments with annotations; the parameter's type decides how values are read::
 
        """The example command."""
 
        from typing import Annotated
 
-       import typer
+       from restic_tools.declare import Argument, Option
 
        from restic_tools.context import Context
 
 
        def example(
            ctx: Context,
-           names: Annotated[list[str], typer.Argument(metavar="[NAME ...]")],
-           dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only show what would be done")] = False,
-           host: Annotated[list[str] | None, typer.Option("--host", "-H", metavar="host", help="…")] = None,
-           wait: Annotated[float, typer.Option("--wait", metavar="duration", parser=duration)] = 0.0,
+           names: Annotated[list[str], Argument(metavar="[NAME ...]")],
+           dry_run: Annotated[bool, Option("--dry-run", "-n", help="only show what would be done")] = False,
+           host: Annotated[list[str] | None, Option("--host", "-H", metavar="host", help="…")] = None,
+           wait: Annotated[float, Option("--wait", metavar="duration", parser=duration)] = 0.0,
        ) -> int | None:
            """Show how a command is written
 

@@ -9,11 +9,10 @@ from contextlib import AbstractContextManager
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from restic_tools.argv import parse_uint
 from restic_tools.commands.snapshots import group_by_option
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure, Incomplete
 from restic_tools.flagtypes import size, tag_list
 
@@ -25,60 +24,56 @@ if TYPE_CHECKING:
     from restic_format.repository import FoundSnapshot, Repository
     from restic_tools.backupprint import BackupPrinter
 
-MANY = "(can be specified multiple times)"
-LIST_FILE = "read the files to backup from a file (can be combined with file args; can be specified multiple times)"
-CACHES = "excludes cache directories that are marked with a CACHEDIR.TAG file (see https://bford.info/cachedir/)"
+MANY = "(may be given many times)"
+LIST_FILE = "back up also what this file names"
+PATTERN_LINES = f"{LIST_FILE}, one pattern a line {MANY}"
+VERBATIM_LINES = f"{LIST_FILE}, one path a line, taken as it is {MANY}"
+RAW_LINES = f"{LIST_FILE}, paths that end with a NUL byte {MANY}"
+CACHES = "leave out what is in folders with a CACHEDIR.TAG (https://bford.info/cachedir/), the tag excepted"
 IF_PRESENT = (
-    "takes filename[:header], exclude contents of directories containing filename (except filename itself) "
-    f"if header of that file is as provided {MANY}"
+    "leave out what is beside a file of this name, the file itself excepted; with a header only if the file "
+    f"begins with it {MANY}"
 )
-PARENT = (
-    "use this parent snapshot (default: latest snapshot in the group determined by --group-by and not newer than "
-    "the timestamp determined by --time)"
-)
-HOST = (
-    'set the hostname for the snapshot manually (default: $RESTIC_HOST). To prevent an expensive rescan use the "parent" flag'
-)
+PARENT = "snapshot to compare with (default: the newest before --time that agrees in what --group-by names)"
+HOST = "host to note in the snapshot (default: $RESTIC_HOST); with another one than before, name the --parent to stay fast"
 
 Texts = list[str] | None
 
 
 def backup(
     ctx: Context,
-    targets: Annotated[list[str], typer.Argument(metavar="[FILE/DIR] ...")],
+    targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="do not upload or write any data, just show what would be done")
+        bool, Option("--dry-run", "-n", help="do not upload or write any data, just show what would be done")
     ] = False,
-    exclude: Annotated[Texts, typer.Option("--exclude", "-e", metavar="pattern", help=f"exclude a pattern {MANY}")] = None,
-    exclude_caches: Annotated[bool, typer.Option("--exclude-caches", help=CACHES)] = False,
+    exclude: Annotated[Texts, Option("--exclude", "-e", metavar="pattern", help=f"exclude a pattern {MANY}")] = None,
+    exclude_caches: Annotated[bool, Option("--exclude-caches", help=CACHES)] = False,
     exclude_cloud_files: Annotated[
-        bool, typer.Option("--exclude-cloud-files", hidden=True, help="excludes online-only cloud files")
+        bool, Option("--exclude-cloud-files", hidden=True, help="excludes online-only cloud files")
     ] = False,
     exclude_file: Annotated[
-        Texts, typer.Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {MANY}")
+        Texts, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {MANY}")
     ] = None,
-    exclude_if_present: Annotated[
-        Texts, typer.Option("--exclude-if-present", metavar="filename[:header]", help=IF_PRESENT)
-    ] = None,
+    exclude_if_present: Annotated[Texts, Option("--exclude-if-present", metavar="filename[:header]", help=IF_PRESENT)] = None,
     exclude_larger_than: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--exclude-larger-than",
             metavar="size",
             parser=size,
             help="max size of the files to be backed up (allowed suffixes: k/K, m/M, g/G, t/T)",
         ),
     ] = None,
-    files_from: Annotated[Texts, typer.Option("--files-from", metavar="file", help=LIST_FILE)] = None,
-    files_from_raw: Annotated[Texts, typer.Option("--files-from-raw", metavar="file", help=LIST_FILE)] = None,
-    files_from_verbatim: Annotated[Texts, typer.Option("--files-from-verbatim", metavar="file", help=LIST_FILE)] = None,
+    files_from: Annotated[Texts, Option("--files-from", metavar="file", help=LIST_FILE)] = None,
+    files_from_raw: Annotated[Texts, Option("--files-from-raw", metavar="file", help=LIST_FILE)] = None,
+    files_from_verbatim: Annotated[Texts, Option("--files-from-verbatim", metavar="file", help=LIST_FILE)] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help='force re-reading the source files/directories (overrides the "parent" flag)'),
+        Option("--force", "-f", help='force re-reading the source files/directories (overrides the "parent" flag)'),
     ] = False,
     group_by: Annotated[
         frozenset[str] | None,
-        typer.Option(
+        Option(
             "--group-by",
             "-g",
             metavar="group",
@@ -87,38 +82,36 @@ def backup(
             "(default host,paths)",
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", "-H", metavar="hostname", help=HOST)] = None,
-    hostname: Annotated[str | None, typer.Option("--hostname", metavar="hostname", hidden=True, help=HOST)] = None,
+    host: Annotated[str | None, Option("--host", "-H", metavar="hostname", help=HOST)] = None,
+    hostname: Annotated[str | None, Option("--hostname", metavar="hostname", hidden=True, help=HOST)] = None,
     iexclude: Annotated[
         Texts,
-        typer.Option("--iexclude", metavar="pattern", help="same as --exclude pattern but ignores the casing of filenames"),
+        Option("--iexclude", metavar="pattern", help="same as --exclude pattern but ignores the casing of filenames"),
     ] = None,
     iexclude_file: Annotated[
         Texts,
-        typer.Option(
-            "--iexclude-file", metavar="file", help="same as --exclude-file but ignores casing of filenames in patterns"
-        ),
+        Option("--iexclude-file", metavar="file", help="same as --exclude-file but ignores casing of filenames in patterns"),
     ] = None,
     ignore_ctime: Annotated[
-        bool, typer.Option("--ignore-ctime", help="ignore ctime changes when checking for modified files")
+        bool, Option("--ignore-ctime", help="ignore ctime changes when checking for modified files")
     ] = False,
     ignore_inode: Annotated[
         bool,
-        typer.Option("--ignore-inode", help="ignore inode number and ctime changes when checking for modified files"),
+        Option("--ignore-inode", help="ignore inode number and ctime changes when checking for modified files"),
     ] = False,
-    no_scan: Annotated[bool, typer.Option("--no-scan", help="do not run scanner to estimate size of backup")] = False,
+    no_scan: Annotated[bool, Option("--no-scan", help="do not run scanner to estimate size of backup")] = False,
     one_file_system: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--one-file-system",
             "-x",
             help="exclude other file systems, don't cross filesystem boundaries and subvolumes",
         ),
     ] = False,
-    parent: Annotated[str, typer.Option("--parent", metavar="snapshot", help=PARENT)] = "",
+    parent: Annotated[str, Option("--parent", metavar="snapshot", help=PARENT)] = "",
     read_concurrency: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--read-concurrency",
             metavar="n",
             parser=parse_uint,
@@ -126,19 +119,19 @@ def backup(
         ),
     ] = None,
     skip_if_unchanged: Annotated[
-        bool, typer.Option("--skip-if-unchanged", help="skip snapshot creation if identical to parent snapshot")
+        bool, Option("--skip-if-unchanged", help="skip snapshot creation if identical to parent snapshot")
     ] = False,
-    stdin: Annotated[bool, typer.Option("--stdin", help="read backup from stdin")] = False,
+    stdin: Annotated[bool, Option("--stdin", help="read backup from stdin")] = False,
     stdin_filename: Annotated[
-        str, typer.Option("--stdin-filename", metavar="filename", help="filename to use when reading from stdin")
+        str, Option("--stdin-filename", metavar="filename", help="filename to use when reading from stdin")
     ] = "stdin",
     stdin_from_command: Annotated[
         bool,
-        typer.Option("--stdin-from-command", help="interpret arguments as command to execute and store its stdout"),
+        Option("--stdin-from-command", help="interpret arguments as command to execute and store its stdout"),
     ] = False,
     tag: Annotated[
         list[list[str]] | None,
-        typer.Option(
+        Option(
             "--tag",
             metavar="tags",
             parser=tag_list,
@@ -146,23 +139,13 @@ def backup(
         ),
     ] = None,
     time: Annotated[
-        str, typer.Option("--time", metavar="time", help="time of the backup (ex. '2012-11-01 22:08:41') (default: now)")
+        str, Option("--time", metavar="time", help="time of the backup (ex. '2012-11-01 22:08:41') (default: now)")
     ] = "",
-    with_atime: Annotated[bool, typer.Option("--with-atime", help="store the atime for all files and directories")] = False,
+    with_atime: Annotated[bool, Option("--with-atime", help="store the atime for all files and directories")] = False,
 ) -> None:
     """Create a new backup of files and/or directories
 
     The "backup" command creates a new snapshot and saves the files and directories given as the arguments.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was a fatal error (no snapshot created).
-    Exit status is 3 if some source data could not be read (incomplete snapshot created).
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG

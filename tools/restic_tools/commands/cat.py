@@ -6,7 +6,6 @@ import hashlib
 from typing import Annotated
 
 import msgspec
-import typer
 
 from restic_format.errors import SnapshotNotFound
 from restic_format.repository import FoundSnapshot, Repository
@@ -20,6 +19,7 @@ from restic_spec.layout import FileKind
 from restic_spec.lock import decode_lock
 from restic_spec.pack import BlobType
 from restic_tools.context import Context
+from restic_tools.declare import Argument
 from restic_tools.exitcodes import Failure
 
 TYPES = ("config", "index", "snapshot", "key", "masterkey", "lock", "pack", "blob", "tree")
@@ -32,7 +32,7 @@ def cat(
     ctx: Context,
     words: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="[masterkey|config|pack ID|blob ID|snapshot ID|index ID|key ID|lock ID|tree snapshot:subfolder]",
         ),
     ],

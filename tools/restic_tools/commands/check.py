@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-import typer
-
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import tag_list
 
 
 def check(
     ctx: Context,
-    snapshots: Annotated[list[str], typer.Argument(metavar="[snapshotID ...]")],
+    snapshots: Annotated[list[str], Argument(metavar="[snapshotID ...]")],
     host: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--host",
             "-H",
             metavar="host",
@@ -27,17 +26,17 @@ def check(
     ] = None,
     path: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--path",
             metavar="path",
             help="only consider snapshots including this (absolute) path (can be specified multiple times, "
             "snapshots must include all specified paths)",
         ),
     ] = None,
-    read_data: Annotated[bool, typer.Option("--read-data", help="read all data blobs")] = False,
+    read_data: Annotated[bool, Option("--read-data", help="read all data blobs")] = False,
     read_data_subset: Annotated[
         str,
-        typer.Option(
+        Option(
             "--read-data-subset",
             metavar="subset",
             help="read a subset of data packs, specified as 'n/t' for specific part, or either 'x%' or 'x.y%' or "
@@ -46,18 +45,16 @@ def check(
     ] = "",
     tag: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--tag",
             metavar="tag[,tag,...]",
             parser=tag_list,
             help="only consider snapshots including tag[,tag,...] (can be specified multiple times)",
         ),
     ] = None,
-    check_unused: Annotated[
-        bool, typer.Option("--check-unused", hidden=True, help="list the blobs that no snapshot needs")
-    ] = False,
+    check_unused: Annotated[bool, Option("--check-unused", hidden=True, help="list the blobs that no snapshot needs")] = False,
     with_cache: Annotated[
-        bool, typer.Option("--with-cache", help="use existing cache, only read uncached data from repository")
+        bool, Option("--with-cache", help="use existing cache, only read uncached data from repository")
     ] = False,
 ) -> None:
     """Check the repository for errors
@@ -65,15 +62,6 @@ def check(
     By default the structure is checked: keys, indexes, snapshots, all trees, and that every pack is there with
     the right size. With --read-data or --read-data-subset the packs' content is read and verified too. Every
     fault is named, with the snapshots and files it touches and the commands that repair it.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
     """
     from restic_format.errors import WrongPassword
     from restic_format.maintenance.check import CheckOptions, CheckReport

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-import typer
-
 from restic_tools.completion import SCRIPTS
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.output import encode
 
@@ -17,28 +16,28 @@ STDOUT = "-"
 
 def generate(
     ctx: Context,
-    words: Annotated[list[str], typer.Argument(metavar="")],
+    words: Annotated[list[str], Argument(metavar="")],
     bash_completion: Annotated[
         str | None,
-        typer.Option("--bash-completion", metavar="file", help="write the completion for bash to this file ('-' for stdout)"),
+        Option("--bash-completion", metavar="file", help="write the completion for bash to this file ('-' for stdout)"),
     ] = None,
     fish_completion: Annotated[
         str | None,
-        typer.Option("--fish-completion", metavar="file", help="write the completion for fish to this file ('-' for stdout)"),
+        Option("--fish-completion", metavar="file", help="write the completion for fish to this file ('-' for stdout)"),
     ] = None,
     zsh_completion: Annotated[
         str | None,
-        typer.Option("--zsh-completion", metavar="file", help="write the completion for zsh to this file ('-' for stdout)"),
+        Option("--zsh-completion", metavar="file", help="write the completion for zsh to this file ('-' for stdout)"),
     ] = None,
     powershell_completion: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--powershell-completion",
             metavar="file",
             help="write the completion for powershell to this file ('-' for stdout)",
         ),
     ] = None,
-    man: Annotated[str | None, typer.Option("--man", metavar="directory", help="write manual pages to this directory")] = None,
+    man: Annotated[str | None, Option("--man", metavar="directory", help="write manual pages to this directory")] = None,
 ) -> None:
     """Write shell completions and manual pages
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from restic_tools.argv import UsageFailure
 from restic_tools.context import Context
+from restic_tools.declare import Argument
 
 
-def help_command(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[command]")]) -> None:
+def help_command(ctx: Context, words: Annotated[list[str], Argument(metavar="[command]")]) -> None:
     """Show the help of a command
 
     Shows the same page as --help after the command.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.messages import Initialized
 from restic_tools.opening import ask_new_password, ask_password, given_password, repository_location, secondary_options
@@ -14,18 +13,18 @@ from restic_tools.opening import ask_new_password, ask_password, given_password,
 
 def init(
     ctx: Context,
-    words: Annotated[list[str], typer.Argument(metavar="")],
+    words: Annotated[list[str], Argument(metavar="")],
     repository_version: Annotated[
         str,
-        typer.Option("--repository-version", help="format version of the repository: a number, 'latest' or 'stable'"),
+        Option("--repository-version", help="format version of the repository: a number, 'latest' or 'stable'"),
     ] = "stable",
     copy_chunker_params: Annotated[
         bool,
-        typer.Option("--copy-chunker-params", help="cut files as another repository does, so that copies share their data"),
+        Option("--copy-chunker-params", help="cut files as another repository does, so that copies share their data"),
     ] = False,
     from_repo: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from-repo",
             metavar="repository",
             help="repository to copy the chunker parameters from (default: $RESTIC_FROM_REPOSITORY)",
@@ -33,7 +32,7 @@ def init(
     ] = None,
     from_repository_file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from-repository-file",
             metavar="file",
             help="file to read that repository's location from (default: $RESTIC_FROM_REPOSITORY_FILE)",
@@ -41,7 +40,7 @@ def init(
     ] = None,
     from_password_file: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from-password-file",
             metavar="file",
             help="file to read that repository's password from (default: $RESTIC_FROM_PASSWORD_FILE)",
@@ -49,7 +48,7 @@ def init(
     ] = None,
     from_password_command: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from-password-command",
             metavar="command",
             help="shell command that prints that repository's password (default: $RESTIC_FROM_PASSWORD_COMMAND)",
@@ -57,11 +56,11 @@ def init(
     ] = None,
     from_key_hint: Annotated[
         str | None,
-        typer.Option("--from-key-hint", help="ID of the key of that repository to try first (default: $RESTIC_FROM_KEY_HINT)"),
+        Option("--from-key-hint", help="ID of the key of that repository to try first (default: $RESTIC_FROM_KEY_HINT)"),
     ] = None,
     from_insecure_no_password: Annotated[
         bool,
-        typer.Option("--from-insecure-no-password", help="use an empty password for that repository"),
+        Option("--from-insecure-no-password", help="use an empty password for that repository"),
     ] = False,
 ) -> None:
     """Make a new repository"""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
 from restic_format.repository.keys import add_key, load_key
@@ -14,23 +12,24 @@ from restic_spec.keyfile import KeyFile, unwrap
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.messages import KeyInfo, encode_message
 from restic_tools.opening import ask_new_password, read_text_file
 from restic_tools.render import Table
 
-NoWords = Annotated[list[str], typer.Argument(metavar="")]
+NoWords = Annotated[list[str], Argument(metavar="")]
 NewPasswordFile = Annotated[
     str | None,
-    typer.Option("--new-password-file", metavar="file", help="file to read the new password from"),
+    Option("--new-password-file", metavar="file", help="file to read the new password from"),
 ]
 NewInsecureNoPassword = Annotated[
     bool,
-    typer.Option("--new-insecure-no-password", help="make the new password empty (insecure)"),
+    Option("--new-insecure-no-password", help="make the new password empty (insecure)"),
 ]
-UserName = Annotated[str | None, typer.Option("--user", help="user name to note in the new key")]
-HostName = Annotated[str | None, typer.Option("--host", help="host name to note in the new key")]
+UserName = Annotated[str | None, Option("--user", help="user name to note in the new key")]
+HostName = Annotated[str | None, Option("--host", help="host name to note in the new key")]
 
 
 def key_list(ctx: Context, words: NoWords) -> None:
@@ -108,7 +107,7 @@ def key_passwd(
     _say(ctx, f"saved new key as <Key of {key.username}@{key.hostname}, created on {created}>, ID {key_id.hex()}")
 
 
-def key_remove(ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[ID]")]) -> None:
+def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]")]) -> None:
     """Take a key (password) away
 
     The key that opened the repository cannot be removed.

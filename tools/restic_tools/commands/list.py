@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-import typer
-
 from restic_format.repository import Repository
 from restic_spec.index import decode_index
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure
 from restic_tools.context import Context
+from restic_tools.declare import Argument
 
 KINDS = {
     "packs": FileKind.PACK,
@@ -23,7 +22,7 @@ KINDS = {
 
 
 def list_objects(
-    ctx: Context, words: Annotated[list[str], typer.Argument(metavar="[blobs|packs|index|snapshots|keys|locks]")]
+    ctx: Context, words: Annotated[list[str], Argument(metavar="[blobs|packs|index|snapshots|keys|locks]")]
 ) -> None:
     """Show the IDs of all objects of one kind
 

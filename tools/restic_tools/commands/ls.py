@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
 import msgspec
-import typer
 
 from restic_format.repository import FoundSnapshot, Repository
 from restic_format.repository.snapshots import find_snapshot, resolve_subfolder
@@ -16,6 +15,7 @@ from restic_spec import gomode, gotime
 from restic_spec import tree as tree_format
 from restic_spec.tree import Node
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.messages import NcduNode, NodeMessage, encode_message, snapshot_fields, snapshot_message
@@ -39,16 +39,16 @@ def sort_option(text: str) -> str:
 
 def ls(
     ctx: Context,
-    words: Annotated[list[str], typer.Argument(metavar="snapshotID [dir...]")],
+    words: Annotated[list[str], Argument(metavar="snapshotID [dir...]")],
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    long: Annotated[bool, typer.Option("--long", "-l", help="show mode, owner, size and time as well")] = False,
-    human_readable: Annotated[bool, typer.Option("--human-readable", help="show sizes with units")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", help="go into the subfolders of the listed directories")] = False,
+    long: Annotated[bool, Option("--long", "-l", help="show mode, owner, size and time as well")] = False,
+    human_readable: Annotated[bool, Option("--human-readable", help="show sizes with units")] = False,
+    recursive: Annotated[bool, Option("--recursive", help="go into the subfolders of the listed directories")] = False,
     sort: Annotated[
         str,
-        typer.Option(
+        Option(
             "--sort",
             "-s",
             metavar="mode",
@@ -56,8 +56,8 @@ def ls(
             help="one of name, size, time (or mtime), atime, ctime, extension",
         ),
     ] = "name",
-    reverse: Annotated[bool, typer.Option("--reverse", help="reverse the order")] = False,
-    ncdu: Annotated[bool, typer.Option("--ncdu", help="write ncdu's export format (for 'ncdu -f -')")] = False,
+    reverse: Annotated[bool, Option("--reverse", help="reverse the order")] = False,
+    ncdu: Annotated[bool, Option("--ncdu", help="write ncdu's export format (for 'ncdu -f -')")] = False,
 ) -> None:
     """Show the files in a snapshot
 

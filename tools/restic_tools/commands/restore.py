@@ -6,13 +6,12 @@ import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from restic_format.errors import SnapshotNotFound
 from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path, read_pattern_file
 from restic_format.restore.options import Overwrite, RestoreOptions, Selector, XattrSelector
 from restic_format.restore.select import exclude_selector, include_selector, xattr_selector
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import full_text
 from restic_tools.opening import duration_text
@@ -37,49 +36,49 @@ def overwrite_option(text: str) -> Overwrite:
 
 def restore(
     ctx: Context,
-    names: Annotated[list[str], typer.Argument(metavar="snapshotID")],
-    target: Annotated[str, typer.Option("--target", "-t", metavar="directory", help="directory to restore to")] = "",
+    names: Annotated[list[str], Argument(metavar="snapshotID")],
+    target: Annotated[str, Option("--target", "-t", metavar="directory", help="directory to restore to")] = "",
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {_MANY}")
+        list[str] | None, Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {_MANY}")
     ] = None,
     exclude_file: Annotated[
-        list[str] | None, typer.Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {_MANY}")
+        list[str] | None, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {_MANY}")
     ] = None,
     iexclude: Annotated[
-        list[str] | None, typer.Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter")
+        list[str] | None, Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter")
     ] = None,
     iexclude_file: Annotated[
-        list[str] | None, typer.Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter")
+        list[str] | None, Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter")
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option("--include", "-i", metavar="pattern", help=f"only what fits this pattern {_MANY}")
+        list[str] | None, Option("--include", "-i", metavar="pattern", help=f"only what fits this pattern {_MANY}")
     ] = None,
     include_file: Annotated[
-        list[str] | None, typer.Option("--include-file", metavar="file", help=f"read include patterns from a file {_MANY}")
+        list[str] | None, Option("--include-file", metavar="file", help=f"read include patterns from a file {_MANY}")
     ] = None,
     iinclude: Annotated[
-        list[str] | None, typer.Option("--iinclude", metavar="pattern", help="like --include, but case does not matter")
+        list[str] | None, Option("--iinclude", metavar="pattern", help="like --include, but case does not matter")
     ] = None,
     iinclude_file: Annotated[
-        list[str] | None, typer.Option("--iinclude-file", metavar="file", help="like --include-file, but case does not matter")
+        list[str] | None, Option("--iinclude-file", metavar="file", help="like --include-file, but case does not matter")
     ] = None,
     exclude_xattr: Annotated[
         list[str] | None,
-        typer.Option("--exclude-xattr", metavar="pattern", help=f"leave out extended attributes with such names {_MANY}"),
+        Option("--exclude-xattr", metavar="pattern", help=f"leave out extended attributes with such names {_MANY}"),
     ] = None,
     include_xattr: Annotated[
         list[str] | None,
-        typer.Option("--include-xattr", metavar="pattern", help=f"only extended attributes with such names {_MANY}"),
+        Option("--include-xattr", metavar="pattern", help=f"only extended attributes with such names {_MANY}"),
     ] = None,
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing, only show what would be done")] = False,
-    sparse: Annotated[bool, typer.Option("--sparse", help="make holes of zeros in the files")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="read restored files back and compare")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="write nothing, only show what would be done")] = False,
+    sparse: Annotated[bool, Option("--sparse", help="make holes of zeros in the files")] = False,
+    verify: Annotated[bool, Option("--verify", help="read restored files back and compare")] = False,
     overwrite: Annotated[
         Overwrite,
-        typer.Option(
+        Option(
             "--overwrite",
             metavar="behavior",
             parser=overwrite_option,
@@ -88,12 +87,12 @@ def restore(
     ] = Overwrite.ALWAYS,
     delete: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--delete", help="remove from the target what the snapshot does not have; '--dry-run -vv' shows what that would be"
         ),
     ] = False,
     ownership_by_name: Annotated[
-        bool, typer.Option("--ownership-by-name", help="give files to the users and groups of the same names, ACLs excepted")
+        bool, Option("--ownership-by-name", help="give files to the users and groups of the same names, ACLs excepted")
     ] = False,
 ) -> None:
     """Extract the data from a snapshot
@@ -102,16 +101,6 @@ def restore(
     the snapshot, named as "ls" shows it, instead of the whole.
 
     A file that is in the target already is compared with the snapshot and only what differs is written.
-
-    EXIT STATUS
-    ===========
-
-    Exit status is 0 if the command was successful.
-    Exit status is 1 if there was any error.
-    Exit status is 10 if the repository does not exist.
-    Exit status is 11 if the repository is already locked.
-    Exit status is 12 if the password is incorrect.
-    Exit status is 130 if it was interrupted.
     """
     excludes = ExcludeFilter(
         _patterns("exclude", exclude, exclude_file), _patterns("iexclude", iexclude, iexclude_file, ignore_case=True)

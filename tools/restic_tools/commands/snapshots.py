@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-import typer
-
 from restic_format.errors import ResticFormatError
 from restic_format.repository.snapshots import FoundSnapshot, filter_snapshots
 from restic_tools.context import Context
+from restic_tools.declare import Argument, Option
 from restic_tools.gotext import local_text, zone_text
 from restic_tools.messages import GroupKey, SnapshotGroup, encode_message, snapshot_message
 from restic_tools.render import Table, bytes_text
@@ -32,17 +31,15 @@ def group_by_option(text: str) -> frozenset[str]:
 
 def snapshots(
     ctx: Context,
-    names: Annotated[list[str], typer.Argument(metavar="[snapshotID ...]")],
+    names: Annotated[list[str], Argument(metavar="[snapshotID ...]")],
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    compact: Annotated[bool, typer.Option("--compact", "-c", help="leave out the paths")] = False,
-    latest: Annotated[
-        int, typer.Option("--latest", metavar="n", help="only the last n of each host and path, or of each group")
-    ] = 0,
+    compact: Annotated[bool, Option("--compact", "-c", help="leave out the paths")] = False,
+    latest: Annotated[int, Option("--latest", metavar="n", help="only the last n of each host and path, or of each group")] = 0,
     group_by: Annotated[
         frozenset[str] | None,
-        typer.Option(
+        Option(
             "--group-by",
             "-g",
             metavar="group",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from restic_format.repository.lock import remove_locks
 from restic_tools.context import Context
+from restic_tools.declare import Option
 
 
 def unlock(
     ctx: Context,
-    remove_all: Annotated[bool, typer.Option("--remove-all", help="remove all locks, even those somebody may hold")] = False,
+    remove_all: Annotated[bool, Option("--remove-all", help="remove all locks, even those somebody may hold")] = False,
 ) -> None:
     """Remove locks that other processes left behind
 
