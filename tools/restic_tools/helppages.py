@@ -86,7 +86,7 @@ def reflowed(text: str) -> str:
     paragraphs = []
     for paragraph in text.split("\n\n"):
         lines = paragraph.split("\n")
-        kept = any(line.startswith((" ", "===", "Exit status", "* ", "- ")) for line in lines)
+        kept = any(line.startswith((" ", "* ", "- ")) for line in lines)
         paragraphs.append(paragraph if kept else " ".join(lines))
     return "\n\n".join(paragraphs)
 

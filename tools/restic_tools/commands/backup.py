@@ -43,16 +43,16 @@ Texts = list[str] | None
 def backup(
     ctx: Context,
     targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
-    dry_run: Annotated[
-        bool, Option("--dry-run", "-n", help="do not upload or write any data, just show what would be done")
-    ] = False,
-    exclude: Annotated[Texts, Option("--exclude", "-e", metavar="pattern", help=f"exclude a pattern {MANY}")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", "-n", help="store nothing, only tell what a backup would do")] = False,
+    exclude: Annotated[
+        Texts, Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {MANY}")
+    ] = None,
     exclude_caches: Annotated[bool, Option("--exclude-caches", help=CACHES)] = False,
     exclude_cloud_files: Annotated[
-        bool, Option("--exclude-cloud-files", hidden=True, help="excludes online-only cloud files")
+        bool, Option("--exclude-cloud-files", hidden=True, help="leave out files that are only in a cloud")
     ] = False,
     exclude_file: Annotated[
-        Texts, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {MANY}")
+        Texts, Option("--exclude-file", metavar="file", help=f"take --exclude patterns from the lines of a file {MANY}")
     ] = None,
     exclude_if_present: Annotated[Texts, Option("--exclude-if-present", metavar="filename[:header]", help=IF_PRESENT)] = None,
     exclude_larger_than: Annotated[
@@ -61,15 +61,15 @@ def backup(
             "--exclude-larger-than",
             metavar="size",
             parser=size,
-            help="max size of the files to be backed up (allowed suffixes: k/K, m/M, g/G, t/T)",
+            help="leave out files bigger than this: bytes, or a number with K, M, G or T behind it",
         ),
     ] = None,
-    files_from: Annotated[Texts, Option("--files-from", metavar="file", help=LIST_FILE)] = None,
-    files_from_raw: Annotated[Texts, Option("--files-from-raw", metavar="file", help=LIST_FILE)] = None,
-    files_from_verbatim: Annotated[Texts, Option("--files-from-verbatim", metavar="file", help=LIST_FILE)] = None,
+    files_from: Annotated[Texts, Option("--files-from", metavar="file", help=PATTERN_LINES)] = None,
+    files_from_raw: Annotated[Texts, Option("--files-from-raw", metavar="file", help=RAW_LINES)] = None,
+    files_from_verbatim: Annotated[Texts, Option("--files-from-verbatim", metavar="file", help=VERBATIM_LINES)] = None,
     force: Annotated[
         bool,
-        Option("--force", "-f", help='force re-reading the source files/directories (overrides the "parent" flag)'),
+        Option("--force", "-f", help="read every file, also what seems unchanged; no parent is used"),
     ] = False,
     group_by: Annotated[
         frozenset[str] | None,
@@ -78,7 +78,7 @@ def backup(
             "-g",
             metavar="group",
             parser=group_by_option,
-            help="group snapshots by host, paths and/or tags, separated by comma (disable grouping with '') "
+            help="in what a parent must agree: any of host, paths, tags with commas between, or '' for nothing "
             "(default host,paths)",
         ),
     ] = None,
@@ -86,26 +86,24 @@ def backup(
     hostname: Annotated[str | None, Option("--hostname", metavar="hostname", hidden=True, help=HOST)] = None,
     iexclude: Annotated[
         Texts,
-        Option("--iexclude", metavar="pattern", help="same as --exclude pattern but ignores the casing of filenames"),
+        Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter"),
     ] = None,
     iexclude_file: Annotated[
         Texts,
-        Option("--iexclude-file", metavar="file", help="same as --exclude-file but ignores casing of filenames in patterns"),
+        Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter"),
     ] = None,
-    ignore_ctime: Annotated[
-        bool, Option("--ignore-ctime", help="ignore ctime changes when checking for modified files")
-    ] = False,
+    ignore_ctime: Annotated[bool, Option("--ignore-ctime", help="a file with only another ctime is unchanged")] = False,
     ignore_inode: Annotated[
         bool,
-        Option("--ignore-inode", help="ignore inode number and ctime changes when checking for modified files"),
+        Option("--ignore-inode", help="a file with only another inode number or ctime is unchanged"),
     ] = False,
-    no_scan: Annotated[bool, Option("--no-scan", help="do not run scanner to estimate size of backup")] = False,
+    no_scan: Annotated[bool, Option("--no-scan", help="do not count first how much there is to do")] = False,
     one_file_system: Annotated[
         bool,
         Option(
             "--one-file-system",
             "-x",
-            help="exclude other file systems, don't cross filesystem boundaries and subvolumes",
+            help="stay on the file systems and subvolumes of the targets",
         ),
     ] = False,
     parent: Annotated[str, Option("--parent", metavar="snapshot", help=PARENT)] = "",
@@ -115,19 +113,17 @@ def backup(
             "--read-concurrency",
             metavar="n",
             parser=parse_uint,
-            help="read n files concurrently (default: $RESTIC_READ_CONCURRENCY or 2)",
+            help="how many files to read at a time (default: $RESTIC_READ_CONCURRENCY or 2)",
         ),
     ] = None,
     skip_if_unchanged: Annotated[
-        bool, Option("--skip-if-unchanged", help="skip snapshot creation if identical to parent snapshot")
+        bool, Option("--skip-if-unchanged", help="make no snapshot when nothing differs from the parent")
     ] = False,
-    stdin: Annotated[bool, Option("--stdin", help="read backup from stdin")] = False,
-    stdin_filename: Annotated[
-        str, Option("--stdin-filename", metavar="filename", help="filename to use when reading from stdin")
-    ] = "stdin",
+    stdin: Annotated[bool, Option("--stdin", help="back up standard input as one file")] = False,
+    stdin_filename: Annotated[str, Option("--stdin-filename", metavar="filename", help="what to call that file")] = "stdin",
     stdin_from_command: Annotated[
         bool,
-        Option("--stdin-from-command", help="interpret arguments as command to execute and store its stdout"),
+        Option("--stdin-from-command", help="back up the output of a command, which the arguments are"),
     ] = False,
     tag: Annotated[
         list[list[str]] | None,
@@ -135,17 +131,18 @@ def backup(
             "--tag",
             metavar="tags",
             parser=tag_list,
-            help=f"add tags for the new snapshot in the format tag[,tag,...] {MANY}",
+            help=f"tags to give to the snapshot, with commas between {MANY}",
         ),
     ] = None,
     time: Annotated[
-        str, Option("--time", metavar="time", help="time of the backup (ex. '2012-11-01 22:08:41') (default: now)")
+        str, Option("--time", metavar="time", help="time to note in the snapshot, like '2024-02-29 18:30:00' (default: now)")
     ] = "",
-    with_atime: Annotated[bool, Option("--with-atime", help="store the atime for all files and directories")] = False,
+    with_atime: Annotated[bool, Option("--with-atime", help="note when files were last read, too")] = False,
 ) -> None:
-    """Create a new backup of files and/or directories
+    """Back up files and directories into a new snapshot
 
-    The "backup" command creates a new snapshot and saves the files and directories given as the arguments.
+    Folders are taken with everything below them. Files that have not changed since the parent, an earlier snapshot, are
+    not read again, and what the repository has already is not stored again.
     """
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
@@ -181,14 +178,18 @@ def backup(
     )
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
     ctx.out.verbose("open repository")
-    with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False) as repository:
-        printer = BackupPrinter(ctx)
+
+    def read(repository: Repository) -> None:
         if not stdin and not force:
             search.apply(ctx, repository, options)
         elif not stdin:
             ctx.out.info("no parent snapshot found, will read all files")
         ctx.out.verbose("load index files")
         repository.load_index()
+        import restic_format.backup.run  # noqa: F401 - it takes as long as the index
+
+    with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False, meanwhile=read) as repository:
+        printer = BackupPrinter(ctx)
         source: StreamSource | CommandSource | None = None
         if stream:
             source = _open_stream(ctx, targets, from_command=stdin_from_command)

@@ -8,56 +8,31 @@ from typing import Annotated
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import tag_list
+from restic_tools.snapshotfilter import HostOption, PathOption, TagOption
 
 
 def check(
     ctx: Context,
     snapshots: Annotated[list[str], Argument(metavar="[snapshotID ...]")],
-    host: Annotated[
-        list[str] | None,
-        Option(
-            "--host",
-            "-H",
-            metavar="host",
-            help="only consider snapshots for this host (can be specified multiple times, "
-            "use empty string to unset default value) (default: $RESTIC_HOST)",
-        ),
-    ] = None,
-    path: Annotated[
-        list[str] | None,
-        Option(
-            "--path",
-            metavar="path",
-            help="only consider snapshots including this (absolute) path (can be specified multiple times, "
-            "snapshots must include all specified paths)",
-        ),
-    ] = None,
-    read_data: Annotated[bool, Option("--read-data", help="read all data blobs")] = False,
+    host: HostOption = None,
+    tag: TagOption = None,
+    path: PathOption = None,
+    read_data: Annotated[bool, Option("--read-data", help="read every pack, too, and verify what is in it")] = False,
     read_data_subset: Annotated[
         str,
         Option(
             "--read-data-subset",
             metavar="subset",
-            help="read a subset of data packs, specified as 'n/t' for specific part, or either 'x%' or 'x.y%' or "
-            "a size in bytes with suffixes k/K, m/M, g/G, t/T for a random subset",
+            help="the same for some of the packs: 'n/t' for the nth of t parts, or a random choice of a share ('2.5%') "
+            "or a size ('500M', '2G')",
         ),
     ] = "",
-    tag: Annotated[
-        list[str] | None,
-        Option(
-            "--tag",
-            metavar="tag[,tag,...]",
-            parser=tag_list,
-            help="only consider snapshots including tag[,tag,...] (can be specified multiple times)",
-        ),
-    ] = None,
     check_unused: Annotated[bool, Option("--check-unused", hidden=True, help="list the blobs that no snapshot needs")] = False,
     with_cache: Annotated[
-        bool, Option("--with-cache", help="use existing cache, only read uncached data from repository")
+        bool, Option("--with-cache", help="accepted and without effect: the repository itself is always read")
     ] = False,
 ) -> None:
-    """Check the repository for errors
+    """Look for damage in the repository
 
     By default the structure is checked: keys, indexes, snapshots, all trees, and that every pack is there with
     the right size. With --read-data or --read-data-subset the packs' content is read and verified too. Every

@@ -19,25 +19,25 @@ def generate(
     words: Annotated[list[str], Argument(metavar="")],
     bash_completion: Annotated[
         str | None,
-        Option("--bash-completion", metavar="file", help="write the completion for bash to this file ('-' for stdout)"),
+        Option("--bash-completion", metavar="file", help="file for the completion of bash; '-' is standard output"),
     ] = None,
     fish_completion: Annotated[
         str | None,
-        Option("--fish-completion", metavar="file", help="write the completion for fish to this file ('-' for stdout)"),
+        Option("--fish-completion", metavar="file", help="file for the completion of fish; '-' is standard output"),
     ] = None,
     zsh_completion: Annotated[
         str | None,
-        Option("--zsh-completion", metavar="file", help="write the completion for zsh to this file ('-' for stdout)"),
+        Option("--zsh-completion", metavar="file", help="file for the completion of zsh; '-' is standard output"),
     ] = None,
     powershell_completion: Annotated[
         str | None,
         Option(
             "--powershell-completion",
             metavar="file",
-            help="write the completion for powershell to this file ('-' for stdout)",
+            help="file for the completion of powershell; '-' is standard output",
         ),
     ] = None,
-    man: Annotated[str | None, Option("--man", metavar="directory", help="write manual pages to this directory")] = None,
+    man: Annotated[str | None, Option("--man", metavar="directory", help="directory for the manual pages")] = None,
 ) -> None:
     """Write shell completions and manual pages
 

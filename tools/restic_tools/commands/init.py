@@ -27,7 +27,7 @@ def init(
         Option(
             "--from-repo",
             metavar="repository",
-            help="repository to copy the chunker parameters from (default: $RESTIC_FROM_REPOSITORY)",
+            help="where that other repository is (default: $RESTIC_FROM_REPOSITORY)",
         ),
     ] = None,
     from_repository_file: Annotated[
@@ -35,7 +35,7 @@ def init(
         Option(
             "--from-repository-file",
             metavar="file",
-            help="file to read that repository's location from (default: $RESTIC_FROM_REPOSITORY_FILE)",
+            help="file that says where it is (default: $RESTIC_FROM_REPOSITORY_FILE)",
         ),
     ] = None,
     from_password_file: Annotated[
@@ -43,7 +43,7 @@ def init(
         Option(
             "--from-password-file",
             metavar="file",
-            help="file to read that repository's password from (default: $RESTIC_FROM_PASSWORD_FILE)",
+            help="file that holds its password (default: $RESTIC_FROM_PASSWORD_FILE)",
         ),
     ] = None,
     from_password_command: Annotated[
@@ -51,16 +51,16 @@ def init(
         Option(
             "--from-password-command",
             metavar="command",
-            help="shell command that prints that repository's password (default: $RESTIC_FROM_PASSWORD_COMMAND)",
+            help="command whose output is its password (default: $RESTIC_FROM_PASSWORD_COMMAND)",
         ),
     ] = None,
     from_key_hint: Annotated[
         str | None,
-        Option("--from-key-hint", help="ID of the key of that repository to try first (default: $RESTIC_FROM_KEY_HINT)"),
+        Option("--from-key-hint", help="try its key with this ID before the others (default: $RESTIC_FROM_KEY_HINT)"),
     ] = None,
     from_insecure_no_password: Annotated[
         bool,
-        Option("--from-insecure-no-password", help="use an empty password for that repository"),
+        Option("--from-insecure-no-password", help="its password is empty"),
     ] = False,
 ) -> None:
     """Make a new repository"""

@@ -22,7 +22,7 @@ from restic_tools.render import Table
 NoWords = Annotated[list[str], Argument(metavar="")]
 NewPasswordFile = Annotated[
     str | None,
-    Option("--new-password-file", metavar="file", help="file to read the new password from"),
+    Option("--new-password-file", metavar="file", help="file that holds the new password"),
 ]
 NewInsecureNoPassword = Annotated[
     bool,

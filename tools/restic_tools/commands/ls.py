@@ -45,7 +45,7 @@ def ls(
     path: PathOption = None,
     long: Annotated[bool, Option("--long", "-l", help="show mode, owner, size and time as well")] = False,
     human_readable: Annotated[bool, Option("--human-readable", help="show sizes with units")] = False,
-    recursive: Annotated[bool, Option("--recursive", help="go into the subfolders of the listed directories")] = False,
+    recursive: Annotated[bool, Option("--recursive", help="show everything below the directories that are named")] = False,
     sort: Annotated[
         str,
         Option(
@@ -53,11 +53,11 @@ def ls(
             "-s",
             metavar="mode",
             parser=sort_option,
-            help="one of name, size, time (or mtime), atime, ctime, extension",
+            help="by what to sort: name, size, time (or mtime), atime, ctime or extension",
         ),
     ] = "name",
     reverse: Annotated[bool, Option("--reverse", help="reverse the order")] = False,
-    ncdu: Annotated[bool, Option("--ncdu", help="write ncdu's export format (for 'ncdu -f -')")] = False,
+    ncdu: Annotated[bool, Option("--ncdu", help="write what 'ncdu -f -' reads")] = False,
 ) -> None:
     """Show the files in a snapshot
 
@@ -87,9 +87,16 @@ def ls(
         printer = TextPrinter(ctx.out, directories, long=long, human=human_readable)
     if sorted_output:
         printer = SortedPrinter(printer, sort, reverse=reverse)
-    with ctx.open_repository(lock="shared") as repo:
-        found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
+    chosen: tuple[FoundSnapshot, str] | None = None
+
+    def read(repo: Repository) -> None:
+        nonlocal chosen
+        chosen = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
         load_index(ctx, repo)
+
+    with ctx.open_repository(lock="shared", meanwhile=read) as repo:
+        assert chosen is not None
+        found, subfolder = chosen
         if not found.snapshot.tree:
             raise Failure(f"snapshot {found.short_id} has no tree")
         root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)

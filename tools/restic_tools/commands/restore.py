@@ -42,7 +42,8 @@ def restore(
         list[str] | None, Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {_MANY}")
     ] = None,
     exclude_file: Annotated[
-        list[str] | None, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file {_MANY}")
+        list[str] | None,
+        Option("--exclude-file", metavar="file", help=f"take --exclude patterns from the lines of a file {_MANY}"),
     ] = None,
     iexclude: Annotated[
         list[str] | None, Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter")
@@ -54,7 +55,8 @@ def restore(
         list[str] | None, Option("--include", "-i", metavar="pattern", help=f"only what fits this pattern {_MANY}")
     ] = None,
     include_file: Annotated[
-        list[str] | None, Option("--include-file", metavar="file", help=f"read include patterns from a file {_MANY}")
+        list[str] | None,
+        Option("--include-file", metavar="file", help=f"take --include patterns from the lines of a file {_MANY}"),
     ] = None,
     iinclude: Annotated[
         list[str] | None, Option("--iinclude", metavar="pattern", help="like --include, but case does not matter")
@@ -73,7 +75,7 @@ def restore(
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="write nothing, only show what would be done")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="write nothing, only tell what a restore would do")] = False,
     sparse: Annotated[bool, Option("--sparse", help="make holes of zeros in the files")] = False,
     verify: Annotated[bool, Option("--verify", help="read restored files back and compare")] = False,
     overwrite: Annotated[
@@ -82,7 +84,7 @@ def restore(
             "--overwrite",
             metavar="behavior",
             parser=overwrite_option,
-            help="what to do with files that exist, one of (always|if-changed|if-newer|never)",
+            help="which existing files to replace: always, if-changed, if-newer or never",
         ),
     ] = Overwrite.ALWAYS,
     delete: Annotated[
@@ -95,7 +97,7 @@ def restore(
         bool, Option("--ownership-by-name", help="give files to the users and groups of the same names, ACLs excepted")
     ] = False,
 ) -> None:
-    """Extract the data from a snapshot
+    """Bring files back from a snapshot
 
     The snapshot "latest" is the newest one that fits --host, --path and --tag. "snapshotID:subfolder" restores a folder of
     the snapshot, named as "ls" shows it, instead of the whole.
@@ -131,13 +133,20 @@ def restore(
     wanted = snapshot_filter(host, tag, path)
     from restic_format.repository.snapshots import find_snapshot
 
-    with ctx.open_repository(lock="shared") as repo:
+    found: tuple[FoundSnapshot, str] | None = None
+
+    def read(repo: Repository) -> None:
+        nonlocal found
         try:
-            found, subfolder = find_snapshot(repo, names[0], wanted.absolute())
+            found = find_snapshot(repo, names[0], wanted.absolute())
         except SnapshotNotFound as error:
             raise Failure(f"failed to find snapshot: {error}") from error
         repo.load_index()
-        _restore(ctx, repo, found, subfolder, target, options, verify=verify)
+        import restic_format.restore  # noqa: F401 - it takes as long as the index
+
+    with ctx.open_repository(lock="shared", meanwhile=read) as repo:
+        assert found is not None
+        _restore(ctx, repo, *found, target, options, verify=verify)
 
 
 def _restore(

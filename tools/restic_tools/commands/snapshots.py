@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from restic_format.errors import ResticFormatError
+from restic_format.repository import Repository
 from restic_format.repository.snapshots import FoundSnapshot, filter_snapshots
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
@@ -36,7 +37,9 @@ def snapshots(
     tag: TagOption = None,
     path: PathOption = None,
     compact: Annotated[bool, Option("--compact", "-c", help="leave out the paths")] = False,
-    latest: Annotated[int, Option("--latest", metavar="n", help="only the last n of each host and path, or of each group")] = 0,
+    latest: Annotated[
+        int, Option("--latest", metavar="n", help="show the newest n for each host with the same paths, or for each group")
+    ] = 0,
     group_by: Annotated[
         frozenset[str] | None,
         Option(
@@ -44,7 +47,7 @@ def snapshots(
             "-g",
             metavar="group",
             parser=group_by_option,
-            help="group snapshots by host, paths and/or tags, separated by comma",
+            help="one table for each host, paths, tags, or several of these with commas between",
         ),
     ] = None,
 ) -> None:
@@ -57,8 +60,13 @@ def snapshots(
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f'Ignoring "{name}": {error}')
 
-    with ctx.open_repository(lock="shared") as repo:
-        found = sorted(filter_snapshots(repo, names, wanted, ignored), key=_age)
+    found: list[FoundSnapshot] = []
+
+    def read(repo: Repository) -> None:
+        found[:] = sorted(filter_snapshots(repo, names, wanted, ignored), key=_age)
+
+    with ctx.open_repository(lock="shared", meanwhile=read):
+        pass
     groups = grouped(found, group_by or frozenset())
     if latest > 0:
         newest = (lambda members: members[-latest:]) if group_by else (lambda members: latest_of_each(members, latest))

@@ -11,7 +11,7 @@ from restic_tools.declare import Option
 
 def unlock(
     ctx: Context,
-    remove_all: Annotated[bool, Option("--remove-all", help="remove all locks, even those somebody may hold")] = False,
+    remove_all: Annotated[bool, Option("--remove-all", help="remove also the locks that somebody may still hold")] = False,
 ) -> None:
     """Remove locks that other processes left behind
 
