@@ -144,6 +144,13 @@ def test_a_counter_leaves_its_last_state(stage: Stage) -> None:
     assert screen.written == "[0:00] 100.00%  4 / 4 packs, 4.000 KiB / 4.000 KiB\n"
 
 
+def test_a_counter_without_a_total_is_aligned_as_restics(stage: Stage) -> None:
+    out, screen = stage.open(terminal=False)
+    with Counter(out, "snapshots", 0):
+        pass
+    assert screen.written == "[0:00]          0 snapshots\n"
+
+
 def test_a_counter_that_failed_does_not_claim_to_be_done(stage: Stage) -> None:
     out, screen = stage.open(terminal=False)
     with pytest.raises(ValueError, match="stop"), Counter(out, "packs", 4):

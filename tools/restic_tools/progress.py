@@ -193,7 +193,8 @@ class Counter:
         """The state as one line."""
         text = f"[{seconds_text(self._rate.elapsed)}]"
         share = percent_text(self.done, self.total)
-        text += f" {share}  {self.done} / {self.total} {self.noun}" if share else f" {self.done} {self.noun}"
+        # Without a total the number stands where it would stand behind the percentage.
+        text += f" {share}  {self.done} / {self.total} {self.noun}" if share else f"{'':10}{self.done} {self.noun}"
         if self.bytes_total:
             text += f", {bytes_text(self.bytes_done)} / {bytes_text(self.bytes_total)}"
             rate = self._rate.per_second(self.bytes_done)
