@@ -193,8 +193,13 @@ def remove_locks(repo: Repository, *, everything: bool = False) -> int:
     return removed
 
 
-def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
+def acquire(
+    repo: Repository, *, exclusive: bool = False, meanwhile: Callable[[Repository], None] | None = None
+) -> RepositoryLock:
     """Take a lock: shared to read or add, exclusive to remove or rewrite (LOCK-13). A stale one conflicts as well (LOCK-4).
+
+    Between writing the lock and looking once more (LOCK-3) there is time to read something: that is for *meanwhile*. What it
+    raises is raised when the lock would have been taken.
 
     Raises:
         AlreadyLocked: somebody holds one that conflicts.
@@ -213,8 +218,12 @@ def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
     _check_others(repo, exclusive, frozenset())
     try:
         lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
-        time.sleep(RECHECK_AFTER)
+        look_again = time.monotonic() + RECHECK_AFTER
+        failure = _attempt(repo, meanwhile)
+        time.sleep(max(look_again - time.monotonic(), 0.0))
         _check_others(repo, exclusive, frozenset((lock_id,)))
+        if failure is not None:
+            raise failure
         return RepositoryLock(repo, lock, lock_id)
     except BaseException:
         # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
@@ -223,6 +232,15 @@ def acquire(repo: Repository, *, exclusive: bool = False) -> RepositoryLock:
                 if found == lock:
                     repo.remove(FileKind.LOCK, found_id)
         raise
+
+
+def _attempt(repo: Repository, task: Callable[[Repository], None] | None) -> Exception | None:
+    try:
+        if task is not None:
+            task(repo)
+    except Exception as error:  # noqa: BLE001 - raised again once it is known that nobody else holds a lock
+        return error
+    return None
 
 
 def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
@@ -260,9 +278,13 @@ def lock_repository(
     exclusive: bool = False,
     retry: float = 0.0,
     waiting: Callable[[str], None] | None = None,
+    meanwhile: Callable[[Repository], None] | None = None,
 ) -> Iterator[RepositoryLock]:
-    """Hold a lock for the block; with *retry* seconds, wait that long for others to finish. *waiting* is told once."""
-    held = _acquire_with_retry(repo, exclusive, retry, waiting)
+    """Hold a lock for the block; with *retry* seconds, wait that long for others to finish. *waiting* is told once.
+
+    *meanwhile* is called in each attempt, see `acquire`: what it reads may be out of date in the next one.
+    """
+    held = _acquire_with_retry(repo, exclusive, retry, waiting, meanwhile)
     try:
         yield held
     finally:
@@ -270,14 +292,18 @@ def lock_repository(
 
 
 def _acquire_with_retry(
-    repo: Repository, exclusive: bool, retry: float, waiting: Callable[[str], None] | None
+    repo: Repository,
+    exclusive: bool,
+    retry: float,
+    waiting: Callable[[str], None] | None,
+    meanwhile: Callable[[Repository], None] | None,
 ) -> RepositoryLock:
     deadline = time.monotonic() + retry
     pause = min(_RETRY_FIRST, retry)
     told = False
     while True:
         try:
-            return acquire(repo, exclusive=exclusive)
+            return acquire(repo, exclusive=exclusive, meanwhile=meanwhile)
         except AlreadyLocked:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -280,6 +280,7 @@ class Repository:
         A damaged index is given to *damaged* and left out; without that callback it is raised.
         """
         index_ids = [file_id for file_id, _ in self.list(FileKind.INDEX)]
+        self.index = BlobIndex()
         covered: set[bytes] = set()
         if self._index_cache is not None and (cached := self._index_cache.load(set(index_ids))) is not None:
             self.index, covered = cached

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AlreadyLocked, InvalidLock, LockLost
+from restic_format.errors import AlreadyLocked, DamagedFile, InvalidLock, LockLost
 from restic_format.repository import Repository, lock_repository
 from restic_format.repository import lock as lock_module
 from restic_format.storage import LocalStorage, MemoryStorage
@@ -57,7 +57,7 @@ def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -
 @pytest.mark.clause("LOCK-3")
 def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     def rival_comes(seconds: float) -> None:
-        assert seconds == pytest.approx(0.2)
+        assert 0.1 < seconds <= 0.2
         repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
 
     monkeypatch.setattr(lock_module.time, "sleep", rival_comes)
@@ -67,6 +67,26 @@ def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, monkey
 
 
 @pytest.mark.clause("LOCK-12")
+def test_there_is_time_to_read_while_a_lock_settles(repo: Repository) -> None:
+    start = time.monotonic()
+    with lock_repository(repo, meanwhile=lambda _: time.sleep(0.15)):
+        assert 0.2 <= time.monotonic() - start < 0.35, "reading and waiting happen at the same time"
+
+    def fail(_: Repository) -> None:
+        raise DamagedFile("index")
+
+    with pytest.raises(DamagedFile), lock_repository(repo, meanwhile=fail):
+        pass
+    assert locks_of(repo) == []
+
+    def rival_comes(_: Repository) -> None:
+        repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
+        raise DamagedFile("what the rival has removed")
+
+    with pytest.raises(AlreadyLocked), lock_repository(repo, meanwhile=rival_comes):
+        pass
+
+
 def test_waiting_for_others(repo: Repository) -> None:
     rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
     told: list[str] = []

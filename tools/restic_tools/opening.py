@@ -152,10 +152,12 @@ def open_repository(
     lock: LockMode = "shared",
     honour_no_lock: bool = True,
     releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    meanwhile: Callable[[Repository], None] | None = None,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is given back inside ``releasing()``.
+    ``meanwhile`` reads what the command needs while the lock settles.
     Raises ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage
     raises.
     """
@@ -163,6 +165,8 @@ def open_repository(
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
+        if meanwhile is not None:
+            meanwhile(repository)
         yield repository, None
         return
     from restic_format.repository import lock_repository
@@ -171,7 +175,9 @@ def open_repository(
         out.info(f"repo already locked, waiting up to {duration_text(options.retry_lock)} for the lock")
         out.flush()
 
-    locking = lock_repository(repository, exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting)
+    locking = lock_repository(
+        repository, exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting, meanwhile=meanwhile
+    )
     held = locking.__enter__()
     try:
         yield repository, held
