@@ -15,6 +15,7 @@ from restic_tools.output import Output
 
 if TYPE_CHECKING:
     from restic_format.repository import Repository, RepositoryLock
+    from restic_format.storage import Storage
     from restic_tools.context import GlobalOptions, LockMode
 
 PASSWORD_TRIES = 3
@@ -196,6 +197,8 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
 
     location = repository_location(options)
     storage = open_storage(location)
+    if options.limit_upload > 0 or options.limit_download > 0:
+        storage = _limited(storage, options)
 
     def attempt(password: str) -> Repository:
         return Repository.open(
@@ -225,6 +228,15 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             if tries == 0:
                 raise
             out.warn(f"{error}. Try again")
+
+
+def _limited(storage: Storage, options: GlobalOptions) -> Storage:
+    from restic_format.storage.limited import LimitedStorage
+
+    def rate(kibibytes: int) -> int | None:
+        return kibibytes << 10 if kibibytes > 0 else None
+
+    return LimitedStorage(storage, upload=rate(options.limit_upload), download=rate(options.limit_download))
 
 
 def cache_folder(options: GlobalOptions) -> str | None:

@@ -1,0 +1,113 @@
+"""A storage that is kept to so many bytes a second, for lines that others need too.
+
+Each direction has a bucket of its own: what has not been used is saved up for one second at most. A file goes through in
+small pieces, in turn with those of other threads, so that a lock's renewal does not wait for the packs before it. What is
+counted are the bytes of files; listing, asking for sizes and removing cost nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from restic_format.storage.base import Buffer, Storage
+from restic_spec.layout import FileKind
+
+SAVED_UP = 1.0
+"""Seconds' worth of bytes that may go at once after a pause."""
+
+PIECES = 8
+"""Pieces into which a second's worth is cut."""
+
+
+class Pace:
+    """Lets *rate* bytes a second through. Any number of threads may wait; those that come first go first."""
+
+    def __init__(
+        self, rate: int, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        if rate <= 0:
+            raise ValueError(f"a rate of {rate} bytes a second lets nothing through")
+        self._rate = rate
+        self._piece = max(1, rate // PIECES)
+        self._clock = clock
+        self._sleep = sleep
+        self._due = clock() - SAVED_UP
+        self._lock = threading.Lock()
+
+    def wait(self, size: int) -> None:
+        """Return when *size* bytes have had their time."""
+        while size > 0:
+            piece = min(size, self._piece)
+            size -= piece
+            with self._lock:
+                now = self._clock()
+                self._due = max(self._due, now - SAVED_UP) + piece / self._rate
+                delay = self._due - now
+            if delay > 0:
+                self._sleep(delay)
+
+
+class LimitedStorage:
+    """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes."""
+
+    def __init__(
+        self,
+        inner: Storage,
+        *,
+        upload: int | None = None,
+        download: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.inner = inner
+        self._upload = None if upload is None else Pace(upload, clock=clock, sleep=sleep)
+        self._download = None if download is None else Pace(download, clock=clock, sleep=sleep)
+
+    @property
+    def location(self) -> str:
+        """The wrapped storage's."""
+        return self.inner.location
+
+    @property
+    def connections(self) -> int:
+        """The wrapped storage's."""
+        return self.inner.connections
+
+    def create(self) -> None:
+        """Make ready."""
+        self.inner.create()
+
+    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+        """Store a file when its bytes have had their time."""
+        if self._upload is not None:
+            self._upload.wait(memoryview(data).nbytes)
+        self.inner.save(kind, name, data)
+
+    def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read a range; it is given out when its bytes have had their time."""
+        data = self.inner.load(kind, name, offset, length)
+        if self._download is not None:
+            self._download.wait(len(data))
+        return data
+
+    def size(self, kind: FileKind, name: str) -> int:
+        """Size of a file in bytes."""
+        return self.inner.size(kind, name)
+
+    def exists(self, kind: FileKind, name: str) -> bool:
+        """Whether the file is there."""
+        return self.inner.exists(kind, name)
+
+    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+        """Name and size of every file of *kind*."""
+        return self.inner.list(kind)
+
+    def strays(self) -> Iterator[str]:
+        """The wrapped storage's."""
+        return self.inner.strays()
+
+    def remove(self, kind: FileKind, name: str) -> None:
+        """Remove a file."""
+        self.inner.remove(kind, name)
