@@ -25,7 +25,8 @@ _MAGIC = b"restic-format index 1\n"
 _PIECE = 4 << 20
 _PLACE = struct.Struct("<16sQ")
 _LENGTH = struct.Struct("<I")
-_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of restic-format; the folder can be removed at any time.\n"
+TAG_NAME = "CACHEDIR.TAG"
+TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of restic-format; the folder can be removed at any time.\n"
 
 WORTH_ROWS = 50_000
 """Rows that must have come from index files before the cache is written again."""
@@ -56,6 +57,9 @@ class IndexCache:
         """The cached index and the index files it covers, all among *listed*; None where there is nothing to be used."""
         try:
             with open(self._path, "rb") as file:
+                # Caches that nobody uses are removed by the time of their folders.
+                with contextlib.suppress(OSError):
+                    os.utime(self._folder)
                 return self._read(file, listed)
         except (OSError, SpecError, msgspec.MsgspecError, ValueError, MemoryError, struct.error):
             return None
@@ -99,10 +103,10 @@ class IndexCache:
 
     def _make_folder(self) -> None:
         os.makedirs(self._folder, 0o700, exist_ok=True)
-        tag = os.path.join(self._top, "CACHEDIR.TAG")
+        tag = os.path.join(self._top, TAG_NAME)
         if not os.path.exists(tag):
             with open(tag, "wb") as file:
-                file.write(_TAG)
+                file.write(TAG)
 
     def _write(self, file: BinaryIO, index: BlobIndex, covered: set[bytes]) -> None:
         state, parts = index.dump()

@@ -163,6 +163,8 @@ def open_repository(
     raises.
     """
     repository = unlock_with_password(options, out)
+    if options.cleanup_cache:
+        _remove_old_caches(options, out, repository)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
@@ -247,6 +249,16 @@ def cache_folder(options: GlobalOptions) -> str | None:
         return os.path.join(options.cache_dir, "restic-format")
     base = variable("XDG_CACHE_HOME") or os.path.join(variable("HOME"), ".cache")
     return os.path.join(base, "restic-format") if os.path.isabs(base) else None
+
+
+def _remove_old_caches(options: GlobalOptions, out: Output, repository: Repository) -> None:
+    folder = cache_folder(options)
+    if folder is None:
+        return
+    from restic_format.repository.oldcaches import remove_old_caches
+
+    if removed := remove_old_caches(folder, keep=repository.id):
+        out.info_on_terminal(f"removed {removed} old caches from {folder}")
 
 
 def secondary_options(
