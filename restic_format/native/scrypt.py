@@ -1,7 +1,8 @@
 """scrypt with its lanes side by side, where the kernel is compiled; otherwise hashlib's, one lane after the other.
 
 The lanes of scrypt (its parameter p) are independent until the end: RFC 7914, section 6. Only the mixing of a lane is ours,
-PBKDF2 is hashlib's, and so is the oracle.
+which keeps half of the table RFC 7914 describes and works out the other half again where it is asked for. PBKDF2 is
+hashlib's, and so is the oracle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from restic_format.native import blobs
 
-_MEMORY: Final = 64 << 20
+_MEMORY: Final = 32 << 20
 """Bytes the lanes that are mixed at once may take; a single lane may take more."""
 
 
@@ -23,7 +24,7 @@ def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     Raises:
         MemoryError: 128 * r * n bytes are not to be had.
     """
-    at_once = min(p, len(os.sched_getaffinity(0)), max(1, _MEMORY // (128 * r * n)))
+    at_once = min(p, len(os.sched_getaffinity(0)), max(1, _MEMORY // (64 * r * n)))
     if blobs.UNAVAILABLE is not None:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
     mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
