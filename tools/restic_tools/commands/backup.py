@@ -147,6 +147,7 @@ def backup(
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
     from restic_tools.backupprint import BackupPrinter
+    from restic_tools.kernelnote import tell_missing_kernels
     from restic_tools.memory import give_back_freed_memory
 
     give_back_freed_memory()
@@ -189,6 +190,7 @@ def backup(
         import restic_format.backup.run  # noqa: F401 - it takes as long as the index
 
     with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False, meanwhile=read) as repository:
+        tell_missing_kernels(ctx.out, cutting=True)
         printer = BackupPrinter(ctx)
         source: StreamSource | CommandSource | None = None
         if stream:

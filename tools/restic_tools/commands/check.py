@@ -45,6 +45,7 @@ def check(
     from restic_format.maintenance.subset import InvalidSubset, parse_subset
     from restic_format.storage import open_storage
     from restic_tools.checkprint import CheckPrinter, summary_of
+    from restic_tools.kernelnote import tell_missing_kernels
     from restic_tools.opening import repository_location
 
     # Checks read the repository itself, whatever is cached.
@@ -70,6 +71,7 @@ def check(
         ctx.out.info("create exclusive lock for repository")
     try:
         with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
+            tell_missing_kernels(ctx.out)
             report = check_repository(repo, options, printer, ctx.interrupt.event)
             printer.conclude(report)
     except WrongPassword as error:

@@ -132,6 +132,7 @@ def restore(
     )
     wanted = snapshot_filter(host, tag, path)
     from restic_format.repository.snapshots import find_snapshot
+    from restic_tools.kernelnote import tell_missing_kernels
 
     found: tuple[FoundSnapshot, str] | None = None
 
@@ -146,6 +147,7 @@ def restore(
 
     with ctx.open_repository(lock="shared", meanwhile=read) as repo:
         assert found is not None
+        tell_missing_kernels(ctx.out)
         _restore(ctx, repo, *found, target, options, verify=verify)
 
 

@@ -1,0 +1,28 @@
+"""Saying that the compiled parts are not in use, to people who did not ask for that."""
+
+from __future__ import annotations
+
+import os
+
+from restic_tools.output import NORMAL, Output
+
+EXPLICIT = ("off", "wheels")
+"""Values of RESTIC_FORMAT_KERNEL that ask for less than there is."""
+
+
+def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
+    """One line on standard error when a compiled part that the command needs is not there; not with --quiet or --json.
+
+    ``cutting``: the command cuts files, too.
+    """
+    if out.json_mode or out.verbosity < NORMAL or os.environ.get("RESTIC_FORMAT_KERNEL") in EXPLICIT:
+        return
+    from restic_format.native import blobs
+
+    reason = blobs.UNAVAILABLE
+    if reason is None and cutting:
+        from restic_format.native import chunker
+
+        reason = None if chunker.IMPLEMENTATION == "compiled" else "the chunker is not compiled"
+    if reason is not None:
+        out.warn(f"note: this will be slow, some compiled parts cannot be used: {reason} (see restic-format version -v)")
