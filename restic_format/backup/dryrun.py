@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from restic_format.storage import Storage
+from restic_format.storage import Content, Storage
 from restic_spec.layout import FileKind
-
-Buffer = bytes | bytearray | memoryview
 
 
 class DryStorage:
@@ -29,7 +27,7 @@ class DryStorage:
     def create(self) -> None:
         """Do nothing."""
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Do nothing."""
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:

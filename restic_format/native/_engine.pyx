@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 
 
 cdef extern from "blobs.h" nogil:
@@ -26,6 +26,7 @@ cdef extern from "blobs.h" nogil:
     int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *iv,
                        const uint8_t *plain, size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
     size_t blobs_bound(size_t size)
+    uint8_t *blobs_room(blobs_context *context, size_t size)
     int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                        uint8_t *plain, size_t room)
 
@@ -137,18 +138,15 @@ cdef class Context:
         try:
             if view.len >= 1 << 32:
                 raise ValueError("a blob has less than 4 GiB")
-            sealed = <uint8_t *> malloc(blobs_bound(view.len))
+            sealed = blobs_room(self._context, blobs_bound(view.len))
             if sealed == NULL:
                 raise MemoryError
-            try:
-                with nogil:
-                    length = blobs_seal(self._context, parameters, always, nonce, <const uint8_t *> view.buf, view.len, id,
-                                        sealed, &uncompressed)
-                if length < 0:
-                    return None
-                return PyBytes_FromStringAndSize(<char *> sealed, length), uncompressed
-            finally:
-                free(sealed)
+            with nogil:
+                length = blobs_seal(self._context, parameters, always, nonce, <const uint8_t *> view.buf, view.len, id, sealed,
+                                    &uncompressed)
+            if length < 0:
+                return None
+            return PyBytes_FromStringAndSize(<char *> sealed, length), uncompressed
         finally:
             PyBuffer_Release(&view)
 
@@ -198,7 +196,7 @@ cdef class Context:
                 if work[i].view.len >= 1 << 32:
                     raise ValueError("a blob has less than 4 GiB")
                 room += blobs_bound(work[i].view.len)
-            sealed = <uint8_t *> malloc(room + 1)
+            sealed = blobs_room(self._context, room + 1)
             if sealed == NULL:
                 raise MemoryError
             with nogil:
@@ -219,7 +217,6 @@ cdef class Context:
             for i in range(held):
                 PyBuffer_Release(&work[i].view)
             free(work)
-            free(sealed)
 
     def open_many(self, data, entries not None, bint keep):
         cdef Py_ssize_t count = len(entries), i

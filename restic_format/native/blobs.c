@@ -113,7 +113,7 @@ struct blobs_context {
     uint8_t mac_r[16];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
-    scratch packed, opened, verified;
+    scratch packed, opened, verified, sealed;
 };
 
 static int reserve(scratch *memory, size_t size)
@@ -171,6 +171,7 @@ void blobs_free(blobs_context *c)
     forget(&c->packed);
     forget(&c->opened);
     forget(&c->verified);
+    forget(&c->sealed);
     free(c);
 }
 
@@ -309,4 +310,9 @@ int64_t blobs_seal(blobs_context *c, const blobs_zstd *zstd, int always, const u
             return opened < 0 ? opened : BLOBS_LENGTH;
     }
     return length + BLOBS_OVERHEAD;
+}
+
+uint8_t *blobs_room(blobs_context *c, size_t size)
+{
+    return reserve(&c->sealed, size) ? NULL : c->sealed.data;
 }

@@ -48,6 +48,8 @@ int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8
 int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain,
                    size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed);
 size_t blobs_bound(size_t size);
+/* Memory of the context for what is sealed, good until the next call; NULL without memory. */
+uint8_t *blobs_room(blobs_context *context, size_t size);
 
 /* Opens *sealed* into *plain*, which has room for *room* bytes: the stated length of a compressed blob, otherwise
  * size - BLOBS_OVERHEAD. The MAC is checked before anything is decrypted, the hash (where *id* is given) last. */

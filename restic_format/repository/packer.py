@@ -32,28 +32,34 @@ _OPEN_PACKS = 2
 class FinishedPack:
     """A complete pack in memory: id, bytes, entries."""
 
-    def __init__(self, data: bytearray, entries: list[PackEntry]) -> None:
-        self.id = hashlib.sha256(data).digest()
-        self.data = data
+    def __init__(self, parts: list[bytes], entries: list[PackEntry]) -> None:
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        self.id = digest.digest()
+        self.parts = parts
+        """The file's bytes, in pieces that were never copied together."""
         self.entries = entries
 
 
 class _OpenPack:
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.parts: list[bytes] = []
+        self.size = 0
         self.entries: list[PackEntry] = []
         self.header_size = OVERHEAD + LENGTH_SIZE
 
     def append(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> int:
-        entry = PackEntry(blob_type, blob_id, len(self.data), len(sealed), uncompressed_length)
-        self.data += sealed
+        entry = PackEntry(blob_type, blob_id, self.size, len(sealed), uncompressed_length)
+        self.parts.append(sealed)
+        self.size += len(sealed)
         self.entries.append(entry)
         self.header_size += entry.header_size
         return len(sealed) + entry.header_size
 
     def is_full(self, target: int) -> bool:
         # One more entry must still fit the header.
-        return len(self.data) + self.header_size >= target or self.header_size + 64 > MAX_HEADER_SIZE
+        return self.size + self.header_size >= target or self.header_size + 64 > MAX_HEADER_SIZE
 
     def finish(self, cipher: BlobCipher) -> FinishedPack:
         header = encode_entries(self.entries)
@@ -62,9 +68,7 @@ class _OpenPack:
             raise HeaderInvalid(
                 "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
             )
-        self.data += sealed
-        self.data += encode_length(len(sealed))
-        return FinishedPack(self.data, self.entries)
+        return FinishedPack([*self.parts, sealed, encode_length(len(sealed))], self.entries)
 
 
 class Packer:
@@ -101,13 +105,13 @@ class Packer:
 
     def _merge(self, packs: list[_OpenPack | None]) -> list[_OpenPack]:
         left = [pack for pack in packs if pack is not None]
-        if len(left) < 2 or sum(len(pack.data) + pack.header_size for pack in left) >= self._pack_size:
+        if len(left) < 2 or sum(pack.size + pack.header_size for pack in left) >= self._pack_size:
             return left
         target, *others = left
         for other in others:
-            shift = len(target.data)
-            target.data += other.data
-            target.entries += [entry._replace(offset=entry.offset + shift) for entry in other.entries]
+            target.parts += other.parts
+            target.entries += [entry._replace(offset=entry.offset + target.size) for entry in other.entries]
+            target.size += other.size
             target.header_size += sum(entry.header_size for entry in other.entries)
         return [target]
 

@@ -452,7 +452,7 @@ class Repository:
         uploader.submit(pack)
 
     def _store_pack(self, pack: FinishedPack) -> None:
-        self.storage.save(FileKind.PACK, pack.id.hex(), pack.data)
+        self.storage.save(FileKind.PACK, pack.id.hex(), pack.parts)
         self.index.add_pack(pack.id, pack.entries)
         with self._write_lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])

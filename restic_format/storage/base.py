@@ -5,13 +5,22 @@ A storage knows kinds and names, nothing of what is inside. Names are lower-case
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from restic_spec.layout import FileKind
 
 Buffer = bytes | bytearray | memoryview
 """Anything a file's content may be given as."""
+
+
+Content = Buffer | Sequence[Buffer]
+"""A file's content, whole or in pieces."""
+
+
+def pieces_of(content: Content) -> Sequence[Buffer]:
+    """The pieces of *content*."""
+    return (content,) if isinstance(content, Buffer) else content
 
 
 class Storage(Protocol):
@@ -28,7 +37,7 @@ class Storage(Protocol):
     def create(self) -> None:
         """Make the place and its folders ready for a new repository."""
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file whole or not at all; durable when this returns.
 
         Raises:

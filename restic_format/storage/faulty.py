@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from restic_format.errors import StorageError
-from restic_format.storage.base import Buffer, Storage
+from restic_format.storage.base import Content, Storage, pieces_of
 from restic_spec.layout import FileKind
 
 
@@ -100,11 +100,11 @@ class FaultyStorage:
         self._before("create", FileKind.CONFIG, "")
         self.inner.create()
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file."""
         fault = self._before("save", kind, name)
         if isinstance(fault, Truncate):
-            data = memoryview(data)[: fault.keep]
+            data = b"".join(pieces_of(data))[: fault.keep]
         if not isinstance(fault, Lose):
             self.inner.save(kind, name, data)
 

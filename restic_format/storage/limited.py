@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from restic_format.storage.base import Buffer, Storage
+from restic_format.storage.base import Content, Storage, pieces_of
 from restic_spec.layout import FileKind
 
 SAVED_UP = 1.0
@@ -79,10 +79,10 @@ class LimitedStorage:
         """Make ready."""
         self.inner.create()
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file when its bytes have had their time."""
         if self._upload is not None:
-            self._upload.wait(memoryview(data).nbytes)
+            self._upload.wait(sum(memoryview(piece).nbytes for piece in pieces_of(data)))
         self.inner.save(kind, name, data)
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:

@@ -11,14 +11,18 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from restic_format.errors import FileMissing, StorageError
-from restic_format.storage.base import Buffer
+from restic_format.storage.base import Buffer, Content, pieces_of
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folders, path_of
 
 _TEMPORARY = "-tmp-"
+_PIECES_AT_ONCE = 512
+"""Well below the system's bound on what one call takes."""
+
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -61,7 +65,7 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"cannot create repository folder {self.path}: {error.strerror}") from None
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file (see `Storage.save`)."""
         target = self._path(kind, name)
         temporary = f"{target}{_TEMPORARY}{secrets.token_hex(6)}"
@@ -74,7 +78,7 @@ class LocalStorage:
                 os.unlink(temporary)
             raise StorageError(f"cannot save {kind.value}/{name[:8]} in {self.path}: {error.strerror}") from error
 
-    def _write(self, path: str, data: Buffer) -> None:
+    def _write(self, path: str, data: Content) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             descriptor = os.open(path, flags, self._modes[1])
@@ -82,9 +86,7 @@ class LocalStorage:
             os.makedirs(os.path.dirname(path), self._modes[0], exist_ok=True)
             descriptor = os.open(path, flags, self._modes[1])
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            _write_pieces(descriptor, pieces_of(data))
             _sync(descriptor)
             with contextlib.suppress(PermissionError):
                 os.fchmod(descriptor, self._modes[1] & ~0o222)
@@ -191,6 +193,18 @@ def _read_exactly(descriptor: int, length: int, offset: int) -> bytes:
         pieces.append(piece)
         have += len(piece)
     return b"".join(pieces)
+
+
+def _write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> None:
+    """Write all of *pieces*, many in one call."""
+    left = deque(memoryview(piece) for piece in pieces)
+    while left:
+        batch = [left[number] for number in range(min(len(left), _PIECES_AT_ONCE))]
+        written = os.writev(descriptor, batch)
+        while left and written >= len(left[0]):
+            written -= len(left.popleft())
+        if written:
+            left[0] = left[0][written:]
 
 
 def _sync(descriptor: int) -> None:

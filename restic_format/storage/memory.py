@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restic_format.errors import FileMissing, StorageError
-from restic_format.storage.base import Buffer
+from restic_format.storage.base import Content, pieces_of
 from restic_spec.layout import FileKind, path_of
 
 
@@ -21,10 +21,10 @@ class MemoryStorage:
     def create(self) -> None:
         """Nothing to make ready."""
 
-    def save(self, kind: FileKind, name: str, data: Buffer) -> None:
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file."""
         path_of(kind, name)
-        self.files[kind, name] = bytes(data)
+        self.files[kind, name] = b"".join(pieces_of(data))
 
     def _get(self, kind: FileKind, name: str) -> bytes:
         try:

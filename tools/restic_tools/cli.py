@@ -91,6 +91,7 @@ def load(entry: Entry) -> Declaration:
 def _call(declaration: Declaration, parsed: Parsed) -> int:
     from restic_tools.context import Context, global_options
     from restic_tools.interrupt import Interrupt
+    from restic_tools.memory import collect_rarely
     from restic_tools.output import Output
 
     own = {flag.key for flag in declaration.flags}
@@ -103,6 +104,7 @@ def _call(declaration: Declaration, parsed: Parsed) -> int:
     interrupt.announce = lambda: None if options.json else out.warn("signal received, cleaning up")
     if declaration.context_key is not None:
         arguments[declaration.context_key] = Context(options, interrupt, out)
+    collect_rarely()
     with interrupt.installed():
         try:
             code = declaration.function(**arguments)
