@@ -115,9 +115,10 @@ class FilePlanner:
         state = FileState.CONTENT | (FileState.EXISTED if in_place else 0)
         number = session.files.append(directory, name, meta, size if complete else node.size, state)
         session.report.expect(size)
-        self._plan(number, blobs, matches)
         if not complete:
+            # Before it is planned: a file of which nothing is known is finished by that.
             session.fail(number, self._missing(ids))
+        self._plan(number, blobs, matches)
         return number, True
 
     def _plan(self, number: int, blobs: Sequence[_Placed], matches: Sequence[bool]) -> None:

@@ -136,6 +136,15 @@ def test_around_a_blob_no_index_knows_everything_stands_where_it_belongs(maker: 
     assert stats.files_restored == 0 and (tmp_path / "f").stat().st_mtime_ns != T0
 
 
+def test_a_file_of_which_no_blob_is_known_is_not_taken_for_whole(maker: Maker, tmp_path: Path) -> None:
+    node = maker.file("f", block(1))
+    node.content = ["11" * 32]
+    tree = maker.finish([node, maker.file("g", b"good")])
+    stats, heard = restore(maker.repo, tree, tmp_path)
+    assert heard.failed == ["/f"] and isinstance(heard.errors[0][1], BlobMissing)
+    assert stats.files_restored == 1 and (tmp_path / "f").stat().st_mtime_ns != T0
+
+
 def test_an_existing_file_is_left_alone_when_the_whole_cannot_be_had(maker: Maker, tmp_path: Path) -> None:
     node = maker.file("f", block(1), block(2))
     assert isinstance(node.content, list)
