@@ -111,6 +111,13 @@ def test_each_direction_has_its_own_rate(clock: Clock) -> None:
     assert clock.now == before
 
 
+def test_every_piece_of_a_content_counts(clock: Clock) -> None:
+    storage = LimitedStorage(MemoryStorage(), upload=RATE, clock=clock, sleep=clock.sleep)
+    storage.save(FileKind.PACK, NAME, [bytes(RATE), memoryview(bytes(2 * RATE))])
+    assert clock.now - 50.0 == pytest.approx(3 - SAVED_UP)
+    assert storage.load(FileKind.PACK, NAME) == bytes(3 * RATE)
+
+
 def test_without_a_rate_nothing_waits(clock: Clock) -> None:
     storage = LimitedStorage(MemoryStorage(), upload=1, clock=clock, sleep=clock.sleep)
     storage.inner.save(FileKind.PACK, NAME, bytes(5000))
