@@ -188,12 +188,14 @@ def test_excludes(pair: Pair) -> None:
 
 
 def test_streams(pair: Pair) -> None:
-    # The time goes into the tree, and how many digits it has into the tree's size.
-    at = ("--time", "2020-01-02 03:04:05")
-    pair.both("backup", "--stdin", *at, stdin=b"some data")
-    pair.both("backup", "--stdin", "--stdin-filename", "a/b", "--json", *at, stdin=b"some data")
-    assert pair.both("backup", "--stdin", *at, stdin=b"").code == 3
-    pair.both("backup", "--stdin-from-command", *at, "--", "sh", "-c", "echo out; echo err >&2")
+    def at(second: int) -> tuple[str, str]:
+        """The time goes into the tree, and how many digits it has into the tree's size; no two the same, for the parent's sake."""
+        return "--time", f"2020-01-02 03:04:0{second}"
+
+    pair.both("backup", "--stdin", *at(1), stdin=b"some data")
+    pair.both("backup", "--stdin", "--stdin-filename", "a/b", "--json", *at(2), stdin=b"some data")
+    assert pair.both("backup", "--stdin", *at(3), stdin=b"").code == 3
+    pair.both("backup", "--stdin-from-command", *at(4), "--", "sh", "-c", "echo out; echo err >&2")
     assert pair.both("backup", "--stdin", "s").code == 1
     assert pair.run("ours", "backup", "--stdin-from-command", "--", "false").code == 1
 

@@ -1,8 +1,6 @@
 """``python -m restic_tools`` is the command ``restic-format``."""
 
-import sys
-
-from restic_tools.cli import main
+from restic_tools.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

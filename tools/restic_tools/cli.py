@@ -19,6 +19,7 @@ from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from restic_tools.declare import Declaration
 
@@ -44,6 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence against tracebacks
         return _report(error, as_json=bool(parsed.values.get("json")))
+
+
+def run() -> NoReturn:
+    """Run the process's command line and end the process.
+
+    At once, without taking down what it made object by object: after a large backup that takes most of a second. Everything
+    that has to be closed was closed by then, and what was written is flushed here.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            code = code or 1
+    os._exit(code)
 
 
 def _quick_version(args: list[str]) -> str | None:
@@ -160,4 +177,4 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
