@@ -189,7 +189,7 @@ def test_excludes(pair: Pair) -> None:
 
 def test_streams(pair: Pair) -> None:
     def at(second: int) -> tuple[str, str]:
-        """The time goes into the tree, and how many digits it has into the tree's size; no two the same, for the parent's sake."""
+        """Fixed times, for their digits count in the tree's size; no two the same, for the newest is the parent."""
         return "--time", f"2020-01-02 03:04:0{second}"
 
     pair.both("backup", "--stdin", *at(1), stdin=b"some data")
