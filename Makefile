@@ -29,7 +29,7 @@ lint: ## ruff, mypy strict, who may import whom
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
-	$(VENV)/mypy scripts
+	MYPYPATH=scripts $(VENV)/mypy scripts
 	PYTHONPATH=.:spec:tools:conformance $(VENV)/lint-imports
 
 format: ## let ruff put the source in order

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from restic_format.native import blobs, scrypt, table
 from restic_format.repository.cipher import BlobCipher
@@ -47,16 +48,16 @@ def blob_coding() -> None:
     text = " ".join(source.choices(words, k=400_000)).encode()
     for name, data in (("random", source.randbytes(1 << 20)), ("text", text[: 1 << 20]), ("small text", text[:8000])):
         blob_id = hashlib.sha256(data).digest()
-        rate(f"{name}: SHA-256, hashlib", len(data), lambda data=data: hashlib.sha256(data).digest())
+        rate(f"{name}: SHA-256, hashlib", len(data), partial(hashlib.sha256, data))
         for kernel in (True, False):
             way = "kernel" if kernel else "libraries"
             for verify in (False, True):
                 one = coder(kernel, verify)
                 shown = f"{name}: seal{' and verify' if verify else ''}, {way}"
-                rate(shown, len(data), lambda one=one, data=data, blob_id=blob_id: one.seal(BlobType.DATA, blob_id, data))
+                rate(shown, len(data), partial(one.seal, BlobType.DATA, blob_id, data))
             sealed, plain = one.seal(BlobType.DATA, blob_id, data)
             entry = PackEntry(BlobType.DATA, blob_id, 0, len(sealed), plain)
-            rate(f"{name}: open, {way}", len(data), lambda one=one, entry=entry, sealed=sealed: one.open(entry, sealed))
+            rate(f"{name}: open, {way}", len(data), partial(one.open, entry, sealed))
 
 
 def index_loading() -> None:
@@ -73,10 +74,11 @@ def index_loading() -> None:
 
 
 def key_derivation() -> None:
-    for name, derive in (
-        ("lanes side by side", lambda: scrypt.derive(b"x", b"s" * 64, 1 << 15, 8, 6)),
-        ("hashlib", lambda: hashlib.scrypt(b"x", salt=b"s" * 64, n=1 << 15, r=8, p=6, maxmem=1 << 26, dklen=64)),
-    ):
+    ways: dict[str, Callable[[], object]] = {
+        "lanes side by side": lambda: scrypt.derive(b"x", b"s" * 64, 1 << 15, 8, 6),
+        "hashlib": lambda: hashlib.scrypt(b"x", salt=b"s" * 64, n=1 << 15, r=8, p=6, maxmem=1 << 26, dklen=64),
+    }
+    for name, derive in ways.items():
         start = time.perf_counter()
         derive()
         print(f"{'scrypt N=32768 r=8 p=6, ' + name:44} {(time.perf_counter() - start) * 1e3:23.0f} ms")

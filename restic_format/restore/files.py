@@ -125,6 +125,8 @@ class FilePlanner:
         session, files = self._session, self._session.files
         size = files.size[number]
         if self._dry_run:
+            if files.state[number] & FileState.FAILED:
+                return
             session.report.written(size)
             existed = files.state[number] & FileState.EXISTED
             action = Action.FILE_UPDATED if existed else Action.FILE_RESTORED

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import report, sources
@@ -62,7 +63,7 @@ class Bench:
             trees.append(("tiny files", self.make_tiny))
         for name, make in trees:
             kinds = [f"{what} {name}" for what in ("backup", "unchanged", "1 % changed", "restore", "check --read-data", "ls")]
-            yield (lambda name=name, make=make: self.tree(name, make)), kinds  # type: ignore[misc]
+            yield partial(self.tree, name, make), kinds
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
         yield self.indexes, ["load index", "load index from the cache"]
@@ -135,20 +136,18 @@ class Bench:
         for blobs in (100_000,) if self.quick else (1_000_000, 10_000_000):
             repo = sources.fresh(self.folder / "index")
             sources.index_repository(repo, blobs)
-            shown = f"{blobs:,} blobs"
-            self.add(f"load index, {shown}", lambda program, repo=repo: self.call(program, repo, *missing, expect=(1,)))
+
+            def load(program: Program, repo: Path = repo) -> Sample:
+                return self.call(program, repo, *missing, expect=(1,))
+
+            self.add(f"load index, {blobs:,} blobs", load)
             cache = self.folder / "cache"
-            plain, self.programs = (
-                self.programs,
-                [
-                    Program(p.name, p.command, {**p.environment, "RESTIC_CACHE_DIR": str(cache / p.name.replace(" ", "-"))})
-                    for p in self.programs
-                ],
-            )
-            self.add(
-                f"load index from the cache, {shown}",
-                lambda program, repo=repo: self.call(program, repo, *missing, expect=(1,)),
-            )
+            plain = self.programs
+            self.programs = [
+                Program(p.name, p.command, {**p.environment, "RESTIC_CACHE_DIR": str(cache / p.name.replace(" ", "-"))})
+                for p in plain
+            ]
+            self.add(f"load index from the cache, {blobs:,} blobs", load)
             self.programs = plain
             shutil.rmtree(cache, ignore_errors=True)
             shutil.rmtree(repo)
