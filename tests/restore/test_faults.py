@@ -140,6 +140,8 @@ def test_a_file_of_which_no_blob_is_known_is_not_taken_for_whole(maker: Maker, t
     node = maker.file("f", block(1))
     node.content = ["11" * 32]
     tree = maker.finish([node, maker.file("g", b"good")])
+    tried, heard = restore(maker.repo, tree, tmp_path, dry_run=True)
+    assert heard.failed == ["/f"] and tried.files_restored == 1
     stats, heard = restore(maker.repo, tree, tmp_path)
     assert heard.failed == ["/f"] and isinstance(heard.errors[0][1], BlobMissing)
     assert stats.files_restored == 1 and (tmp_path / "f").stat().st_mtime_ns != T0
