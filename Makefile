@@ -50,12 +50,12 @@ conformance: ## every scenario, writer and reader against each other; a matrix i
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	$(VENV)/python -m restic_conformance --full --report-dir reports
 
-bench: ## our program against real restic as whole processes; table and plot into docs/bench (BENCH_FLAGS=--quick: minutes)
+bench: ## our program against real restic as whole processes; table and plot into docs (BENCH_FLAGS=--quick: minutes)
 	@$(environment) --kernel require bench
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	@test -d build/installed || $(VENV)/python -m venv build/installed
 	@RESTIC_FORMAT_KERNEL=require build/installed/bin/pip install -q --force-reinstall --no-deps . && build/installed/bin/pip install -q .
-	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs/bench $(BENCH_FLAGS)
+	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs $(BENCH_FLAGS)
 
 kernels: ## the speed of the compiled kernels, beside what the libraries can do alone
 	@$(environment) --kernel require

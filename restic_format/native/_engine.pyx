@@ -27,6 +27,13 @@ cdef extern from "blobs.h" nogil:
                        const uint8_t *plain, size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
     size_t blobs_bound(size_t size)
     uint8_t *blobs_room(blobs_context *context, size_t size)
+    ctypedef struct blobs_packed:
+        size_t length
+        uint32_t uncompressed
+    int blobs_pack(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size,
+                   blobs_packed *packed)
+    int blobs_close(blobs_context *context, const blobs_packed *packed, const uint8_t *iv, const uint8_t *id,
+                    uint8_t *sealed)
     int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                        uint8_t *plain, size_t room)
 
@@ -128,8 +135,8 @@ cdef class Context:
         cdef const uint8_t *id = NULL
         cdef const uint8_t *nonce = iv
         cdef uint8_t *sealed
-        cdef uint32_t uncompressed = 0
-        cdef int64_t length
+        cdef blobs_packed packed
+        cdef int failed
         if len(iv) != 16 or (verify is not None and len(verify) != 32):
             raise ValueError("an IV has 16 bytes, an id 32")
         if verify is not None:
@@ -138,15 +145,15 @@ cdef class Context:
         try:
             if view.len >= 1 << 32:
                 raise ValueError("a blob has less than 4 GiB")
-            sealed = blobs_room(self._context, blobs_bound(view.len))
-            if sealed == NULL:
-                raise MemoryError
             with nogil:
-                length = blobs_seal(self._context, parameters, always, nonce, <const uint8_t *> view.buf, view.len, id, sealed,
-                                    &uncompressed)
-            if length < 0:
+                failed = blobs_pack(self._context, parameters, always, <const uint8_t *> view.buf, view.len, &packed)
+            if failed:
                 return None
-            return PyBytes_FromStringAndSize(<char *> sealed, length), uncompressed
+            result = PyBytes_FromStringAndSize(NULL, packed.length + BLOBS_OVERHEAD)
+            sealed = <uint8_t *> PyBytes_AS_STRING(result)
+            with nogil:
+                failed = blobs_close(self._context, &packed, nonce, id, sealed)
+            return None if failed else (result, packed.uncompressed)
         finally:
             PyBuffer_Release(&view)
 

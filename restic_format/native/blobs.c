@@ -113,7 +113,7 @@ struct blobs_context {
     uint8_t mac_r[16];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
-    scratch packed, opened, verified, sealed;
+    scratch packed, verified, sealed;
 };
 
 static int reserve(scratch *memory, size_t size)
@@ -169,7 +169,6 @@ void blobs_free(blobs_context *c)
     ZSTD_freeCCtx(c->compressor);
     ZSTD_freeDCtx(c->decompressor);
     forget(&c->packed);
-    forget(&c->opened);
     forget(&c->verified);
     forget(&c->sealed);
     free(c);
@@ -266,9 +265,10 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
         return BLOBS_MAC;
     uint8_t *target = plain;
     if (compressed) {
-        if (reserve(&c->opened, inner))
+        /* Whatever was packed there has been sealed by now. */
+        if (reserve(&c->packed, inner))
             return BLOBS_NO_MEMORY;
-        target = c->opened.data;
+        target = c->packed.data;
     }
     if (apply_counter(c, sealed, sealed + IV, inner, target))
         return BLOBS_LIBRARY;
@@ -280,36 +280,53 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
     return memcmp(hash, id, BLOBS_ID) ? BLOBS_HASH : length;
 }
 
+int blobs_pack(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size, blobs_packed *packed)
+{
+    *packed = (blobs_packed){plain, size, 0};
+    if (!zstd || !size) /* a compressed blob cannot say that it is empty (PACK-20) */
+        return 0;
+    size_t bound = ZSTD_compressBound(size);
+    if (reserve(&c->packed, bound))
+        return BLOBS_NO_MEMORY;
+    if (set_compressor(c, zstd))
+        return BLOBS_LIBRARY;
+    size_t length = ZSTD_compress2(c->compressor, c->packed.data, bound, plain, size);
+    if (ZSTD_isError(length))
+        return BLOBS_LIBRARY;
+    if (length < size || always)
+        *packed = (blobs_packed){c->packed.data, length, (uint32_t)size};
+    return 0;
+}
+
+int blobs_close(blobs_context *c, const blobs_packed *packed, const uint8_t iv[16], const uint8_t *id, uint8_t *sealed)
+{
+    size_t length = packed->length;
+    memcpy(sealed, iv, IV);
+    if (apply_counter(c, iv, packed->data, length, sealed + IV) ||
+        authenticate(c, iv, sealed + IV, length, sealed + IV + length))
+        return BLOBS_LIBRARY;
+    if (!id)
+        return 0;
+    size_t plain = packed->uncompressed ? packed->uncompressed : length;
+    /* What is not compressed needs no memory in between, so that there is one large block less. */
+    scratch *room = packed->uncompressed ? &c->verified : &c->packed;
+    if (reserve(room, plain + 1))
+        return BLOBS_NO_MEMORY;
+    int64_t opened = blobs_open(c, sealed, length + BLOBS_OVERHEAD, packed->uncompressed != 0, id, room->data, plain);
+    if (opened < 0)
+        return (int)opened;
+    return opened == (int64_t)plain ? 0 : BLOBS_LENGTH;
+}
+
 int64_t blobs_seal(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain, size_t size,
                    const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
 {
-    const uint8_t *inner = plain;
-    size_t length = size;
-    *uncompressed = 0;
-    if (zstd && size) { /* a compressed blob cannot say that it is empty (PACK-20) */
-        size_t bound = ZSTD_compressBound(size);
-        if (reserve(&c->packed, bound) || set_compressor(c, zstd))
-            return BLOBS_LIBRARY;
-        size_t packed = ZSTD_compress2(c->compressor, c->packed.data, bound, plain, size);
-        if (ZSTD_isError(packed))
-            return BLOBS_LIBRARY;
-        if (packed < size || always) {
-            inner = c->packed.data;
-            length = packed;
-            *uncompressed = (uint32_t)size;
-        }
-    }
-    memcpy(sealed, iv, IV);
-    if (apply_counter(c, iv, inner, length, sealed + IV) || authenticate(c, iv, sealed + IV, length, sealed + IV + length))
-        return BLOBS_LIBRARY;
-    if (id) {
-        if (reserve(&c->verified, size + 1))
-            return BLOBS_NO_MEMORY;
-        int64_t opened = blobs_open(c, sealed, length + BLOBS_OVERHEAD, *uncompressed != 0, id, c->verified.data, size);
-        if (opened != (int64_t)size)
-            return opened < 0 ? opened : BLOBS_LENGTH;
-    }
-    return length + BLOBS_OVERHEAD;
+    blobs_packed packed;
+    int failed = blobs_pack(c, zstd, always, plain, size, &packed);
+    if (!failed)
+        failed = blobs_close(c, &packed, iv, id, sealed);
+    *uncompressed = packed.uncompressed;
+    return failed ? failed : (int64_t)packed.length + BLOBS_OVERHEAD;
 }
 
 uint8_t *blobs_room(blobs_context *c, size_t size)

@@ -48,6 +48,18 @@ int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8
 int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain,
                    size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed);
 size_t blobs_bound(size_t size);
+
+/* The same in two steps, for results of exactly the size they need: *packed* is what will be sealed, either *plain* itself or
+ * memory of the context; then *sealed* has room for its length + BLOBS_OVERHEAD. 0, or what went wrong. */
+typedef struct {
+    const uint8_t *data;
+    size_t length;
+    uint32_t uncompressed;
+} blobs_packed;
+int blobs_pack(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size,
+               blobs_packed *packed);
+int blobs_close(blobs_context *context, const blobs_packed *packed, const uint8_t iv[16], const uint8_t *id, uint8_t *sealed);
+
 /* Memory of the context for what is sealed, good until the next call; NULL without memory. */
 uint8_t *blobs_room(blobs_context *context, size_t size);
 

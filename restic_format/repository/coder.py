@@ -20,7 +20,7 @@ from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
 
-_GROUP_SIZE = 32 << 20
+_GROUP_SIZE = 8 << 20
 """Bytes of plaintext that are opened at once: well compressed blobs may be far larger than the packs they are in."""
 
 
@@ -55,6 +55,9 @@ class BlobCoder:
 
     def seal_many(self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]]) -> list[tuple[bytes, int | None]]:
         """`seal` for several blobs, each given by id and data; with the kernel in one call. Raises as `seal`."""
+        if len(items) == 1:
+            [(blob_id, data)] = items
+            return [self.seal(blob_type, blob_id, data)]
         done: list[tuple[bytes, int] | None] = [None] * len(items)
         if self._kernel is not None:
             mode = self._mode if self._compresses(blob_type) else None
@@ -102,7 +105,7 @@ class BlobCoder:
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
         """The plaintexts of *entries* from the piece of a pack *data*, which begins at *start*; or what is wrong with each.
 
-        Plaintexts are held a group at a time: at most 32 MiB, or one blob.
+        Plaintexts are held a group at a time: at most 8 MiB, or one blob.
         """
         for group in _groups(entries):
             opened: list[memoryview | None] = [None] * len(group)

@@ -372,7 +372,7 @@ class Repository:
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
         """The plaintexts of *entries*, all in *data*, a piece of their pack from *start* on; or what is wrong with each.
 
-        At most 32 MiB of plaintext (or one blob) are held at a time.
+        At most 8 MiB of plaintext (or one blob) are held at a time.
         """
         return self._coder.open_many(data, start, entries)
 

@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
-    parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs/bench)")
+    parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs)")
     options = parser.parse_args()
     options.folder = options.folder.absolute()
     sources.fresh(options.folder)

@@ -1,4 +1,4 @@
-"""The bench's table (Markdown) and plot (SVG) for the documentation."""
+"""The bench's page (Markdown) and plot (SVG) for the documentation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ from bench.measure import Row
 
 BASE = "restic"
 
+HEAD = """# Speed
+
+Made by `make bench`: our program and restic 0.19.1 as whole processes, start-up and key derivation included, taking turns in one
+run. Ratios are ours / restic; less is better.
+
+"""
+
+FOOT = """
+![Wall clock of our program as a share of restic's](performance.svg)
+
+What the compiled kernels do, and what was tried, is in the [decision on them](decisions/0007-engine-kernel.md).
+"""
+
 
 def write(rows: Sequence[Row], folder: Path, where: str, rounds: int, *, quick: bool) -> None:
-    """Write ``table.md`` and ``plot.svg`` into *folder*."""
+    """Write the page ``performance.md`` and its picture ``performance.svg`` into *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in rows[0].samples if name != BASE]
-    (folder / "table.md").write_text(table(rows, names) + "\n" + conditions(where, rounds, quick=quick))
-    plot(rows, names, folder / "plot.svg")
+    (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, rounds, quick=quick) + FOOT)
+    plot(rows, names, folder / "performance.svg")
 
 
 def table(rows: Sequence[Row], names: Sequence[str]) -> str:
