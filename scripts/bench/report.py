@@ -14,7 +14,7 @@ BASE = "restic"
 
 HEAD = """# Speed
 
-Made by `make bench`: our program and restic 0.19.1 as whole processes, start-up and key derivation included, taking turns in one
+Made by `make bench`: our program and restic 0.19.1 as whole processes, start-up and key derivation included, in turns in one
 run. Ratios are ours / restic; less is better.
 
 """
