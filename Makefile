@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv/bin
 environment = $(PYTHON) scripts/environment.py
 PYTEST_FLAGS ?= -n 2
+# What also has to hold where the engine is not compiled: the kernels' twins do the same work.
+TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
+	tests/restore/test_faults.py tests/maintenance/test_check_packs.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
@@ -22,6 +25,7 @@ demo: ## back up a real directory tree, check it, restore it, compare everything
 test: ## install what the tests need, the real programs included, and run every test
 	@$(environment) --kernel require test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(TWINS)
 	$(VENV)/python -m pytest $(PYTEST_FLAGS)
 
 lint: ## ruff, mypy strict, who may import whom
