@@ -189,13 +189,14 @@ class _Run:
             excludes=list(options.exclude_patterns),
             tags=list(options.tags),
             program_version=options.program_version or f"restic-format {__version__}",
-            summary=summary_fields(_stored_summary(summary)),
+            summary=summary_fields(stored_summary(summary)),
         )
         self.guard()
         return Result(summary, tree, self.repository.save_snapshot(snapshot).hex())
 
 
-def _stored_summary(summary: Summary) -> SnapshotSummary:
+def stored_summary(summary: Summary) -> SnapshotSummary:
+    """What a snapshot keeps of a backup's counters."""
     stats = summary.stats
     return SnapshotSummary(
         backup_start=gotime.format_ns(summary.backup_start),

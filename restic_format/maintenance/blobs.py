@@ -1,14 +1,11 @@
-"""Reading single blobs and pack headers for a check, with errors that say which copy in which pack is bad."""
+"""Reading single blobs for a check, with errors that say which copy in which pack is bad."""
 
 from __future__ import annotations
 
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
-from restic_format.repository.header import decode_entries
-from restic_spec.crypto import open_sealed
 from restic_spec.errors import (
     CompressionInvalid,
-    HeaderInvalid,
     IdMismatch,
     LengthInvalid,
     MacInvalid,
@@ -16,16 +13,7 @@ from restic_spec.errors import (
     SpecError,
 )
 from restic_spec.layout import FileKind
-from restic_spec.pack import (
-    LENGTH_SIZE,
-    BlobType,
-    PackEntry,
-    check_layout,
-    header_length,
-)
-
-_TAIL = 64 << 10
-"""Bytes read from a pack's end at first: enough for the header of nearly every pack."""
+from restic_spec.pack import BlobType, PackEntry
 
 
 class BlobFault(ResticFormatError):
@@ -93,31 +81,3 @@ def describe(error: ResticFormatError, pack: bytes, entry: PackEntry) -> str:
 def clause_of(error: BaseException) -> str:
     """The clause an error says is broken, "" where it says none."""
     return error.clause if isinstance(error, SpecError) else ""
-
-
-def read_header(repo: Repository, pack: bytes, size: int) -> list[PackEntry]:
-    """What the header of a pack file of *size* bytes lists.
-
-    Raises:
-        SpecError: the file has no intact header.
-        StorageError: it cannot be read.
-    """
-    tail = repo.storage.load(FileKind.PACK, pack.hex(), max(0, size - _TAIL), min(size, _TAIL))
-    length = header_length(tail, size)
-    if length + LENGTH_SIZE > len(tail):
-        tail = repo.storage.load(FileKind.PACK, pack.hex(), size - length - LENGTH_SIZE, length + LENGTH_SIZE)
-    return open_header(repo, tail, size)
-
-
-def open_header(repo: Repository, tail: bytes | memoryview, size: int) -> list[PackEntry]:
-    """What the header lists that ends the pack of *size* bytes, of which *tail* holds the last ones.
-
-    Raises:
-        SpecError: it is not intact, or does not account for the pack's size.
-    """
-    length = header_length(tail, size)
-    if length + LENGTH_SIZE > len(tail):
-        raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-9")
-    entries = decode_entries(open_sealed(repo.master_key, memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
-    check_layout(entries, length, size)
-    return entries

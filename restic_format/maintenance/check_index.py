@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from restic_format.errors import DamagedFile, StorageError
 from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.blobs import clause_of, read_header
+from restic_format.maintenance.blobs import clause_of
 from restic_format.maintenance.check_packs import expected_size, has_gaps
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
@@ -163,7 +163,7 @@ def _read_unlisted_headers(run: Run) -> None:
     """Add what packs without an index say themselves, in place of the indexes that are damaged."""
     for pack, size in _unlisted(run):
         try:
-            entries = read_header(run.repo, pack, size)
+            entries = run.repo.read_header(pack, size)
         except (ResticFormatError, OSError) as error:
             message = f"pack {pack.hex()}: header cannot be read: {reason(error)}"
             run.add(Finding(Code.PACK_HEADER, _ref(pack), message, fault_clause(error)))
@@ -182,7 +182,7 @@ def look_for_missing(run: Run) -> None:
         return
     for pack, size in _unlisted(run):
         try:
-            entries = read_header(run.repo, pack, size)
+            entries = run.repo.read_header(pack, size)
         except (ResticFormatError, OSError):
             continue  # What it holds cannot be told; the pack itself is named as not indexed.
         for entry in entries:

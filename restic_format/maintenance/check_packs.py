@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from restic_format.errors import StorageError
 from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.blobs import clause_of, describe, open_header
+from restic_format.maintenance.blobs import clause_of, describe
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Fault, Finding, ObjectKind, ObjectRef
 from restic_spec.errors import SpecError
@@ -139,7 +139,7 @@ class PackReader:
 
     def _header(self, this: ObjectRef, entries: list[PackEntry], tail: bytes, size: int) -> list[Fault]:
         try:
-            listed = open_header(self.repo, tail, size)
+            listed = self.repo.open_header(tail, size)
         except SpecError as error:
             return [Fault(this, error.what, error.clause)]
         if listed == entries:

@@ -24,11 +24,11 @@ def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     Raises:
         MemoryError: 128 * r * n bytes are not to be had.
     """
-    at_once = min(p, len(os.sched_getaffinity(0)), max(1, _MEMORY // (64 * r * n)))
     if blobs.UNAVAILABLE is not None:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
     mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
     lanes = [memoryview(mixed)[start : start + 128 * r] for start in range(0, len(mixed), 128 * r)]
+    at_once = min(p, len(os.sched_getaffinity(0)), max(1, _MEMORY // (64 * r * n)))
     _mix_all(lanes, n, r, at_once)
     return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, 64)
 

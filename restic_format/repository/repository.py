@@ -44,7 +44,7 @@ from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
 from restic_spec.crypto import MasterKey, open_sealed, seal
-from restic_spec.errors import LengthInvalid
+from restic_spec.errors import HeaderInvalid
 from restic_spec.ids import id_of, verify_id
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
 from restic_spec.keyfile import Kdf
@@ -59,6 +59,9 @@ PackEntries = list[PackEntry]
 
 _MAX_RUN = 16 << 20
 """Bytes read from a pack in one go."""
+
+_TAIL = 64 << 10
+"""Bytes read from a pack's end at first: enough for the header of nearly every pack."""
 
 _MAX_GAP = 256 << 10
 """Unwanted bytes between two wanted blobs that are cheaper read than skipped."""
@@ -387,13 +390,22 @@ class Repository:
             FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
         """
         name = pack_id.hex()
-        if size < LENGTH_SIZE:
-            raise LengthInvalid(f"pack of {size} bytes is too short to hold a header", clause="PACK-2")
-        # Most headers fit a guess, which saves the second request.
-        tail = self.storage.load(FileKind.PACK, name, max(size - 4096, 0), min(size, 4096))
+        # Nearly every header fits a guess, which saves the second request.
+        tail = self.storage.load(FileKind.PACK, name, max(size - _TAIL, 0), min(size, _TAIL))
         length = pack_format.header_length(tail, size)
         if length + LENGTH_SIZE > len(tail):
             tail = self.storage.load(FileKind.PACK, name, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
+        return self.open_header(tail, size)
+
+    def open_header(self, tail: Buffer, size: int) -> PackEntries:
+        """What the header lists that ends a pack of *size* bytes, of which *tail* holds the last ones.
+
+        Raises:
+            SpecError: it is not intact, or does not account for the pack's size.
+        """
+        length = pack_format.header_length(memoryview(tail), size)
+        if length + LENGTH_SIZE > len(tail):
+            raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-9")
         entries = decode_entries(self._cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
         pack_format.check_layout(entries, length, size)
         return entries

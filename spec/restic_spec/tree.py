@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from restic_spec import gojson, gotime, wire
-from restic_spec.errors import JsonInvalid, TreeInvalid
+from restic_spec.errors import TreeInvalid
 from restic_spec.ids import is_hex_id
 
 FILE = "file"
@@ -220,10 +220,3 @@ def _validate_references(node: Node, what: str) -> None:
         for blob in node.blobs:
             if not is_hex_id(blob):
                 raise TreeInvalid(f"{what}: file {node.quoted!r} has content that is no id", clause="TREE-8")
-
-
-def check_json_names(tree: Tree) -> None:
-    """Raise `JsonInvalid` where a node has an empty type, which no program writes."""
-    for node in tree:
-        if not node.type:
-            raise JsonInvalid(f"node {node.quoted!r} has no type", clause="TREE-9")

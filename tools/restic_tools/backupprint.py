@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from restic_spec import gotime
 from restic_spec.gojson import go_float
 from restic_tools.messages import BackupItem, BackupStatus, BackupSummary, ErrorText, ObjectError
@@ -182,25 +184,13 @@ def _item_message(item: str, kind: str, change: Change, stats: ItemStats, second
 
 
 def _summary_message(result: Result, dry_run: bool) -> BackupSummary:
+    from restic_format.backup import stored_summary
+
     summary = result.summary
-    stats = summary.stats
     return BackupSummary(
         message_type="summary",
-        files_new=summary.files.new,
-        files_changed=summary.files.modified,
-        files_unmodified=summary.files.unchanged,
-        dirs_new=summary.dirs.new,
-        dirs_changed=summary.dirs.modified,
-        dirs_unmodified=summary.dirs.unchanged,
-        data_blobs=stats.data_blobs,
-        tree_blobs=stats.tree_blobs,
-        data_added=stats.data_size + stats.tree_size,
-        data_added_packed=stats.data_size_in_repo + stats.tree_size_in_repo,
-        total_files_processed=summary.files.total,
-        total_bytes_processed=summary.processed_bytes,
+        **structs.asdict(stored_summary(summary)),
         total_duration=go_float((summary.backup_end - summary.backup_start) / gotime.NS),
-        backup_start=gotime.format_ns(summary.backup_start),
-        backup_end=gotime.format_ns(summary.backup_end),
         snapshot_id=result.snapshot_id or "",
         dry_run=dry_run,
     )
