@@ -13,7 +13,9 @@ from setuptools import Extension, setup
 
 KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    ("_engine", ["_engine.pyx", "blobs.c", "files.c", "scrypt.c", "table.c"], ["blobs.h", "files.h", "scrypt.h", "table.h"]),
+    ("_engine", ["_engine.pyx", "blobs.c", "files.c"], ["blobs.h", "files.h"]),
+    ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h"]),
+    ("_table", ["_table.pyx", "table.c"], ["table.h"]),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

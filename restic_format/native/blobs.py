@@ -35,7 +35,7 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, Zstd, create_files, missing_library, mix_lane
+        from restic_format.native._engine import Context, Zstd, create_files, missing_library
 
         UNAVAILABLE = missing_library()
     except ImportError as error:
@@ -45,4 +45,4 @@ else:
 
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "create_files", "mix_lane"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "create_files"]

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from restic_format.native._engine import BlobTable, DecodedIndex
+    from restic_format.native._table import BlobTable, DecodedIndex
 
     decode_index: Callable[[bytes], DecodedIndex | None] | None
     IMPLEMENTATION: str
@@ -33,7 +33,7 @@ else:
     try:
         if os.environ.get("RESTIC_FORMAT_KERNEL") in ("off", "wheels"):
             raise ImportError("RESTIC_FORMAT_KERNEL forbids it")
-        from restic_format.native._engine import BlobTable, decode_index
+        from restic_format.native._table import BlobTable, decode_index
 
         IMPLEMENTATION = "compiled"
     except ImportError:

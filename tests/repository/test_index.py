@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import _engine, _pure_table
+from restic_format.native import _pure_table, _table
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
 from restic_spec.errors import JsonInvalid
@@ -31,8 +31,8 @@ packs = st.lists(st.tuples(st.integers(0, 6), st.lists(entries, max_size=8), st.
 def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Either table."""
     compiled = request.param == "compiled"
-    monkeypatch.setattr(index_module, "BlobTable", _engine.BlobTable if compiled else _pure_table.BlobTable)
-    monkeypatch.setattr(index_module, "decode_index", _engine.decode_index if compiled else None)
+    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure_table.BlobTable)
+    monkeypatch.setattr(index_module, "decode_index", _table.decode_index if compiled else None)
     monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 10)
 
 
@@ -90,7 +90,7 @@ USUAL = encode_index(IndexFile(packs=[index_pack(b"p" * 32, [PackEntry(BlobType.
 
 
 def test_restics_own_form_is_decoded_in_one_go() -> None:
-    decoded = _engine.decode_index(USUAL)
+    decoded = _table.decode_index(USUAL)
     assert decoded is not None
     assert decoded.packs() == [b"p" * 32]
     index = index_module.BlobIndex()
@@ -102,7 +102,7 @@ def test_restics_own_form_is_decoded_in_one_go() -> None:
 @given(st.integers(0, len(USUAL) - 1), st.sampled_from(b'0123456789abcdefABCDEF{}[]",: x\n\0'), st.booleans())
 def test_what_the_fast_decoder_takes_the_specification_takes_alike(where: int, byte: int, insert: bool) -> None:
     raw = USUAL[:where] + bytes([byte]) + USUAL[where + (not insert) :]
-    decoded = _engine.decode_index(raw)
+    decoded = _table.decode_index(raw)
     if decoded is not None:
         fast, slow = index_module.BlobIndex(), index_module.BlobIndex()
         fast.add_raw(raw)
@@ -114,8 +114,8 @@ def test_what_the_fast_decoder_takes_the_specification_takes_alike(where: int, b
 
 @given(st.binary(max_size=200))
 def test_garbage_is_left_to_the_specification(raw: bytes) -> None:
-    assert _engine.decode_index(raw) is None
-    assert _engine.decode_index(USUAL[:-30] + raw) is None or USUAL.startswith(USUAL[:-30] + raw)
+    assert _table.decode_index(raw) is None
+    assert _table.decode_index(USUAL[:-30] + raw) is None or USUAL.startswith(USUAL[:-30] + raw)
 
 
 @pytest.mark.usefixtures("table")

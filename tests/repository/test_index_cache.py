@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.native import _engine
+from restic_format.native import _table
 from restic_format.repository import Repository, repository
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
@@ -22,7 +22,7 @@ CHEAP = Kdf(16, 8, 1, b"s" * 64)
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table that can be cached, also where the others run without kernels."""
-    monkeypatch.setattr(index_module, "BlobTable", _engine.BlobTable)
+    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable)
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_a_folder_that_cannot_be_written_does_no_harm(storage: MemoryStorage, tm
 
 def test_columns_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="rows and slots"):
-        _engine.BlobTable.allocate(10, 12)
-    made = _engine.BlobTable.allocate(2, 16)
+        _table.BlobTable.allocate(10, 12)
+    made = _table.BlobTable.allocate(2, 16)
     with pytest.raises(ValueError, match="contradict"):
         made.adopt(2, 1)
     *columns, slots = made.parts(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.native import _engine
+from restic_format.native import _table
 from restic_format.repository import Repository, repository
 from restic_format.repository import index as index_module
 from restic_format.repository.indexcache import TAG
@@ -96,7 +96,7 @@ def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_using_a_cache_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(index_module, "BlobTable", _engine.BlobTable)
+    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable)
     monkeypatch.setattr(repository, "WORTH_ROWS", 1)
     storage = MemoryStorage()
     made = Repository.init(storage, "pw", kdf=CHEAP)

@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def mix_lane(lane: Buffer, n: int, r: int) -> None: ...

@@ -1,0 +1,176 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The compiled index table; use it by way of restic_format.native.table, which documents it."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+
+cdef extern from "table.h" nogil:
+    ctypedef struct table:
+        uint8_t *ids
+        uint8_t *types
+        uint32_t *packs
+        uint32_t *offsets
+        uint32_t *lengths
+        uint32_t *plain
+        size_t count
+        uint32_t *slots
+        size_t slot_count
+        uint8_t *pack_ids
+        size_t pack_count
+    void table_init(table *t)
+    void table_free(table *t)
+    int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
+    int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
+    int table_merge(table *t, const table *other, const uint32_t *numbers)
+    int table_allocate(table *t, size_t rows, size_t slots)
+    int table_adopt(table *t, size_t rows, size_t packs)
+    int table_decode(table *t, const uint8_t *json, size_t size)
+
+
+cdef class DecodedIndex:
+    """An index file's packs and blobs, on their way into a `BlobTable`."""
+    cdef table _table
+
+    def __cinit__(self):
+        table_init(&self._table)
+
+    def __dealloc__(self):
+        table_free(&self._table)
+
+    def packs(self):
+        return [self._table.pack_ids[32 * i:32 * i + 32] for i in range(self._table.pack_count)]
+
+
+def decode_index(raw):
+    """The index whose JSON is *raw*; None where it is not exactly of the form restic writes."""
+    cdef Py_buffer view
+    cdef DecodedIndex decoded = DecodedIndex()
+    cdef int failed
+    PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
+    try:
+        with nogil:
+            failed = table_decode(&decoded._table, <const uint8_t *> view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+    if failed == -1:
+        raise MemoryError
+    return None if failed else decoded
+
+
+cdef object _memory(BlobTable owner, void *start, size_t size):
+    """A view of some of the table's memory; it keeps the table alive, and must not be used after the next change."""
+    cdef Memory memory = Memory()
+    memory.owner, memory.start, memory.size = owner, start, size
+    return memoryview(memory)
+
+
+cdef class Memory:
+    cdef object owner
+    cdef void *start
+    cdef size_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.start, self.size, 0, flags)
+
+
+cdef class BlobTable:
+    cdef table _table
+
+    def __cinit__(self):
+        table_init(&self._table)
+
+    def __dealloc__(self):
+        table_free(&self._table)
+
+    def __len__(self):
+        return self._table.count
+
+    def add(self, uint8_t type_code, bytes blob_id not None, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain):
+        if len(blob_id) != 32 or type_code > 1:
+            raise ValueError("an id has 32 bytes, a type is 0 or 1")
+        if table_add(&self._table, type_code, blob_id, pack, offset, length, plain):
+            raise MemoryError
+
+    def merge(self, DecodedIndex decoded not None, numbers not None):
+        cdef Py_buffer view
+        cdef int failed
+        PyObject_GetBuffer(numbers, &view, PyBUF_SIMPLE)
+        try:
+            if view.len != 4 * <Py_ssize_t> decoded._table.pack_count:
+                raise ValueError("a number of 4 bytes for each pack")
+            failed = table_merge(&self._table, &decoded._table, <const uint32_t *> view.buf)
+        finally:
+            PyBuffer_Release(&view)
+        if failed:
+            raise MemoryError
+
+    def copies(self, uint8_t type_code, bytes blob_id not None):
+        cdef int64_t row = -1
+        if len(blob_id) != 32:
+            raise ValueError("an id has 32 bytes")
+        found = []
+        while True:
+            row = table_find(&self._table, type_code, blob_id, row)
+            if row < 0:
+                return found
+            found.append(self._place(row))
+
+    def first(self, uint8_t type_code, bytes blob_id not None):
+        if len(blob_id) != 32:
+            raise ValueError("an id has 32 bytes")
+        cdef int64_t row = table_find(&self._table, type_code, blob_id, -1)
+        return None if row < 0 else self._place(row)
+
+    cdef tuple _place(self, size_t row):
+        cdef const table *t = &self._table
+        return (t.packs[row], t.offsets[row], t.lengths[row], t.plain[row] or None)
+
+    def rows(self, list numbers not None):
+        cdef const table *t = &self._table
+        cdef size_t row
+        found = []
+        for row in numbers:
+            if row >= t.count:
+                raise IndexError("no such row")
+            found.append((t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None))
+        return found
+
+    def finish_loading(self):
+        pass
+
+    def slot_count(self):
+        return self._table.slot_count
+
+    @staticmethod
+    def allocate(size_t rows, size_t slots):
+        cdef BlobTable made = BlobTable()
+        if table_allocate(&made._table, rows, slots):
+            raise ValueError("no table has that many rows and slots")
+        return made
+
+    def adopt(self, size_t rows, size_t packs):
+        if table_adopt(&self._table, rows, packs):
+            raise ValueError("the columns contradict each other")
+
+    def parts(self, size_t rows):
+        """The memory of the first *rows* rows, column by column, and of the slots; valid until the next change."""
+        cdef table *t = &self._table
+        if t.slot_count == 0:
+            return []
+        return [
+            _memory(self, t.ids, 32 * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
+            _memory(self, t.offsets, 4 * rows), _memory(self, t.lengths, 4 * rows), _memory(self, t.plain, 4 * rows),
+            _memory(self, t.slots, 4 * t.slot_count),
+        ]
+
+    def column(self, str name not None):
+        cdef const uint32_t *column
+        if name == "packs":
+            column = self._table.packs
+        elif name == "offsets":
+            column = self._table.offsets
+        else:
+            raise ValueError(f"no column {name}")
+        return PyBytes_FromStringAndSize(<const char *> column, 4 * self._table.count)
