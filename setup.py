@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 
 KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    ("_engine", ["_engine.pyx", "blobs.c", "files.c"], ["blobs.h", "files.h"]),
+    ("_engine", ["_engine.pyx", "blobs.c", "files.c", "sha.c"], ["blobs.h", "files.h", "sha.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h"]),
     ("_table", ["_table.pyx", "table.c"], ["table.h"]),
 ]

@@ -6,7 +6,6 @@ without the interpreter's lock; what they find goes through a queue to the threa
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from queue import SimpleQueue
@@ -82,15 +81,14 @@ class PackReader:
         this = ObjectRef(ObjectKind.PACK, pack.hex())
         if has_gaps(entries):
             faults.append(Fault(this, "index for pack contains gaps / overlapping blobs", "PACK-10"))
-        digest = hashlib.sha256()
+        digest = self.repo.pack_hash()
         end = max((entry.offset + entry.length for entry in entries), default=0)
         tail = b""
         read = 0
         try:
             for start, piece, inside in self._pieces(pack, entries, available):
-                digest.update(piece)
                 read += len(piece)
-                for entry, error in self.repo.verify_blobs(piece, start, inside):
+                for entry, error in self.repo.verify_blobs(piece, start, inside, digest):
                     bad.append(entry)
                     ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), pack.hex())
                     faults.append(Fault(ref, describe(error, pack, entry), clause_of(error)))

@@ -7,6 +7,18 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 
+cdef extern from "sha.h" nogil:
+    ctypedef struct sha_stream:
+        pass
+    ctypedef struct sha_queue:
+        size_t blocks
+    int sha_pairs(int allowed)
+    void sha_begin(sha_stream *stream)
+    void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t size)
+    void sha_drain(sha_queue *queue)
+    void sha_end(sha_stream *stream, uint8_t *digest)
+
+
 cdef extern from "blobs.h" nogil:
     int BLOBS_OVERHEAD
     int BLOBS_NO_MEMORY
@@ -19,10 +31,11 @@ cdef extern from "blobs.h" nogil:
         int min_match
     ctypedef struct blobs_context:
         pass
-    int blobs_load_libraries(char *why, size_t size)
+    int blobs_load_libraries(const char *zstd, char *why, size_t size)
+    const char *blobs_zstd_version()
     blobs_context *blobs_new(const uint8_t *encrypt, const uint8_t *mac_k, const uint8_t *mac_r)
     void blobs_free(blobs_context *context)
-    int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8_t *id)
+    void blobs_sha256(const uint8_t *data, size_t size, uint8_t *id)
     int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *iv,
                        const uint8_t *plain, size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
     size_t blobs_bound(size_t size)
@@ -36,6 +49,12 @@ cdef extern from "blobs.h" nogil:
                     uint8_t *sealed)
     int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                        uint8_t *plain, size_t room)
+    ctypedef struct blobs_opening:
+        const uint8_t *id
+        size_t start, length, size, offset
+        int compressed, opened
+    void blobs_open_many(blobs_context *context, const uint8_t *data, size_t size, blobs_opening *work, size_t count,
+                         uint8_t *plain, sha_stream *pack)
 
 
 cdef extern from "files.h" nogil:
@@ -51,16 +70,54 @@ cdef extern from "files.h" nogil:
         uint32_t uid, gid, mode
         int64_t atime, mtime
     int files_create(int directory, const char *name, const uint8_t *data, size_t size, const files_meta *meta, int strict)
-    int64_t files_read(blobs_context *context, const char *path, uint8_t *buffer, size_t room, size_t limit,
-                       files_stat *info, int *attributes, int *changed, uint8_t *id)
+    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
+                       int *changed)
 
 
-def missing_library():
-    """Why the kernel cannot work on this machine; None where it can."""
+def missing_library(bytes zstd=None):
+    """Why the kernel cannot work on this machine; None where it can. *zstd* is a file with libzstd's functions to be preferred."""
     cdef char why[256]
-    if blobs_load_libraries(why, sizeof(why)) == 0:
+    if blobs_load_libraries(NULL if zstd is None else <const char *> zstd, why, sizeof(why)) == 0:
         return None
-    return why.decode()
+    return why.decode("utf-8", "replace")
+
+
+def zstd_version():
+    """Version of the libzstd in use; only where no library is missing."""
+    return blobs_zstd_version().decode()
+
+
+def hash_in_pairs(bint allowed):
+    """Whether two hashes are worked out at a time: where it is *allowed* and the processor can."""
+    return sha_pairs(allowed) != 0
+
+
+cdef class Sha256:
+    """A SHA-256 that goes on from call to call."""
+    cdef sha_stream _stream
+
+    def __cinit__(self):
+        if missing_library() is not None:
+            raise RuntimeError(missing_library())
+        sha_begin(&self._stream)
+
+    def update(self, data):
+        cdef Py_buffer view
+        cdef sha_queue queue
+        queue.blocks = 0
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                sha_push(&queue, &self._stream, <const uint8_t *> view.buf, view.len)
+                sha_drain(&queue)
+        finally:
+            PyBuffer_Release(&view)
+
+    def digest(self):
+        cdef sha_stream last = self._stream
+        cdef uint8_t digest[32]
+        sha_end(&last, digest)
+        return digest[:32]
 
 
 cdef class Zstd:
@@ -87,20 +144,6 @@ cdef class Context:
 
     def __dealloc__(self):
         blobs_free(self._context)
-
-    def sha256(self, data):
-        cdef Py_buffer view
-        cdef uint8_t digest[32]
-        cdef int failed
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            with nogil:
-                failed = blobs_sha256(self._context, <const uint8_t *> view.buf, view.len, digest)
-        finally:
-            PyBuffer_Release(&view)
-        if failed:
-            raise RuntimeError("libcrypto failed")
-        return digest[:32]
 
     def seal(self, data, bytes iv not None, Zstd zstd=None, bint always=False, bytes verify=None):
         cdef Py_buffer view
@@ -198,12 +241,13 @@ cdef class Context:
                 PyBuffer_Release(&work[i].view)
             free(work)
 
-    def open_many(self, data, entries not None, bint keep):
+    def open_many(self, data, entries not None, bint keep, Sha256 pack=None):
         cdef Py_ssize_t count = len(entries), i
         cdef Py_buffer view
-        cdef Opening *work = <Opening *> calloc(count + 1, sizeof(Opening))
-        cdef size_t room = 0, largest = 0
-        cdef uint8_t *plain
+        cdef blobs_opening *work = <blobs_opening *> calloc(count + 1, sizeof(blobs_opening))
+        cdef size_t room = 0
+        cdef uint8_t *plain = NULL
+        cdef sha_stream *whole = NULL
         if work == NULL:
             raise MemoryError
         try:
@@ -214,26 +258,22 @@ cdef class Context:
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
                 work[i].start, work[i].length, work[i].size, work[i].compressed = start, length, size, compressed
                 work[i].offset = room
-                largest = max(largest, work[i].size)
-                if keep:
-                    room += work[i].size
-            opened = PyBytes_FromStringAndSize(NULL, room if keep else largest)
-            plain = <uint8_t *> PyBytes_AS_STRING(opened)
+                room += work[i].size
+            if keep:
+                opened = PyBytes_FromStringAndSize(NULL, room)
+                plain = <uint8_t *> PyBytes_AS_STRING(opened)
+            if pack is not None:
+                whole = &pack._stream
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             try:
                 with nogil:
-                    for i in range(count):
-                        if work[i].start > <size_t> view.len or work[i].length > <size_t> view.len - work[i].start:
-                            continue
-                        work[i].opened = blobs_open(
-                            self._context, <const uint8_t *> view.buf + work[i].start, work[i].length, work[i].compressed,
-                            work[i].id, plain + work[i].offset, work[i].size) == <int64_t> work[i].size
+                    blobs_open_many(self._context, <const uint8_t *> view.buf, view.len, work, count, plain, whole)
             finally:
                 PyBuffer_Release(&view)
             if not keep:
-                return [work[i].opened for i in range(count)]
-            whole = memoryview(opened)
-            return [whole[work[i].offset:work[i].offset + work[i].size] if work[i].opened else None for i in range(count)]
+                return [work[i].opened != 0 for i in range(count)]
+            shown = memoryview(opened)
+            return [shown[work[i].offset:work[i].offset + work[i].size] if work[i].opened else None for i in range(count)]
         finally:
             free(work)
 
@@ -242,6 +282,9 @@ cdef class Context:
         cdef Py_buffer view
         cdef Reading *work
         cdef size_t used = 0
+        cdef sha_queue queue
+        cdef uint8_t digest[32]
+        queue.blocks = 0
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         work = <Reading *> calloc(count + 1, sizeof(Reading))
         try:
@@ -255,15 +298,22 @@ cdef class Context:
                 for i in range(count):
                     work[i].offset = used
                     work[i].length = files_read(
-                        self._context, work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info,
-                        &work[i].attributes, &work[i].changed, work[i].id)
-                    if work[i].length > 0:
+                        work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info, &work[i].attributes,
+                        &work[i].changed)
+                    if work[i].length >= 0:
+                        sha_begin(&work[i].hash)
+                        sha_push(&queue, &work[i].hash, <uint8_t *> view.buf + used, work[i].length)
                         used += work[i].length
-            return [
-                (_stat(&work[i].info, work[i].attributes), work[i].offset, work[i].length, work[i].id[:32], work[i].changed != 0)
-                if work[i].length >= 0 else None
-                for i in range(count)
-            ]
+                sha_drain(&queue)
+            read = []
+            for i in range(count):
+                if work[i].length < 0:
+                    read.append(None)
+                    continue
+                sha_end(&work[i].hash, digest)
+                info = _stat(&work[i].info, work[i].attributes)
+                read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
+            return read
         finally:
             free(work)
             PyBuffer_Release(&view)
@@ -277,12 +327,6 @@ cdef struct Sealing:
     uint32_t uncompressed
 
 
-cdef struct Opening:
-    const uint8_t *id
-    size_t start, length, size, offset
-    bint compressed, opened
-
-
 cdef struct Reading:
     const char *path
     size_t offset
@@ -290,7 +334,7 @@ cdef struct Reading:
     int attributes
     int changed
     files_stat info
-    uint8_t id[32]
+    sha_stream hash
 
 
 cdef struct Looking:

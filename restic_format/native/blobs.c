@@ -23,13 +23,9 @@
     F(int, EVP_MAC_init, (void *, const uint8_t *, size_t, const void *)) \
     F(int, EVP_MAC_update, (void *, const uint8_t *, size_t)) \
     F(int, EVP_MAC_final, (void *, uint8_t *, size_t *, size_t)) \
-    F(void *, EVP_MD_fetch, (void *, const char *, const char *)) \
-    F(void, EVP_MD_free, (void *)) \
-    F(void *, EVP_MD_CTX_new, (void)) \
-    F(void, EVP_MD_CTX_free, (void *)) \
-    F(int, EVP_DigestInit_ex, (void *, const void *, void *)) \
-    F(int, EVP_DigestUpdate, (void *, const void *, size_t)) \
-    F(int, EVP_DigestFinal_ex, (void *, uint8_t *, unsigned *)) \
+    F(int, SHA256_Init, (sha_stream *)) \
+    F(int, SHA256_Update, (sha_stream *, const void *, size_t)) \
+    F(int, SHA256_Final, (uint8_t *, sha_stream *)) \
     F(int, CRYPTO_memcmp, (const void *, const void *, size_t))
 
 #define ZSTD_FUNCTIONS(F) \
@@ -44,7 +40,8 @@
     F(size_t, ZSTD_decompressDCtx, (void *, void *, size_t, const void *, size_t)) \
     F(size_t, ZSTD_findFrameCompressedSize, (const void *, size_t)) \
     F(unsigned long long, ZSTD_getFrameContentSize, (const void *, size_t)) \
-    F(unsigned, ZSTD_isError, (size_t))
+    F(unsigned, ZSTD_isError, (size_t)) \
+    F(const char *, ZSTD_versionString, (void))
 
 #define DECLARE(type, name, arguments) static type(*name) arguments;
 CRYPTO_FUNCTIONS(DECLARE)
@@ -63,44 +60,53 @@ static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 static int library_state;        /* 0 unknown, 1 there, -1 not to be had */
 static char library_reason[256];
 
-static void *open_any(const char *const *names)
+#define RESOLVE(type, name, arguments) \
+    if (!(*(void **)&name = dlsym(library, #name))) { \
+        snprintf(library_reason, sizeof library_reason, "%s has no %s", file, #name); \
+        return -1; \
+    }
+
+static void *open_library(const char *file)
 {
-    void *library = NULL;
-    for (; *names && !library; names++)
-        library = dlopen(*names, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(file, RTLD_LAZY | RTLD_LOCAL);
+    if (!library)
+        snprintf(library_reason, sizeof library_reason, "%s is not on this machine", file);
     return library;
 }
 
-static int resolve(void)
+static int find_crypto(const char *file)
 {
-    static const char *const crypto_names[] = {"libcrypto.so.3", NULL};
-    static const char *const zstd_names[] = {"libzstd.so.1", NULL};
-    void *crypto = open_any(crypto_names), *zstd = open_any(zstd_names);
-    if (!crypto || !zstd) {
-        snprintf(library_reason, sizeof library_reason, "%s is not on this machine", crypto ? zstd_names[0] : crypto_names[0]);
+    void *library = open_library(file);
+    if (!library)
         return -1;
-    }
-#define RESOLVE(library, name) \
-    if (!(*(void **)&name = dlsym(library, #name))) { \
-        snprintf(library_reason, sizeof library_reason, "%s is not in " #library, #name); \
-        return -1; \
-    }
-#define RESOLVE_CRYPTO(type, name, arguments) RESOLVE(crypto, name)
-#define RESOLVE_ZSTD(type, name, arguments) RESOLVE(zstd, name)
-    CRYPTO_FUNCTIONS(RESOLVE_CRYPTO)
-    ZSTD_FUNCTIONS(RESOLVE_ZSTD)
-    return 1;
+    CRYPTO_FUNCTIONS(RESOLVE)
+    sha_use(&(sha_library){SHA256_Init, SHA256_Update, SHA256_Final});
+    return 0;
 }
 
-int blobs_load_libraries(char *why, size_t size)
+static int find_zstd(const char *file)
+{
+    void *library = open_library(file);
+    if (!library)
+        return -1;
+    ZSTD_FUNCTIONS(RESOLVE)
+    return 0;
+}
+
+int blobs_load_libraries(const char *zstd, char *why, size_t size)
 {
     pthread_mutex_lock(&library_lock);
     if (!library_state)
-        library_state = resolve();
+        library_state = find_crypto("libcrypto.so.3") || ((!zstd || find_zstd(zstd)) && find_zstd("libzstd.so.1")) ? -1 : 1;
     int state = library_state;
     snprintf(why, size, "%s", library_reason);
     pthread_mutex_unlock(&library_lock);
     return state > 0 ? 0 : -1;
+}
+
+const char *blobs_zstd_version(void)
+{
+    return ZSTD_versionString();
 }
 
 typedef struct {
@@ -109,11 +115,11 @@ typedef struct {
 } scratch;
 
 struct blobs_context {
-    void *counter, *block, *mac_method, *mac, *digest_method, *digest, *compressor, *decompressor;
+    void *counter, *block, *mac_method, *mac, *compressor, *decompressor;
     uint8_t mac_r[16];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
-    scratch packed, verified, sealed;
+    scratch packed, verified, sealed, spare;
 };
 
 static int reserve(scratch *memory, size_t size)
@@ -138,11 +144,9 @@ blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], con
     c->block = EVP_CIPHER_CTX_new();
     c->mac_method = EVP_MAC_fetch(NULL, "POLY1305", NULL);
     c->mac = c->mac_method ? EVP_MAC_CTX_new(c->mac_method) : NULL;
-    c->digest_method = EVP_MD_fetch(NULL, "SHA256", NULL);
-    c->digest = EVP_MD_CTX_new();
     c->compressor = ZSTD_createCCtx();
     c->decompressor = ZSTD_createDCtx();
-    if (!c->counter || !c->block || !c->mac || !c->digest_method || !c->digest || !c->compressor || !c->decompressor ||
+    if (!c->counter || !c->block || !c->mac || !c->compressor || !c->decompressor ||
         !EVP_EncryptInit_ex(c->counter, EVP_aes_256_ctr(), NULL, encrypt, NULL) ||
         !EVP_EncryptInit_ex(c->block, EVP_aes_128_ecb(), NULL, mac_k, NULL) || !EVP_CIPHER_CTX_set_padding(c->block, 0)) {
         blobs_free(c);
@@ -164,23 +168,21 @@ void blobs_free(blobs_context *c)
     EVP_CIPHER_CTX_free(c->block);
     EVP_MAC_CTX_free(c->mac);
     EVP_MAC_free(c->mac_method);
-    EVP_MD_CTX_free(c->digest);
-    EVP_MD_free(c->digest_method);
     ZSTD_freeCCtx(c->compressor);
     ZSTD_freeDCtx(c->decompressor);
     forget(&c->packed);
     forget(&c->verified);
     forget(&c->sealed);
+    forget(&c->spare);
     free(c);
 }
 
-int blobs_sha256(blobs_context *c, const uint8_t *data, size_t size, uint8_t id[BLOBS_ID])
+void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID])
 {
-    unsigned length = BLOBS_ID;
-    if (!EVP_DigestInit_ex(c->digest, c->digest_method, NULL) || !EVP_DigestUpdate(c->digest, data, size) ||
-        !EVP_DigestFinal_ex(c->digest, id, &length))
-        return BLOBS_LIBRARY;
-    return 0;
+    sha_stream stream;
+    SHA256_Init(&stream);
+    SHA256_Update(&stream, data, size);
+    SHA256_Final(id, &stream);
 }
 
 /* AES-CTR is its own inverse. */
@@ -275,9 +277,45 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
     int64_t length = compressed ? expand(c, target, inner, plain, room) : (int64_t)inner;
     if (length < 0 || !id)
         return length;
-    if (blobs_sha256(c, plain, length, hash))
-        return BLOBS_LIBRARY;
+    blobs_sha256(plain, length, hash);
     return memcmp(hash, id, BLOBS_ID) ? BLOBS_HASH : length;
+}
+
+void blobs_open_many(blobs_context *c, const uint8_t *data, size_t size, blobs_opening *work, size_t count, uint8_t *plain,
+                     sha_stream *pack)
+{
+    sha_queue queue = {0};
+    if (pack)
+        sha_push(&queue, pack, data, size);
+    for (size_t i = 0; i < count; i++) {
+        blobs_opening *w = work + i;
+        uint8_t *target;
+        w->opened = 0;
+        if (w->start > size || w->length > size - w->start)
+            continue;
+        if (plain) {
+            target = plain + w->offset;
+        } else { /* whatever still waits to be hashed is in the other one */
+            scratch *room = c->verified.data && sha_waiting(&queue) >= c->verified.data &&
+                            sha_waiting(&queue) < c->verified.data + c->verified.size ? &c->spare : &c->verified;
+            if (reserve(room, w->size + 1))
+                continue;
+            target = room->data;
+        }
+        if (blobs_open(c, data + w->start, w->length, w->compressed, NULL, target, w->size) != (int64_t)w->size)
+            continue;
+        w->opened = 1;
+        sha_begin(&w->hash);
+        sha_push(&queue, &w->hash, target, w->size);
+    }
+    sha_drain(&queue);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t hash[BLOBS_ID];
+        if (!work[i].opened)
+            continue;
+        sha_end(&work[i].hash, hash);
+        work[i].opened = !memcmp(hash, work[i].id, BLOBS_ID);
+    }
 }
 
 int blobs_pack(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size, blobs_packed *packed)

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sha.h"
+
 enum {
     BLOBS_OVERHEAD = 32, /* IV and MAC of a sealed message */
     BLOBS_ID = 32,
@@ -31,14 +33,15 @@ typedef struct {
 
 typedef struct blobs_context blobs_context;
 
-/* 0, or -1 with a reason in *why*. */
-int blobs_load_libraries(char *why, size_t size);
+/* 0, or -1 with a reason in *why*. *zstd* is a file with libzstd's functions that is preferred to the machine's own, or NULL. */
+int blobs_load_libraries(const char *zstd, char *why, size_t size);
+const char *blobs_zstd_version(void);
 
 /* One thread's contexts and scratch memory; NULL without memory. */
 blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16]);
 void blobs_free(blobs_context *context);
 
-int blobs_sha256(blobs_context *context, const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
+void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
 
 /* Seals *plain* into *sealed*, which has room for size + BLOBS_OVERHEAD bytes; gives the sealed length.
  *
@@ -67,5 +70,16 @@ uint8_t *blobs_room(blobs_context *context, size_t size);
  * size - BLOBS_OVERHEAD. The MAC is checked before anything is decrypted, the hash (where *id* is given) last. */
 int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                    uint8_t *plain, size_t room);
+
+/* The same for blobs in *data*, hashed two at a time: *opened* says which are intact. Plaintexts are put at their *offset* in
+ * *plain*; where that is NULL none is kept. With *pack* all of *data* is appended to that hash on the way. */
+typedef struct {
+    const uint8_t *id;
+    size_t start, length, size, offset; /* where it is sealed in data, how long; the plaintext's length and place */
+    int compressed, opened;
+    sha_stream hash;
+} blobs_opening;
+void blobs_open_many(blobs_context *context, const uint8_t *data, size_t size, blobs_opening *work, size_t count, uint8_t *plain,
+                     sha_stream *pack);
 
 #endif

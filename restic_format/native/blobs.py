@@ -2,21 +2,22 @@
 
 `Context(encrypt, mac_k, mac_r)` belongs to one thread and keeps its contexts and buffers::
 
-    sha256(data) -> bytes
     seal(data, iv, zstd=None, always=False, verify=None) -> (sealed, uncompressed_length or 0) | None
     seal_many(items, ivs, small, large, threshold, always, verify) -> list[(sealed, uncompressed_length) | None]
     open(sealed, room, compressed, blob_id=None) -> bytes | None
-    open_many(data, entries, keep) -> list[memoryview | None] if keep else list[bool]
+    open_many(data, entries, keep, pack=None) -> list[memoryview | None] if keep else list[bool]
 
 None means that something is wrong; the Python path is then asked, which says what. *zstd* are the parameters of `Zstd`;
 a blob that compression does not shrink is stored as it is unless *always*. With *verify*, an id, the result is opened
 again and its hash compared. `seal_many` does the same with a list of (data, id) and 16 bytes of *ivs* for each; data of
 *threshold* bytes or more are compressed with *large*. *room* is the length the plaintext must have. The entries of
 `open_many` are (start in *data*, sealed length, plaintext length, compressed, id); without *keep* it only tells which are
-intact.
+intact. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack*, a `Sha256`, all of
+*data* is appended to that hash on the way.
 
-The algorithms are the libraries'; the oracle is `restic_spec.crypto` and `restic_spec.unpacked`. `UNAVAILABLE` says why
-the kernel is not used, None where it is.
+The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
+can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
+`restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
 
 At run time the environment variable RESTIC_FORMAT_KERNEL means what it means for the chunker: `off` leaves the kernel
 alone (and so does `wheels`, which leaves the compiled chunker in use and shows what the libraries alone can do), `require`
@@ -26,23 +27,35 @@ makes a missing one an ImportError.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 _POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
 UNAVAILABLE: str | None
 
+
+def _zstd_of_zstandard() -> bytes | None:
+    """The extension module of `zstandard` that shows libzstd's functions to others."""
+    spec = find_spec("zstandard")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for name in os.listdir(folder):
+            if name.startswith("_cffi.") and name.endswith(".so"):
+                return os.fsencode(os.path.join(folder, name))
+    return None
+
+
 if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, Zstd, create_files, missing_library
+        from restic_format.native._engine import Context, Sha256, Zstd, create_files, missing_library, zstd_version
 
-        UNAVAILABLE = missing_library()
+        UNAVAILABLE = missing_library(_zstd_of_zstandard())
     except ImportError as error:
         UNAVAILABLE = f"not compiled ({error})"
     if UNAVAILABLE is not None and _POLICY == "require":
         raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
 
-IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Zstd", "create_files"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Sha256", "Zstd", "create_files"]

@@ -2,7 +2,8 @@
 #ifndef RESTIC_FORMAT_FILES_H
 #define RESTIC_FORMAT_FILES_H
 
-#include "blobs.h"
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     int64_t size, mtime, ctime, atime; /* seconds */
@@ -18,10 +19,10 @@ enum { FILES_NO_ATTRIBUTES, FILES_ATTRIBUTES, FILES_ATTRIBUTES_UNKNOWN };
 enum { FILES_ASK_NEVER, FILES_ASK_UNLESS_REGULAR, FILES_ASK_ALWAYS };
 int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes);
 
-/* Reads a small regular file whole and hashes it: its length, or -1 where anything is out of the ordinary: it cannot be
+/* Reads a small regular file whole: its length, or -1 where anything is out of the ordinary: it cannot be
  * opened, is no regular file, has more than *limit* bytes or more than *room*. The caller then looks closer. */
-int64_t files_read(blobs_context *context, const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info,
-                   int *attributes, int *changed, uint8_t id[BLOBS_ID]);
+int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
+                   int *changed);
 
 /* Creates a regular file that must not exist yet, with everything that belongs to it: 0, or -1 where anything is out of
  * the ordinary (it exists, a step fails, it has inherited attributes); the caller then starts over step by step.

@@ -6,9 +6,11 @@ libraries' Python bindings, which always work and are the oracle. What the kerne
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from restic_format.errors import DamagedFile
 from restic_format.native import blobs
@@ -22,6 +24,16 @@ from restic_spec.unpacked import decompress
 
 _GROUP_SIZE = 8 << 20
 """Bytes of plaintext that are opened at once: well compressed blobs may be far larger than the packs they are in."""
+
+
+class PackHash(Protocol):
+    """The SHA-256 of a pack, in the making."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Append *data*."""
+
+    def digest(self) -> bytes:
+        """The hash of all so far."""
 
 
 class BlobCoder:
@@ -114,11 +126,19 @@ class BlobCoder:
             for entry, plain in zip(group, opened, strict=True):
                 yield entry, self._try_open(entry, data, start) if plain is None else plain
 
-    def verify_many(self, data: Buffer, start: int, entries: Sequence[PackEntry]) -> list[tuple[PackEntry, SpecError]]:
-        """Which of *entries* are damaged, and how; otherwise like `open_many`."""
+    def pack_hash(self) -> PackHash:
+        """A new SHA-256 for `verify_many` to go on with."""
+        return hashlib.sha256() if self._kernel is None else blobs.Sha256()
+
+    def verify_many(
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
+    ) -> list[tuple[PackEntry, SpecError]]:
+        """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
-        if self._kernel is not None and _bounded(entries):
-            intact = self._kernel.context.open_many(data, _ranges(entries, start), False)
+        if self._kernel is not None and isinstance(pack_hash, blobs.Sha256) and _bounded(entries):
+            intact = self._kernel.context.open_many(data, _ranges(entries, start), False, pack_hash)
+        else:
+            pack_hash.update(data)
         suspect = [entry for well, entry in zip(intact, entries, strict=True) if not well]
         results = [(entry, self._try_open(entry, data, start)) for entry in suspect]
         return [(entry, error) for entry, error in results if isinstance(error, SpecError)]

@@ -27,7 +27,7 @@ from restic_format.errors import (
 )
 from restic_format.repository import keys
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.coder import BlobCoder, PackHash
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
@@ -379,9 +379,15 @@ class Repository:
         """
         return self._coder.open_many(data, start, entries)
 
-    def verify_blobs(self, data: Buffer, start: int, entries: Sequence[PackEntry]) -> Sequence[tuple[PackEntry, SpecError]]:
-        """Those of *entries* that are damaged, and how; otherwise like `open_blobs`."""
-        return self._coder.verify_many(data, start, entries)
+    def pack_hash(self) -> PackHash:
+        """The SHA-256 of a pack that `verify_blobs` is given piece by piece."""
+        return self._coder.pack_hash()
+
+    def verify_blobs(
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
+    ) -> Sequence[tuple[PackEntry, SpecError]]:
+        """Those of *entries* that are damaged, and how; otherwise like `open_blobs`. *data* is appended to *pack_hash*."""
+        return self._coder.verify_many(data, start, entries, pack_hash)
 
     def read_header(self, pack_id: bytes, size: int) -> PackEntries:
         """The entries of a pack's header; *size* is the pack's size in bytes.

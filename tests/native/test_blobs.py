@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+import zstandard
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import blobs
+from restic_format.native import _engine, blobs
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder
 from restic_spec.crypto import MasterKey, open_sealed, seal
@@ -37,9 +40,69 @@ def test_the_kernel_is_there() -> None:
     assert blobs.UNAVAILABLE is None, "libcrypto 3 and libzstd are what the tests of the fast path need"
 
 
-@given(contents)
-def test_hashes_are_hashlibs(data: bytes) -> None:
-    assert context().sha256(data) == sha256(data)
+@pytest.fixture(params=[True, False], ids=["pairs", "one by one"])
+def pairs(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Hash two streams at a time, or one after the other."""
+    yield _engine.hash_in_pairs(request.param)
+    _engine.hash_in_pairs(True)
+
+
+@pytest.mark.usefixtures("pairs")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 400) | st.sampled_from([55, 56, 63, 64, 65, 119, 128, 4096]), max_size=12), st.data())
+def test_hashes_are_hashlibs(sizes: list[int], data: st.DataObject) -> None:
+    """Blobs of all lengths are hashed beside each other, and beside the bytes of the pack they are in."""
+    plain = [os.urandom(size) for size in sizes]
+    sealed = [seal(KEY, content, os.urandom(16)) for content in plain]
+    pack = blobs.Sha256()
+    whole = b""
+    while sealed:
+        some = data.draw(st.integers(1, len(sealed)))
+        piece = b"".join(sealed[:some])
+        entries, start = [], 0
+        for content, blob in zip(plain[:some], sealed[:some], strict=True):
+            entries.append((start, len(blob), len(content), False, sha256(content)))
+            start += len(blob)
+        # One id is wrong: only that blob may be refused.
+        wrong = data.draw(st.integers(0, some))
+        expected = [number != wrong for number in range(some)]
+        entries = [entry if well else (*entry[:4], b"x" * 32) for entry, well in zip(entries, expected, strict=True)]
+        if data.draw(st.booleans()):
+            opened = context().open_many(piece, entries, True, pack)
+            assert opened == [content if well else None for content, well in zip(plain[:some], expected, strict=True)]
+        else:
+            assert context().open_many(piece, entries, False, pack) == expected
+        whole += piece
+        plain, sealed = plain[some:], sealed[some:]
+    assert pack.digest() == sha256(whole)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_megabytes_are_hashed_alike(tmp_path: Path) -> None:
+    sizes = [1_500_000, 70, 700_001, 64, 3_000_000, 0, 1]
+    plain = [os.urandom(size) for size in sizes]
+    paths = [tmp_path / str(number) for number in range(len(plain))]
+    for path, content in zip(paths, plain, strict=True):
+        path.write_bytes(content)
+    buffer = bytearray(sum(sizes) + len(sizes))
+    read = context().read_files([bytes(path) for path in paths], buffer, 8 << 20)
+    assert [done and done[3] for done in read] == [sha256(content) for content in plain]
+    pack = blobs.Sha256()
+    for content in plain:
+        pack.update(content)
+    assert pack.digest() == sha256(b"".join(plain))
+
+
+def test_a_processor_with_sha_extensions_hashes_in_pairs() -> None:
+    flags = Path("/proc/cpuinfo").read_text()
+    assert _engine.hash_in_pairs(True) == ("sha_ni" in flags)
+    assert not _engine.hash_in_pairs(False)
+    _engine.hash_in_pairs(True)
+
+
+def test_the_libzstd_of_the_bindings_is_preferred() -> None:
+    shown = ".".join(map(str, zstandard.ZSTD_VERSION))
+    assert f"compiled, libzstd {shown}" == blobs.IMPLEMENTATION
 
 
 @given(contents, st.binary(min_size=16, max_size=16).filter(any))

@@ -70,7 +70,7 @@ def test_blobs(vector, kernel):
         return
     layer, plaintext = _layer(coder.open, entry, sealed)
     ((_, many),) = coder.open_many(sealed, 0, [entry])
-    damaged = coder.verify_many(sealed, 0, [entry])
+    damaged = coder.verify_many(sealed, 0, [entry], coder.pack_hash())
     if vector["expect"] == "valid":
         assert bytes(plaintext).hex() == bytes(many).hex() == vector["output"]["plaintext"]
         assert list(damaged) == []
