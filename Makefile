@@ -59,7 +59,7 @@ bench: ## our program against real restic as whole processes; table and plot int
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	@test -d build/installed || $(VENV)/python -m venv build/installed
 	@RESTIC_FORMAT_KERNEL=require build/installed/bin/pip install -q --force-reinstall --no-deps . && build/installed/bin/pip install -q .
-	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs $(BENCH_FLAGS)
+	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs --disk build $(BENCH_FLAGS)
 
 kernels: ## the speed of the compiled kernels, beside what the libraries can do alone
 	@$(environment) --kernel require

@@ -16,16 +16,18 @@ from functools import partial
 from pathlib import Path
 
 from bench import report, sources
-from bench.measure import Program, Row, Sample, compare, run
+from bench.measure import Program, Row, Rustic, Sample, compare, run
+from restic_conformance.peers import find_rustic
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Bench:
-    """All workloads, on one scratch folder."""
+    """All workloads, on scratch folders."""
 
     def __init__(self, options: argparse.Namespace, programs: list[Program]) -> None:
         self.folder: Path = options.folder
+        self.disk: Path | None = options.disk
         self.quick: bool = options.quick
         self.rounds: int = options.rounds or (3 if options.quick else 5)
         self.only: str = options.only
@@ -35,20 +37,27 @@ class Bench:
     def repo(self, program: Program, name: str) -> Path:
         return self.folder / "repos" / f"{program.name.replace(' ', '-')}-{name}"
 
-    def call(self, program: Program, repo: Path, *arguments: str, expect: tuple[int, ...] = (0,)) -> Sample:
-        """Run *program* on a repository, without a cache unless the caller's program has one."""
-        cache = () if "RESTIC_CACHE_DIR" in program.environment else ("--no-cache",)
-        return run(program, ["-r", str(repo), "-q", *cache, *arguments], expect=expect)
+    def call(
+        self, program: Program, repo: Path, *words: str, expect: tuple[int, ...] = (0,), cache: Path | None = None
+    ) -> Sample:
+        """Run *program* on a repository, without a cache unless *cache* is a folder for one."""
+        return run(program, program.arguments(repo, words, cache=cache), expect=expect)
 
     def new_repo(self, program: Program, name: str) -> Path:
+        """A new repository; all are made by restic and have the same key, so that opening them is the same work."""
+        empty = self.folder / "empty"
+        if not empty.exists():
+            self.call(self.programs[0], empty, "init")
         repo = self.repo(program, name)
         shutil.rmtree(repo, ignore_errors=True)
-        self.call(program, repo, "init")
+        shutil.copytree(empty, repo)
         return repo
 
-    def add(self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None) -> None:
+    def add(
+        self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None, rounds: int = 0
+    ) -> None:
         if self.only in workload:
-            self.rows.append(compare(workload, self.programs, self.rounds, once, stored))
+            self.rows.append(compare(workload, self.programs, rounds or self.rounds, once, stored))
 
     def run(self) -> None:
         for group, kinds in self.groups():
@@ -67,6 +76,11 @@ class Bench:
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
         yield self.indexes, ["load index", "load index from the cache"]
+        if not self.quick:
+            yield self.million, ["backup 1,000,000 files", "unchanged 1,000,000 files"]
+        if self.disk is not None:
+            kinds = [f"{what} small files on a disk" for what in ("backup", "unchanged", "restore", "check --read-data")]
+            yield self.on_disk, kinds
 
     def make_big(self, folder: Path) -> None:
         sources.big_files(folder, 256 if self.quick else 2048)
@@ -118,47 +132,69 @@ class Bench:
 
         self.add(f"1 % changed {name}", once)
 
+    def million(self) -> None:
+        """What many files cost; once, for it takes minutes."""
+        source = sources.fresh(self.folder / "source")
+        sources.tiny_files(source, 1_000_000)
+        self.add(
+            "backup 1,000,000 files",
+            lambda program: self.call(program, self.new_repo(program, "tree"), "backup", str(source)),
+            rounds=1,
+        )
+        self.add(
+            "unchanged 1,000,000 files",
+            lambda program: self.call(program, self.repo(program, "tree"), "backup", str(source)),
+            rounds=1,
+        )
+        shutil.rmtree(source)
+
+    def on_disk(self) -> None:
+        """The small files once more, everything on a file system that is not in memory."""
+        assert self.disk is not None
+        memory, self.folder = self.folder, sources.fresh(self.disk / "restic-format-bench")
+        try:
+            self.tree("small files on a disk", self.make_small)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = memory
+
     def start_up(self) -> None:
-        self.add("version", lambda program: run(program, ["version"]))
+        self.add("version", lambda program: run(program, ["--version" if isinstance(program, Rustic) else "version"]))
         repos = {program.name: self.new_repo(program, "empty") for program in self.programs}
         self.add("open (cat config)", lambda program: self.call(program, repos[program.name], "cat", "config"))
 
     def snapshots(self) -> None:
-        repo = sources.fresh(self.folder / "snapshots")
+        repo = self.new_repo(self.programs[0], "snapshots")
         sources.many_snapshots(repo, 2000)
         self.add("snapshots (2,000)", lambda program: self.call(program, repo, "snapshots"))
         self.add("ls latest (2,000 snapshots)", lambda program: self.call(program, repo, "ls", "latest"))
-        shutil.rmtree(repo)
 
     def indexes(self) -> None:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""
         missing = ("cat", "blob", "00" * 32)
         for blobs in (100_000,) if self.quick else (1_000_000, 10_000_000):
-            repo = sources.fresh(self.folder / "index")
+            repo = self.new_repo(self.programs[0], "index")
             sources.index_repository(repo, blobs)
 
-            def load(program: Program, repo: Path = repo) -> Sample:
-                return self.call(program, repo, *missing, expect=(1,))
+            def load(program: Program, repo: Path = repo, cache: Path | None = None) -> Sample:
+                return self.call(program, repo, *missing, expect=(1,), cache=cache)
 
-            self.add(f"load index, {blobs:,} blobs", load)
-            cache = self.folder / "cache"
-            plain = self.programs
-            self.programs = [
-                Program(p.name, p.command, {**p.environment, "RESTIC_CACHE_DIR": str(cache / p.name.replace(" ", "-"))})
-                for p in plain
-            ]
-            self.add(f"load index from the cache, {blobs:,} blobs", load)
-            self.programs = plain
-            shutil.rmtree(cache, ignore_errors=True)
-            shutil.rmtree(repo)
+            rounds = min(self.rounds, 3)
+            self.add(f"load index, {blobs:,} blobs", load, rounds=rounds)
+            cache = sources.fresh(self.folder / "cache")
+            self.add(f"load index from the cache, {blobs:,} blobs", partial(load, cache=cache), rounds=rounds)
+            shutil.rmtree(cache)
 
 
 def programs_to_compare(ours: Path, with_wheels: bool) -> list[Program]:
-    """restic first: the others are compared with it."""
+    """restic first: the others are compared with it. rustic takes part where it is."""
     command = [str(ours.absolute())]
     found = [Program("restic", [str(ROOT / ".peers/restic-0.19/restic")]), Program("ours", command)]
     if with_wheels:
         found.append(Program("wheels only", command, {"RESTIC_FORMAT_KERNEL": "wheels"}))
+    rustic = find_rustic(ROOT / ".peers")
+    if rustic is not None:
+        found.append(Rustic("rustic", [str(rustic)]))
     return found
 
 
@@ -166,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="smaller sources, three rounds: minutes instead of an hour")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm/restic-format-bench"), help="scratch folder")
+    parser.add_argument("--disk", type=Path, help="folder on a disk's file system, for the small files once more")
     parser.add_argument("--rounds", type=int, default=0, help="runs of each after a warm-up")
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
@@ -180,7 +217,7 @@ def main() -> None:
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
         if bench.rows and options.output is not None:
-            report.write(bench.rows, options.output, str(options.folder), bench.rounds, quick=options.quick)
+            report.write(bench.rows, options.output, options.folder, options.disk, bench.rounds, quick=options.quick)
 
 
 if __name__ == "__main__":

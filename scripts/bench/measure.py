@@ -20,6 +20,21 @@ class Program:
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
 
+    def arguments(self, repo: Path, words: Sequence[str], *, cache: Path | None = None) -> list[str]:
+        """A command on a repository, without a cache or with one in the folder *cache*."""
+        caching = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / self.name.replace(" ", "-"))]
+        return ["-r", str(repo), "-q", *caching, *words]
+
+
+class Rustic(Program):
+    """rustic, told in its own words what restic is told."""
+
+    def arguments(self, repo: Path, words: Sequence[str], *, cache: Path | None = None) -> list[str]:
+        """See `Program.arguments`."""
+        caching = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / self.name)]
+        said = ["data-blob" if words[0] == "cat" and word == "blob" else word for word in words if word != "--target"]
+        return ["-r", str(repo), "--no-progress", "--log-level", "error", *caching, *said]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -45,7 +60,12 @@ class Row:
 
 def run(program: Program, arguments: Sequence[str], *, expect: Sequence[int] = (0,), cwd: Path | None = None) -> Sample:
     """Run once. A wrong exit code ends the bench: a number for something else would be worse than none."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "RESTIC_PASSWORD": "bench"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "RESTIC_PASSWORD": "bench",
+        "RUSTIC_PASSWORD": "bench",
+    }
     start = time.perf_counter()
     # Files, not pipes: nobody must be busy reading while the program runs.
     with tempfile.TemporaryFile() as output:

@@ -14,8 +14,9 @@ BASE = "restic"
 
 HEAD = """# Speed
 
-Made by `make bench`: our program and restic 0.19.1 as whole processes, start-up and key derivation included, in turns in one
-run. Ratios are ours / restic; less is better.
+Made by `make bench`: restic 0.19.1 and others as whole processes, start-up and key derivation included, in turns in one run, on
+repositories with the same key. For the others: wall clock / processor time / peak memory, each divided by restic's; less is
+better. `wheels only` is our program without its engine kernel (`RESTIC_FORMAT_KERNEL=wheels`).
 
 """
 
@@ -26,42 +27,45 @@ What the compiled kernels do, and what was tried, is in the [decision on them](d
 """
 
 
-def write(rows: Sequence[Row], folder: Path, where: str, rounds: int, *, quick: bool) -> None:
+def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rounds: int, *, quick: bool) -> None:
     """Write the page ``performance.md`` and its picture ``performance.svg`` into *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in rows[0].samples if name != BASE]
-    (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, rounds, quick=quick) + FOOT)
+    (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, disk, rounds, quick=quick) + FOOT)
     plot(rows, names, folder / "performance.svg")
 
 
 def table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """Medians of restic, and the others as ratios to it: wall clock, processor time, peak memory."""
-    header = ["workload", "restic", *(f"{name}: wall" for name in names), *(f"{name}: cpu" for name in names)]
-    header += [*(f"{name}: memory" for name in names), "stored"]
+    """Medians of restic, and the others as ratios to it: wall clock, processor time, peak memory; bytes stored last."""
+    header = ["workload", BASE, *names, "stored"]
     lines = ["| " + " | ".join(header) + " |", "| --- " * len(header) + "|"]
     for row in rows:
         base = row.samples[BASE]
-        cells = [row.workload, f"{base.wall:.2f} s, {base.memory / 1e6:.0f} MB"]
-        cells += [f"**{row.ratio(name, BASE, 'wall'):.2f}**" for name in names]
-        cells += [f"{row.ratio(name, BASE, what):.2f}" for what in ("cpu", "memory") for name in names]
+        cells = [row.workload, f"{base.wall:.2f} s, {base.cpu:.2f} s cpu, {base.memory / 1e6:.0f} MB"]
+        for name in names:
+            wall, cpu, memory = (row.ratio(name, BASE, what) for what in ("wall", "cpu", "memory"))
+            cells.append(f"**{wall:.2f}** / {cpu:.2f} / {memory:.2f}")
         stored = row.stored
         cells.append(f"{stored[names[0]] / stored[BASE]:.3f}" if stored else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def conditions(where: str, rounds: int, *, quick: bool) -> str:
+def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool) -> str:
     """What the numbers were taken on."""
-    system = subprocess.run(
-        ["stat", "-f", "-c", "%T", os.path.dirname(where)], capture_output=True, text=True, check=False
-    ).stdout.strip()
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
     form = "Quick form" if quick else "Full form"
+    on_disk = f" (on a disk: {_file_system(disk)})" if disk is not None else ""
     return (
-        f"\n{form}: medians of {rounds} alternating runs after a warm-up; {os.cpu_count()} cores ({model}), "
-        f"Python {platform.python_version()}, sources and repositories on {system}.\n"
+        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for indexes, 1 for a million files); "
+        f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
+        f"{_file_system(where.parent)}{on_disk}. Stored: ours / restic, in bytes.\n"
     )
+
+
+def _file_system(folder: Path) -> str:
+    return subprocess.run(["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def plot(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:

@@ -105,8 +105,8 @@ def fresh(folder: Path) -> Path:
 
 
 def index_repository(folder: Path, blobs: int) -> None:
-    """A repository with nothing but index files that list *blobs* blobs in packs of 150."""
-    repo = Repository.init(LocalStorage(folder), PASSWORD)
+    """Add index files to an empty repository that list *blobs* blobs in packs of 150."""
+    repo = Repository.open(LocalStorage(folder), PASSWORD)
     source = random.Random(5)
     per_file = 50_000
     for _ in range(0, blobs, per_file):
@@ -123,8 +123,8 @@ def index_repository(folder: Path, blobs: int) -> None:
 
 
 def many_snapshots(folder: Path, count: int) -> None:
-    """A repository with one small tree and *count* snapshots of it."""
-    repo = Repository.init(LocalStorage(folder), PASSWORD)
+    """Add one small tree and *count* snapshots of it to an empty repository."""
+    repo = Repository.open(LocalStorage(folder), PASSWORD)
     data = repo.save_blob(BlobType.DATA, b"content").id.hex()
     time = "2026-01-01T00:00:00Z"
     nodes = [
