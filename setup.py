@@ -15,7 +15,7 @@ KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
     ("_engine", ["_engine.pyx", "blobs.c", "files.c", "sha.c"], ["blobs.h", "files.h", "sha.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h"]),
-    ("_table", ["_table.pyx", "table.c"], ["table.h"]),
+    ("_table", ["_table.pyx", "table.c", "trees.c"], ["table.h", "trees.h"]),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

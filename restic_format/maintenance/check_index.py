@@ -6,12 +6,11 @@ A damaged index does not end the check. The headers of the packs no intact index
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from restic_format.errors import DamagedFile, StorageError
 from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of
-from restic_format.maintenance.check_packs import expected_size, has_gaps
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
@@ -28,7 +27,7 @@ def load_indexes(run: Run) -> None:
     for done, ident in enumerate(files, 1):
         run.check_interrupt()
         try:
-            repo.index.add_file(_load(run, ident), f"index {ident.hex()}")
+            repo.index.add_raw(repo.load_unpacked(FileKind.INDEX, ident), f"index {ident.hex()}")
         except (ResticFormatError, OSError) as error:
             ref = ObjectRef(ObjectKind.INDEX, ident.hex())
             message = f"error loading index {ident.hex()}: {load_reason('index', ident, error)}"
@@ -103,29 +102,32 @@ def check_packs(run: Run, damage: Damage) -> None:
     if run.report.counts[Code.INDEX_DAMAGED]:
         _read_unlisted_headers(run)
     missing: list[bytes] = []
-    resized: list[tuple[bytes, list[PackEntry]]] = []
+    resized: list[bytes] = []
     broken: list[bytes] = []
-    for pack, entries in index.by_pack():
+    for pack, (size, mixed, gaps) in index.layouts():
         run.check_interrupt()
-        size = run.sizes[pack] = expected_size(entries)
-        if len({entry.type for entry in entries}) > 1:
+        run.sizes[pack] = size
+        if mixed:
             message = f"pack {pack.hex()[:8]} contains a mix of tree and data blobs"
             run.add(Finding(Code.PACK_MIXED, _ref(pack), message))
         actual = run.file_sizes.get(pack)
         if actual is None:
             missing.append(pack)
         elif actual != size:
-            resized.append((pack, [e for e in entries if e.offset + e.length > actual]))
-        elif has_gaps(entries):
+            resized.append(pack)
+        elif gaps:
             broken.append(pack)
+    faulty = {*missing, *resized}
+    entries = dict(index.by_pack(faulty)) if faulty else {}
     run.progress.stage(Stage.PACKS, len(run.file_sizes))
     for pack in missing:
         number = run.add(Finding(Code.PACK_MISSING, _ref(pack), f"pack {pack.hex()}: does not exist"))
-        _mark(run, damage, pack, index.pack_entries(pack), number)
-    for pack, lost in resized:
+        _mark(run, damage, pack, entries[pack], number)
+    for pack in resized:
         got, expected = run.file_sizes[pack], run.sizes[pack]
         message = f"pack {pack.hex()}: unexpected file size: got {got}, expected {expected}"
-        _mark(run, damage, pack, lost, run.add(Finding(Code.PACK_SIZE, _ref(pack), message)))
+        number = run.add(Finding(Code.PACK_SIZE, _ref(pack), message))
+        _mark(run, damage, pack, [entry for entry in entries[pack] if entry.offset + entry.length > got], number)
     for pack in broken:
         message = f"pack {pack.hex()}: index contains gaps / overlapping blobs"
         run.add(Finding(Code.INDEX_LAYOUT, _ref(pack), message))
@@ -139,7 +141,7 @@ def _ref(pack: bytes) -> ObjectRef:
     return ObjectRef(ObjectKind.PACK, pack.hex())
 
 
-def _mark(run: Run, damage: Damage, pack: bytes, lost: list[PackEntry], number: int) -> None:
+def _mark(run: Run, damage: Damage, pack: bytes, lost: Iterable[PackEntry], number: int) -> None:
     """Note the blobs a faulty pack takes with it, but for those that have a copy elsewhere."""
     for entry in lost:
         copies = run.repo.index.lookup_all(entry.type, entry.id)

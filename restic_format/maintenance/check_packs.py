@@ -7,7 +7,7 @@ without the interpreter's lock; what they find goes through a queue to the threa
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of, describe
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Fault, Finding, ObjectKind, ObjectRef
+from restic_format.repository.index import layout_of
 from restic_spec.errors import SpecError
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
@@ -47,11 +48,6 @@ class PackResult(NamedTuple):
     """Whether a second attempt found nothing wrong."""
 
 
-def expected_size(entries: Sequence[PackEntry]) -> int:
-    """Bytes of a pack file that holds exactly these blobs."""
-    return HEADER_OVERHEAD + sum(entry.length + entry.header_size for entry in entries)
-
-
 class PackReader:
     """Reads packs and says what is wrong with them; used by one thread at a time."""
 
@@ -79,7 +75,7 @@ class PackReader:
         faults: list[Fault] = []
         bad: list[PackEntry] = []
         this = ObjectRef(ObjectKind.PACK, pack.hex())
-        if has_gaps(entries):
+        if layout_of(entries).gaps:
             faults.append(Fault(this, "index for pack contains gaps / overlapping blobs", "PACK-10"))
         digest = self.repo.pack_hash()
         end = max((entry.offset + entry.length for entry in entries), default=0)
@@ -161,22 +157,12 @@ def _beyond(entries: list[PackEntry], end: int) -> list[PackEntry]:
     return [entry for entry in entries if entry.offset + entry.length > end]
 
 
-def has_gaps(entries: Sequence[PackEntry]) -> bool:
-    """Whether blobs, in order of their offsets, do not follow each other from 0 on (PACK-10)."""
-    end = 0
-    for entry in entries:
-        if entry.offset != end:
-            return True
-        end = entry.offset + entry.length
-    return False
-
-
 def read_packs(run: Run, packs: Collection[bytes], damage: Damage) -> None:
     """Read *packs* with worker threads and record what is wrong with them."""
     run.progress.stage(Stage.READ, len(packs))
     results: SimpleQueue[PackResult | BaseException] = SimpleQueue()
     stop = threading.Event()
-    todo = ((pack, entries) for pack, entries in run.repo.index.by_pack() if pack in packs)
+    todo = run.repo.index.by_pack(packs)
     turn = threading.Lock()
 
     def work() -> None:

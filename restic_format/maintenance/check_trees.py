@@ -42,6 +42,7 @@ class Usage:
         self.trees = IdSet()
         self.data = IdSet() if run.options.check_unused else None
         self.packs: set[bytes] | None = set() if run.options.filtered and run.options.reads else None
+        self.tracks = self.data is not None or self.packs is not None
 
     def tree(self, ident: bytes) -> bool:
         """Note that a tree is needed; true the first time."""
@@ -94,6 +95,11 @@ class TreeChecker:
             return []
         for copy in bad_copies:
             self._add(ident, Code.TREE_COPY_DAMAGED, str(copy), clause=copy.clause)
+        if not self.usage.tracks:
+            # Nearly every tree is all right; what is wrong with one is found below.
+            subtrees = self.run.repo.index.check_tree(raw)
+            if subtrees is not None:
+                return subtrees
         try:
             tree = decode_tree(raw, f"tree {ident.hex()}")
         except SpecError as error:
@@ -137,7 +143,6 @@ class TreeChecker:
             return
         index = self.run.repo.index
         usage = self.usage
-        tracks = usage.data is not None or usage.packs is not None
         size = 0
         for number, text in enumerate(node.content):
             blob = _id(text)
@@ -151,7 +156,7 @@ class TreeChecker:
                 size = _UNKNOWN
                 continue
             size += location.length - 32 if location.uncompressed_length is None else location.uncompressed_length
-            if tracks:
+            if usage.tracks:
                 usage.content(blob)
         if size >= 0 and size != node.size:
             what = f'file "{node.quoted}" says it has {node.size} bytes, its content has {size}'

@@ -20,6 +20,9 @@ _MOST_SEGMENTS = 8
 Place = tuple[int, int, int, int | None]
 """Number of the pack, offset, sealed length, plaintext length of a compressed blob."""
 
+Row = tuple[int, bytes, int, int, int | None]
+"""Type, id, offset, sealed length, plaintext length of a compressed blob."""
+
 
 class _Columns:
     """Unsorted growing columns."""
@@ -142,26 +145,30 @@ class BlobTable:
                 return place
         return None
 
-    def rows(self, numbers: list[int]) -> list[tuple[int, bytes, int, int, int | None]]:
-        """Rows by their numbers in the columns."""
-        found = []
-        for number in numbers:
-            row = number
-            for segment in self._segments:
-                if row < len(segment):
-                    blob_id = bytes(segment.ids[row * _ID : row * _ID + _ID])
-                    found.append(
-                        (segment.types[row], blob_id, segment.offsets[row], segment.lengths[row], segment.plain[row] or None)
-                    )
-                    break
-                row -= len(segment)
-            else:
-                raise IndexError("no such row")
-        return found
-
-    def column(self, name: str) -> bytes:
-        """A copy of a column, 4 bytes a row; what was added so far is in it."""
+    def in_packs(self, packs: int) -> PackOrder:
+        """All rows in the order of their packs, and within a pack of their offsets."""
         self._freeze()
-        if name not in ("packs", "offsets"):
-            raise ValueError(f"no column {name}")
-        return b"".join(bytes(getattr(segment, name)) for segment in self._segments)
+        return PackOrder(self._segments, packs)
+
+
+class PackOrder:
+    """See `restic_format.native.table`."""
+
+    def __init__(self, segments: tuple[_Segment, ...], packs: int) -> None:
+        self._starts = np.zeros(packs + 1, dtype=np.int64)
+        self._order = np.zeros(0, dtype=np.int64)
+        if segments:
+            self._segment = segments[0] if len(segments) == 1 else _Segment.join(segments)
+            of_packs, offsets = (np.asarray(column) for column in (self._segment.packs, self._segment.offsets))
+            self._order = np.lexsort((offsets, of_packs))
+            self._starts = np.searchsorted(of_packs, np.arange(packs + 1), sorter=self._order)
+
+    def rows(self, pack: int) -> list[Row]:
+        """The rows of one pack."""
+        found = []
+        for row in self._order[self._starts[pack] : self._starts[pack + 1]].tolist():
+            segment = self._segment
+            blob_id = bytes(segment.ids[row * _ID : row * _ID + _ID])
+            place = segment.offsets[row], segment.lengths[row], segment.plain[row] or None
+            found.append((segment.types[row], blob_id, *place))
+        return found

@@ -3,7 +3,8 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 
 cdef extern from "table.h" nogil:
@@ -26,7 +27,15 @@ cdef extern from "table.h" nogil:
     int table_merge(table *t, const table *other, const uint32_t *numbers)
     int table_allocate(table *t, size_t rows, size_t slots)
     int table_adopt(table *t, size_t rows, size_t packs)
+    int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
+    int TABLE_HAS_DATA, TABLE_HAS_TREES, TABLE_GAPS, TABLE_ENTRY
+    uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits)
+    size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header)
     int table_decode(table *t, const uint8_t *json, size_t size)
+
+
+cdef extern from "trees.h" nogil:
+    int tree_check(const table *t, const uint8_t *json, size_t size, uint8_t **subtrees, size_t *count)
 
 
 cdef class DecodedIndex:
@@ -93,6 +102,8 @@ cdef class BlobTable:
         if table_add(&self._table, type_code, blob_id, pack, offset, length, plain):
             raise MemoryError
 
+    load = add
+
     def merge(self, DecodedIndex decoded not None, numbers not None):
         cdef Py_buffer view
         cdef int failed
@@ -127,18 +138,12 @@ cdef class BlobTable:
         cdef const table *t = &self._table
         return (t.packs[row], t.offsets[row], t.lengths[row], t.plain[row] or None)
 
-    def rows(self, list numbers not None):
+    cdef tuple _row(self, size_t row):
         cdef const table *t = &self._table
-        cdef size_t row
-        found = []
-        for row in numbers:
-            if row >= t.count:
-                raise IndexError("no such row")
-            found.append((t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None))
-        return found
+        return (t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None)
 
     def finish_loading(self):
-        pass
+        """Nothing: rows are findable at once."""
 
     def slot_count(self):
         return self._table.slot_count
@@ -165,12 +170,72 @@ cdef class BlobTable:
             _memory(self, t.slots, 4 * t.slot_count),
         ]
 
-    def column(self, str name not None):
-        cdef const uint32_t *column
-        if name == "packs":
-            column = self._table.packs
-        elif name == "offsets":
-            column = self._table.offsets
-        else:
-            raise ValueError(f"no column {name}")
-        return PyBytes_FromStringAndSize(<const char *> column, 4 * self._table.count)
+    def in_packs(self, size_t packs):
+        cdef PackOrder made = PackOrder()
+        made._owner, made._packs = self, packs
+        made._order = <uint32_t *> malloc(4 * (self._table.count + 1))
+        made._starts = <uint32_t *> malloc(4 * (packs + 1))
+        if made._order == NULL or made._starts == NULL or table_order(&self._table, packs, made._order, made._starts):
+            raise MemoryError
+        return made
+
+    def check_tree(self, raw):
+        cdef Py_buffer view
+        cdef uint8_t *subtrees = NULL
+        cdef size_t count = 0, i
+        cdef int failed
+        PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                failed = tree_check(&self._table, <const uint8_t *> view.buf, view.len, &subtrees, &count)
+        finally:
+            PyBuffer_Release(&view)
+        if failed == -1:
+            raise MemoryError
+        if failed:
+            return None
+        try:
+            return [subtrees[32 * i:32 * i + 32] for i in range(count)]
+        finally:
+            free(subtrees)
+
+
+cdef class PackOrder:
+    """The rows of a table by packs, and within a pack by offsets."""
+    cdef BlobTable _owner
+    cdef size_t _packs
+    cdef uint32_t *_order
+    cdef uint32_t *_starts
+
+    def __dealloc__(self):
+        free(self._order)
+        free(self._starts)
+
+    cdef size_t _rows_of(self, size_t pack, const uint32_t **first) except? 1:
+        if pack >= self._packs:
+            raise IndexError("no such pack")
+        first[0] = self._order + self._starts[pack]
+        return self._starts[pack + 1] - self._starts[pack]
+
+    def rows(self, size_t pack):
+        cdef const uint32_t *first
+        cdef size_t count = self._rows_of(pack, &first), i
+        return [self._owner._row(first[i]) for i in range(count)]
+
+    def layout(self, size_t pack):
+        cdef const uint32_t *first
+        cdef size_t count = self._rows_of(pack, &first)
+        cdef int bits
+        cdef uint64_t size = table_layout(&self._owner._table, first, count, &bits)
+        return size, bool(bits & TABLE_HAS_DATA and bits & TABLE_HAS_TREES), bool(bits & TABLE_GAPS)
+
+    def header(self, size_t pack):
+        cdef const uint32_t *first
+        cdef size_t count = self._rows_of(pack, &first)
+        cdef uint8_t *room = <uint8_t *> malloc(TABLE_ENTRY * count + 1)
+        if room == NULL:
+            raise MemoryError
+        try:
+            return room[:table_header(&self._owner._table, first, count, room)]
+        finally:
+            free(room)

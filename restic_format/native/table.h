@@ -33,6 +33,17 @@ int table_allocate(table *t, size_t rows, size_t slots);
 /* Takes *rows* rows and the slots as they were put there, if they can be those of a table of *packs* packs; otherwise -1. */
 int table_adopt(table *t, size_t rows, size_t packs);
 
+/* All rows in the order of their packs, and within a pack of their offsets: *order* has room for count of them; the rows of
+ * pack n are those from starts[n] up to starts[n + 1], which has room for packs + 1. 0, or -1 where a pack is above *packs*. */
+int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts);
+
+/* What the rows order[0 … count - 1], those of a pack, say of its file: its size with the header, and TABLE_… bits. */
+enum { TABLE_HAS_DATA = 1, TABLE_HAS_TREES = 2, TABLE_GAPS = 4 };
+uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits);
+/* The header such a pack must have; *header* has room for TABLE_ENTRY bytes a row. Gives its length. */
+enum { TABLE_ENTRY = 41 };
+size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header);
+
 /* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
  * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */
 int table_decode(table *t, const uint8_t *json, size_t size);

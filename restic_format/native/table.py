@@ -7,15 +7,24 @@ the plaintext's length of a compressed blob::
     add(type_code, blob_id, pack, offset, length, plain)   # findable at once; plain is 0 for an uncompressed blob
     copies(type_code, blob_id) -> [(pack, offset, length, plain or None), ...]
     first(type_code, blob_id) -> (pack, offset, length, plain or None) | None
-    column("packs" | "offsets") -> bytes                   # 4 bytes a row, native order
-    rows(numbers) -> [(type_code, blob_id, offset, length, plain or None), ...]
+    in_packs(packs) -> PackOrder                           # the rows so far; *packs* is one more than the highest pack
     len(table)
 
-Row numbers hold until the next change. Threads may read while one adds.
+A `PackOrder` has the rows by packs, and within a pack by offsets::
 
-The compiled one also takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are its pack ids), or
-None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` adds its rows, *numbers* being the packs'
-numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way.
+    rows(pack) -> [(type_code, blob_id, offset, length, plain or None), ...]
+
+Threads may read while one adds.
+
+What follows has only the compiled table. It takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are
+its pack ids), or None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` adds its rows, *numbers* being
+the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way.
+
+It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong
+with it, a blob missing from the table for instance, or is only unusual. Nothing may be added meanwhile.
+
+Of a pack its `PackOrder` says `layout(pack) -> (size of the file, mixed, gaps)`, where gaps also means blobs that overlap, and
+`header(pack) -> bytes`, the plaintext of the header the pack must have if it has no gaps.
 """
 
 from __future__ import annotations

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.native.table import BlobTable, decode_index
 from restic_spec import index as index_format
+from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.index import IndexFile
-from restic_spec.pack import BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
+
+if TYPE_CHECKING:
+    from restic_format.native._table import PackOrder
+
+Buffer = bytes | bytearray | memoryview
 
 _TYPE_CODE = {BlobType.DATA: 0, BlobType.TREE: 1}
 _TYPES = (BlobType.DATA, BlobType.TREE)
-_BATCH = 4096
 
 
 class Location(NamedTuple):
@@ -34,6 +39,17 @@ class Location(NamedTuple):
     def entry(self, blob_type: BlobType, blob_id: bytes) -> PackEntry:
         """The same as an entry of the pack."""
         return PackEntry(blob_type, blob_id, self.offset, self.length, self.uncompressed_length)
+
+
+class PackLayout(NamedTuple):
+    """What the blobs of a pack, as an index lists them, say of its file."""
+
+    size: int
+    """Bytes of the file, if it has these blobs and their header."""
+    mixed: bool
+    """Whether there are both trees and data."""
+    gaps: bool
+    """Whether blobs do not follow each other from 0 on (PACK-10)."""
 
 
 class IndexState(NamedTuple):
@@ -82,11 +98,10 @@ class BlobIndex:
                 raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-3")
             self.marked.add(bytes.fromhex(record.id))
         with self._lock:
-            load = getattr(self._table, "load", self._table.add)
             for record, entries in checked:
                 number = self._number(bytes.fromhex(record.id))
                 for kind, blob_id, offset, length, plain in entries:
-                    load(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
+                    self._table.load(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
 
     def _number(self, pack: bytes) -> int:
         number = self._pack_numbers.get(pack)
@@ -111,7 +126,7 @@ class BlobIndex:
 
     @property
     def can_dump(self) -> bool:
-        """Whether `dump` and `restore` work: the compiled table has memory that can be written out."""
+        """Whether the table is the compiled one, which has memory for `dump` to write out."""
         return hasattr(self._table, "parts")
 
     def dump(self) -> tuple[IndexState, list[memoryview]]:
@@ -175,41 +190,50 @@ class BlobIndex:
         """Packs that more than one index record lists."""
         return {self._pack_ids[number] for number in self._repeated}
 
-    def by_pack(self) -> Iterator[tuple[bytes, list[PackEntry]]]:
-        """Every pack with its blobs in order of their offsets; an entry that several indexes repeat comes once."""
-        import numpy as np  # here: it takes a tenth of a second that most commands need not wait for
-
-        with self._lock:
-            packs, offsets = (np.frombuffer(self._table.column(name), dtype=np.uint32) for name in ("packs", "offsets"))
-            pack_ids = list(self._pack_ids)
-        order = np.lexsort((offsets, packs))
-        bounds = np.searchsorted(packs, np.arange(len(pack_ids) + 1), sorter=order)
-        del packs, offsets
+    def by_pack(self, wanted: Container[bytes] | None = None) -> Iterator[tuple[bytes, list[PackEntry]]]:
+        """Every pack, or those *wanted*, with the blobs in order of their offsets; what several indexes repeat comes once."""
+        order, pack_ids = self._in_packs()
         for number, pack_id in enumerate(pack_ids):
-            found = self._entries(order[bounds[number] : bounds[number + 1]])
-            yield pack_id, list(dict.fromkeys(found)) if number in self._repeated else found
+            if wanted is None or pack_id in wanted:
+                yield pack_id, self._entries(order, number)
+
+    def layouts(self) -> Iterator[tuple[bytes, PackLayout]]:
+        """Every pack with what its blobs say of its file."""
+        order, pack_ids = self._in_packs()
+        for number, pack_id in enumerate(pack_ids):
+            if number in self._repeated or not self.can_dump:
+                yield pack_id, layout_of(self._entries(order, number))
+            else:
+                yield pack_id, PackLayout(*order.layout(number))
 
     def entries(self) -> Iterator[tuple[bytes, PackEntry]]:
-        """Every copy of every blob with its pack, in no particular order."""
-        import numpy as np
+        """Every copy of every blob with its pack, each once."""
+        for pack_id, entries in self.by_pack():
+            for entry in entries:
+                yield pack_id, entry
 
+    def check_tree(self, raw: Buffer) -> list[bytes] | None:
+        """The ids of the directories in a tree in which nothing is wrong; None where anything might be, see `native.table`.
+
+        Nothing may be added meanwhile.
+        """
+        return self._table.check_tree(raw) if self.can_dump else None
+
+    def _in_packs(self) -> tuple[PackOrder, list[bytes]]:
         with self._lock:
-            packs = np.frombuffer(self._table.column("packs"), dtype=np.uint32)
-        for start in range(0, len(packs), _BATCH):
-            numbers = np.arange(start, min(start + _BATCH, len(packs)))
-            for pack, entry in zip(packs[numbers].tolist(), self._entries(numbers), strict=True):
-                yield self._pack_ids[pack], entry
+            return self._table.in_packs(len(self._pack_ids)), list(self._pack_ids)
 
-    def pack_entries(self, pack_id: bytes) -> list[PackEntry]:
-        """The blobs of one pack in order of their offsets; [] for an unknown one. Scans the columns."""
-        import numpy as np
+    def _entries(self, order: PackOrder, number: int) -> list[PackEntry]:
+        found = [PackEntry(_TYPES[row[0]], *row[1:]) for row in order.rows(number)]
+        return list(dict.fromkeys(found)) if number in self._repeated else found
 
-        number = self._pack_numbers.get(pack_id)
-        if number is None:
-            return []
-        with self._lock:
-            packs = np.frombuffer(self._table.column("packs"), dtype=np.uint32)
-        return sorted(set(self._entries(np.flatnonzero(packs == number))), key=lambda entry: entry.offset)
 
-    def _entries(self, numbers: Any) -> list[PackEntry]:
-        return [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._table.rows(numbers.tolist())]
+def layout_of(entries: Sequence[PackEntry]) -> PackLayout:
+    """What *entries*, in order of their offsets, say of their pack's file."""
+    end = 0
+    gaps = False
+    for entry in entries:
+        gaps = gaps or entry.offset != end
+        end = entry.offset + entry.length
+    size = OVERHEAD + LENGTH_SIZE + sum(entry.length + entry.header_size for entry in entries)
+    return PackLayout(size, len({entry.type for entry in entries}) > 1, gaps)

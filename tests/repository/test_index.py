@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restic_format.native import _pure_table, _table
 from restic_format.repository import index as index_module
-from restic_format.repository.index import BlobIndex
+from restic_format.repository.index import BlobIndex, layout_of
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import id_of
 from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index, index_pack
@@ -34,6 +34,10 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure_table.BlobTable)
     monkeypatch.setattr(index_module, "decode_index", _table.decode_index if compiled else None)
     monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 10)
+
+
+def per_pack_in_order(index: BlobIndex, pack: bytes) -> list[PackEntry]:
+    return dict(index.by_pack())[pack]
 
 
 @pytest.mark.usefixtures("table")
@@ -66,7 +70,9 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
     assert {pack: set(found) for pack, found in index.by_pack()} == per_pack or not any(per_pack.values())
     for pack, found in index.by_pack():
         assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)
-        assert set(index.pack_entries(pack)) == set(found)
+        assert list(index.by_pack({pack})) == [(pack, found)]
+    for pack, layout in index.layouts():
+        assert layout == layout_of(per_pack_in_order(index, pack))
     assert {(pack, entry) for pack, entry in index.entries()} == {
         (pack, entry) for pack, listed in per_pack.items() for entry in listed
     }
@@ -79,11 +85,10 @@ def test_many_segments_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
         table.add(0, id_of(bytes([number])), number, number * 100, 100, 0)
     assert len(table) == 99
     assert all(table.first(0, id_of(bytes([number]))) == (number, number * 100, 100, None) for number in range(99))
-    packs, offsets = (memoryview(table.column(name)).cast("I") for name in ("packs", "offsets"))
-    assert sorted(packs) == list(range(99))
-    assert [row[2] for row in table.rows(list(range(99)))] == list(offsets)
+    order = table.in_packs(99)
+    assert [row[2] for number in range(99) for row in order.rows(number)] == list(range(0, 9900, 100))
     with pytest.raises(IndexError):
-        table.rows([99])
+        order.rows(99)
 
 
 USUAL = encode_index(IndexFile(packs=[index_pack(b"p" * 32, [PackEntry(BlobType.DATA, b"b" * 32, 1, 4_000_000_000, 7)])]))

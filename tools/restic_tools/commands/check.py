@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption
-
-if TYPE_CHECKING:
-    from restic_format.repository import Repository
 
 
 def check(
@@ -73,7 +70,7 @@ def check(
     if not ctx.options.no_lock:
         ctx.out.info("create exclusive lock for repository")
     try:
-        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive", meanwhile=_warm_up) as repo:
+        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
             tell_missing_kernels(ctx.out)
             report = check_repository(repo, options, printer, ctx.interrupt.event)
             printer.conclude(report)
@@ -90,12 +87,6 @@ def check(
     if not report.ok:
         raise Failure("repository contains errors")
     ctx.out.info("no errors were found")
-
-
-def _warm_up(repo: Repository) -> None:
-    """Import while the lock settles what sorts the index."""
-    del repo
-    import numpy  # noqa: F401
 
 
 def _hosts(given: list[str] | None) -> list[str]:
