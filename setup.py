@@ -13,7 +13,11 @@ from setuptools import Extension, setup
 
 KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    ("_engine", ["_engine.pyx", "blobs.c", "files.c", "sha.c"], ["blobs.h", "files.h", "sha.h"]),
+    (
+        "_engine",
+        ["_engine.pyx", "blobs.c", "files.c", "places.c", "sha.c"],
+        ["_places.pxi", "blobs.h", "files.h", "places.h", "sha.h"],
+    ),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h"]),
     ("_table", ["_table.pyx", "table.c", "trees.c"], ["table.h", "trees.h"]),
 ]

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 from typing_extensions import Buffer
@@ -70,5 +70,26 @@ class Stat:
     st_gid: int
     no_attributes: bool
 
-def create_files(files: list[tuple[int, bytes, Buffer, int, int, int, int, int]], strict: bool) -> list[bool]: ...
 def look_at(directory: int, prefix: bytes, names: list[bytes], ask: int) -> list[Stat | None]: ...
+
+class PlaceWriter:
+    def __init__(
+        self,
+        context: Context,
+        blobs: tuple[Buffer, Buffer, Buffer, Buffer, Buffer, Buffer],
+        files: tuple[Buffer, Buffer, Buffer, Buffer, Buffer],
+        names: tuple[Buffer, Buffer],
+        meta: tuple[Buffer, Buffer, Buffer, Buffer, Buffer],
+        directories: tuple[Buffer, Buffer],
+        owner: tuple[int, int],
+        create: bool,
+    ) -> None: ...
+    def write(
+        self,
+        rows: Sequence[int],
+        first: int,
+        data: Buffer,
+        start: int,
+        directory: Callable[[int], int],
+        descriptor: Callable[[int], int],
+    ) -> tuple[int, list[int], list[int], list[int]]: ...

@@ -66,10 +66,6 @@ cdef extern from "files.h" nogil:
         uint32_t mode, uid, gid
         uint64_t ino, dev, rdev, nlink
     int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes)
-    ctypedef struct files_meta:
-        uint32_t uid, gid, mode
-        int64_t atime, mtime
-    int files_create(int directory, const char *name, const uint8_t *data, size_t size, const files_meta *meta, int strict)
     int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
                        int *changed)
 
@@ -374,41 +370,6 @@ cdef Stat _stat(const files_stat *info, int attributes):
     return made
 
 
-cdef struct Creating:
-    int directory
-    const char *name
-    Py_buffer view
-    files_meta meta
-    int failed
-
-
-def create_files(list files not None, bint strict):
-    """Create regular files: (directory descriptor, name, data, uid, gid, mode, atime, mtime) each; which were made."""
-    cdef Py_ssize_t count = len(files), i, held = 0
-    cdef Creating *work = <Creating *> calloc(count + 1, sizeof(Creating))
-    if work == NULL:
-        raise MemoryError
-    try:
-        for i in range(count):
-            directory, name, data, uid, gid, mode, atime, mtime = files[i]
-            if not isinstance(name, bytes):
-                raise TypeError("names are bytes")
-            work[i].directory = directory
-            work[i].name = PyBytes_AS_STRING(name)
-            work[i].meta = files_meta(uid, gid, mode, atime, mtime)
-            PyObject_GetBuffer(data, &work[i].view, PyBUF_SIMPLE)
-            held += 1
-        with nogil:
-            for i in range(count):
-                work[i].failed = files_create(work[i].directory, work[i].name, <const uint8_t *> work[i].view.buf,
-                                              work[i].view.len, &work[i].meta, strict)
-        return [not work[i].failed for i in range(count)]
-    finally:
-        for i in range(held):
-            PyBuffer_Release(&work[i].view)
-        free(work)
-
-
 def look_at(int directory, bytes prefix not None, list names not None, int ask):
     """What the entries *names* of a directory are; None for each that cannot be told."""
     cdef Py_ssize_t count = len(names), i
@@ -427,3 +388,6 @@ def look_at(int directory, bytes prefix not None, list names not None, int ask):
         return [_stat(&work[i].info, work[i].attributes) if not work[i].error else None for i in range(count)]
     finally:
         free(work)
+
+
+include "_places.pxi"

@@ -15,6 +15,16 @@ again and its hash compared. `seal_many` does the same with a list of (data, id)
 intact. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack*, a `Sha256`, all of
 *data* is appended to that hash on the way.
 
+`PlaceWriter` writes what it opens to where a restore's tables say; the tables are columns of the kinds that
+`restic_format.restore.places` gives it, and are kept from growing as long as it lives::
+
+    write(rows, first, data, start, directory, descriptor) -> (next, created, written, left)
+
+deals with some of *rows*, numbers of the table's blobs in the order of their offsets in *data*, which is a piece of a pack
+from *start* on, from number *first* on. ``directory(number)`` gives a directory's descriptor, ``descriptor(file)`` that of a
+file to write into, -1 for none. *created* are the files that are restored with that, *written* the rows whose blobs are in
+place, *left* the rows with which something is wrong or merely unusual.
+
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
 `restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
@@ -48,7 +58,7 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, Sha256, Zstd, create_files, missing_library, zstd_version
+        from restic_format.native._engine import Context, PlaceWriter, Sha256, Zstd, missing_library, zstd_version
 
         UNAVAILABLE = missing_library(_zstd_of_zstandard())
     except ImportError as error:
@@ -58,4 +68,4 @@ else:
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "Sha256", "Zstd", "create_files"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PlaceWriter", "Sha256", "Zstd"]

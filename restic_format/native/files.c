@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -98,12 +99,29 @@ static struct timespec moment(int64_t ns)
     return (struct timespec){.tv_sec = (ns - fraction) / 1000000000, .tv_nsec = fraction};
 }
 
-int files_create(int directory, const char *name, const uint8_t *data, size_t size, const files_meta *meta, int strict)
+static int learn(int fd, uint8_t *traits, const files_owner *self)
+{
+    struct stat s;
+    if (judge(flistxattr(fd, NULL, 0)) != FILES_NO_ATTRIBUTES || fstat(fd, &s))
+        return -1;
+    *traits = FILES_KNOWN | (s.st_uid == self->uid && s.st_gid == self->gid ? FILES_OWN : 0);
+    return 0;
+}
+
+int files_create(int directory, const char *name, size_t name_length, const uint8_t *data, size_t size, const files_meta *meta,
+                 uint8_t *traits, const files_owner *self)
 {
     int result = -1;
-    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    char path[NAME_MAX + 1];
+    if (name_length > NAME_MAX)
+        return -1;
+    memcpy(path, name, name_length);
+    path[name_length] = 0;
+    int fd = openat(directory, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0)
         return -1;
+    if (!*traits && learn(fd, traits, self))
+        goto done;
     while (size) {
         ssize_t count = write(fd, data, size);
         if (count <= 0)
@@ -112,9 +130,8 @@ int files_create(int directory, const char *name, const uint8_t *data, size_t si
         size -= (size_t)count;
     }
     /* The owner first, for changing it clears bits of the mode; the times after everything that writes. */
-    if (fchown(fd, meta->uid, meta->gid) && (strict || errno != EPERM))
-        goto done;
-    if (judge(flistxattr(fd, NULL, 0)) != FILES_NO_ATTRIBUTES)
+    int ours = (*traits & FILES_OWN) && meta->uid == self->uid && meta->gid == self->gid;
+    if (!ours && fchown(fd, meta->uid, meta->gid) && (!self->uid || errno != EPERM))
         goto done;
     const struct timespec times[2] = {moment(meta->atime), moment(meta->mtime)};
     if (futimens(fd, times) || fchmod(fd, meta->mode))

@@ -48,6 +48,11 @@ class BlobCoder:
         self._extra_verify = extra_verify
         self._kernel = None if blobs.UNAVAILABLE is not None else _Kernels(key)
 
+    @property
+    def context(self) -> blobs.Context | None:
+        """The kernel's context for this thread, where there is a kernel."""
+        return None if self._kernel is None else self._kernel.context
+
     def _compresses(self, blob_type: BlobType) -> bool:
         return self._version > 1 and (self._mode != "off" or blob_type is BlobType.TREE)
 

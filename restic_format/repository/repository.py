@@ -25,6 +25,7 @@ from restic_format.errors import (
     SpecError,
     UsageError,
 )
+from restic_format.native import blobs
 from restic_format.repository import keys
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder, PackHash
@@ -369,6 +370,10 @@ class Repository:
                 continue
             for entry, opened in self._coder.open_many(data, start, run):
                 yield entry, bytes(opened) if isinstance(opened, memoryview) else opened
+
+    def kernel_context(self) -> blobs.Context | None:
+        """The blob kernel's context for this thread, None where there is no kernel."""
+        return self._coder.context
 
     def open_blobs(
         self, data: Buffer, start: int, entries: Sequence[PackEntry]

@@ -23,13 +23,17 @@ DIR_MODE = 0o700
 
 
 class DirCache:
-    """Descriptors of the directories last used, for one thread. A descriptor is good until `capacity` others were asked for."""
+    """Descriptors of the directories last used, for one thread.
+
+    A descriptor is good until the next one is asked for, or, in `holding`, until that ends.
+    """
 
     def __init__(self, root: int, table: DirTable, capacity: int = 64) -> None:
         self._root = root
         self._table = table
         self._capacity = capacity
         self._open: dict[int, int] = {}
+        self._holding = False
 
     def fd(self, number: int) -> int:
         """A descriptor of the directory.
@@ -55,10 +59,24 @@ class DirCache:
 
     def _remember(self, number: int, descriptor: int) -> int:
         self._open[number] = descriptor
-        if len(self._open) > self._capacity:
-            # The one just opened is last, so the oldest is another one.
-            os.close(self._open.pop(next(iter(self._open))))
+        if not self._holding:
+            self._shrink()
         return descriptor
+
+    def _shrink(self) -> None:
+        # The one just opened is last, so the oldest is another one.
+        while len(self._open) > self._capacity:
+            os.close(self._open.pop(next(iter(self._open))))
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep every descriptor that is asked for meanwhile."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            self._shrink()
 
     def close(self) -> None:
         """Close all of them; the root stays open."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.filewriter import FileWriter
+from restic_format.restore.places import PackReader, place_writer
 from restic_format.restore.plan import Blob, Run
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
-from restic_format.restore.wholefiles import WholeFiles
+from restic_format.storage import Buffer
 from restic_spec.errors import LengthInvalid, ResticFormatError
-from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
+
+if TYPE_CHECKING:
+    from restic_format.native.blobs import PlaceWriter
+
+_Opener = Callable[[Sequence[PackEntry]], Iterable[tuple[PackEntry, bytes | memoryview | ResticFormatError]]]
+"""Gives the plaintexts of a run's blobs, or what is wrong with each."""
 
 _OPEN_FILES = 128
 """Files in progress that are kept open."""
@@ -89,7 +96,6 @@ class Fetcher:
         Raises:
             Interrupted: the caller wants to stop. Files that are incomplete are reported.
         """
-        self._session.plan.freeze()
         self._runs = self._session.plan.runs()
         threads = [
             threading.Thread(target=self._work, name=f"restore-{number}", daemon=True)
@@ -122,29 +128,67 @@ class Fetcher:
     def _work(self) -> None:
         try:
             with DirCache(self._session.root, self._session.dirs) as cache:
+                reader, kernel = PackReader(self._session), place_writer(self._session)
                 while not self._stop.is_set():
                     with self._turn:
                         run = next(self._runs, None)
                     if run is None:
                         return
-                    self._process(run, cache)
+                    self._process(run, reader, kernel, cache)
         except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
             with self._turn:
                 self._failure = self._failure or error
             self._stop.set()
 
-    def _process(self, run: Run, cache: DirCache) -> None:
-        repository = self._session.repository
-        entries = [blob.entry for blob in run.blobs]
-        opened: Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]
+    def _process(self, run: Run, reader: PackReader, kernel: PlaceWriter | None, cache: DirCache) -> None:
+        rows = run.rows
         try:
-            data = repository.storage.load(FileKind.PACK, run.pack.hex(), run.offset, run.length)
-            opened = repository.open_blobs(data, run.offset, entries)
+            data = reader.read(run.pack, run.offset, run.length)
         except ResticFormatError as error:
             problem = error
-            opened = ((entry, problem) for entry in entries)
-        whole = WholeFiles(self._session, self._writer, cache)
-        for blob, (_, plain) in zip(run.blobs, opened, strict=True):
+            self._one_by_one(rows, lambda entries: ((entry, problem) for entry in entries), cache)
+            return
+        if kernel is not None:
+            rows = self._all_at_once(run, data, kernel, cache)
+        if rows:
+            self._one_by_one(rows, lambda entries: self._session.repository.open_blobs(data, run.offset, entries), cache)
+
+    def _all_at_once(self, run: Run, data: Buffer, kernel: PlaceWriter, cache: DirCache) -> list[int]:
+        """Let the kernel write what it can; the rows that are left."""
+        session, files = self._session, self._session.files
+        done, left = 0, []
+        held: list[int] = []
+
+        def descriptor(number: int) -> int:
+            """To write a part of a file with, -1 where the kernel cannot do it."""
+            state = files.state[number]
+            if state & FileState.UNWRITABLE or (session.options.sparse and not state & FileState.EXISTED):
+                return -1
+            try:
+                opened = self._files.acquire(number, cache, self._reopen)
+            except (OSError, RestoreError) as error:
+                session.fail(number, error, FileState.UNWRITABLE)
+                return -1
+            held.append(number)
+            return opened
+
+        while done < len(run.rows) and not self._stop.is_set():
+            try:
+                with cache.holding():
+                    done, created, written, failed = kernel.write(run.rows, done, data, run.offset, cache.fd, descriptor)
+            finally:
+                while held:
+                    self._files.release(held.pop())
+            session.report.created(created, files.size, session.file_location)
+            for row in written:
+                session.report.written(session.plan.size(row))
+                self._count(session.plan.write(row).file, cache)
+            left += failed
+        return left
+
+    def _one_by_one(self, rows: Sequence[int], open_blobs: _Opener, cache: DirCache) -> None:
+        blobs = self._session.plan.blobs(rows)
+        for blob, (_, plain) in zip(blobs, open_blobs([blob.entry for blob in blobs]), strict=True):
             if self._stop.is_set():
                 break
             if isinstance(plain, ResticFormatError):
@@ -156,9 +200,7 @@ class Fetcher:
             for write in blob.writes:
                 if self._stop.is_set():
                     break
-                if not whole.take(write.file, plain):
-                    self._put(write.file, write.offset, plain, cache)
-        whole.flush()
+                self._put(write.file, write.offset, plain, cache)
 
     def _other_copy(self, blob: Blob) -> bytes:
         """The blob from wherever it can be had: another pack, or the same one at a second try."""

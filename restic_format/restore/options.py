@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -132,6 +133,15 @@ class Report:
             self.stats.files_restored += 1
             if self.progress.wants_items:
                 self.progress.item(action, location(), size)
+
+    def created(self, numbers: Sequence[int], sizes: array[int], location: Callable[[int], str]) -> None:
+        """New files are restored, with their content. *sizes* are those of all files."""
+        with self._lock:
+            self.stats.files_restored += len(numbers)
+            self.stats.bytes_restored += sum(sizes[number] for number in numbers)
+            if self.progress.wants_items:
+                for number in numbers:
+                    self.progress.item(Action.FILE_RESTORED, location(number), sizes[number])
 
     def skipped(self, location: Callable[[], str], size: int) -> None:
         """One item stays as it is."""

@@ -6,12 +6,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from restic_spec.pack import BlobType, PackEntry
 
-SPAN = 8 << 20
+SPAN = 4 << 20
 """Bytes of a pack that are read at once, unless a single blob is longer."""
 GAP = 256 << 10
 """Unneeded bytes between two blobs that are rather read along than skipped with a second read."""
@@ -37,89 +34,87 @@ class Run(NamedTuple):
     pack: bytes
     offset: int
     length: int
-    blobs: Sequence[Blob]
+    rows: Sequence[int]
+    """The plan's rows, by offset."""
 
 
 class Plan:
-    """Collects blobs file by file; `freeze` sorts them by pack, `runs` hands them out."""
+    """Collects blobs file by file, a row for each place one goes to; `runs` hands the rows out pack by pack."""
 
     def __init__(self) -> None:
-        self._packs: dict[bytes, int] = {}
-        self._pack_ids: list[bytes] = []
+        self._packs: dict[bytes, array[int]] = {}
+        """Needed rows of each pack. Packs are read in the order of first use, which comes near to writing files one after
+        the other."""
         self._ids = bytearray()
-        self._pack = array("I")
         self._offset = array("Q")
         self._length = array("I")
         self._uncompressed = array("I")
         self._file = array("I")
         self._file_offset = array("Q")
-        self._needed = bytearray()
-        self._order: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self._pack)
+        return len(self._file)
 
     def add(self, file: int, file_offset: int, entry: PackEntry, pack: bytes, *, needed: bool) -> None:
         """A blob of a file. Those not *needed* are in place already and only count for `by_file`."""
-        number = self._packs.get(pack)
-        if number is None:
-            # Packs are read in the order of first use, which comes near to writing files one after the other.
-            number = self._packs[pack] = len(self._pack_ids)
-            self._pack_ids.append(pack)
+        if needed:
+            rows = self._packs.get(pack)
+            if rows is None:
+                rows = self._packs[pack] = array("I")
+            rows.append(len(self._file))
         self._ids += entry.id
-        self._pack.append(number)
         self._offset.append(entry.offset)
         self._length.append(entry.length)
         self._uncompressed.append(entry.uncompressed_length or 0)
         self._file.append(file)
         self._file_offset.append(file_offset)
-        self._needed.append(needed)
 
-    def truncate(self, length: int) -> None:
-        """Forget all but the first *length* blobs."""
-        del self._ids[32 * length :], self._needed[length:]
-        for column in (self._pack, self._offset, self._length, self._uncompressed, self._file, self._file_offset):
-            del column[length:]
-
-    def freeze(self) -> None:
-        """Sort by pack and offset. Nothing may be added afterwards."""
-        needed = np.flatnonzero(np.frombuffer(self._needed, dtype=np.uint8))
-        pack = np.frombuffer(self._pack, dtype=np.uint32)[needed]
-        offset = np.frombuffer(self._offset, dtype=np.uint64)[needed]
-        self._order = needed[np.lexsort((offset, pack))]
+    def columns(self) -> tuple[bytearray, array[int], array[int], array[int], array[int], array[int]]:
+        """Ids (32 bytes), offset in the pack (64 bits), length, uncompressed length or 0, file (32 bits), offset in the file
+        (64 bits) of every row."""
+        return self._ids, self._offset, self._length, self._uncompressed, self._file, self._file_offset
 
     def runs(self) -> Iterator[Run]:
         """Everything needed, each pack's ranges in ascending order."""
+        offsets, lengths = self._offset, self._length
+        for pack, needed in self._packs.items():
+            rows: list[int] = []
+            first = end = last = -1
+            for row in sorted(needed, key=offsets.__getitem__):
+                offset = offsets[row]
+                if rows and offset != last and (offset > end + GAP or offset + lengths[row] > first + SPAN):
+                    yield Run(pack, first, end - first, rows)
+                    rows = []
+                if not rows:
+                    first = end = offset
+                rows.append(row)
+                end, last = max(end, offset + lengths[row]), offset
+            yield Run(pack, first, end - first, rows)
+
+    def blobs(self, rows: Sequence[int]) -> list[Blob]:
+        """The blobs of *rows*, which stand in the order of their offsets in one pack."""
         blobs: list[Blob] = []
         writes: list[Write] = []
-        pack = first = end = last = -1
-        for row in self._rows():
-            offset, length = self._offset[row], self._length[row]
-            write = Write(self._file[row], self._file_offset[row])
-            same_pack = self._pack[row] == pack
-            if same_pack and offset == last:
-                writes.append(write)
-                continue
-            if blobs and not (same_pack and offset <= end + GAP and offset + length <= first + SPAN):
-                yield Run(self._pack_ids[pack], first, end - first, blobs)
-                blobs = []
-            if not blobs:
-                pack, first, end = self._pack[row], offset, offset
-            writes = [write]
-            blobs.append(Blob(self._entry(row), writes))
-            end, last = max(end, offset + length), offset
-        if blobs:
-            yield Run(self._pack_ids[pack], first, end - first, blobs)
+        for row in rows:
+            entry = self._entry(row)
+            if not blobs or blobs[-1].entry != entry:
+                writes = []
+                blobs.append(Blob(entry, writes))
+            writes.append(self.write(row))
+        return blobs
 
-    def _rows(self) -> Iterator[int]:
-        assert self._order is not None, "freeze() comes first"
-        for start in range(0, len(self._order), 4096):
-            yield from self._order[start : start + 4096].tolist()
+    def write(self, row: int) -> Write:
+        """Where a row's blob goes."""
+        return Write(self._file[row], self._file_offset[row])
 
     def _entry(self, row: int) -> PackEntry:
         blob = bytes(self._ids[32 * row : 32 * row + 32])
         uncompressed = self._uncompressed[row] or None
         return PackEntry(BlobType.DATA, blob, self._offset[row], self._length[row], uncompressed)
+
+    def size(self, row: int) -> int:
+        """Bytes of a row's blob."""
+        return self._entry(row).plain_length
 
     def by_file(self, first: int, count: int) -> Iterator[tuple[bytes, int, int]]:
         """``(id, offset in the file, size)`` of the *count* blobs from number *first* on, as they were added."""

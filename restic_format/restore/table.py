@@ -43,6 +43,10 @@ class Names:
         self._ends.append(len(self._heap))
         return len(self._ends) - 2
 
+    def columns(self) -> tuple[bytearray, array[int]]:
+        """All names without anything between them, and where each ends after a 0 at the beginning (64 bits)."""
+        return self._heap, self._ends
+
     def __getitem__(self, number: int) -> bytes:
         return bytes(self._heap[self._ends[number] : self._ends[number + 1]])
 
@@ -71,11 +75,15 @@ class MetaColumns:
         if not (_NO_TIME <= atime <= _TIME_BOUND and _NO_TIME <= mtime <= _TIME_BOUND):
             # Years before 1678 and after 2262 do not fit into 64 bits of nanoseconds.
             self._far_times[number] = (meta.atime, meta.mtime)
-            atime = mtime = 0
+            atime = mtime = _NO_TIME
         self._atime.append(atime)
         self._mtime.append(mtime)
         if meta.xattrs:
             self._xattrs[number] = self._interned.setdefault(meta.xattrs, meta.xattrs)
+
+    def columns(self) -> tuple[array[int], array[int], array[int], array[int], array[int]]:
+        """Permissions (16 bits), uid, gid (32 bits), atime, mtime (64 bits); times below all others are to be looked up."""
+        return self._permissions, self._uid, self._gid, self._atime, self._mtime
 
     def __getitem__(self, number: int) -> Meta:
         atime: int | None = self._atime[number]
@@ -113,6 +121,8 @@ class DirTable:
     def __init__(self) -> None:
         self.parent = array("I", [ROOT])
         self.state = bytearray([0])
+        self.traits = bytearray([0])
+        """What the kernel has learned about files that are created in a directory."""
         self.names = Names()
         self.names.append(b"")
         self.meta = MetaColumns()
@@ -137,6 +147,7 @@ class DirTable:
             self._trees += tree
         self.parent.append(parent)
         self.state.append(0)
+        self.traits.append(0)
         self.meta.append(meta)
         return self.names.append(name)
 
@@ -172,6 +183,8 @@ class FileState:
     """Some content is missing; the error is reported."""
     UNWRITABLE: Final = 64
     """Writing failed, so no more is tried."""
+    ATTRIBUTES: Final = 128
+    """It has extended attributes."""
 
 
 class FileTable:
@@ -194,7 +207,7 @@ class FileTable:
     def append(self, directory: int, name: bytes, meta: Meta, size: int, state: int) -> int:
         """A new file; its number is returned."""
         self.directory.append(directory)
-        self.state.append(state)
+        self.state.append(state | FileState.ATTRIBUTES if meta.xattrs else state)
         self.size.append(size)
         self.blobs.append(0)
         self.remaining.append(0)

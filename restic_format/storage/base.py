@@ -6,7 +6,7 @@ A storage knows kinds and names, nothing of what is inside. Names are lower-case
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from restic_spec.layout import FileKind
 
@@ -21,6 +21,14 @@ Content = Buffer | Sequence[Buffer]
 def pieces_of(content: Content) -> Sequence[Buffer]:
     """The pieces of *content*."""
     return (content,) if isinstance(content, Buffer) else content
+
+
+@runtime_checkable
+class FillsMemory(Protocol):
+    """What a storage may do besides: read without making new memory for it."""
+
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """Fill *target* with a file's bytes from *offset* on. Raises as `Storage.load`."""
 
 
 class Storage(Protocol):

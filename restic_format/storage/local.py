@@ -104,6 +104,17 @@ class LocalStorage:
                 )
             return _read_exactly(file.fileno(), wanted, offset)
 
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """Fill memory from a range (see `FillsMemory`)."""
+        with self._reading(kind, name), open(self._path(kind, name), "rb", buffering=0) as file:
+            have = 0
+            while have < len(target):
+                count = os.preadv(file.fileno(), [target[have:]], offset + have)
+                if not count:
+                    wanted = f"wanted {len(target)} from {offset}"
+                    raise StorageError(f"{kind.value}/{name[:8]}: has {offset + have} bytes, {wanted}; it was cut short")
+                have += count
+
     @contextlib.contextmanager
     def _reading(self, kind: FileKind, name: str) -> Iterator[None]:
         what = f"{kind.value}/{name}" if name else kind.value

@@ -203,6 +203,8 @@ def test_a_full_disk_is_reported_for_each_file_and_the_others_go_on(
         return real(target, *args, **options)
 
     monkeypatch.setattr(os, where, refuse)
+    if where == "pwrite":
+        monkeypatch.setattr("restic_format.restore.fetch.place_writer", lambda _: None)
     stats, heard = restore(maker.repo, tree, tmp_path)
     assert heard.failed == ["/full"] and isinstance(heard.errors[0][1], OSError)
     assert heard.errors[0][1].errno == errno.ENOSPC

@@ -38,8 +38,7 @@ def test_runs_are_neighbours_of_one_pack_in_order_of_first_use() -> None:
     plan.add(1, 68, entry(4, 600 + GAP), b"B" * 32, needed=True)
     plan.add(2, 0, entry(5, 701 + 2 * GAP), b"B" * 32, needed=True)
     plan.add(2, 68, entry(6, 900 + 2 * GAP), b"B" * 32, needed=False)
-    plan.freeze()
-    runs = [(run.pack[:1], run.offset, run.length, [blob.entry.id[-1] for blob in run.blobs]) for run in plan.runs()]
+    runs = [(run.pack[:1], run.offset, run.length, [blob.entry.id[-1] for blob in plan.blobs(run.rows)]) for run in plan.runs()]
     assert runs == [(b"B", 400, GAP + 300, [3, 1, 4]), (b"B", 701 + 2 * GAP, 100, [5]), (b"A", 0, 100, [2])]
     assert [(blob[-1], offset, size) for blob, offset, size in plan.by_file(4, 2)] == [(5, 0, 68), (6, 68, 68)]
 
@@ -48,9 +47,9 @@ def test_a_blob_used_many_times_is_fetched_once() -> None:
     plan = Plan()
     for number in range(1000):
         plan.add(number % 7, number * 68, entry(1, 0), b"A" * 32, needed=True)
-    plan.freeze()
     (run,) = plan.runs()
-    assert len(run.blobs) == 1 and len(run.blobs[0].writes) == 1000
+    (blob,) = plan.blobs(run.rows)
+    assert len(blob.writes) == 1000
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 5)), max_size=120))
@@ -60,12 +59,11 @@ def test_any_plan_writes_everything_once_in_bounded_runs(wanted: list[tuple[int,
     for number, (pack, slot, file) in enumerate(wanted):
         blob = PackEntry(BlobType.DATA, bytes([pack, slot]) * 16, slot * size, size, None)
         plan.add(file, number, blob, bytes([pack]) * 32, needed=True)
-    plan.freeze()
     writes: list[tuple[int, int, int, int]] = []
     fetched: Counter[tuple[bytes, int]] = Counter()
     for run in plan.runs():
         assert 0 < run.length <= SPAN
-        for blob in run.blobs:
+        for blob in plan.blobs(run.rows):
             assert run.offset <= blob.entry.offset and blob.entry.offset + blob.entry.length <= run.offset + run.length
             fetched[run.pack, blob.entry.offset] += 1
             assert blob.entry.id == bytes([run.pack[0], blob.entry.offset // size]) * 16
@@ -163,7 +161,6 @@ def test_a_plan_takes_few_bytes_a_blob() -> None:
     tracemalloc.start()
     for number in range(100_000):
         plan.add(number, number, blob, b"A" * 32, needed=True)
-    plan.freeze()
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert size < 100 * 100_000
