@@ -18,7 +18,7 @@ KERNELS = [
         ["_engine.pyx", "blobs.c", "files.c", "places.c", "sha.c"],
         ["_places.pxi", "blobs.h", "files.h", "places.h", "sha.h"],
     ),
-    ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h"]),
+    ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),
     ("_table", ["_table.pyx", "table.c", "trees.c"], ["table.h", "trees.h"]),
 ]
 
