@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from restic_format.backup.errors import NothingToBackUp, SourceError
@@ -17,13 +16,12 @@ from restic_format.backup.files import FileJob, Team
 from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, FileInfo, look_at_many
 from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
+from restic_format.backup.parenttrees import ParentDirectory, ParentTrees, ParsedDirectory
 from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
 from restic_format.backup.targets import TargetTree
-from restic_format.backup.trees import by_name, file_changed, stored_blobs
-from restic_format.errors import ResticFormatError
+from restic_format.backup.trees import encode_node, file_changed, stored_blobs
 from restic_spec import gojson
-from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, Node
 
@@ -33,9 +31,6 @@ LOOK_AT_ONCE = 256
 BATCH_FILES = 64
 BATCH_BYTES = 1024 * 1024
 """A batch for a worker is complete with so many files or bytes."""
-
-Parent = dict[str, Node]
-"""The nodes of a directory of the parent snapshot, by quoted name."""
 
 
 class Archiver:
@@ -49,6 +44,7 @@ class Archiver:
         self._repository = team.repository
         self._excluded: Callable[[str], bool] | None = options.excludes.rejects if options.excludes else None
         self._rejects = rejects
+        self._parents = ParentTrees(team.repository, team.books.error)
         self._check_ctime = not (options.ignore_ctime or options.ignore_inode)
         self._check_inode = not options.ignore_inode
         self._batch: list[FileJob] = []
@@ -64,7 +60,7 @@ class Archiver:
             ResticFormatError: the repository failed.
         """
         root = PendingDirectory(None, "/", None, None)
-        self._walk_targets(root, "", tree, self._load_parent(parent_tree, "/"))
+        self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
         if not root.nodes:
             raise NothingToBackUp("snapshot is empty; check the targets and the patterns that exclude")
         self._flush()
@@ -72,13 +68,13 @@ class Archiver:
 
     # The directories that lead to the targets
 
-    def _walk_targets(self, directory: PendingDirectory, prefix: str, tree: TargetTree, parent: Parent) -> None:
+    def _walk_targets(self, directory: PendingDirectory, prefix: str, tree: TargetTree, parent: ParentDirectory | None) -> None:
         for name in tree.names():
             if self._team.stopping():
                 return
             child = tree.children[name]
             shown = gojson.to_text(name)
-            previous = parent.get(gojson.quote(shown))
+            previous = parent.find(name) if parent is not None else None
             item = f"{prefix}/{shown}"
             if child.path:
                 self._save(directory, name, item, child.path, previous, explicit=child.explicit)
@@ -90,7 +86,7 @@ class Archiver:
                 self._books.error(item, problem)
                 continue
             below = self._enter(directory, item, node, previous)
-            self._walk_targets(below, item, child, self._load_parent(_subtree(previous), item))
+            self._walk_targets(below, item, child, self._parents.load(_subtree(previous), item))
             self._books.closed(below)
 
     def _parent_node(self, name: bytes, path: bytes) -> Node:
@@ -130,29 +126,76 @@ class Archiver:
         self, directory: PendingDirectory, item: str, path: bytes, names: list[bytes], previous: Node | None
     ) -> Iterator[_Entered]:
         """Visit the entries of a directory, giving each directory among them to the caller before going on."""
-        parent = self._load_parent(_subtree(previous), item)
-        quoted = gojson.quote
+        parent = self._parents.load(_subtree(previous), item)
         prefix = path if path.endswith(b"/") else path + b"/"
+        last = None
         for start in range(0, len(names), LOOK_AT_ONCE):
-            some = names[start : start + LOOK_AT_ONCE]
-            if self._excluded is not None:
-                some = [name for name in some if not self._excluded(_shown(prefix + name))]
-            looks = look_at_many([prefix + name for name in some], ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
-            last = names[start - 1] if start else None
-            for name, info in zip(some, looks, strict=True):
-                if name == last:
-                    message = f'node "{quoted(gojson.to_text(name))}": nodes are not ordered or duplicate'
-                    self._books.error(gojson.to_text(prefix + name), SourceError(message))
-                    continue
-                last = name
-                shown = name.decode("utf-8", "surrogateescape")
-                before = parent.pop(quoted(shown), None) if parent else None
-                entered = self._visit(directory, name, f"{item}/{shown}", prefix + name, before, info)
-                if entered is not None:
-                    yield entered
-                elif self._team.stopping():
-                    return
+            some = self._wanted(prefix, names[start : start + LOOK_AT_ONCE], last)
+            last = names[min(start + LOOK_AT_ONCE, len(names)) - 1]
+            infos = look_at_many(prefix, some, ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
+            if self._rejects:
+                some, infos = self._not_rejected(prefix, some, infos)
+            at = 0
+            for first, end, nodes, size in self._as_they_were(some, infos, parent):
+                for number in range(at, first):
+                    name = some[number]
+                    before = parent.find(name) if parent is not None else None
+                    shown = f"{item}/{gojson.to_text(name)}"
+                    entered = self._visit(directory, name, shown, prefix + name, before, infos[number])
+                    if entered is not None:
+                        yield entered
+                    elif self._team.stopping():
+                        return
+                at = end
+                if nodes:
+                    directory.nodes.append(nodes)
+                    self._books.taken_over(item, some[first:end], size)
         self._books.closed(directory)
+
+    def _wanted(self, prefix: bytes, names: list[bytes], last: bytes | None) -> list[bytes]:
+        """Those of *names* that no pattern excludes; they come after *last*, and none may come twice."""
+        if self._excluded is not None:
+            names = [name for name in names if not self._excluded(_shown(prefix + name))]
+        if len(set(names)) == len(names) and last not in names[:1]:
+            return names
+        found = []
+        for name in names:
+            if name == last:
+                message = f'node "{gojson.quote(gojson.to_text(name))}": nodes are not ordered or duplicate'
+                self._books.error(gojson.to_text(prefix + name), SourceError(message))
+            else:
+                found.append(name)
+            last = name
+        return found
+
+    def _not_rejected(
+        self, prefix: bytes, names: list[bytes], infos: Sequence[FileInfo | None]
+    ) -> tuple[list[bytes], Sequence[FileInfo | None]]:
+        """Those that no check rejects, or that cannot be told yet."""
+        absolute = os.path.abspath(prefix)
+        kept = [
+            (name, info)
+            for name, info in zip(names, infos, strict=True)
+            if info is None or not any(rejects(os.path.join(absolute, name), info) for rejects in self._rejects)
+        ]
+        return [name for name, _ in kept], [info for _, info in kept]
+
+    def _as_they_were(
+        self, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
+    ) -> list[tuple[int, int, bytes, int]]:
+        """Stretches of neighbours that are as they were in *parent*, as far as the kernel can tell: the first, the one after
+        the last, their nodes, their bytes. An empty one stands at the end.
+        """
+        end = (len(names), len(names), b"", 0)
+        if not isinstance(parent, ParsedDirectory) or self._builder.writer is None:
+            return [end]
+        taken = self._builder.writer.take_over(names, list(infos), parent.tree, not self._check_ctime, not self._check_inode)
+        has_all = self._repository.index.has_all
+        if not has_all(BlobType.DATA, taken.ids()):
+            for number in range(len(names)):
+                if taken[number] and not has_all(BlobType.DATA, taken.ids(number, number + 1)):
+                    taken.drop(number)
+        return [*taken.runs(), end]
 
     def _visit(
         self,
@@ -167,7 +210,7 @@ class Archiver:
     ) -> _Entered | None:
         """Settle one item, or queue it; a directory to go into is given back.
 
-        *info* is None where it has not been looked at yet, or could not be.
+        *info* is None where it has not been looked at yet, or could not be; otherwise no check rejects it.
         """
         if info is None:
             try:
@@ -176,17 +219,17 @@ class Archiver:
                 if error.errno != errno.ENOENT:  # it is fine if something vanishes after it was listed
                     self._error(path, SourceError.from_os("lstat", path, error))
                 return None
-        if self._rejects and not explicit:
-            absolute = os.path.abspath(path)
-            if any(rejects(absolute, info) for rejects in self._rejects):
-                return None
+            if self._rejects and not explicit:
+                absolute = os.path.abspath(path)
+                if any(rejects(absolute, info) for rejects in self._rejects):
+                    return None
         mode = info.st_mode
         if stat.S_ISREG(mode):
             self._visit_file(directory, name, item, path, previous, info)
         elif stat.S_ISDIR(mode):
             return self._open_directory(directory, name, item, path, previous)
         elif not stat.S_ISSOCK(mode):
-            directory.nodes.append(self._builder.build(name, info, path, self._team.warn))
+            directory.nodes.append(encode_node(self._builder.build(name, info, path, self._team.warn)))
         return None
 
     def _visit_file(
@@ -203,12 +246,10 @@ class Archiver:
             times = self._builder.time_text(info.st_mtime_ns), self._builder.time_text(info.st_ctime_ns)
             if not file_changed(info, *times, previous, check_ctime=self._check_ctime, check_inode=self._check_inode):
                 if self._is_stored(previous):
-                    started = time.monotonic()
                     node = self._builder.build(name, info, path, self._team.warn)
                     node.content = previous.content
-                    directory.nodes.append(node)
-                    self._books.item_done(item, previous, previous, None, started)
-                    self._team.progress.bytes_done(previous.size)
+                    directory.nodes.append(encode_node(node))
+                    self._books.taken_over(os.path.dirname(item), [name], previous.size)
                     return
                 shown = gojson.to_text(path)
                 message = f"parts of {shown} not found in the repository index; storing the file again"
@@ -254,24 +295,6 @@ class Archiver:
         has = self._repository.index.has
         blobs = stored_blobs(previous)
         return blobs is not None and all(has(BlobType.DATA, blob) for blob in blobs)
-
-    def _load_parent(self, tree: str | None, item: str) -> Parent:
-        """The parent snapshot's nodes of a directory; nothing where they cannot be read, which is reported."""
-        if tree is None:
-            return {}
-        try:
-            tree_id = parse_id(tree)
-            if not self._repository.index.has(BlobType.TREE, tree_id):
-                raise SourceError(
-                    f"tree {tree} is not known; the repository could be damaged, run `repair index` to try to repair it"
-                )
-            return by_name(self._repository.load_tree(tree_id))
-        except SourceError as error:
-            problem = error
-        except ResticFormatError as error:
-            problem = SourceError(f"tree {tree} could not be loaded; the repository could be damaged: {error}")
-        self._books.error(item, problem)
-        return {}
 
     def _error(self, path: bytes, error: Exception) -> None:
         self._books.error(gojson.to_text(os.path.abspath(path)), error)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from restic_format.backup.content import ChunkReader, build_cutter, descriptor_reader
 from restic_format.backup.errors import SourceError
-from restic_format.backup.looking import file_reader
+from restic_format.backup.looking import FileInfo, file_reader
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.opening import open_source
-from restic_format.backup.options import ItemStats, Progress
-from restic_format.backup.pending import Bookkeeper, PendingDirectory
+from restic_format.backup.options import Change, ItemStats, Progress
+from restic_format.backup.pending import NOTHING, Bookkeeper, PendingDirectory, SavedFile, change_of
 from restic_format.backup.pool import WorkQueue
+from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
 from restic_spec import gojson
@@ -46,6 +48,10 @@ class FileJob(NamedTuple):
     """Its node in the parent snapshot."""
     size: int
     """Bytes it had when it was looked at."""
+
+
+ReadFile = tuple[FileInfo, int, int, bytes, bool]
+"""A file that is in the buffer: what it is, where its content begins, its length, its hash, whether it changed meanwhile."""
 
 
 class OpenFile:
@@ -123,28 +129,43 @@ class FileSaver:
         started = time.monotonic()
         team.progress.start_file(small[0].item)
         read = reader.read_files([job.path for job in small], self._buffer, limit)
-        blobs = [(done[3], self._buffer[done[1] : done[1] + done[2]]) for done in read if done is not None and done[2]]
-        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
         left = [job for job in batch if job.size > limit]
-        for job, done in zip(small, read, strict=True):
-            if done is None:
-                left.append(job)
-                continue
-            info, _, length, _, changed = done
-            node = team.builder.build(job.name, info, job.path, team.warn)
-            node.content = []
-            node.size = length
-            stats = ItemStats()
-            if length:
-                blob = next(saved)
-                node.content = [blob.id.hex()]
-                if not blob.known:
-                    stats = ItemStats(1, length, blob.stored)
-            team.progress.bytes_done(length)
-            team.books.item_done(job.item, job.previous, node, stats, started)
-            team.end_file(job, -1, _changed(job) if changed else None, node)
+        left += [job for job, done in zip(small, read, strict=True) if done is None]
+        found = [(job, done) for job, done in zip(small, read, strict=True) if done is not None]
+        self._save_read_files(found, started)
         team.progress.end_file(small[0].item)
         return left
+
+    def _save_read_files(self, found: Sequence[tuple[FileJob, ReadFile]], started: float) -> None:
+        """Save the content of files that are in the buffer, and put their nodes in place."""
+        team = self._team
+        blobs = [(blob_id, self._buffer[start : start + length]) for _, (_, start, length, blob_id, _) in found if length]
+        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
+        nodes = team.builder.write(
+            [job.name for job, _ in found],
+            [done[0] for _, done in found],
+            [done[2] for _, done in found],
+            [done[3] if done[2] else b"" for _, done in found],
+        )
+        files = []
+        for (job, (info, _, length, blob_id, changed)), encoded in zip(found, nodes, strict=True):
+            stats = NOTHING
+            if length and not (blob := next(saved)).known:
+                stats = ItemStats(1, length, blob.stored)
+            change: Change = "new"
+            if encoded is None or job.previous is not None:
+                node = team.builder.build(job.name, info, job.path, team.warn)
+                node.content = [blob_id.hex()] if length else []
+                node.size = length
+                encoded = encode_node(node)
+                change = change_of(job.previous, node)
+            job.directory.nodes[job.slot] = encoded
+            files.append(SavedFile(job.item, change, length, stats))
+            if changed:
+                team.books.error(gojson.to_text(os.path.abspath(job.path)), _changed(job))
+        team.books.files_done(files, started)
+        for directory, jobs in itertools.groupby((job for job, _ in found), key=lambda job: job.directory):
+            team.books.closed(directory, sum(1 for _ in jobs))
 
     def _save_file(self, job: FileJob) -> None:
         """Save one file of the file system."""
@@ -309,7 +330,7 @@ class Team:
         self.progress.end_file(job.item)
         if error is not None:
             self.books.error(item or gojson.to_text(os.path.abspath(job.path)), error)
-        job.directory.nodes[job.slot] = node
+        job.directory.nodes[job.slot] = None if node is None else encode_node(node)
         self.books.closed(job.directory)
 
     def file_read(self, job: FileJob, fd: int, before: os.stat_result, file: OpenFile) -> None:

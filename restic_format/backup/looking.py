@@ -9,10 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from restic_format.native import blobs
-
-_AT_FDCWD = -100
-"""``fstatat``: a path is taken as every other call takes it."""
+from restic_format.native import blobs, nodes
 
 ASK_NOTHING, ASK_UNLESS_REGULAR, ASK_ALWAYS = 0, 1, 2
 """For which files to find out whether they have extended attributes."""
@@ -67,17 +64,17 @@ class FileInfo(Protocol):
 
 
 def kernel_works() -> bool:
-    """Whether many files can be looked at, and read, in one call."""
-    return blobs.UNAVAILABLE is None
+    """Whether whole directories can be looked at in one call."""
+    return nodes.UNAVAILABLE is None
 
 
-def look_at_many(paths: list[bytes], ask: int) -> Sequence[FileInfo | None]:
-    """What is at each of *paths*, symlinks not followed; None where that cannot be told (look again to learn why)."""
+def look_at_many(prefix: bytes, names: list[bytes], ask: int) -> Sequence[FileInfo | None]:
+    """What each of the entries *names* of a directory is, symlinks not followed; None where that cannot be told (look again to
+    learn why). *prefix* is the directory's path with a slash behind it.
+    """
     if kernel_works():
-        from restic_format.native._engine import look_at
-
-        return look_at(_AT_FDCWD, b"", paths, ask)
-    return [None] * len(paths)
+        return nodes.look_at(prefix, names, ask)
+    return [None] * len(names)
 
 
 def has_no_attributes(info: FileInfo) -> bool:
@@ -87,7 +84,7 @@ def has_no_attributes(info: FileInfo) -> bool:
 
 def file_reader() -> blobs.Context | None:
     """A kernel that reads and hashes small files in one call, for one thread; None where there is none."""
-    if not kernel_works():
+    if blobs.UNAVAILABLE is not None or not kernel_works():
         return None
     # Nothing is sealed with it: the keys only have to have the right length.
     return blobs.Context(os.urandom(32), os.urandom(16), os.urandom(16))

@@ -14,10 +14,11 @@ import pwd
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError, errno_text
-from restic_format.backup.looking import FileInfo, has_no_attributes
+from restic_format.backup.looking import FileInfo, has_no_attributes, kernel_works
+from restic_format.native import nodes
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
 
@@ -49,6 +50,24 @@ class NodeBuilder:
         self._groups: dict[int, str] = {}
         self._modes: dict[int, tuple[int, str]] = {}
         self._seconds: dict[int, tuple[str, str]] = {}
+        self.writer: nodes.NodeWriter | None = None
+        """The kernel that writes the nodes of most files without building them first, where there is one."""
+        if kernel_works():
+            self.writer = nodes.NodeWriter(
+                lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
+                lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),
+                quote_in_json,
+                with_atime,
+                device_id_for_hardlinks,
+            )
+
+    def write(self, names: list[bytes], infos: list[FileInfo], sizes: list[int], ids: list[bytes]) -> Sequence[bytes | None]:
+        """The JSON of the nodes of files whose content has *sizes* and *ids* (32 bytes for each blob); None for those that
+        have to be built.
+        """
+        if self.writer is None:
+            return [None] * len(names)
+        return self.writer.write(names, infos, sizes, ids)
 
     def build(
         self, name: bytes, info: FileInfo, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False
@@ -168,6 +187,15 @@ class NodeBuilder:
             attributes.append(ExtendedAttribute(stored, value))
         if attributes:
             node.extended_attributes = attributes
+
+
+def _member(key: bytes, name: str) -> bytes:
+    return b',"' + key + b'":' + gojson.encode(name) if name else b""
+
+
+def quote_in_json(name: bytes) -> bytes:
+    """A node's name as it stands in JSON, between its quotes."""
+    return gojson.encode(gojson.quote(gojson.to_text(name)))[1:-1]
 
 
 def _incomplete(path: bytes) -> str:

@@ -44,6 +44,15 @@ class Changes:
     modified: int = 0
     unchanged: int = 0
 
+    def count(self, change: Change) -> None:
+        """One more item."""
+        if change == "new":
+            self.new += 1
+        elif change == "modified":
+            self.modified += 1
+        else:
+            self.unchanged += 1
+
     @property
     def total(self) -> int:
         """All of them."""
@@ -77,6 +86,10 @@ class Totals:
 class Progress(Protocol):
     """What a backup tells while it works. Every method may be called from several threads and must not block."""
 
+    @property
+    def tells_items(self) -> bool:
+        """Whether `item_done` is to be called for every file; otherwise `files_done` tells of many at a time."""
+
     def error(self, item: str, error: Exception) -> None:
         """*item* could not be backed up as it should be."""
 
@@ -98,9 +111,17 @@ class Progress(Protocol):
     def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
         """A file (*kind* ``file``) or directory (``dir``, *item* ends with ``/``) has been saved."""
 
+    def files_done(self, count: int) -> None:
+        """So many files have been saved, of which `item_done` tells nothing."""
+
 
 class Silent:
     """A `Progress` that nobody looks at."""
+
+    @property
+    def tells_items(self) -> bool:
+        """Where a subclass looks at items, it is to see all of them."""
+        return type(self).item_done is not Silent.item_done
 
     def error(self, item: str, error: Exception) -> None:
         """Ignore."""
@@ -121,6 +142,9 @@ class Silent:
         """Ignore."""
 
     def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
+        """Ignore."""
+
+    def files_done(self, count: int) -> None:
         """Ignore."""
 
 

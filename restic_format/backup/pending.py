@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.options import Change, Changes, ItemStats, Progress, Summary
-from restic_format.backup.trees import encode_nodes, same_node
+from restic_format.backup.options import Change, ItemStats, Progress, Summary
+from restic_format.backup.trees import encode_node, join_nodes, same_node
 from restic_format.repository import Repository
+from restic_spec import gojson
 from restic_spec.pack import BlobType
-from restic_spec.tree import DIR, FILE, Node
+from restic_spec.tree import FILE, Node
+
+
+class SavedFile(NamedTuple):
+    """What came of a file."""
+
+    item: str
+    change: Change
+    size: int
+    stats: ItemStats
 
 
 class PendingDirectory:
@@ -31,8 +43,9 @@ class PendingDirectory:
         """Its own node, whose subtree is not yet known; None for the root."""
         self.previous = previous
         """Its node in the parent snapshot."""
-        self.nodes: list[Node | None] = []
-        """What is in it, by name; None where it is not yet known, or will not be stored."""
+        self.nodes: list[bytes | None] = []
+        """The JSON of what is in it, by name: a node, or several with commas between; None where it is not yet known, or will
+        not be stored."""
         self.open = 1
         """Entries not yet known, and one for the walk itself."""
         self.slot = 0 if parent is None else parent.reserve()
@@ -74,9 +87,8 @@ class Bookkeeper:
 
     def _finish(self, directory: PendingDirectory) -> None:
         """Save the tree of a directory whose entries are all known and tell the directory above."""
-        nodes = [node for node in directory.nodes if node is not None]
+        raw = join_nodes(node for node in directory.nodes if node is not None)
         directory.nodes = []
-        raw = encode_nodes(nodes)
         saved = self._repository.save_blob(BlobType.TREE, raw)
         stats = ItemStats()
         if not saved.known:
@@ -89,26 +101,46 @@ class Bookkeeper:
             self.root = tree
             return
         node.subtree = tree
-        directory.parent.nodes[directory.slot] = node
+        directory.parent.nodes[directory.slot] = encode_node(node)
         self.item_done(directory.item, directory.previous, node, stats, directory.started)
 
-    def item_done(self, item: str, previous: Node | None, current: Node, stats: ItemStats | None, started: float) -> None:
-        """Count a file or directory that has been saved; *stats* None is for a file taken over from the parent snapshot."""
-        change: Change = "new"
-        if previous is not None:
-            change = "unchanged" if stats is None or same_node(previous, current) else "modified"
-        counts: Changes | None = None
-        if current.type == FILE:
-            counts = self._summary.files
-        elif current.type == DIR:
-            counts = self._summary.dirs
+    def item_done(self, item: str, previous: Node | None, current: Node, stats: ItemStats, started: float) -> None:
+        """Count a file or directory that has been saved."""
+        change = change_of(previous, current)
         with self._lock:
-            if stats is not None:
-                self._summary.stats.add(stats)
+            self._summary.stats.add(stats)
             self._summary.processed_bytes += current.size
-            if counts is not None:
-                setattr(counts, change, getattr(counts, change) + 1)
-        self._progress.item_done(item, current.type, change, stats or _NOTHING, time.monotonic() - started)
+            (self._summary.files if current.type == FILE else self._summary.dirs).count(change)
+        self._progress.item_done(item, current.type, change, stats, time.monotonic() - started)
+
+    def files_done(self, files: Sequence[SavedFile], started: float) -> None:
+        """Count files that have been saved together."""
+        size = 0
+        with self._lock:
+            for file in files:
+                if file.stats is not NOTHING:
+                    self._summary.stats.add(file.stats)
+                self._summary.files.count(file.change)
+                size += file.size
+            self._summary.processed_bytes += size
+        self._progress.bytes_done(size)
+        if self._progress.tells_items:
+            for file in files:
+                self._progress.item_done(file.item, FILE, file.change, file.stats, time.monotonic() - started)
+        else:
+            self._progress.files_done(len(files))
+
+    def taken_over(self, item: str, names: Sequence[bytes], size: int) -> None:
+        """Count files of the directory *item*, *size* bytes in all, that are as they were in the parent snapshot."""
+        with self._lock:
+            self._summary.files.unchanged += len(names)
+            self._summary.processed_bytes += size
+        self._progress.bytes_done(size)
+        if self._progress.tells_items:
+            for name in names:
+                self._progress.item_done(f"{item}/{gojson.to_text(name)}", FILE, "unchanged", NOTHING, 0.0)
+        else:
+            self._progress.files_done(len(names))
 
     def error(self, item: str, error: Exception) -> None:
         """Report an item that could not be saved as it should be; the text will name it."""
@@ -119,4 +151,12 @@ class Bookkeeper:
         self._progress.error(item, error)
 
 
-_NOTHING = ItemStats()
+def change_of(previous: Node | None, current: Node) -> Change:
+    """How an item differs from its node in the parent snapshot."""
+    if previous is None:
+        return "new"
+    return "unchanged" if same_node(previous, current) else "modified"
+
+
+NOTHING = ItemStats()
+"""What adding nothing to the repository comes to."""

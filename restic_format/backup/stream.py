@@ -15,6 +15,7 @@ from restic_format.backup.errors import BackupFailed, CommandFailed, SourceError
 from restic_format.backup.files import FileSaver, OpenFile, Team
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.pending import Bookkeeper, PendingDirectory
+from restic_format.backup.trees import encode_node
 from restic_spec import gojson, gomode
 from restic_spec.tree import DIR, FILE, Node
 
@@ -171,7 +172,7 @@ def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Sou
         elif not team.stopping():
             file.node.content = file.blobs
             file.node.size = file.size
-            directory.nodes[slot] = file.node
+            directory.nodes[slot] = encode_node(file.node)
             books.item_done(path, None, file.node, file.stats, file.started)
         done.set()
 

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
 from restic_format.backup.looking import FileInfo
-from restic_spec import gojson, gotime
+from restic_spec import gojson, gotime, tree
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import is_hex_id
-from restic_spec.tree import FILE, Node, Tree, encode_tree
+from restic_spec.tree import FILE, Node
 
 _encoder = msgspec.json.Encoder()
 
 
-def encode_nodes(nodes: Sequence[Node]) -> bytes:
-    """What `restic_spec.tree.encode_tree` gives for *nodes*, in one pass over all of them.
-
-    The nodes are new: they carry no undeclared fields and no attributes of other systems.
+def encode_node(node: Node) -> bytes:
+    """What `restic_spec.tree.encode_node` gives for a new node, which has no undeclared fields and no attributes of other
+    systems.
     """
-    if any(node.linktarget_raw is not None for node in nodes):
-        return encode_tree(nodes)
+    if node.linktarget_raw is not None:
+        return tree.encode_node(node)
     try:
-        body = _encoder.encode(nodes)
+        return gojson.escape_html(_encoder.encode(node))
     except UnicodeEncodeError:
-        return encode_tree(nodes)
-    return b'{"nodes":' + gojson.escape_html(body) + b"}\n"
+        return tree.encode_node(node)
+
+
+def join_nodes(nodes: Iterable[bytes]) -> bytes:
+    """A tree of encoded nodes; each piece may be several of them with commas between."""
+    return b'{"nodes":[' + b",".join(nodes) + b"]}\n"
 
 
 def stored_blobs(node: Node) -> list[bytes] | None:
     """The ids of a file's content; None where one of them is no id."""
     return [bytes.fromhex(blob) for blob in node.blobs] if all(map(is_hex_id, node.blobs)) else None
-
-
-def by_name(tree: Tree | None) -> dict[str, Node]:
-    """The parent's nodes by their quoted name."""
-    if tree is None or not tree.nodes:
-        return {}
-    # Other programs may quote a name in another way than restic does; a plain one leaves no choice.
-    return {node.quoted if "\\" not in node.quoted else gojson.quote(gojson.unquote(node.quoted)): node for node in tree.nodes}
 
 
 def same_time(stored: str | None, new: str | None) -> bool:

@@ -3,6 +3,8 @@ from typing import Literal, overload
 
 from typing_extensions import Buffer
 
+from restic_format.native._nodes import Stat
+
 def missing_library(zstd: bytes | None = None) -> str | None: ...
 def zstd_version() -> str: ...
 def hash_in_pairs(allowed: bool) -> bool: ...
@@ -55,22 +57,6 @@ class Context:
     ) -> list[bool]: ...
     def read_files(self, paths: list[bytes], buffer: Buffer, limit: int) -> list[tuple[Stat, int, int, bytes, bool] | None]: ...
     def open(self, sealed: Buffer, room: int, compressed: bool, blob_id: bytes | None = None) -> bytes | None: ...
-
-class Stat:
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
-    st_atime_ns: int
-    st_ino: int
-    st_dev: int
-    st_rdev: int
-    st_nlink: int
-    st_mode: int
-    st_uid: int
-    st_gid: int
-    no_attributes: bool
-
-def look_at(directory: int, prefix: bytes, names: list[bytes], ask: int) -> list[Stat | None]: ...
 
 class PlaceWriter:
     def __init__(

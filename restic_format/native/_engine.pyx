@@ -6,6 +6,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from restic_format.native._nodes cimport Stat, look_stat
+
 
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
@@ -58,15 +60,7 @@ cdef extern from "blobs.h" nogil:
 
 
 cdef extern from "files.h" nogil:
-    int FILES_NO_ATTRIBUTES
-    int FILES_ATTRIBUTES_UNKNOWN
-    ctypedef struct files_stat:
-        int64_t size, mtime, ctime, atime
-        uint32_t mtime_ns, ctime_ns, atime_ns
-        uint32_t mode, uid, gid
-        uint64_t ino, dev, rdev, nlink
-    int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes)
-    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
+    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
                        int *changed)
 
 
@@ -280,6 +274,7 @@ cdef class Context:
         cdef size_t used = 0
         cdef sha_queue queue
         cdef uint8_t digest[32]
+        cdef Stat info
         queue.blocks = 0
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         work = <Reading *> calloc(count + 1, sizeof(Reading))
@@ -307,7 +302,8 @@ cdef class Context:
                     read.append(None)
                     continue
                 sha_end(&work[i].hash, digest)
-                info = _stat(&work[i].info, work[i].attributes)
+                info = Stat.__new__(Stat)
+                info.info, info.attributes = work[i].info, work[i].attributes
                 read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
             return read
         finally:
@@ -329,65 +325,8 @@ cdef struct Reading:
     int64_t length
     int attributes
     int changed
-    files_stat info
+    look_stat info
     sha_stream hash
-
-
-cdef struct Looking:
-    const char *name
-    int error
-    int attributes
-    files_stat info
-
-
-cdef class Stat:
-    """What a file is; the names are those of os.stat_result."""
-    cdef readonly object st_size, st_mtime_ns, st_ctime_ns, st_atime_ns, st_ino, st_dev, st_rdev, st_nlink
-    cdef readonly unsigned int st_mode, st_uid, st_gid
-    cdef readonly bint no_attributes
-
-
-cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
-    if -9000000000 < seconds < 9000000000:
-        return seconds * 1000000000 + fraction
-    return (<object> seconds) * 1000000000 + fraction
-
-
-cdef Stat _stat(const files_stat *info, int attributes):
-    cdef Stat made = Stat.__new__(Stat)
-    made.st_size = info.size
-    made.st_mtime_ns = _nanoseconds(info.mtime, info.mtime_ns)
-    made.st_ctime_ns = _nanoseconds(info.ctime, info.ctime_ns)
-    made.st_atime_ns = _nanoseconds(info.atime, info.atime_ns)
-    made.st_ino = info.ino
-    made.st_dev = info.dev
-    made.st_rdev = info.rdev
-    made.st_nlink = info.nlink
-    made.st_mode = info.mode
-    made.st_uid = info.uid
-    made.st_gid = info.gid
-    made.no_attributes = attributes == FILES_NO_ATTRIBUTES
-    return made
-
-
-def look_at(int directory, bytes prefix not None, list names not None, int ask):
-    """What the entries *names* of a directory are; None for each that cannot be told."""
-    cdef Py_ssize_t count = len(names), i
-    cdef const char *before = prefix
-    cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
-    if work == NULL:
-        raise MemoryError
-    try:
-        for i in range(count):
-            if not isinstance(names[i], bytes):
-                raise TypeError("names are bytes")
-            work[i].name = PyBytes_AS_STRING(names[i])
-        with nogil:
-            for i in range(count):
-                work[i].error = files_look(directory, before, work[i].name, ask, &work[i].info, &work[i].attributes)
-        return [_stat(&work[i].info, work[i].attributes) if not work[i].error else None for i in range(count)]
-    finally:
-        free(work)
 
 
 include "_places.pxi"

@@ -145,6 +145,10 @@ class BlobTable:
                 return place
         return None
 
+    def has_all(self, type_code: int, ids: bytes) -> bool:
+        """Whether all blobs are there, 32 bytes of *ids* each."""
+        return all(self.first(type_code, ids[start : start + _ID]) is not None for start in range(0, len(ids), _ID))
+
     def in_packs(self, packs: int) -> PackOrder:
         """All rows in the order of their packs, and within a pack of their offsets."""
         self._freeze()

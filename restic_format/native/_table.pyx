@@ -134,6 +134,14 @@ cdef class BlobTable:
         cdef int64_t row = table_find(&self._table, type_code, blob_id, -1)
         return None if row < 0 else self._place(row)
 
+    def has_all(self, uint8_t type_code, bytes ids not None):
+        cdef const uint8_t *id = ids
+        cdef Py_ssize_t i
+        for i in range(len(ids) // 32):
+            if table_find(&self._table, type_code, id + 32 * i, -1) < 0:
+                return False
+        return True
+
     cdef tuple _place(self, size_t row):
         cdef const table *t = &self._table
         return (t.packs[row], t.offsets[row], t.lengths[row], t.plain[row] or None)

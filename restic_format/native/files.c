@@ -13,48 +13,7 @@
 /* As the Python path opens: nothing that replaced a file meanwhile may make us follow it or wait for it. */
 enum { OPEN_FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK };
 
-static void take(files_stat *info, const struct stat *s)
-{
-    info->size = s->st_size;
-    info->mtime = s->st_mtim.tv_sec;
-    info->ctime = s->st_ctim.tv_sec;
-    info->atime = s->st_atim.tv_sec;
-    info->mtime_ns = (uint32_t)s->st_mtim.tv_nsec;
-    info->ctime_ns = (uint32_t)s->st_ctim.tv_nsec;
-    info->atime_ns = (uint32_t)s->st_atim.tv_nsec;
-    info->mode = s->st_mode;
-    info->uid = s->st_uid;
-    info->gid = s->st_gid;
-    info->ino = s->st_ino;
-    info->dev = s->st_dev;
-    info->rdev = s->st_rdev;
-    info->nlink = s->st_nlink;
-}
-
-static int judge(ssize_t listed)
-{
-    if (listed >= 0)
-        return listed ? FILES_ATTRIBUTES : FILES_NO_ATTRIBUTES;
-    return errno == ENOTSUP ? FILES_NO_ATTRIBUTES : FILES_ATTRIBUTES_UNKNOWN;
-}
-
-int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes)
-{
-    struct stat s;
-    char path[PATH_MAX];
-    *attributes = FILES_ATTRIBUTES_UNKNOWN;
-    if (fstatat(directory, name, &s, AT_SYMLINK_NOFOLLOW))
-        return errno;
-    take(info, &s);
-    if (ask == FILES_ASK_ALWAYS || (ask == FILES_ASK_UNLESS_REGULAR && !S_ISREG(s.st_mode))) {
-        int length = snprintf(path, sizeof path, "%s%s", prefix, name);
-        if (length > 0 && (size_t)length < sizeof path)
-            *attributes = judge(llistxattr(path, NULL, 0));
-    }
-    return 0;
-}
-
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
+int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
                    int *changed)
 {
     struct stat before, after;
@@ -67,8 +26,8 @@ int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit,
         return -1;
     if (fstat(fd, &before) || !S_ISREG(before.st_mode) || (uint64_t)before.st_size > limit || (uint64_t)before.st_size >= room)
         goto done;
-    take(info, &before);
-    *attributes = judge(flistxattr(fd, NULL, 0));
+    look_take(info, &before);
+    *attributes = look_judge(flistxattr(fd, NULL, 0));
     for (;;) {
         /* One byte more than it should have shows whether it has grown. */
         size_t wanted = (filled <= (size_t)before.st_size ? (size_t)before.st_size - filled : 0) + 1;
@@ -102,7 +61,7 @@ static struct timespec moment(int64_t ns)
 static int learn(int fd, uint8_t *traits, const files_owner *self)
 {
     struct stat s;
-    if (judge(flistxattr(fd, NULL, 0)) != FILES_NO_ATTRIBUTES || fstat(fd, &s))
+    if (look_judge(flistxattr(fd, NULL, 0)) != LOOK_NO_ATTRIBUTES || fstat(fd, &s))
         return -1;
     *traits = FILES_KNOWN | (s.st_uid == self->uid && s.st_gid == self->gid ? FILES_OWN : 0);
     return 0;

@@ -1,27 +1,12 @@
-/* Files in bulk: looking at many, reading many small ones. System calls only, nothing of the interpreter. */
+/* Files in bulk: reading and creating many small ones. System calls only, nothing of the interpreter. */
 #ifndef RESTIC_FORMAT_FILES_H
 #define RESTIC_FORMAT_FILES_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-typedef struct {
-    int64_t size, mtime, ctime, atime; /* seconds */
-    uint32_t mtime_ns, ctime_ns, atime_ns;
-    uint32_t mode, uid, gid;
-    uint64_t ino, dev, rdev, nlink;
-} files_stat;
-
-enum { FILES_NO_ATTRIBUTES, FILES_ATTRIBUTES, FILES_ATTRIBUTES_UNKNOWN };
-
-/* Looks at an entry of a directory without following it: 0, or errno.
- * *attributes* says whether it has extended attributes; *ask* is when to find out. */
-enum { FILES_ASK_NEVER, FILES_ASK_UNLESS_REGULAR, FILES_ASK_ALWAYS };
-int files_look(int directory, const char *prefix, const char *name, int ask, files_stat *info, int *attributes);
+#include "look.h"
 
 /* Reads a small regular file whole: its length, or -1 where anything is out of the ordinary: it cannot be
  * opened, is no regular file, has more than *limit* bytes or more than *room*. The caller then looks closer. */
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, files_stat *info, int *attributes,
+int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
                    int *changed);
 
 typedef struct {

@@ -7,6 +7,7 @@ the plaintext's length of a compressed blob::
     add(type_code, blob_id, pack, offset, length, plain)   # findable at once; plain is 0 for an uncompressed blob
     copies(type_code, blob_id) -> [(pack, offset, length, plain or None), ...]
     first(type_code, blob_id) -> (pack, offset, length, plain or None) | None
+    has_all(type_code, ids) -> bool                        # 32 bytes of ids a blob
     in_packs(packs) -> PackOrder                           # the rows so far; *packs* is one more than the highest pack
     len(table)
 

@@ -174,6 +174,10 @@ class BlobIndex:
         """Whether any copy of the blob is known."""
         return self._table.first(_TYPE_CODE[blob_type], blob_id) is not None
 
+    def has_all(self, blob_type: BlobType, ids: bytes) -> bool:
+        """Whether each of several blobs is known, whose *ids* are joined."""
+        return self._table.has_all(_TYPE_CODE[blob_type], ids)
+
     def __len__(self) -> int:
         """Copies of blobs, not distinct ones."""
         return len(self._table)

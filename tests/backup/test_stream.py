@@ -31,7 +31,7 @@ from restic_format.backup.content import ChunkerUnsupported, ChunkReader, FixedC
 from restic_format.backup.filelists import InvalidFileList, expand_glob
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.targets import build_target_tree
-from restic_format.backup.trees import encode_nodes, same_node
+from restic_format.backup.trees import encode_node, join_nodes, same_node
 from restic_format.errors import Interrupted
 from restic_format.filter import InvalidPattern
 from restic_format.native.chunker import Chunker
@@ -204,7 +204,7 @@ NODES = st.builds(
 
 @given(st.lists(NODES, max_size=4))
 def test_fast_encoding_is_the_specifications(nodes: list[Node]) -> None:
-    assert encode_nodes(nodes) == encode_tree(nodes)
+    assert join_nodes(map(encode_node, nodes)) == encode_tree(nodes)
 
 
 @given(st.integers(-(1 << 62), 1 << 62) | st.integers(-(10**30), 10**30))

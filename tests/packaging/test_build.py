@@ -94,7 +94,7 @@ def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
-    for kernel in ("_chunker", "_engine", "_scrypt", "_table"):
+    for kernel in ("_chunker", "_engine", "_nodes", "_scrypt", "_table"):
         assert [name for name in held if name.startswith(f"restic_format/native/{kernel}.") and name.endswith(".so")]
     for package, below in PACKAGES.items():
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held

@@ -67,6 +67,9 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
                 first = index.lookup(kind, blob_id)
                 assert (first in expected) if expected else (first is None)
                 assert index.has(kind, blob_id) == bool(expected)
+    for kind in BlobType:
+        known = b"".join(blob_id for found, blob_id in model if found is kind)
+        assert index.has_all(kind, known) and not index.has_all(kind, known + bytes([9] * 32))
     assert {pack: set(found) for pack, found in index.by_pack()} == per_pack or not any(per_pack.values())
     for pack, found in index.by_pack():
         assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)

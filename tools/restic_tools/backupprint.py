@@ -39,7 +39,7 @@ class BackupPrinter:
         self._errors = 0
         self._total_files = self._total_dirs = self._total_bytes = 0
         self._scanned = False
-        self._tell_items = self._verbosity >= (VERBOSE if self._json else DEBUG)
+        self.tells_items = self._verbosity >= (VERBOSE if self._json else DEBUG)
 
     # Callbacks of the engine
 
@@ -67,7 +67,7 @@ class BackupPrinter:
         self._scanned = True
         seconds = time.monotonic() - self._started
         if self._json:
-            if self._tell_items:
+            if self.tells_items:
                 item = BackupItem("verbose_status", "scan_finished", "", go_float(seconds))
                 item.data_size, item.total_files = totals.bytes, totals.files
                 self._out.json(item)
@@ -92,7 +92,7 @@ class BackupPrinter:
         if kind == "file":
             with self._guard:
                 self._files += 1
-        if not self._tell_items:
+        if not self.tells_items:
             return
         if self._json:
             self._out.json(_item_message(item, kind, change, stats, seconds))
@@ -104,6 +104,11 @@ class BackupPrinter:
         if kind == "dir":
             added += f", {bytes_text(stats.tree_size_in_repo)} metadata"
         self._out.debug(f"{change:<9} {printable(item)}, saved in {seconds:.3f}s ({added})")
+
+    def files_done(self, count: int) -> None:
+        """So many files have been saved, of which nothing is told."""
+        with self._guard:
+            self._files += count
 
     # What the live display asks for
 

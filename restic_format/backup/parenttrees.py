@@ -1,0 +1,129 @@
+"""The trees of the parent snapshot: what a directory held when it was last backed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from restic_format.backup.errors import SourceError
+from restic_format.backup.looking import kernel_works
+from restic_format.backup.nodes import quote_in_json
+from restic_format.errors import ResticFormatError
+from restic_format.native import nodes
+from restic_format.repository import Repository
+from restic_spec import gojson, wire
+from restic_spec.ids import parse_id
+from restic_spec.pack import BlobType
+from restic_spec.tree import Node, decode_tree
+
+
+class ParentDirectory(Protocol):
+    """The nodes of a directory of the parent snapshot."""
+
+    def find(self, name: bytes) -> Node | None:
+        """The node of the entry *name*."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+class DecodedDirectory:
+    """All nodes decoded; see `ParentDirectory`."""
+
+    def __init__(self, decoded: list[Node]) -> None:
+        # Other programs may quote a name in another way than restic does; a plain one leaves no choice.
+        self._nodes = {node.quoted if "\\" not in node.quoted else gojson.quote(node.name): node for node in decoded}
+
+    def find(self, name: bytes) -> Node | None:
+        """See `ParentDirectory`."""
+        return self._nodes.get(gojson.quote(gojson.to_text(name)))
+
+    def __len__(self) -> int:
+        """See `ParentDirectory`."""
+        return len(self._nodes)
+
+
+class ParsedDirectory:
+    """A tree taken apart by the kernel, its nodes decoded only when asked for; see `ParentDirectory`."""
+
+    def __init__(self, tree: nodes.ParsedTree) -> None:
+        self.tree = tree
+        """For the kernel."""
+
+    def find(self, name: bytes) -> Node | None:
+        """See `ParentDirectory`."""
+        raw = self.tree.find(quote_in_json(name))
+        return None if raw is None else _decode_node(raw)
+
+    def __len__(self) -> int:
+        """See `ParentDirectory`."""
+        return self.tree.count()
+
+
+_decoder = msgspec.json.Decoder(Node)
+_text_decoder = msgspec.json.Decoder(str)
+
+
+def _decode_node(raw: bytes) -> Node:
+    node: Node = wire.decode_known(_decoder, raw, "node", "TREE-1")
+    return node
+
+
+def open_directory(raw: bytes, what: str) -> ParentDirectory:
+    """The nodes of the tree *raw*.
+
+    Raises:
+        SpecError: it is no tree.
+    """
+    parsed = _parse(raw) if kernel_works() else None
+    if parsed is not None:
+        return ParsedDirectory(parsed)
+    return DecodedDirectory(decode_tree(raw, what).nodes or [])
+
+
+def _parse(raw: bytes) -> nodes.ParsedTree | None:
+    """The tree where the kernel understands it, names with escapes included."""
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return None
+    parsed = nodes.parse_tree(raw)
+    if parsed is not None and (escaped := parsed.escaped()):
+        try:
+            names = [gojson.unquote(_text_decoder.decode(b'"' + name + b'"')) for name in escaped]
+        except ResticFormatError:
+            return None
+        canonical = [quote_in_json(gojson.to_bytes(name)) for name in names]
+        if any(b"\\" not in name for name in canonical):
+            return None
+        parsed.rename(canonical)
+    return parsed
+
+
+class ParentTrees:
+    """Reads the trees of the parent snapshot. *report* is told of those that cannot be read, with the item's path."""
+
+    def __init__(self, repository: Repository, report: Callable[[str, SourceError], None]) -> None:
+        self._repository = repository
+        self._report = report
+
+    def load(self, tree: str | None, item: str) -> ParentDirectory | None:
+        """The directory *item* as the parent snapshot has it; None where there is none, or it cannot be read."""
+        if tree is None:
+            return None
+        try:
+            tree_id = parse_id(tree)
+            if not self._repository.index.has(BlobType.TREE, tree_id):
+                raise SourceError(
+                    f"tree {tree} is not known; the repository could be damaged, run `repair index` to try to repair it"
+                )
+            return open_directory(self._repository.load_blob(BlobType.TREE, tree_id), f"tree {tree[:8]}")
+        except SourceError as error:
+            problem = error
+        except ResticFormatError as error:
+            problem = SourceError(f"tree {tree} could not be loaded; the repository could be damaged: {error}")
+        self._report(item, problem)
+        return None

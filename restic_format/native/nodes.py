@@ -1,0 +1,46 @@
+"""Directories in few calls without the interpreter lock: what their files are, which are as they were, and their nodes' JSON.
+
+`look_at(prefix, names, ask)` gives an `os.stat_result`-like `Stat` for each entry *names* of the directory *prefix* (a path
+that ends with a slash, or empty), None for each that cannot be looked at; `no_attributes` says whether it is known to have no
+extended attributes, for which files to find out is *ask*: 0 none, 1 all but regular ones, 2 all.
+
+`parse_tree(raw)` takes apart a tree of exactly the form restic writes, otherwise it gives None; *raw* must be UTF-8.
+`ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
+are found under those that `rename` gives them, in the same order.
+
+`NodeWriter(user, group, quote)` writes the nodes of regular files without attributes, of others it leaves the writing to its
+caller. ``user(uid)`` and ``group(gid)`` give the member of a node with that name, comma included (``,"user":"root"``, or
+nothing), ``quote(name)`` a name as it stands in JSON::
+
+    write(names, infos, sizes, ids) -> list[bytes | None]    # ids: 32 bytes for each blob of the content
+    take_over(names, infos, parent, ignore_ctime=False, ignore_inode=False) -> TakenOver
+
+The latter are the files that *parent* has with the same size, times and inode, with the content they have there:
+``taken[n]`` tells whether entry n is one of them, ``ids(first, last)`` the ids of their content, ``drop(n)`` leaves one to the
+caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content).
+
+The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the kernel is
+not used, None where it is; the environment variable RESTIC_FORMAT_KERNEL means what it means for the others.
+"""
+
+from __future__ import annotations
+
+import os
+
+_POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+
+UNAVAILABLE: str | None
+
+if _POLICY in ("off", "wheels"):
+    UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
+else:
+    try:
+        from restic_format.native._nodes import NodeWriter, ParsedTree, Stat, TakenOver, look_at, parse_tree
+
+        UNAVAILABLE = None
+    except ImportError as error:
+        UNAVAILABLE = f"not compiled ({error})"
+        if _POLICY == "require":
+            raise
+
+__all__ = ["UNAVAILABLE", "NodeWriter", "ParsedTree", "Stat", "TakenOver", "look_at", "parse_tree"]

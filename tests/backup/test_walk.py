@@ -1,0 +1,159 @@
+"""Second backups of everything Linux has: with the kernel and file by file they are the same, and restic's."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup, looking
+from restic_format.filter import ExcludeFilter
+from restic_format.repository import Repository
+from restic_spec.layout import FileKind
+from restic_spec.snapshot import Snapshot
+from tests.backup.sources import Restic, make_strange_tree
+
+OpenRepository = Callable[[], Repository]
+
+
+class Recorder(Silent):
+    """Remembers what came of every item, and what else is told."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[str, str, str, int]] = []
+        self.errors: list[tuple[str, str]] = []
+        self.bytes = 0
+
+    def error(self, item: str, error: Exception) -> None:
+        self.errors.append((item, str(error)))
+
+    def bytes_done(self, count: int) -> None:
+        self.bytes += count
+
+    def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+        self.items.append((item, kind, change, stats.data_size))
+
+
+class Counter(Silent):
+    """Only counts files."""
+
+    def __init__(self) -> None:
+        self.files = 0
+
+    def files_done(self, count: int) -> None:
+        self.files += count
+
+    def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+        self.files += kind == "file"
+
+    @property
+    def tells_items(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "source"
+    root.mkdir()
+    make_strange_tree(root)
+    (root / "many").mkdir()
+    for number in range(700):
+        (root / "many" / f"file-{number}").write_bytes(b"%d" % (number // 2))
+    monkeypatch.chdir(root)
+    return root
+
+
+def change_some(root: Path) -> None:
+    """Change, remove, add and swap some of the files."""
+    rng = random.Random(5)
+    for number in rng.sample(range(700), 60):
+        path = root / "many" / f"file-{number}"
+        if number % 4 == 0:
+            path.write_bytes(b"changed %d" % number)
+        elif number % 4 == 1:
+            path.unlink()
+        elif number % 4 == 2:
+            path.chmod(0o600)
+        else:
+            path.unlink()
+            path.mkdir()
+            (path / "below").touch()
+    for number in range(20):
+        (root / "many" / f"added-{number}-<").write_bytes(b"added")
+    (root / "many" / "link").symlink_to("file-0")
+    os.utime(root / "modes" / "file-0000", ns=(0, 0))
+
+
+@pytest.fixture(params=["kernel", "file by file"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both ways of walking."""
+    if request.param == "file by file":
+        monkeypatch.setattr(looking, "kernel_works", lambda: False)
+    yield
+
+
+def second(repository: Repository, first: Result, progress: Silent, **options: object) -> Result:
+    parent: Snapshot = repository.load_snapshot(bytes.fromhex(first.snapshot_id or ""))
+    chosen = BackupOptions(parent=parent, parent_id=first.snapshot_id, scan=False, **options)  # type: ignore[arg-type]
+    return backup(repository, ["."], chosen, progress)
+
+
+@pytest.mark.usefixtures("each_way")
+def test_nothing_changed(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    theirs = restic.backup(".", cwd=source)
+    repository = ours()
+    seen = Recorder()
+    options = BackupOptions(parent=repository.load_snapshot(next(repository.list(FileKind.SNAPSHOT))[0]), scan=False)
+    result = backup(repository, ["."], options, seen)
+    assert result.tree == theirs["tree"]
+    assert result.summary.stats == ItemStats() and not seen.errors
+    # The name of its attribute is no UTF-8: what was stored of it differs, to restic as well.
+    assert [item for item, _, change, _ in seen.items if change != "unchanged"] == ["/acl-dir/"]
+    assert result.summary.dirs.modified == 1
+    assert result.summary.files.unchanged == theirs["summary"]["files_new"]
+    assert result.summary.processed_bytes == seen.bytes == theirs["summary"]["total_bytes_processed"]
+
+
+def test_some_changed(source: Path, restic: Restic, ours: OpenRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = backup(ours(), ["."])
+    change_some(source)
+    theirs = restic.backup(".", "--parent", first.snapshot_id or "", cwd=source)
+    outcomes = []
+    for works in (True, False):
+        with monkeypatch.context() as patch:
+            if not works:
+                patch.setattr(looking, "kernel_works", lambda: False)
+            seen, counted = Recorder(), Counter()
+            result = second(ours(), first, seen)
+            assert result.tree == theirs["tree"] and not seen.errors
+            assert second(ours(), first, counted).tree == result.tree
+            assert counted.files == result.summary.files.total
+            outcomes.append((sorted(seen.items), seen.bytes, result.summary.files, result.summary.dirs))
+    assert outcomes[0] == outcomes[1]
+    assert {change for item, _, change, _ in outcomes[0][0]} == {"new", "modified", "unchanged"}
+    for key, count in (("files_new", "new"), ("files_changed", "modified"), ("files_unmodified", "unchanged")):
+        assert theirs["summary"][key] == getattr(outcomes[0][2], count)
+    assert theirs["summary"]["dirs_changed"] == outcomes[0][3].modified
+
+
+@pytest.mark.usefixtures("each_way")
+def test_exclusions(source: Path, restic: Restic, ours: OpenRepository) -> None:
+    first = backup(ours(), ["."])
+    (source / "dirs" / "A" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    chosen = ["--exclude", "file-*5", "--exclude-caches", "--exclude-larger-than", "1M", "--one-file-system"]
+    theirs = restic.backup(".", *chosen, cwd=source)
+    seen = Recorder()
+    result = second(
+        ours(),
+        first,
+        seen,
+        excludes=ExcludeFilter(["file-*5"]),
+        exclude_if_present=["CACHEDIR.TAG:Signature: 8a477f597d28d172789f06886806bc55"],
+        exclude_larger_than=1 << 20,
+        one_file_system=True,
+    )
+    assert result.tree == theirs["tree"]
+    assert result.summary.files.total == theirs["summary"]["total_files_processed"]

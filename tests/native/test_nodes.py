@@ -1,0 +1,322 @@
+"""The kernel that writes and compares nodes does what the plain path does, or leaves it to that."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restic_format.backup.nodes import NodeBuilder, quote_in_json
+from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
+from restic_format.backup.trees import encode_node, file_changed, join_nodes
+from restic_format.errors import ResticFormatError
+from restic_format.native.nodes import NodeWriter, Stat, look_at, parse_tree
+from restic_spec import gojson
+from restic_spec.tree import ExtendedAttribute, Node, decode_tree, encode_tree
+from tests.backup.sources import ODD_NAMES
+
+U32 = st.integers(0, (1 << 32) - 1)
+U64 = st.integers(0, (1 << 64) - 1)
+SECONDS = st.integers(-62135596800, 253402214400) | st.integers(-(1 << 62), 1 << 62) | st.integers(-5, 5)
+FRACTIONS = st.integers(0, 999_999_999) | st.sampled_from([0, 1, 10, 500_000_000, 120_000])
+TIMES = st.builds(lambda seconds, fraction: seconds * 1_000_000_000 + fraction, SECONDS, FRACTIONS)
+FILES = st.builds(
+    SimpleNamespace,
+    st_mode=st.integers(0, 0o7777).map(lambda mode: mode | stat.S_IFREG),
+    st_size=st.integers(0, (1 << 63) - 1),
+    st_mtime_ns=TIMES,
+    st_ctime_ns=TIMES,
+    st_atime_ns=TIMES,
+    st_ino=U64,
+    st_dev=U64,
+    st_rdev=st.just(0),
+    st_nlink=st.integers(0, 3),
+    st_uid=U32 | st.just(0),
+    st_gid=U32 | st.just(0),
+    no_attributes=st.just(True),
+)
+NAMES = st.binary(min_size=1, max_size=20) | st.text(min_size=1, max_size=20).map(lambda text: text.encode("utf-8", "replace"))
+IDS = st.lists(st.binary(min_size=32, max_size=32), max_size=3)
+
+
+def refuse(path: bytes, error: Exception) -> None:
+    raise AssertionError((path, error))
+
+
+def writer_of(builder: NodeBuilder) -> NodeWriter:
+    assert builder.writer is not None
+    return builder.writer
+
+
+def plainly(builder: NodeBuilder, name: bytes, info: SimpleNamespace, ids: list[bytes]) -> Node:
+    node = builder.build(name, info, b"/none", refuse)
+    node.content = [blob.hex() for blob in ids]
+    return node
+
+
+def ordinary(*times: int) -> bool:
+    """Whether the kernel must be able to write these times, wherever we are."""
+    return all(-62135596800 + 86400 < time // 1_000_000_000 < 253402214400 for time in times)
+
+
+@given(st.lists(st.tuples(NAMES, FILES, IDS), max_size=5), st.booleans(), st.booleans())
+def test_files_are_written_as_the_builder_builds_them(
+    files: list[tuple[bytes, SimpleNamespace, list[bytes]]], with_atime: bool, hardlinks: bool
+) -> None:
+    builder = NodeBuilder(with_atime=with_atime, device_id_for_hardlinks=hardlinks)
+    written = builder.write(
+        [name for name, _, _ in files],
+        [Stat.of(info, True) for _, info, _ in files],
+        [info.st_size for _, info, _ in files],
+        [b"".join(ids) for _, _, ids in files],
+    )
+    for (name, info, ids), node in zip(files, written, strict=True):
+        if node is not None:
+            assert node == encode_node(plainly(builder, name, info, ids))
+        else:
+            assert not ordinary(info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=repr)
+def test_odd_names(name: bytes) -> None:
+    assert b'{"name":"' + quote_in_json(name) + b'"' == encode_node(Node(gojson.quote(gojson.to_text(name)), "file"))[:-15]
+
+
+def test_others_than_plain_files_are_left_to_the_builder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "attributes").touch()
+    os.setxattr(tmp_path / "attributes", "user.x", b"y")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("file")
+    names = [b"attributes", b"fifo", b"file", b"gone", b"link"]
+    infos = look_at(os.fsencode(tmp_path) + b"/", names, 2)
+    written = writer_of(NodeBuilder()).write(names, infos, [0] * 5, [b""] * 5)
+    assert [node is not None for node in written] == [False, False, True, False, False]
+    assert infos[3] is None
+    # Without having asked nobody knows whether there are attributes.
+    assert writer_of(NodeBuilder()).write([b"file"], look_at(os.fsencode(tmp_path) + b"/", [b"file"], 0), [0], [b""]) == [None]
+
+
+@pytest.mark.parametrize("prefix", [True, False], ids=["directory", "whole paths"])
+def test_looking_is_lstat(prefix: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"four")
+    (tmp_path / "link").symlink_to("file")
+    os.utime(tmp_path / "file", ns=(-1_500_000_000, -1))
+    folder = os.fsencode(tmp_path) + b"/"
+    names = [b"file", b"link", b"", b"x" * 300]
+    found = look_at(folder, names, 2) if prefix else look_at(b"", [folder + name for name in names], 2)
+    assert found[3] is None
+    for name, info in zip(names[:2], found, strict=False):
+        expected = os.lstat(folder + name)
+        fields = [field for field in dir(Stat) if field.startswith("st_")]
+        assert len(fields) == 11
+        assert [getattr(info, field) for field in fields] == [getattr(expected, field) for field in fields]
+        assert info is not None and info.no_attributes
+    assert look_at(b"/" * 5000, [b"file"], 2) == [None]
+    assert look_at(folder + b"nothing/", [b"file"], 2) == [None]
+
+
+# Trees of the parent
+
+NODES = st.builds(
+    Node,
+    quoted=NAMES.map(lambda name: gojson.quote(gojson.to_text(name)))
+    | st.sampled_from(["a", "b", "<", "\\x41", "\\q", "\\u00e9"]),
+    type=st.sampled_from(["file", "dir", "symlink", "dev"]),
+    mode=U32,
+    mtime=st.just("2020-01-01T00:00:00Z") | st.none(),
+    atime=st.just("2020-01-01T00:00:00Z"),
+    ctime=st.just("2020-01-01T00:00:00.5+01:00"),
+    uid=U32,
+    gid=U32,
+    user=st.sampled_from(["", "root", "a<b", "ü"]),
+    inode=U64,
+    size=st.integers(0, 1 << 62),
+    linktarget=st.sampled_from(["", "x\n", "t"]),
+    extended_attributes=st.none()
+    | st.lists(st.builds(ExtendedAttribute, st.sampled_from(["user.a", "ü"]), st.none() | st.binary(max_size=4)), max_size=2),
+    content=st.none() | IDS.map(lambda ids: [blob.hex() for blob in ids]),
+    subtree=st.none() | st.sampled_from(["ab" * 32, "no id"]),
+    error=st.sampled_from(["", "", "", "broken"]),
+)
+TREES = st.lists(NODES, max_size=5, unique_by=lambda node: node.quoted).map(
+    lambda nodes: sorted(nodes, key=lambda node: gojson.to_bytes(node.quoted))
+)
+
+
+def opened(raw: bytes) -> ParentDirectory | None:
+    try:
+        return open_directory(raw, "tree")
+    except ResticFormatError:
+        return None
+
+
+def twin(raw: bytes) -> DecodedDirectory | None:
+    try:
+        return DecodedDirectory(decode_tree(raw).nodes or [])
+    except ResticFormatError:
+        return None
+
+
+def assert_same(raw: bytes, names: list[bytes]) -> None:
+    one, other = opened(raw), twin(raw)
+    assert (one is None) == (other is None)
+    if one is not None and other is not None:
+        assert len(one) == len(other)
+        for name in names:
+            assert one.find(name) == other.find(name)
+
+
+def names_in(nodes: list[Node]) -> list[bytes]:
+    found = [b"missing", b"A", b"\xc3\xa9"]
+    for node in nodes:
+        try:
+            found.append(node.name_bytes)
+        except ResticFormatError:
+            found.append(gojson.to_bytes(node.quoted))
+    return found
+
+
+@given(TREES)
+def test_parents_are_read_as_the_specification_reads_them(nodes: list[Node]) -> None:
+    assert_same(encode_tree(nodes), names_in(nodes))
+
+
+@given(TREES, st.data())
+def test_what_the_kernel_takes_the_specification_takes_too(nodes: list[Node], data: st.DataObject) -> None:
+    raw = bytearray(encode_tree(nodes))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"", b"0", b'"', b"\\", b",", b"}", b"]", b"\xff"])
+        )
+    if isinstance(opened(bytes(raw)), ParsedDirectory):
+        assert_same(bytes(raw), names_in(nodes))
+
+
+def test_ordinary_trees_are_taken_by_the_kernel() -> None:
+    times = {
+        "mtime": "2020-01-01T00:00:00Z",
+        "atime": "2020-01-01T00:00:00Z",
+        "ctime": "2020-01-01T00:00:00Z",
+        "uid": 0,
+        "gid": 0,
+    }
+    names = sorted(ODD_NAMES)
+    raw = encode_tree([Node(gojson.quote(gojson.to_text(name)), "file", content=[], **times) for name in names])  # type: ignore[arg-type]
+    directory = open_directory(raw, "tree")
+    assert isinstance(directory, ParsedDirectory)
+    for name in names:
+        found = directory.find(name)
+        assert found is not None and found.name_bytes == name
+    assert isinstance(open_directory(b'{"nodes":[]}\n', "tree"), ParsedDirectory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"b"', '"a"'),
+        lambda text: text.replace('"name":"a"', '"name":"c"'),
+        lambda text: text.replace('"inode":5', '"inode":18446744073709551616'),
+        lambda text: text.replace('"inode":5', '"inode":05'),
+        lambda text: text.replace('"inode":5', '"inode": 5'),
+        lambda text: text.replace("abab", "ABab"),
+        lambda text: text.replace("abab", "ab", 1),
+        lambda text: text.replace('"type"', '"new":1,"type"'),
+        lambda text: text.replace('"uid":1', '"uid":-1'),
+        lambda text: text.replace('"name":"a"', '"name":"\\ud800"'),
+        lambda text: text.replace('"name":"a"', '"name":"\\u0061"'),
+        lambda text: text + " ",
+        lambda text: text[:-2],
+    ],
+)
+def test_unusual_trees_are_left_to_the_specification(change: Callable[[str], str]) -> None:
+    nodes = [Node(name, "file", 1, "m", "a", "c", 1, 1, inode=5, content=["ab" * 32]) for name in "ab"]
+    text = encode_tree(nodes).decode()
+    assert parse_tree(text.encode()) is not None
+    assert change(text) != text
+    assert not isinstance(opened(change(text).encode()), ParsedDirectory)
+
+
+# Files that are as they were
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "size": st.integers(0, 9),
+        "inode": st.integers(0, 9),
+        "mtime": st.sampled_from(["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"]),
+        "ctime": st.sampled_from(["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"]),
+        "type": st.just("symlink"),
+        "content": st.just(None),
+        "mode": st.just(5),
+        "user": st.just("somebody"),
+    },
+)
+
+
+@given(
+    st.dictionaries(NAMES, st.tuples(FILES, IDS, st.none() | CHANGES), max_size=6), st.booleans(), st.booleans(), st.booleans()
+)
+def test_files_taken_over(
+    files: dict[bytes, tuple[SimpleNamespace, list[bytes], dict[str, object] | None]],
+    with_atime: bool,
+    ignore_ctime: bool,
+    ignore_inode: bool,
+) -> None:
+    builder = NodeBuilder(with_atime=with_atime)
+    names = sorted(files)
+    before: dict[bytes, Node] = {}
+    for name in names:
+        info, ids, change = files[name]
+        if change is not None:
+            node = before[name] = plainly(builder, name, info, ids)
+            for key, value in change.items():
+                setattr(node, key, value)
+    directory = open_directory(join_nodes(encode_node(node) for node in before.values()), "tree")
+    assert isinstance(directory, ParsedDirectory)
+    infos = [Stat.of(files[name][0], True) for name in names]
+    taken = writer_of(builder).take_over(names, infos, directory.tree, ignore_ctime, ignore_inode)
+    wanted: dict[int, bytes] = {}
+    for number, name in enumerate(names):
+        info, ids, _ = files[name]
+        if (
+            name in before
+            and before[name].content is not None
+            and ordinary(info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
+        ):
+            times = builder.time_text(info.st_mtime_ns), builder.time_text(info.st_ctime_ns)
+            if times != (before[name].mtime, before[name].ctime):
+                # The same time in another zone is nothing for the kernel.
+                before[name].ctime = times[1] if ignore_ctime else before[name].ctime
+            if times == (before[name].mtime, before[name].ctime) and not file_changed(
+                info, *times, before[name], check_inode=not ignore_inode
+            ):
+                wanted[number] = encode_node(plainly(builder, name, info, ids))
+                assert taken.ids(number, number + 1) == b"".join(ids)
+    found: dict[int, bytes] = {}
+    runs = taken.runs()
+    for first, end, text, size in runs:
+        nodes = msgspec.json.decode(b"[" + text + b"]", type=list[msgspec.Raw])
+        assert len(nodes) == end - first
+        assert size == sum(files[name][0].st_size for name in names[first:end])
+        found.update({first + number: bytes(node) for number, node in enumerate(nodes)})
+    assert all(found[number] == node for number, node in wanted.items())
+    assert {number for number in range(len(names)) if taken[number]} == set(found)
+    for number in set(found) - set(wanted):
+        times_of = files[names[number]][0]
+        assert not ordinary(times_of.st_mtime_ns, times_of.st_ctime_ns, times_of.st_atime_ns)
+    if found:
+        dropped = min(found)
+        taken.drop(dropped)
+        assert sum(end - first for first, end, _, _ in taken.runs()) == len(found) - 1
+        assert not taken[dropped] and taken.ids(dropped, dropped + 1) == b""
+    with pytest.raises(IndexError):
+        taken[len(names)]
