@@ -15,8 +15,8 @@ KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
     (
         "_engine",
-        ["_engine.pyx", "blobs.c", "files.c", "look.c", "places.c", "sha.c"],
-        ["_places.pxi", "blobs.h", "files.h", "look.h", "places.h", "sha.h"],
+        ["_engine.pyx", "blobs.c", "files.c", "look.c", "packs.c", "places.c", "sha.c"],
+        ["_places.pxi", "blobs.h", "files.h", "look.h", "packs.h", "places.h", "sha.h"],
     ),
     ("_nodes", ["_nodes.pyx", "nodes.c", "look.c"], ["nodes.h", "look.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),

@@ -104,8 +104,9 @@ def check_packs(run: Run, damage: Damage) -> None:
     missing: list[bytes] = []
     resized: list[bytes] = []
     broken: list[bytes] = []
-    for pack, (size, mixed, gaps) in index.layouts():
+    for listed in index.packs():
         run.check_interrupt()
+        pack, (size, mixed, gaps) = listed.id, listed.layout()
         run.sizes[pack] = size
         if mixed:
             message = f"pack {pack.hex()[:8]} contains a mix of tree and data blobs"

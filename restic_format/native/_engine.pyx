@@ -59,6 +59,14 @@ cdef extern from "blobs.h" nogil:
                          uint8_t *plain, sha_stream *pack)
 
 
+cdef extern from "packs.h" nogil:
+    ctypedef struct packs_check:
+        sha_stream hash
+    void packs_begin(packs_check *check, const uint8_t *header, size_t header_size, size_t largest)
+    size_t packs_ahead(const packs_check *check, size_t most)
+    int packs_take(packs_check *check, blobs_context *context, const uint8_t *data, size_t size)
+
+
 cdef extern from "files.h" nogil:
     int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
                        int *changed)
@@ -309,6 +317,39 @@ cdef class Context:
         finally:
             free(work)
             PyBuffer_Release(&view)
+
+
+cdef class PackCheck:
+    """A pack that is looked through piece by piece."""
+    cdef Context _owner
+    cdef bytes _header
+    cdef packs_check _check
+
+    def __cinit__(self, Context context not None, bytes header not None, size_t largest):
+        self._owner, self._header = context, header
+        packs_begin(&self._check, self._header, len(header), largest)
+
+    def ahead(self, size_t most):
+        return packs_ahead(&self._check, most)
+
+    def take(self, data):
+        cdef Py_buffer view
+        cdef int good
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            with nogil:
+                good = packs_take(&self._check, self._owner._context, <const uint8_t *> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+        if good < 0:
+            raise MemoryError
+        return good != 0
+
+    def digest(self):
+        cdef sha_stream last = self._check.hash
+        cdef uint8_t digest[32]
+        sha_end(&last, digest)
+        return digest[:32]
 
 
 cdef struct Sealing:

@@ -25,6 +25,11 @@ from *start* on, from number *first* on. ``directory(number)`` gives a directory
 file to write into, -1 for none. *created* are the files that are restored with that, *written* the rows whose blobs are in
 place, *left* the rows with which something is wrong or merely unusual.
 
+`PackCheck(context, header, largest)` looks through a pack that must have *header* (in plaintext) and be what that says:
+`ahead(most)` says how many bytes come next, whole blobs of about *most* bytes together, at last with the header, and 0 after
+that; `take(data)` whether all is well in them; `digest()` is the hash of all that was taken. Blobs over *largest* bytes are not
+well. A context does one thing at a time.
+
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
 `restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
@@ -58,7 +63,7 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, PlaceWriter, Sha256, Zstd, missing_library, zstd_version
+        from restic_format.native._engine import Context, PackCheck, PlaceWriter, Sha256, Zstd, missing_library, zstd_version
 
         UNAVAILABLE = missing_library(_zstd_of_zstandard())
     except ImportError as error:
@@ -68,4 +73,4 @@ else:
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PlaceWriter", "Sha256", "Zstd"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd"]

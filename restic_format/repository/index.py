@@ -182,10 +182,6 @@ class BlobIndex:
         """Copies of blobs, not distinct ones."""
         return len(self._table)
 
-    def packs(self) -> Iterator[bytes]:
-        """Ids of all packs, in the order they became known."""
-        return iter(list(self._pack_ids))
-
     def has_pack(self, pack_id: bytes) -> bool:
         """Whether an index lists this pack."""
         return pack_id in self._pack_numbers
@@ -194,21 +190,17 @@ class BlobIndex:
         """Packs that more than one index record lists."""
         return {self._pack_ids[number] for number in self._repeated}
 
-    def by_pack(self, wanted: Container[bytes] | None = None) -> Iterator[tuple[bytes, list[PackEntry]]]:
-        """Every pack, or those *wanted*, with the blobs in order of their offsets; what several indexes repeat comes once."""
-        order, pack_ids = self._in_packs()
+    def packs(self, wanted: Container[bytes] | None = None) -> Iterator[ListedPack]:
+        """Every pack, or those *wanted*, in the order they became known."""
+        with self._lock:
+            order, pack_ids = self._table.in_packs(len(self._pack_ids)), list(self._pack_ids)
         for number, pack_id in enumerate(pack_ids):
             if wanted is None or pack_id in wanted:
-                yield pack_id, self._entries(order, number)
+                yield ListedPack(pack_id, order, number, repeated=number in self._repeated)
 
-    def layouts(self) -> Iterator[tuple[bytes, PackLayout]]:
-        """Every pack with what its blobs say of its file."""
-        order, pack_ids = self._in_packs()
-        for number, pack_id in enumerate(pack_ids):
-            if number in self._repeated or not self.can_dump:
-                yield pack_id, layout_of(self._entries(order, number))
-            else:
-                yield pack_id, PackLayout(*order.layout(number))
+    def by_pack(self, wanted: Container[bytes] | None = None) -> Iterator[tuple[bytes, list[PackEntry]]]:
+        """The same with the packs' entries."""
+        return ((pack.id, pack.entries()) for pack in self.packs(wanted))
 
     def entries(self) -> Iterator[tuple[bytes, PackEntry]]:
         """Every copy of every blob with its pack, each once."""
@@ -223,13 +215,31 @@ class BlobIndex:
         """
         return self._table.check_tree(raw) if self.can_dump else None
 
-    def _in_packs(self) -> tuple[PackOrder, list[bytes]]:
-        with self._lock:
-            return self._table.in_packs(len(self._pack_ids)), list(self._pack_ids)
 
-    def _entries(self, order: PackOrder, number: int) -> list[PackEntry]:
-        found = [PackEntry(_TYPES[row[0]], *row[1:]) for row in order.rows(number)]
-        return list(dict.fromkeys(found)) if number in self._repeated else found
+class ListedPack:
+    """A pack as the index lists it; its blobs are looked up when they are asked for."""
+
+    __slots__ = ("_number", "_order", "_plain", "_repeated", "id")
+
+    def __init__(self, pack_id: bytes, order: PackOrder, number: int, *, repeated: bool) -> None:
+        self.id = pack_id
+        self._order = order
+        self._number = number
+        self._repeated = repeated
+        self._plain = repeated or not hasattr(order, "layout")
+
+    def entries(self) -> list[PackEntry]:
+        """Its blobs in order of their offsets; what several indexes repeat comes once."""
+        found = [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._order.rows(self._number)]
+        return list(dict.fromkeys(found)) if self._repeated else found
+
+    def layout(self) -> PackLayout:
+        """What they say of the file."""
+        return layout_of(self.entries()) if self._plain else PackLayout(*self._order.layout(self._number))
+
+    def header(self) -> bytes | None:
+        """The plaintext of the header it must have, where that can be told at once."""
+        return None if self._plain or self.layout().gaps else self._order.header(self._number)
 
 
 def layout_of(entries: Sequence[PackEntry]) -> PackLayout:

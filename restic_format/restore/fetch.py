@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.filewriter import FileWriter
-from restic_format.restore.places import PackReader, place_writer
+from restic_format.restore.places import place_writer
 from restic_format.restore.plan import Blob, Run
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
-from restic_format.storage import Buffer
+from restic_format.storage import Buffer, RangeReader
 from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
 
@@ -128,7 +128,7 @@ class Fetcher:
     def _work(self) -> None:
         try:
             with DirCache(self._session.root, self._session.dirs) as cache:
-                reader, kernel = PackReader(self._session), place_writer(self._session)
+                reader, kernel = RangeReader(self._session.repository.storage), place_writer(self._session)
                 while not self._stop.is_set():
                     with self._turn:
                         run = next(self._runs, None)
@@ -140,7 +140,7 @@ class Fetcher:
                 self._failure = self._failure or error
             self._stop.set()
 
-    def _process(self, run: Run, reader: PackReader, kernel: PlaceWriter | None, cache: DirCache) -> None:
+    def _process(self, run: Run, reader: RangeReader, kernel: PlaceWriter | None, cache: DirCache) -> None:
         rows = run.rows
         try:
             data = reader.read(run.pack, run.offset, run.length)

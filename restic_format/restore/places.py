@@ -11,30 +11,6 @@ import os
 
 from restic_format.native import blobs
 from restic_format.restore.session import Session
-from restic_format.storage import Buffer, FillsMemory
-from restic_spec.layout import FileKind
-
-
-class PackReader:
-    """Reads ranges of packs, into the same memory each time where the storage can do that. For one thread."""
-
-    def __init__(self, session: Session) -> None:
-        self._storage = session.repository.storage
-        self._buffer = bytearray()
-
-    def read(self, pack: bytes, offset: int, length: int) -> Buffer:
-        """The range; good until the next one is read.
-
-        Raises:
-            FileMissing, StorageError: it cannot be read.
-        """
-        if not isinstance(self._storage, FillsMemory):
-            return self._storage.load(FileKind.PACK, pack.hex(), offset, length)
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        target = memoryview(self._buffer)[:length]
-        self._storage.load_into(FileKind.PACK, pack.hex(), offset, target)
-        return target
 
 
 def place_writer(session: Session) -> blobs.PlaceWriter | None:

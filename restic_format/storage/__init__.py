@@ -9,8 +9,19 @@ from restic_format.storage.base import Buffer, Content, FillsMemory, Storage
 from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.memory import MemoryStorage
+from restic_format.storage.ranges import RangeReader
 
-__all__ = ["Buffer", "Content", "FaultyStorage", "FillsMemory", "LocalStorage", "MemoryStorage", "Storage", "open_storage"]
+__all__ = [
+    "Buffer",
+    "Content",
+    "FaultyStorage",
+    "FillsMemory",
+    "LocalStorage",
+    "MemoryStorage",
+    "RangeReader",
+    "Storage",
+    "open_storage",
+]
 
 _REMOTE = re.compile(r"(sftp|rest|s3|b2|azure|gs|swift|rclone|s3legacy)$")
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from restic_format.native import _pure_table, _table
 from restic_format.repository import index as index_module
+from restic_format.repository.header import encode_entries
 from restic_format.repository.index import BlobIndex, layout_of
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import id_of
@@ -34,10 +35,6 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure_table.BlobTable)
     monkeypatch.setattr(index_module, "decode_index", _table.decode_index if compiled else None)
     monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 10)
-
-
-def per_pack_in_order(index: BlobIndex, pack: bytes) -> list[PackEntry]:
-    return dict(index.by_pack())[pack]
 
 
 @pytest.mark.usefixtures("table")
@@ -74,8 +71,10 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
     for pack, found in index.by_pack():
         assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)
         assert list(index.by_pack({pack})) == [(pack, found)]
-    for pack, layout in index.layouts():
-        assert layout == layout_of(per_pack_in_order(index, pack))
+    for listed in index.packs():
+        assert listed.layout() == layout_of(listed.entries())
+        header = listed.header()
+        assert header is None or header == encode_entries(listed.entries())
     assert {(pack, entry) for pack, entry in index.entries()} == {
         (pack, entry) for pack, listed in per_pack.items() for entry in listed
     }

@@ -1,0 +1,209 @@
+"""Reading one pack whole: hash of the file, every blob, the header, and the header against the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from restic_format.errors import StorageError
+from restic_format.maintenance.blobs import clause_of, describe
+from restic_format.maintenance.check_state import Run
+from restic_format.maintenance.findings import Fault, ObjectKind, ObjectRef
+from restic_format.native.blobs import PackCheck
+from restic_format.repository.coder import PackHash
+from restic_format.repository.index import ListedPack, layout_of
+from restic_format.storage import Buffer, RangeReader
+from restic_spec.errors import SpecError
+from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
+
+PIECE = 4 << 20
+"""Bytes read at a time; a blob that is larger is read in one go."""
+
+HEADER_OVERHEAD = 36
+"""Bytes of a pack's end that are no header entry: IV, MAC and the length field."""
+
+_KINDS = {BlobType.TREE: ObjectKind.TREE, BlobType.DATA: ObjectKind.DATA}
+
+
+class PackResult(NamedTuple):
+    """What reading one pack showed."""
+
+    pack: bytes
+    bytes_read: int
+    faults: list[Fault]
+    unreadable: str
+    """Why the storage did not give the whole file, "" where it did."""
+    bad: list[PackEntry]
+    """Blobs that were read and are damaged."""
+    unread: list[PackEntry]
+    """Blobs that could not be read."""
+    header: list[Fault]
+    """What is wrong with the header of a file that is damaged as a whole."""
+    transient: bool = False
+    """Whether a second attempt found nothing wrong."""
+
+
+class _Reading:
+    """What is known so far of a pack that is being read."""
+
+    def __init__(self, pack: ListedPack, size: int, file_size: int | None) -> None:
+        self.pack = pack
+        self.size = size
+        self.file_size = file_size
+        self.name = pack.id.hex()
+        self.ref = ObjectRef(ObjectKind.PACK, self.name)
+        self.done = 0
+        self.faults: list[Fault] = []
+        self.bad: list[PackEntry] = []
+        self.header: list[Fault] = []
+        self.hash = b""
+
+    @cached_property
+    def entries(self) -> list[PackEntry]:
+        """What the index says, in order of the offsets."""
+        return self.pack.entries()
+
+    def fault(self, what: str, clause: str) -> None:
+        """Something is wrong with the pack as a whole."""
+        self.faults.append(Fault(self.ref, what, clause))
+
+    def result(self) -> PackResult:
+        """The outcome after everything was read that is there."""
+        if self.done < self.size:
+            return self.unreadable("no such file" if self.file_size is None else "file is too short")
+        if self.hash != self.pack.id:
+            self.fault(f"unexpected pack id {self.hash.hex()}", "LAYOUT-1")
+            return PackResult(self.pack.id, self.done, self.faults, "", self.bad, [], self.header)
+        return PackResult(self.pack.id, self.done, self.faults + self.header, "", self.bad, [], [])
+
+    def unreadable(self, why: str) -> PackResult:
+        """The outcome where the storage did not give the rest."""
+        unread = [entry for entry in self.entries if entry.offset + entry.length > self.done]
+        return PackResult(self.pack.id, self.done, self.faults, why, self.bad, unread, [])
+
+
+class PackReader:
+    """Reads packs and says what is wrong with them; used by one thread at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self.repo = run.repo
+        self.sizes = run.sizes
+        self.file_sizes = run.file_sizes
+        self._ranges = RangeReader(run.repo.storage)
+
+    def check(self, pack: ListedPack) -> PackResult:
+        """Read one pack; a fault is looked at a second time, for storage and memory can err once."""
+        first = self._check(pack)
+        if not first.faults and not first.unreadable:
+            return first
+        second = self._check(pack)
+        if second.faults or second.unreadable:
+            return second
+        return first._replace(transient=True, bad=[], unread=[])
+
+    def _check(self, pack: ListedPack) -> PackResult:
+        reading = _Reading(pack, self.sizes[pack.id], self.file_sizes.get(pack.id))
+        header = pack.header() if reading.file_size == reading.size else None
+        context = self.repo.kernel_context() if header is not None else None
+        try:
+            if header is None or context is None:
+                self._read_plainly(reading)
+            else:
+                self._read_with(PackCheck(context, header, MAX_BLOB_SIZE), reading)
+        except (StorageError, OSError) as error:
+            return reading.unreadable(str(error))
+        return reading.result()
+
+    def _read_with(self, kernel: PackCheck, reading: _Reading) -> None:
+        """Read a pack that has the size it must have; look closer only at pieces the kernel finds something wrong in."""
+        while length := kernel.ahead(PIECE):
+            start = reading.done
+            piece = self._load(reading, length)
+            if kernel.take(piece):
+                continue
+            inside = [e for e in reading.entries if start <= e.offset and e.offset + e.length <= reading.done]
+            self._verify(reading, piece, start, inside, self.repo.pack_hash())
+            if reading.done == reading.size:
+                end = sum(entry.length for entry in reading.entries)
+                reading.header = self._header(reading, memoryview(piece)[end - start :])
+        reading.hash = kernel.digest()
+
+    def _read_plainly(self, reading: _Reading) -> None:
+        entries = reading.entries
+        if layout_of(entries).gaps:
+            reading.fault("index for pack contains gaps / overlapping blobs", "PACK-10")
+        digest = self.repo.pack_hash()
+        end = max((entry.offset + entry.length for entry in entries), default=0)
+        tail = b""
+        for length, inside in _pieces(entries, min(reading.size, reading.file_size or 0)):
+            start = reading.done
+            piece = self._load(reading, length)
+            self._verify(reading, piece, start, inside, digest)
+            if start >= end:
+                tail += piece
+        if reading.done == reading.size:
+            reading.header = self._header(reading, tail)
+        reading.hash = digest.digest()
+
+    def _load(self, reading: _Reading, length: int) -> Buffer:
+        """The next piece; good until the one after it is loaded."""
+        piece = self._ranges.read(reading.pack.id, reading.done, length)
+        reading.done += length
+        return piece
+
+    def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: PackHash) -> None:
+        for entry, error in self.repo.verify_blobs(piece, start, inside, digest):
+            reading.bad.append(entry)
+            ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), reading.name)
+            reading.faults.append(Fault(ref, describe(error, reading.pack.id, entry), clause_of(error)))
+
+    def _header(self, reading: _Reading, tail: Buffer) -> list[Fault]:
+        try:
+            listed = self.repo.open_header(tail, reading.size)
+        except SpecError as error:
+            return [Fault(reading.ref, error.what, error.clause)]
+        if listed == reading.entries:
+            return []
+        faults = []
+        want = reading.size - sum(entry.length for entry in reading.entries)
+        have = HEADER_OVERHEAD + sum(entry.header_size for entry in listed)
+        if want != have:
+            what = f"pack header size does not match, want {want}, got {have}"
+            faults.append(Fault(reading.ref, what, "INDEX-7"))
+        known = set(reading.entries)
+        for entry in listed:
+            if entry not in known:
+                ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), reading.name)
+                what = f"blob {entry.id.hex()} is not contained in index or position is incorrect"
+                faults.append(Fault(ref, what, "INDEX-7"))
+        return faults
+
+
+def _pieces(entries: Sequence[PackEntry], size: int) -> Iterator[tuple[int, list[PackEntry]]]:
+    """The lengths of the pieces the first *size* bytes of a pack are read in, each with the blobs wholly inside it."""
+    position = 0
+    queue = list(reversed(entries))
+    while position < size:
+        inside: list[PackEntry] = []
+        stop = position
+        while queue:
+            entry = queue[-1]
+            if entry.offset < position:
+                queue.pop()  # Overlaps what is behind; the index is at fault and has been named.
+                continue
+            if entry.offset + entry.length > size:
+                queue.clear()  # Beyond the end of a file that was cut short; so are all that follow.
+                break
+            if inside and entry.offset + entry.length - position > PIECE:
+                break
+            if entry.offset - position > PIECE:
+                stop = min(entry.offset, position + PIECE)
+                break
+            stop = max(stop, entry.offset + entry.length)
+            inside.append(queue.pop())
+        if not inside and stop == position:
+            stop = size
+        stop = min(stop, size)
+        yield stop - position, inside
+        position = stop

@@ -1,0 +1,28 @@
+"""Reading ranges of files into memory that is used again, where the storage can do that."""
+
+from __future__ import annotations
+
+from restic_format.storage.base import Buffer, FillsMemory, Storage
+from restic_spec.layout import FileKind
+
+
+class RangeReader:
+    """Reads ranges of packs, into the same memory each time where the storage can do that. For one thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._buffer = bytearray()
+
+    def read(self, pack: bytes, offset: int, length: int) -> Buffer:
+        """The range; good until the next one is read.
+
+        Raises:
+            FileMissing, StorageError: it cannot be read.
+        """
+        if not isinstance(self._storage, FillsMemory):
+            return self._storage.load(FileKind.PACK, pack.hex(), offset, length)
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        target = memoryview(self._buffer)[:length]
+        self._storage.load_into(FileKind.PACK, pack.hex(), offset, target)
+        return target
