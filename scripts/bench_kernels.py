@@ -54,9 +54,9 @@ def blob_coding() -> None:
             for verify in (False, True):
                 one = coder(kernel, verify)
                 shown = f"{name}: seal{' and verify' if verify else ''}, {way}"
-                rate(shown, len(data), partial(one.seal, BlobType.DATA, blob_id, data))
-            sealed, plain = one.seal(BlobType.DATA, blob_id, data)
-            entry = PackEntry(BlobType.DATA, blob_id, 0, len(sealed), plain)
+                rate(shown, len(data), partial(one.seal_many, BlobType.DATA, [(blob_id, data)], one.pack_hash()))
+            [sealed], [(length, plain)] = one.seal_many(BlobType.DATA, [(blob_id, data)], one.pack_hash())
+            sealed, entry = bytes(sealed), PackEntry(BlobType.DATA, blob_id, 0, length, plain)
             rate(f"{name}: open, {way}", len(data), partial(one.open, entry, sealed))
 
 

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from restic_format.storage import Content, Storage
+from restic_format.storage import Content, Storage, Writer
 from restic_spec.layout import FileKind
+
+
+class _DryWriter:
+    """Forgets what it is given."""
+
+    def append(self, data: Content) -> None:
+        """Do nothing."""
+
+    def contents(self) -> Iterator[bytes]:
+        """There are none."""
+        return iter(())
+
+    def finish(self, name: str) -> None:
+        """Do nothing."""
+
+    def abort(self) -> None:
+        """Do nothing."""
 
 
 class DryStorage:
@@ -29,6 +46,11 @@ class DryStorage:
 
     def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Do nothing."""
+
+    def begin(self, kind: FileKind) -> Writer:
+        """A file that is forgotten."""
+        del kind
+        return _DryWriter()
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read from the inner storage."""

@@ -162,6 +162,7 @@ class _Run:
     def _keep_what_is_stored(self) -> None:
         if isinstance(self.team.failure, LockLost):
             # Others may have removed packs that no index lists: ours must not be listed now.
+            self.repository.discard()
             return
         try:
             self.repository.abandon()

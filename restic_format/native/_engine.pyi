@@ -8,6 +8,7 @@ from restic_format.native._nodes import Stat
 def missing_library(zstd: bytes | None = None) -> str | None: ...
 def zstd_version() -> str: ...
 def hash_in_pairs(allowed: bool) -> bool: ...
+def hash_many(pieces: list[Buffer]) -> list[bytes]: ...
 
 class Sha256:
     def update(self, data: Buffer) -> None: ...
@@ -26,19 +27,17 @@ class Zstd:
 
 class Context:
     def __init__(self, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> None: ...
-    def seal(
-        self, data: Buffer, iv: bytes, zstd: Zstd | None = None, always: bool = False, verify: bytes | None = None
-    ) -> tuple[bytes, int] | None: ...
     def seal_many(
         self,
-        items: Sequence[tuple[Buffer, bytes]],
+        items: Sequence[tuple[bytes, Buffer]],
         ivs: bytes,
         small: Zstd | None,
         large: Zstd | None,
         threshold: int,
         always: bool,
         verify: bool,
-    ) -> list[tuple[bytes, int] | None]: ...
+        pack: Sha256,
+    ) -> tuple[memoryview, list[tuple[int, int | None]]] | None: ...
     @overload
     def open_many(
         self,

@@ -6,6 +6,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
 from restic_format.native._nodes cimport Stat, look_stat
 
 
@@ -38,17 +40,15 @@ cdef extern from "blobs.h" nogil:
     blobs_context *blobs_new(const uint8_t *encrypt, const uint8_t *mac_k, const uint8_t *mac_r)
     void blobs_free(blobs_context *context)
     void blobs_sha256(const uint8_t *data, size_t size, uint8_t *id)
-    int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *iv,
-                       const uint8_t *plain, size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
-    size_t blobs_bound(size_t size)
-    uint8_t *blobs_room(blobs_context *context, size_t size)
-    ctypedef struct blobs_packed:
-        size_t length
+    ctypedef struct blobs_sealing:
+        const uint8_t *plain
+        const uint8_t *id
+        const uint8_t *iv
+        size_t size, length
         uint32_t uncompressed
-    int blobs_pack(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size,
-                   blobs_packed *packed)
-    int blobs_close(blobs_context *context, const blobs_packed *packed, const uint8_t *iv, const uint8_t *id,
-                    uint8_t *sealed)
+    int64_t blobs_seal_many(blobs_context *context, const blobs_zstd *small, const blobs_zstd *large, size_t threshold,
+                            int always, int verify, blobs_sealing *work, size_t count, uint8_t *sealed, sha_stream *pack)
+    size_t blobs_bound(size_t size)
     int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                        uint8_t *plain, size_t room)
     ctypedef struct blobs_opening:
@@ -90,6 +90,54 @@ def hash_in_pairs(bint allowed):
     return sha_pairs(allowed) != 0
 
 
+cdef class Views:
+    """Buffers of Python objects that are held together."""
+    cdef Py_buffer *views
+    cdef Py_ssize_t held
+
+    def __cinit__(self, Py_ssize_t count):
+        self.views = <Py_buffer *> calloc(count + 1, sizeof(Py_buffer))
+        if self.views == NULL:
+            raise MemoryError
+
+    cdef const uint8_t *add(self, data) except? NULL:
+        PyObject_GetBuffer(data, &self.views[self.held], PyBUF_SIMPLE)
+        self.held += 1
+        return <const uint8_t *> self.views[self.held - 1].buf
+
+    def __dealloc__(self):
+        for i in range(self.held):
+            PyBuffer_Release(&self.views[i])
+        free(self.views)
+
+
+def hash_many(list pieces not None):
+    """The SHA-256 of each of *pieces*, two at a time."""
+    cdef Py_ssize_t count = len(pieces), i
+    cdef Views views = Views(count)
+    cdef sha_stream *streams = <sha_stream *> calloc(count + 1, sizeof(sha_stream))
+    cdef sha_queue queue
+    cdef uint8_t digest[32]
+    if streams == NULL:
+        raise MemoryError
+    try:
+        for piece in pieces:
+            views.add(piece)
+        queue.blocks = 0
+        with nogil:
+            for i in range(count):
+                sha_begin(streams + i)
+                sha_push(&queue, streams + i, <const uint8_t *> views.views[i].buf, views.views[i].len)
+            sha_drain(&queue)
+        ids = []
+        for i in range(count):
+            sha_end(streams + i, digest)
+            ids.append(digest[:32])
+        return ids
+    finally:
+        free(streams)
+
+
 cdef class Sha256:
     """A SHA-256 that goes on from call to call."""
     cdef sha_stream _stream
@@ -129,6 +177,7 @@ cdef class Zstd:
 cdef class Context:
     """One thread's cipher, hash and compression contexts for one key."""
     cdef blobs_context *_context
+    cdef object _sealed
 
     def __cinit__(self, bytes encrypt not None, bytes mac_k not None, bytes mac_r not None):
         if (len(encrypt), len(mac_k), len(mac_r)) != (32, 16, 16):
@@ -142,34 +191,6 @@ cdef class Context:
 
     def __dealloc__(self):
         blobs_free(self._context)
-
-    def seal(self, data, bytes iv not None, Zstd zstd=None, bint always=False, bytes verify=None):
-        cdef Py_buffer view
-        cdef const blobs_zstd *parameters = NULL if zstd is None else &zstd.values
-        cdef const uint8_t *id = NULL
-        cdef const uint8_t *nonce = iv
-        cdef uint8_t *sealed
-        cdef blobs_packed packed
-        cdef int failed
-        if len(iv) != 16 or (verify is not None and len(verify) != 32):
-            raise ValueError("an IV has 16 bytes, an id 32")
-        if verify is not None:
-            id = verify
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            if view.len >= 1 << 32:
-                raise ValueError("a blob has less than 4 GiB")
-            with nogil:
-                failed = blobs_pack(self._context, parameters, always, <const uint8_t *> view.buf, view.len, &packed)
-            if failed:
-                return None
-            result = PyBytes_FromStringAndSize(NULL, packed.length + BLOBS_OVERHEAD)
-            sealed = <uint8_t *> PyBytes_AS_STRING(result)
-            with nogil:
-                failed = blobs_close(self._context, &packed, nonce, id, sealed)
-            return None if failed else (result, packed.uncompressed)
-        finally:
-            PyBuffer_Release(&view)
 
     def open(self, sealed, Py_ssize_t room, bint compressed, bytes blob_id=None):
         cdef Py_buffer view
@@ -193,50 +214,47 @@ cdef class Context:
         return plain if length == room else plain[:length]
 
     def seal_many(self, items not None, bytes ivs not None, Zstd small, Zstd large, Py_ssize_t threshold,
-                  bint always, bint verify):
-        cdef Py_ssize_t count = len(items), i, held = 0
-        cdef size_t room = 0, used = 0
-        cdef Sealing *work
+                  bint always, bint verify, Sha256 pack not None):
+        cdef Py_ssize_t count = len(items), i
+        cdef size_t room = 0
+        cdef int64_t used
+        cdef Py_buffer target
+        cdef Views views = Views(count)
         cdef const uint8_t *nonces = ivs
         cdef const blobs_zstd *few = NULL if small is None else &small.values
         cdef const blobs_zstd *many = NULL if large is None else &large.values
-        cdef uint8_t *sealed = NULL
+        cdef blobs_sealing *work
         if len(ivs) != 16 * count:
             raise ValueError("an IV for each blob")
-        work = <Sealing *> calloc(count + 1, sizeof(Sealing))
+        work = <blobs_sealing *> calloc(count + 1, sizeof(blobs_sealing))
         if work == NULL:
             raise MemoryError
         try:
             for i in range(count):
-                data, blob_id = items[i]
+                blob_id, data = items[i]
                 if not isinstance(blob_id, bytes) or len(blob_id) != 32:
                     raise ValueError("an id has 32 bytes")
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
-                PyObject_GetBuffer(data, &work[i].view, PyBUF_SIMPLE)
-                held += 1
-                if work[i].view.len >= 1 << 32:
+                work[i].iv = nonces + 16 * i
+                work[i].plain = views.add(data)
+                work[i].size = views.views[i].len
+                if work[i].size >= <size_t> 1 << 32:
                     raise ValueError("a blob has less than 4 GiB")
-                room += blobs_bound(work[i].view.len)
-            sealed = blobs_room(self._context, room + 1)
-            if sealed == NULL:
-                raise MemoryError
-            with nogil:
-                for i in range(count):
-                    work[i].offset = used
-                    work[i].length = blobs_seal(
-                        self._context, few if work[i].view.len < threshold else many, always, nonces + 16 * i,
-                        <const uint8_t *> work[i].view.buf, work[i].view.len, work[i].id if verify else NULL, sealed + used,
-                        &work[i].uncompressed)
-                    if work[i].length > 0:
-                        used += work[i].length
-            return [
-                (PyBytes_FromStringAndSize(<char *> sealed + work[i].offset, work[i].length), work[i].uncompressed)
-                if work[i].length > 0 else None
-                for i in range(count)
-            ]
+                room += blobs_bound(work[i].size)
+            if self._sealed is None or <size_t> len(self._sealed) < room:
+                self._sealed = None
+                self._sealed = memoryview(mmap(-1, room + room // 4 + 4096, MAP_PRIVATE | MAP_ANONYMOUS))
+            PyObject_GetBuffer(self._sealed, &target, PyBUF_WRITABLE)
+            try:
+                with nogil:
+                    used = blobs_seal_many(self._context, few, many, threshold, always, verify, work, count,
+                                           <uint8_t *> target.buf, &pack._stream)
+            finally:
+                PyBuffer_Release(&target)
+            if used < 0:
+                return None
+            return self._sealed[:used], [(work[i].length, work[i].uncompressed or None) for i in range(count)]
         finally:
-            for i in range(held):
-                PyBuffer_Release(&work[i].view)
             free(work)
 
     def open_many(self, data, entries not None, bint keep, Sha256 pack=None):
@@ -350,14 +368,6 @@ cdef class PackCheck:
         cdef uint8_t digest[32]
         sha_end(&last, digest)
         return digest[:32]
-
-
-cdef struct Sealing:
-    Py_buffer view
-    const uint8_t *id
-    size_t offset
-    int64_t length
-    uint32_t uncompressed
 
 
 cdef struct Reading:

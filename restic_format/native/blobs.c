@@ -119,7 +119,7 @@ struct blobs_context {
     uint8_t mac_r[16];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
-    scratch packed, verified, sealed, spare;
+    scratch packed, verified, opened, spare;
 };
 
 static int reserve(scratch *memory, size_t size)
@@ -172,7 +172,7 @@ void blobs_free(blobs_context *c)
     ZSTD_freeDCtx(c->decompressor);
     forget(&c->packed);
     forget(&c->verified);
-    forget(&c->sealed);
+    forget(&c->opened);
     forget(&c->spare);
     free(c);
 }
@@ -229,11 +229,6 @@ static int set_compressor(blobs_context *c, const blobs_zstd *z)
     return 0;
 }
 
-size_t blobs_bound(size_t size)
-{
-    return ZSTD_compressBound(size) + BLOBS_OVERHEAD;
-}
-
 static int64_t expand(blobs_context *c, const uint8_t *frame, size_t size, uint8_t *plain, size_t room)
 {
     size_t whole = ZSTD_findFrameCompressedSize(frame, size);
@@ -267,7 +262,6 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
         return BLOBS_MAC;
     uint8_t *target = plain;
     if (compressed) {
-        /* Whatever was packed there has been sealed by now. */
         if (reserve(&c->packed, inner))
             return BLOBS_NO_MEMORY;
         target = c->packed.data;
@@ -318,56 +312,78 @@ void blobs_open_many(blobs_context *c, const uint8_t *data, size_t size, blobs_o
     }
 }
 
-int blobs_pack(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size, blobs_packed *packed)
+/* Compresses, encrypts and authenticates one blob; its sealed length, or what went wrong. */
+static int64_t seal(blobs_context *c, const blobs_zstd *zstd, int always, blobs_sealing *w, uint8_t *sealed)
 {
-    *packed = (blobs_packed){plain, size, 0};
-    if (!zstd || !size) /* a compressed blob cannot say that it is empty (PACK-20) */
-        return 0;
-    size_t bound = ZSTD_compressBound(size);
-    if (reserve(&c->packed, bound))
-        return BLOBS_NO_MEMORY;
-    if (set_compressor(c, zstd))
+    uint8_t *inside = sealed + IV;
+    const uint8_t *from = w->plain;
+    size_t length = w->size;
+    w->uncompressed = 0;
+    if (zstd && w->size) { /* a compressed blob cannot say that it is empty (PACK-20) */
+        if (set_compressor(c, zstd))
+            return BLOBS_LIBRARY;
+        size_t packed = ZSTD_compress2(c->compressor, inside, ZSTD_compressBound(w->size), w->plain, w->size);
+        if (ZSTD_isError(packed))
+            return BLOBS_LIBRARY;
+        if (packed < w->size || always) {
+            from = inside;
+            length = packed;
+            w->uncompressed = (uint32_t)w->size;
+        }
+    }
+    memcpy(sealed, w->iv, IV);
+    if (apply_counter(c, w->iv, from, length, inside) || authenticate(c, w->iv, inside, length, inside + length))
         return BLOBS_LIBRARY;
-    size_t length = ZSTD_compress2(c->compressor, c->packed.data, bound, plain, size);
-    if (ZSTD_isError(length))
-        return BLOBS_LIBRARY;
-    if (length < size || always)
-        *packed = (blobs_packed){c->packed.data, length, (uint32_t)size};
-    return 0;
+    return (int64_t)length + BLOBS_OVERHEAD;
 }
 
-int blobs_close(blobs_context *c, const blobs_packed *packed, const uint8_t iv[16], const uint8_t *id, uint8_t *sealed)
+size_t blobs_bound(size_t size)
 {
-    size_t length = packed->length;
-    memcpy(sealed, iv, IV);
-    if (apply_counter(c, iv, packed->data, length, sealed + IV) ||
-        authenticate(c, iv, sealed + IV, length, sealed + IV + length))
-        return BLOBS_LIBRARY;
-    if (!id)
-        return 0;
-    size_t plain = packed->uncompressed ? packed->uncompressed : length;
-    /* What is not compressed needs no memory in between, so that there is one large block less. */
-    scratch *room = packed->uncompressed ? &c->verified : &c->packed;
-    if (reserve(room, plain + 1))
-        return BLOBS_NO_MEMORY;
-    int64_t opened = blobs_open(c, sealed, length + BLOBS_OVERHEAD, packed->uncompressed != 0, id, room->data, plain);
-    if (opened < 0)
-        return (int)opened;
-    return opened == (int64_t)plain ? 0 : BLOBS_LENGTH;
+    return ZSTD_compressBound(size) + BLOBS_OVERHEAD;
 }
 
-int64_t blobs_seal(blobs_context *c, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain, size_t size,
-                   const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed)
+/* Whether what was sealed opens to what it was made of; *pack* goes on with all of it. */
+static int opens(blobs_context *c, const uint8_t *sealed, size_t size, const blobs_sealing *work, size_t count, sha_stream *pack)
 {
-    blobs_packed packed;
-    int failed = blobs_pack(c, zstd, always, plain, size, &packed);
+    blobs_opening *openings = calloc(count + 1, sizeof *openings);
+    size_t start = 0;
+    int failed = openings ? 0 : BLOBS_NO_MEMORY;
+    for (size_t i = 0; i < count && !failed; i++) {
+        openings[i] = (blobs_opening){.id = work[i].id, .start = start, .length = work[i].length, .size = work[i].size,
+                                      .compressed = work[i].uncompressed != 0};
+        start += work[i].length;
+    }
     if (!failed)
-        failed = blobs_close(c, &packed, iv, id, sealed);
-    *uncompressed = packed.uncompressed;
-    return failed ? failed : (int64_t)packed.length + BLOBS_OVERHEAD;
+        blobs_open_many(c, sealed, size, openings, count, NULL, pack);
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = openings[i].opened ? 0 : BLOBS_HASH;
+    free(openings);
+    return failed;
+}
+
+int64_t blobs_seal_many(blobs_context *c, const blobs_zstd *small, const blobs_zstd *large, size_t threshold, int always,
+                        int verify, blobs_sealing *work, size_t count, uint8_t *sealed, sha_stream *pack)
+{
+    const sha_stream before = *pack;
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t length = seal(c, work[i].size < threshold ? small : large, always, work + i, sealed + used);
+        if (length < 0)
+            return length;
+        work[i].length = length;
+        used += length;
+    }
+    if (!verify) {
+        SHA256_Update(pack, sealed, used);
+        return used;
+    }
+    int failed = opens(c, sealed, used, work, count, pack);
+    if (failed)
+        *pack = before;
+    return failed ? failed : (int64_t)used;
 }
 
 uint8_t *blobs_room(blobs_context *c, size_t size)
 {
-    return reserve(&c->sealed, size) ? NULL : c->sealed.data;
+    return reserve(&c->opened, size) ? NULL : c->opened.data;
 }

@@ -43,27 +43,22 @@ void blobs_free(blobs_context *context);
 
 void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
 
-/* Seals *plain* into *sealed*, which has room for size + BLOBS_OVERHEAD bytes; gives the sealed length.
+/* Seals blobs one after the other into *sealed*, which has room for the sum of their bounds; gives the bytes in all.
  *
- * With *zstd* the blob is compressed first; where that does not make it smaller it is stored as it is, unless *always*.
- * (Then *sealed* must have room for blobs_bound(size).) *uncompressed* becomes the plaintext's length or 0.
- * With *id* the result is opened again and must have that hash. */
-int64_t blobs_seal(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t iv[16], const uint8_t *plain,
-                   size_t size, const uint8_t *id, uint8_t *sealed, uint32_t *uncompressed);
+ * With *zstd* a blob is compressed first, with *large* from *threshold* bytes on; where that does not make it smaller it is
+ * stored as it is, unless *always*. With *verify* everything is opened again and must have the hashes *id*. What was sealed is
+ * appended to *pack*, two hashes at a time; when something went wrong, *pack* is as it was. */
+typedef struct {
+    const uint8_t *plain, *id, *iv;
+    size_t size;
+    size_t length;         /* out: sealed */
+    uint32_t uncompressed; /* out: size of a blob that is compressed, else 0 */
+} blobs_sealing;
+int64_t blobs_seal_many(blobs_context *context, const blobs_zstd *small, const blobs_zstd *large, size_t threshold, int always,
+                        int verify, blobs_sealing *work, size_t count, uint8_t *sealed, sha_stream *pack);
 size_t blobs_bound(size_t size);
 
-/* The same in two steps, for results of exactly the size they need: *packed* is what will be sealed, either *plain* itself or
- * memory of the context; then *sealed* has room for its length + BLOBS_OVERHEAD. 0, or what went wrong. */
-typedef struct {
-    const uint8_t *data;
-    size_t length;
-    uint32_t uncompressed;
-} blobs_packed;
-int blobs_pack(blobs_context *context, const blobs_zstd *zstd, int always, const uint8_t *plain, size_t size,
-               blobs_packed *packed);
-int blobs_close(blobs_context *context, const blobs_packed *packed, const uint8_t iv[16], const uint8_t *id, uint8_t *sealed);
-
-/* Memory of the context for what is sealed, good until the next call; NULL without memory. */
+/* Memory of the context for what is opened, good until the next call; NULL without memory. */
 uint8_t *blobs_room(blobs_context *context, size_t size);
 
 /* Opens *sealed* into *plain*, which has room for *room* bytes: the stated length of a compressed blob, otherwise

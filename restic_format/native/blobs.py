@@ -2,15 +2,15 @@
 
 `Context(encrypt, mac_k, mac_r)` belongs to one thread and keeps its contexts and buffers::
 
-    seal(data, iv, zstd=None, always=False, verify=None) -> (sealed, uncompressed_length or 0) | None
-    seal_many(items, ivs, small, large, threshold, always, verify) -> list[(sealed, uncompressed_length) | None]
+    seal_many(items, ivs, small, large, threshold, always, verify, pack) -> (sealed, lengths) | None
     open(sealed, room, compressed, blob_id=None) -> bytes | None
     open_many(data, entries, keep, pack=None) -> list[memoryview | None] if keep else list[bool]
 
-None means that something is wrong; the Python path is then asked, which says what. *zstd* are the parameters of `Zstd`;
-a blob that compression does not shrink is stored as it is unless *always*. With *verify*, an id, the result is opened
-again and its hash compared. `seal_many` does the same with a list of (data, id) and 16 bytes of *ivs* for each; data of
-*threshold* bytes or more are compressed with *large*. *room* is the length the plaintext must have. The entries of
+None means that something is wrong; the Python path is then asked, which says what. `seal_many` takes (id, data) with 16 bytes
+of *ivs* for each and gives all of them sealed in one piece of memory, good until the next call, with (sealed length, plaintext
+length or None) for each. *small* and *large* are parameters of `Zstd`, *large* for data of *threshold* bytes or more; a blob
+that compression does not shrink is stored as it is unless *always*. With *verify* everything is opened again and its hash
+compared. *pack*, a `Sha256`, goes on with what was sealed. *room* is the length the plaintext must have. The entries of
 `open_many` are (start in *data*, sealed length, plaintext length, compressed, id); without *keep* it only tells which are
 intact. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack*, a `Sha256`, all of
 *data* is appended to that hash on the way.
@@ -63,7 +63,16 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._engine import Context, PackCheck, PlaceWriter, Sha256, Zstd, missing_library, zstd_version
+        from restic_format.native._engine import (
+            Context,
+            PackCheck,
+            PlaceWriter,
+            Sha256,
+            Zstd,
+            hash_many,
+            missing_library,
+            zstd_version,
+        )
 
         UNAVAILABLE = missing_library(_zstd_of_zstandard())
     except ImportError as error:
@@ -73,4 +82,4 @@ else:
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd", "hash_many"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from restic_format.errors import DamagedFile
 from restic_format.native import blobs
@@ -23,7 +23,13 @@ from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
 
 _GROUP_SIZE = 8 << 20
-"""Bytes of plaintext that are opened at once: well compressed blobs may be far larger than the packs they are in."""
+"""Bytes of plaintext that are sealed or opened at once: well compressed blobs may be far larger than the packs they are in."""
+
+
+GROUP_COUNT = 1024
+"""Blobs that are sealed or opened at once."""
+
+T = TypeVar("T")
 
 
 class PackHash(Protocol):
@@ -56,33 +62,26 @@ class BlobCoder:
     def _compresses(self, blob_type: BlobType) -> bool:
         return self._version > 1 and (self._mode != "off" or blob_type is BlobType.TREE)
 
-    def seal(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
-        """Sealed bytes and, where compressed, the plaintext's length. Data that do not shrink are stored as they are.
+    def seal_many(
+        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: PackHash
+    ) -> tuple[Sequence[Buffer], Sequence[tuple[int, int | None]]]:
+        """Seal blobs, each given by id and data, for a pack whose hash goes on with *pack_hash*.
+
+        Gives the sealed bytes, in pieces that are good until this thread seals again, and for each blob its length there and,
+        where compressed, the plaintext's. Data that do not shrink are stored as they are.
 
         Raises:
             DamagedFile: what was sealed does not open to the same blob.
         """
-        if self._kernel is not None:
-            parameters = parameters_for(self._mode, len(data)) if self._compresses(blob_type) else None
-            always = blob_type is BlobType.TREE
-            done = self._kernel.seal(data, parameters, always, blob_id if self._extra_verify else None)
-            if done is not None:
-                return done[0], done[1] or None
-        return self._seal(blob_type, blob_id, data)
-
-    def seal_many(self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]]) -> list[tuple[bytes, int | None]]:
-        """`seal` for several blobs, each given by id and data; with the kernel in one call. Raises as `seal`."""
-        if len(items) == 1:
-            [(blob_id, data)] = items
-            return [self.seal(blob_type, blob_id, data)]
-        done: list[tuple[bytes, int] | None] = [None] * len(items)
-        if self._kernel is not None:
+        if self._kernel is not None and isinstance(pack_hash, blobs.Sha256):
             mode = self._mode if self._compresses(blob_type) else None
-            done = self._kernel.seal_many(items, mode, blob_type is BlobType.TREE, self._extra_verify)
-        return [
-            self._seal(blob_type, blob_id, data) if sealed is None else (sealed[0], sealed[1] or None)
-            for sealed, (blob_id, data) in zip(done, items, strict=True)
-        ]
+            done = self._kernel.seal_many(items, mode, blob_type is BlobType.TREE, self._extra_verify, pack_hash)
+            if done is not None:
+                return [done[0]], done[1]
+        coded = [self._seal(blob_type, blob_id, data) for blob_id, data in items]
+        for sealed, _ in coded:
+            pack_hash.update(sealed)
+        return [sealed for sealed, _ in coded], [(len(sealed), uncompressed) for sealed, uncompressed in coded]
 
     def _seal(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
         stored: Buffer = data
@@ -124,7 +123,7 @@ class BlobCoder:
 
         Plaintexts are held a group at a time: at most 8 MiB, or one blob.
         """
-        for group in _groups(entries):
+        for group in groups(entries, lambda entry: entry.plain_length):
             opened: list[memoryview | None] = [None] * len(group)
             if self._kernel is not None and _bounded(group):
                 opened = self._kernel.context.open_many(data, _ranges(group, start), True)
@@ -132,7 +131,7 @@ class BlobCoder:
                 yield entry, self._try_open(entry, data, start) if plain is None else plain
 
     def pack_hash(self) -> PackHash:
-        """A new SHA-256 for `verify_many` to go on with."""
+        """A new SHA-256 for `seal_many` or `verify_many` to go on with."""
         return hashlib.sha256() if self._kernel is None else blobs.Sha256()
 
     def verify_many(
@@ -170,15 +169,16 @@ def _bounded(entries: Sequence[PackEntry]) -> bool:
     return all(0 <= entry.plain_length <= MAX_BLOB_SIZE for entry in entries)
 
 
-def _groups(entries: Sequence[PackEntry]) -> Iterator[Sequence[PackEntry]]:
+def groups(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
+    """*items* in runs of what is coded at once: 8 MiB of plaintext or one blob, and not too many."""
     first = size = 0
-    for number, entry in enumerate(entries):
-        if number > first and size + entry.plain_length > _GROUP_SIZE:
-            yield entries[first:number]
+    for number, item in enumerate(items):
+        if number > first and (size + size_of(item) > _GROUP_SIZE or number == first + GROUP_COUNT):
+            yield items[first:number]
             first, size = number, 0
-        size += entry.plain_length
-    if first < len(entries):
-        yield entries[first:]
+        size += size_of(item)
+    if first < len(items):
+        yield items[first:]
 
 
 def _ranges(entries: Sequence[PackEntry], start: int) -> list[tuple[int, int, int, bool, bytes]]:
@@ -195,18 +195,13 @@ class _Kernels(threading.local):
         self.context = blobs.Context(key.encrypt, key.mac_k, key.mac_r)
         self._zstd: dict[Parameters, blobs.Zstd] = {}
 
-    def seal(self, data: Buffer, parameters: Parameters | None, always: bool, verify: bytes | None) -> tuple[bytes, int] | None:
-        zstd = None if parameters is None else self._parameters(parameters)
-        return self.context.seal(data, os.urandom(IV_SIZE), zstd, always, verify)
-
     def seal_many(
-        self, items: Sequence[tuple[bytes, Buffer]], mode: str | None, always: bool, verify: bool
-    ) -> list[tuple[bytes, int] | None]:
+        self, items: Sequence[tuple[bytes, Buffer]], mode: str | None, always: bool, verify: bool, pack: blobs.Sha256
+    ) -> tuple[memoryview, list[tuple[int, int | None]]] | None:
         small = large = None
         if mode is not None:
             small, large = self._parameters(parameters_for(mode, 0)), self._parameters(parameters_for(mode, SMALL))
-        pairs = [(data, blob_id) for blob_id, data in items]
-        return self.context.seal_many(pairs, os.urandom(IV_SIZE * len(pairs)), small, large, SMALL, always, verify)
+        return self.context.seal_many(items, os.urandom(IV_SIZE * len(items)), small, large, SMALL, always, verify, pack)
 
     def _parameters(self, parameters: Parameters) -> blobs.Zstd:
         zstd = self._zstd.get(parameters)

@@ -1,20 +1,22 @@
 """Putting sealed blobs into packs.
 
-Trees and data go to separate packs (PACK-15). Several packs of a type are open at once and a blob goes to one of them at
-random, so that pack sizes do not tell chunk boundaries (PACK-21). A full pack is closed with its header, which is opened and
-parsed again before anything is stored (PACK-17), then handed to an uploader.
+Trees and data go to separate packs (PACK-15). Several packs of a type are open at once and blobs go to one of them at
+random, so that pack sizes do not tell chunk boundaries (PACK-21). What is sealed goes to the storage at once, and is hashed on
+the way; a full pack goes to an uploader, which closes it with a header that is opened and parsed again before the pack is
+stored (PACK-17).
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Queue
 
-from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.cipher import BlobCipher, Buffer
+from restic_format.repository.coder import GROUP_COUNT, BlobCoder, PackHash, groups
 from restic_format.repository.header import decode_entries, encode_entries
+from restic_format.storage import Content, Writer
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import HeaderInvalid
 from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry, encode_length
@@ -25,106 +27,185 @@ DEFAULT_PACK_SIZE = 16 << 20
 MIN_PACK_SIZE = 4 << 20
 MAX_PACK_SIZE = 128 << 20
 
-_OPEN_PACKS = 2
-"""Packs of each type that are filled at the same time."""
+_CHOICE = 2
+"""Packs of a type among which one is drawn."""
+
+_HEADER_ROOM = 64 * GROUP_COUNT
+"""Bytes of a header that are kept free for the blobs added next."""
 
 
-class FinishedPack:
-    """A complete pack in memory: id, bytes, entries."""
+class OpenPack:
+    """A pack that is being filled. One thread at a time may use it."""
 
-    def __init__(self, parts: list[bytes], entries: list[PackEntry]) -> None:
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        self.id = digest.digest()
-        self.parts = parts
-        """The file's bytes, in pieces that were never copied together."""
-        self.entries = entries
-
-
-class _OpenPack:
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
+    def __init__(self, begin: Callable[[], Writer], pack_hash: PackHash) -> None:
         self.entries: list[PackEntry] = []
+        self.size = 0
+        """Bytes of its blobs."""
         self.header_size = OVERHEAD + LENGTH_SIZE
+        self._begin = begin
+        self._writer: Writer | None = None
+        self._hash = pack_hash
 
-    def append(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> int:
-        entry = PackEntry(blob_type, blob_id, self.size, len(sealed), uncompressed_length)
-        self.parts.append(sealed)
-        self.size += len(sealed)
+    def add(self, coder: BlobCoder, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
+        """Seal and append *blobs*, given by id and data; the bytes each takes with its entry in the header."""
+        pieces, lengths = coder.seal_many(blob_type, blobs, self._hash)
+        self._append(pieces)
+        taken = []
+        for (blob_id, _), (length, uncompressed_length) in zip(blobs, lengths, strict=True):
+            entry = PackEntry(blob_type, blob_id, self.size, length, uncompressed_length)
+            self._note(entry)
+            taken.append(length + entry.header_size)
+        return taken
+
+    def _note(self, entry: PackEntry) -> None:
         self.entries.append(entry)
+        self.size += entry.length
         self.header_size += entry.header_size
-        return len(sealed) + entry.header_size
 
     def is_full(self, target: int) -> bool:
-        # One more entry must still fit the header.
-        return self.size + self.header_size >= target or self.header_size + 64 > MAX_HEADER_SIZE
+        """Whether it has *target* bytes, or as many entries as a header may list."""
+        return self.size + self.header_size >= target or self.header_size + _HEADER_ROOM > MAX_HEADER_SIZE
 
-    def finish(self, cipher: BlobCipher) -> FinishedPack:
-        header = encode_entries(self.entries)
-        sealed = cipher.seal(header)
-        if decode_entries(cipher.open(sealed)) != self.entries:
-            raise HeaderInvalid(
-                "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
-            )
-        return FinishedPack([*self.parts, sealed, encode_length(len(sealed))], self.entries)
+    def take_over(self, other: OpenPack) -> None:
+        """Append everything of *other*, which is dropped."""
+        assert other._writer is not None
+        for piece in other._writer.contents():
+            self._hash.update(piece)
+            self._append(piece)
+        for entry in other.entries:
+            self._note(entry._replace(offset=self.size))
+        other.abort()
+
+    def _append(self, data: Content) -> Writer:
+        if self._writer is None:
+            self._writer = self._begin()
+        self._writer.append(data)
+        return self._writer
+
+    def finish(self, cipher: BlobCipher) -> bytes:
+        """Close it with its header and store it; its id.
+
+        Raises:
+            HeaderInvalid: the header does not open to what was written.
+            StorageError: it could not be stored.
+        """
+        try:
+            sealed = cipher.seal(encode_entries(self.entries))
+            if decode_entries(cipher.open(sealed)) != self.entries:
+                raise HeaderInvalid(
+                    "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
+                )
+            end = sealed + encode_length(len(sealed))
+            self._hash.update(end)
+            pack_id = self._hash.digest()
+            self._append(end).finish(pack_id.hex())
+        except BaseException:
+            self.abort()
+            raise
+        return pack_id
+
+    def abort(self) -> None:
+        """Drop it."""
+        if self._writer is not None:
+            self._writer.abort()
 
 
 class Packer:
-    """Collects sealed blobs and gives finished packs to *deliver*, from whichever thread fills them."""
+    """Seals blobs into packs, from any thread, and gives full packs to *deliver*.
 
-    def __init__(self, cipher: BlobCipher, pack_size: int, deliver: Callable[[FinishedPack], None]) -> None:
-        self._cipher = cipher
+    After a failure every call reports it: blobs that were added are lost.
+    """
+
+    def __init__(
+        self, coder: BlobCoder, pack_size: int, begin: Callable[[], Writer], deliver: Callable[[OpenPack], None]
+    ) -> None:
+        self._coder = coder
         self._pack_size = pack_size
+        self._begin = begin
         self._deliver = deliver
         self._lock = threading.Lock()
-        self._open: dict[BlobType, list[_OpenPack | None]] = {kind: [None] * _OPEN_PACKS for kind in BlobType}
+        self._idle: dict[BlobType, list[OpenPack]] = {kind: [] for kind in BlobType}
+        self._failure: BaseException | None = None
 
-    def add(self, blob_type: BlobType, blob_id: bytes, sealed: bytes, uncompressed_length: int | None) -> int:
-        """Append a blob; delivers the pack if that fills it. Gives the bytes it takes with its entry in the header."""
-        full: _OpenPack | None = None
-        with self._lock:
-            packs = self._open[blob_type]
-            slot = secrets.randbelow(_OPEN_PACKS)
-            pack = packs[slot] = packs[slot] or _OpenPack()
-            taken = pack.append(blob_type, blob_id, sealed, uncompressed_length)
-            if pack.is_full(self._pack_size):
-                full, packs[slot] = pack, None
-        if full is not None:
-            self._deliver(full.finish(self._cipher))
+    def add(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
+        """Seal *blobs*, given by id and data, and append them to packs; the bytes each takes with its entry in the header."""
+        taken: list[int] = []
+        for group in groups(blobs, lambda blob: len(blob[1])):
+            pack = self._take(blob_type)
+            try:
+                taken += pack.add(self._coder, blob_type, group)
+                if pack.is_full(self._pack_size):
+                    self._deliver(pack)
+                    continue
+                with self._lock:
+                    self._check()
+                    self._idle[blob_type].append(pack)
+            except BaseException as error:
+                pack.abort()
+                self.fail(error)
+                raise
         return taken
+
+    def _take(self, blob_type: BlobType) -> OpenPack:
+        """One of the packs that nobody is filling; there are always some to choose from."""
+        with self._lock:
+            self._check()
+            idle = self._idle[blob_type]
+            while len(idle) < _CHOICE:
+                idle.append(OpenPack(self._begin, self._coder.pack_hash()))
+            return idle.pop(secrets.randbelow(len(idle)))
 
     def flush(self) -> None:
         """Finish every open pack; those of a type that fit one pack together become one."""
-        with self._lock:
-            left = [pack for packs in self._open.values() for pack in self._merge(packs)]
-            self._open = {kind: [None] * _OPEN_PACKS for kind in BlobType}
-        for pack in left:
-            self._deliver(pack.finish(self._cipher))
+        for kind in BlobType:
+            with self._lock:
+                self._check()
+                packs, self._idle[kind] = self._idle[kind], []
+            try:
+                packs = self._merge(packs)
+                while packs:
+                    self._deliver(packs.pop())
+            except BaseException as error:
+                self._drop(packs)
+                self.fail(error)
+                raise
 
-    def _merge(self, packs: list[_OpenPack | None]) -> list[_OpenPack]:
-        left = [pack for pack in packs if pack is not None]
-        if len(left) < 2 or sum(pack.size + pack.header_size for pack in left) >= self._pack_size:
-            return left
-        target, *others = left
-        for other in others:
-            target.parts += other.parts
-            target.entries += [entry._replace(offset=entry.offset + target.size) for entry in other.entries]
-            target.size += other.size
-            target.header_size += sum(entry.header_size for entry in other.entries)
-        return [target]
+    def _merge(self, packs: list[OpenPack]) -> list[OpenPack]:
+        used = sorted((pack for pack in packs if pack.entries), key=lambda pack: pack.size)
+        if len(used) < 2 or sum(pack.size + pack.header_size for pack in used) >= self._pack_size:
+            return used
+        *smaller, largest = used
+        for pack in smaller:
+            largest.take_over(pack)
+        return [largest]
+
+    def fail(self, error: BaseException) -> None:
+        """Drop every open pack: nothing more can be stored, because of *error*."""
+        with self._lock:
+            self._failure = self._failure or error
+            for packs in self._idle.values():
+                self._drop(packs)
+                packs.clear()
+
+    @staticmethod
+    def _drop(packs: Sequence[OpenPack]) -> None:
+        for pack in packs:
+            pack.abort()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
 
 class Uploader:
-    """A few threads that store finished packs, so that workers need not wait for the disk; the queue is bounded.
+    """A few threads that finish packs, so that workers need not wait for the disk; the queue is bounded.
 
     A failed upload is reported at the next `submit` or `wait`, and nothing is stored after it.
     """
 
-    def __init__(self, store: Callable[[FinishedPack], None], threads: int) -> None:
+    def __init__(self, store: Callable[[OpenPack], None], threads: int) -> None:
         self._store = store
-        self._queue: Queue[FinishedPack | None] = Queue(maxsize=1)
+        self._queue: Queue[OpenPack | None] = Queue(maxsize=1)
         self._threads = [threading.Thread(target=self._run, daemon=True, name=f"upload-{n}") for n in range(threads)]
         self._error: BaseException | None = None
         for thread in self._threads:
@@ -135,21 +216,26 @@ class Uploader:
             try:
                 if self._error is None:
                     self._store(pack)
+                else:
+                    pack.abort()
             except BaseException as error:  # noqa: BLE001 - reported to whoever submits or waits next
                 self._error = error
             finally:
                 self._queue.task_done()
         self._queue.task_done()
 
-    def submit(self, pack: FinishedPack) -> None:
+    def submit(self, pack: OpenPack) -> None:
         """Queue a pack, waiting while the queue is full."""
-        self._check()
+        if self._error is not None:
+            pack.abort()
+            raise self._error
         self._queue.put(pack)
 
     def wait(self) -> None:
         """Return when everything submitted is stored."""
         self._queue.join()
-        self._check()
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Stop the threads."""
@@ -157,7 +243,3 @@ class Uploader:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error

@@ -36,7 +36,7 @@ from restic_format.repository.packer import (
     DEFAULT_PACK_SIZE,
     MAX_PACK_SIZE,
     MIN_PACK_SIZE,
-    FinishedPack,
+    OpenPack,
     Packer,
     Uploader,
 )
@@ -104,7 +104,7 @@ class Repository:
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
         self._coder = BlobCoder(key.master, self._cipher, self.version, compression, extra_verify=extra_verify)
-        self._packer = Packer(self._cipher, self.pack_size, self._deliver)
+        self._packer = Packer(self._coder, self.pack_size, lambda: self.storage.begin(FileKind.PACK), self._deliver)
         self._uploader: Uploader | None = None
         self._write_lock = threading.Lock()
         self._in_flight: set[tuple[BlobType, bytes]] = set()
@@ -442,10 +442,9 @@ class Repository:
         if not claimed:
             return saved
         try:
-            coded = self._coder.seal_many(blob_type, [blobs[number] for number in claimed])
-            for number, (sealed, uncompressed_length) in zip(claimed, coded, strict=True):
+            taken = self._packer.add(blob_type, [blobs[number] for number in claimed])
+            for number, entry_size in zip(claimed, taken, strict=True):
                 blob_id, data = blobs[number]
-                entry_size = self._packer.add(blob_type, blob_id, sealed, uncompressed_length)
                 saved[number] = SavedBlob(blob_id, False, len(data), entry_size)
         except BaseException:
             with self._write_lock:
@@ -467,21 +466,21 @@ class Repository:
                     claimed.append(number)
         return claimed
 
-    def _deliver(self, pack: FinishedPack) -> None:
+    def _deliver(self, pack: OpenPack) -> None:
         with self._write_lock:
             if self._uploader is None:
                 self._uploader = Uploader(self._store_pack, self.storage.connections)
             uploader = self._uploader
         uploader.submit(pack)
 
-    def _store_pack(self, pack: FinishedPack) -> None:
-        self.storage.save(FileKind.PACK, pack.id.hex(), pack.parts)
-        self.index.add_pack(pack.id, pack.entries)
+    def _store_pack(self, pack: OpenPack) -> None:
+        pack_id = pack.finish(self._cipher)
+        self.index.add_pack(pack_id, pack.entries)
         with self._write_lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
             if not self._unindexed:
                 self._index_started = time.monotonic()
-            self._unindexed.append(index_pack(pack.id, pack.entries))
+            self._unindexed.append(index_pack(pack_id, pack.entries))
             self._unindexed_blobs += len(pack.entries)
             age = time.monotonic() - self._index_started
             full = self._take_unindexed() if self._unindexed_blobs >= FULL_BLOBS or age > FULL_AGE else []
@@ -513,17 +512,25 @@ class Repository:
         if uploader is not None:
             try:
                 uploader.wait()
+            except BaseException as error:
+                self._packer.fail(error)
+                raise
             finally:
                 uploader.close()
 
     def abandon(self) -> None:
         """After a failure: keep what is stored findable, drop the rest."""
+        self.discard()
         try:
             self._finish_uploads()
         finally:
             with self._write_lock:
                 packs = self._take_unindexed()
             self._save_index(packs)
+
+    def discard(self) -> None:
+        """Drop every pack that is not full yet; nothing more can be saved."""
+        self._packer.fail(UsageError("the repository was given up; open it again to go on"))
 
 
 def _checked_pack_size(size: int | None) -> int:

@@ -1,11 +1,11 @@
-"""What the engine asks of a place that keeps files: save whole, load a range, list, remove, size.
+"""What the engine asks of a place that keeps files: write, load a range, list, remove, size.
 
 A storage knows kinds and names, nothing of what is inside. Names are lower-case hexadecimal ids, "" for the config.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from restic_spec.layout import FileKind
@@ -31,6 +31,51 @@ class FillsMemory(Protocol):
         """Fill *target* with a file's bytes from *offset* on. Raises as `Storage.load`."""
 
 
+class Writer(Protocol):
+    """A file in the making. It gets its name at the end, and until then nobody sees it. One thread at a time may use it."""
+
+    def append(self, data: Content) -> None:
+        """Add to the end; *data* may be changed as soon as this returns. Raises `StorageError`."""
+
+    def contents(self) -> Iterator[bytes]:
+        """What was appended so far, in pieces. Raises `StorageError`."""
+
+    def finish(self, name: str) -> None:
+        """Store the file as *name*, whole or not at all; durable when this returns.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+
+    def abort(self) -> None:
+        """Drop what was written; does nothing to a file that is finished. Never fails."""
+
+
+class HeldWriter:
+    """A file that is kept in memory until *save* stores it: for storages that take files whole."""
+
+    def __init__(self, save: Callable[[str, Content], None]) -> None:
+        self._save = save
+        self._pieces: list[bytes] = []
+
+    def append(self, data: Content) -> None:
+        """See `Writer`."""
+        self._pieces += map(bytes, pieces_of(data))
+
+    def contents(self) -> Iterator[bytes]:
+        """See `Writer`."""
+        return iter(self._pieces)
+
+    def finish(self, name: str) -> None:
+        """See `Writer`."""
+        pieces, self._pieces = self._pieces, []
+        self._save(name, pieces)
+
+    def abort(self) -> None:
+        """See `Writer`."""
+        self._pieces = []
+
+
 class Storage(Protocol):
     """A place for the files of one repository. Every method may be called from any thread."""
 
@@ -51,6 +96,9 @@ class Storage(Protocol):
         Raises:
             StorageError: it could not be stored.
         """
+
+    def begin(self, kind: FileKind) -> Writer:
+        """Begin to write a file whose name is known only at the end. Raises `StorageError`."""
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """*length* bytes from *offset*, to the end where it is None.

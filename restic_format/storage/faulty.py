@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from restic_format.errors import StorageError
-from restic_format.storage.base import Content, Storage, pieces_of
+from restic_format.storage.base import Content, HeldWriter, Storage, Writer, pieces_of
 from restic_spec.layout import FileKind
 
 
@@ -65,6 +66,17 @@ def nth(operation: str, number: int, fault: Fault, kind: FileKind | None = None)
     return plan
 
 
+class _FaultyWriter(HeldWriter):
+    def __init__(self, before: Callable[[], object], save: Callable[[str, Content], None]) -> None:
+        super().__init__(save)
+        self._before = before
+
+    def append(self, data: Content) -> None:
+        """See `Writer`."""
+        self._before()
+        super().append(data)
+
+
 class FaultyStorage:
     """Wraps *inner* and asks *plan* before each call."""
 
@@ -107,6 +119,11 @@ class FaultyStorage:
             data = b"".join(pieces_of(data))[: fault.keep]
         if not isinstance(fault, Lose):
             self.inner.save(kind, name, data)
+
+    def begin(self, kind: FileKind) -> Writer:
+        """Begin to write a file; every piece is a call ``append``, its end a call ``save``."""
+        self._before("begin", kind, "")
+        return _FaultyWriter(partial(self._before, "append", kind, ""), partial(self.save, kind))
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from restic_format.storage.base import Content, Storage, pieces_of
+from restic_format.storage.base import Content, Storage, Writer, pieces_of
 from restic_spec.layout import FileKind
 
 SAVED_UP = 1.0
@@ -49,6 +49,24 @@ class Pace:
                 self._sleep(delay)
 
 
+def _size(data: Content) -> int:
+    return sum(memoryview(piece).nbytes for piece in pieces_of(data))
+
+
+class _LimitedWriter:
+    """Appends to *inner* when the bytes have had their time."""
+
+    def __init__(self, inner: Writer, pace: Pace) -> None:
+        self._inner = inner
+        self._pace = pace
+        self.contents, self.finish, self.abort = inner.contents, inner.finish, inner.abort
+
+    def append(self, data: Content) -> None:
+        """See `Writer`."""
+        self._pace.wait(_size(data))
+        self._inner.append(data)
+
+
 class LimitedStorage:
     """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes."""
 
@@ -82,8 +100,13 @@ class LimitedStorage:
     def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file when its bytes have had their time."""
         if self._upload is not None:
-            self._upload.wait(sum(memoryview(piece).nbytes for piece in pieces_of(data)))
+            self._upload.wait(_size(data))
         self.inner.save(kind, name, data)
+
+    def begin(self, kind: FileKind) -> Writer:
+        """Begin to write a file, piece by piece when the bytes have had their time."""
+        writer = self.inner.begin(kind)
+        return writer if self._upload is None else _LimitedWriter(writer, self._upload)
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range; it is given out when its bytes have had their time."""

@@ -1,7 +1,7 @@
 """A repository in a folder of a local file system.
 
-A file appears under its name complete and synced, or not at all: it is written under a temporary name in the same folder,
-synced, made read-only, renamed, and the folder is synced.
+A file appears under its name complete and synced, or not at all: it is written under a temporary name in a folder for files of
+its kind, synced, made read-only, renamed, and the folder is synced.
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ import os
 import secrets
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 from restic_format.errors import FileMissing, StorageError
-from restic_format.storage.base import Buffer, Content, pieces_of
-from restic_spec.ids import is_hex_id
+from restic_format.storage.base import Buffer, Content, Writer, pieces_of
+from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folders, path_of
+
+T = TypeVar("T")
 
 _TEMPORARY = "-tmp-"
 _PIECES_AT_ONCE = 512
 """Well below the system's bound on what one call takes."""
+
+_PIECE = 1 << 20
+"""Bytes that are read back at once."""
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
@@ -34,7 +41,7 @@ class LocalStorage:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.layout = self._detect_layout()
-        self._modes = self._detect_modes()
+        self.modes = self._detect_modes()
 
     @property
     def location(self) -> str:
@@ -54,48 +61,36 @@ class LocalStorage:
             return 0o700, 0o600
         return (0o770, 0o660) if mode & stat.S_IRGRP else (0o700, 0o600)
 
-    def _path(self, kind: FileKind, name: str) -> str:
+    def path_of(self, kind: FileKind, name: str) -> str:
+        """Where a file is. Raises `NameInvalid`."""
         return os.path.join(self.path, path_of(kind, name, self.layout))
 
     def create(self) -> None:
         """Make the folder and everything in it that a repository has."""
         try:
             for folder in ["", *folders(self.layout)]:
-                os.makedirs(os.path.join(self.path, folder), self._modes[0], exist_ok=True)
+                os.makedirs(os.path.join(self.path, folder), self.modes[0], exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot create repository folder {self.path}: {error.strerror}") from None
 
     def save(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file (see `Storage.save`)."""
-        target = self._path(kind, name)
-        temporary = f"{target}{_TEMPORARY}{secrets.token_hex(6)}"
+        self.path_of(kind, name)
+        writer = self.begin(kind)
         try:
-            self._write(temporary, data)
-            os.rename(temporary, target)
-            _sync_folder(os.path.dirname(target))
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise StorageError(f"cannot save {kind.value}/{name[:8]} in {self.path}: {error.strerror}") from error
+            writer.append(data)
+            writer.finish(name)
+        except BaseException:
+            writer.abort()
+            raise
 
-    def _write(self, path: str, data: Content) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            descriptor = os.open(path, flags, self._modes[1])
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), self._modes[0], exist_ok=True)
-            descriptor = os.open(path, flags, self._modes[1])
-        try:
-            _write_pieces(descriptor, pieces_of(data))
-            _sync(descriptor)
-            with contextlib.suppress(PermissionError):
-                os.fchmod(descriptor, self._modes[1] & ~0o222)
-        finally:
-            os.close(descriptor)
+    def begin(self, kind: FileKind) -> Writer:
+        """Begin to write a file (see `Storage.begin`)."""
+        return _LocalWriter(self, kind)
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range (see `Storage.load`)."""
-        with self._reading(kind, name), open(self._path(kind, name), "rb", buffering=0) as file:
+        with self._reading(kind, name), open(self.path_of(kind, name), "rb", buffering=0) as file:
             available = os.fstat(file.fileno()).st_size - offset
             wanted = available if length is None else length
             if available < wanted or available < 0:
@@ -106,7 +101,7 @@ class LocalStorage:
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """Fill memory from a range (see `FillsMemory`)."""
-        with self._reading(kind, name), open(self._path(kind, name), "rb", buffering=0) as file:
+        with self._reading(kind, name), open(self.path_of(kind, name), "rb", buffering=0) as file:
             have = 0
             while have < len(target):
                 count = os.preadv(file.fileno(), [target[have:]], offset + have)
@@ -128,7 +123,7 @@ class LocalStorage:
     def size(self, kind: FileKind, name: str) -> int:
         """Size of a file in bytes."""
         with self._reading(kind, name):
-            return os.stat(self._path(kind, name)).st_size
+            return os.stat(self.path_of(kind, name)).st_size
 
     def exists(self, kind: FileKind, name: str) -> bool:
         """Whether the file is there."""
@@ -184,11 +179,86 @@ class LocalStorage:
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
         try:
-            os.unlink(self._path(kind, name))
+            os.unlink(self.path_of(kind, name))
         except FileNotFoundError:
             raise FileMissing(f"{kind.value}/{name}: no such file in {self.path}") from None
         except OSError as error:
             raise StorageError(f"{kind.value}/{name}: cannot be removed: {error.strerror}") from error
+
+
+class _LocalWriter:
+    """A file that has a temporary name until it is finished."""
+
+    def __init__(self, storage: LocalStorage, kind: FileKind) -> None:
+        self._storage = storage
+        self._kind = kind
+        self._descriptor = -1
+        # Any id will do, and that of a pack picks a folder.
+        place = storage.path_of(kind, secrets.token_hex(ID_SIZE))
+        self._temporary = f"{place}{_TEMPORARY}{secrets.token_hex(6)}"
+        with self._saving():
+            self._descriptor = self._in_folder(self._temporary, self._open)
+
+    def __del__(self) -> None:
+        self.abort()
+
+    def _open(self, path: str) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._storage.modes[1])
+
+    def _in_folder(self, path: str, act: Callable[[str], T]) -> T:
+        """*act* on *path*, whose folder is made if it is missing."""
+        try:
+            return act(path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), self._storage.modes[0], exist_ok=True)
+            return act(path)
+
+    @contextlib.contextmanager
+    def _saving(self, name: str = "new file") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            what = f"{self._kind.value}/{name[:8]}"
+            raise StorageError(f"cannot save {what} in {self._storage.path}: {error.strerror}") from error
+
+    def append(self, data: Content) -> None:
+        """See `Writer`."""
+        with self._saving():
+            _write_pieces(self._descriptor, pieces_of(data))
+
+    def contents(self) -> Iterator[bytes]:
+        """See `Writer`."""
+        offset = 0
+        with self._saving():
+            while piece := os.pread(self._descriptor, _PIECE, offset):
+                offset += len(piece)
+                yield piece
+
+    def finish(self, name: str) -> None:
+        """See `Writer`."""
+        target = self._storage.path_of(self._kind, name)
+        with self._saving(name):
+            _sync(self._descriptor)
+            with contextlib.suppress(PermissionError):
+                os.fchmod(self._descriptor, self._storage.modes[1] & ~0o222)
+            self._close()
+            self._in_folder(target, partial(os.rename, self._temporary))
+            self._temporary = ""
+            _sync_folder(os.path.dirname(target))
+
+    def abort(self) -> None:
+        """See `Writer`."""
+        with contextlib.suppress(OSError):
+            self._close()
+        if self._temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _read_exactly(descriptor: int, length: int, offset: int) -> bytes:

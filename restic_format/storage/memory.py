@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from restic_format.errors import FileMissing, StorageError
-from restic_format.storage.base import Content, pieces_of
+from restic_format.storage.base import Content, HeldWriter, Writer, pieces_of
 from restic_spec.layout import FileKind, path_of
 
 
@@ -25,6 +26,10 @@ class MemoryStorage:
         """Store a file."""
         path_of(kind, name)
         self.files[kind, name] = b"".join(pieces_of(data))
+
+    def begin(self, kind: FileKind) -> Writer:
+        """Begin to write a file."""
+        return HeldWriter(partial(self.save, kind))
 
     def _get(self, kind: FileKind, name: str) -> bytes:
         try:

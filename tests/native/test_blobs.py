@@ -23,9 +23,36 @@ from restic_spec.unpacked import decompress
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
 ZSTD = blobs.Zstd(3)
+FAST = blobs.Zstd(1)
 contents = st.binary(max_size=2000) | st.builds(
     lambda piece, times: piece * times, st.binary(max_size=50), st.integers(0, 5000)
 )
+
+
+def sealed_alone(
+    data: bytes, iv: bytes, zstd: blobs.Zstd | None = None, always: bool = False, verify: bytes | None = None
+) -> tuple[bytes, int] | None:
+    """One blob sealed, and the plaintext's length or 0; the pack's hash must go on with it, or stay as it was."""
+    pack = blobs.Sha256()
+    item = (sha256(data) if verify is None else verify, data)
+    done = context().seal_many([item], iv, zstd, zstd, 0, always, verify is not None, pack)
+    if done is None:
+        assert pack.digest() == sha256(b"")
+        return None
+    sealed, [(length, uncompressed)] = done
+    assert length == len(sealed)
+    assert pack.digest() == sha256(sealed)
+    return bytes(sealed), uncompressed or 0
+
+
+def coded(coder: BlobCoder, kind: BlobType, data: bytes) -> tuple[bytes, int | None]:
+    """One blob sealed by *coder*, and the plaintext's length where it is compressed."""
+    pack_hash = coder.pack_hash()
+    pieces, [(length, uncompressed)] = coder.seal_many(kind, [(sha256(data), data)], pack_hash)
+    sealed = b"".join(pieces)
+    assert length == len(sealed)
+    assert pack_hash.digest() == sha256(sealed)
+    return sealed, uncompressed
 
 
 def context() -> blobs.Context:
@@ -107,12 +134,12 @@ def test_the_libzstd_of_the_bindings_is_preferred() -> None:
 
 @given(contents, st.binary(min_size=16, max_size=16).filter(any))
 def test_uncompressed_blobs_are_sealed_byte_for_byte_as_the_specification_says(data: bytes, iv: bytes) -> None:
-    assert context().seal(data, iv) == (seal(KEY, data, iv), 0)
+    assert sealed_alone(data, iv) == (seal(KEY, data, iv), 0)
 
 
 @given(contents, st.booleans(), st.booleans())
 def test_compressed_blobs_open_by_the_specification(data: bytes, always: bool, verify: bool) -> None:
-    done = context().seal(data, os.urandom(16), ZSTD, always, sha256(data) if verify else None)
+    done = sealed_alone(data, os.urandom(16), ZSTD, always, sha256(data) if verify else None)
     assert done is not None
     sealed, uncompressed = done
     plaintext = open_sealed(KEY, sealed)
@@ -127,7 +154,7 @@ def test_compressed_blobs_open_by_the_specification(data: bytes, always: bool, v
 
 @given(contents, st.integers(min_value=0), st.integers(1, 255))
 def test_a_changed_byte_anywhere_is_refused(data: bytes, where: int, change: int) -> None:
-    done = context().seal(data, os.urandom(16), ZSTD)
+    done = sealed_alone(data, os.urandom(16), ZSTD)
     assert done is not None
     damaged = bytearray(done[0])
     damaged[where % len(damaged)] ^= change
@@ -142,7 +169,7 @@ def test_garbage_is_refused(garbage: bytes, room: int, compressed: bool) -> None
 @pytest.mark.parametrize("length", [0, 1, 99_999, 100_001, 1 << 20])
 def test_a_wrong_stated_length_is_refused(length: int) -> None:
     data = b"abcdefghij" * 10_000
-    done = context().seal(data, os.urandom(16), ZSTD)
+    done = sealed_alone(data, os.urandom(16), ZSTD)
     assert done is not None
     assert done[1] == len(data)
     assert context().open(done[0], length, True) is None
@@ -150,14 +177,49 @@ def test_a_wrong_stated_length_is_refused(length: int) -> None:
 
 def test_a_wrong_hash_is_refused_and_so_is_what_does_not_verify() -> None:
     data = b"data" * 100
-    done = context().seal(data, os.urandom(16), ZSTD)
+    done = sealed_alone(data, os.urandom(16), ZSTD)
     assert done is not None
     assert context().open(done[0], len(data), True, bytes(32)) is None
-    assert context().seal(data, os.urandom(16), ZSTD, False, bytes(32)) is None
+    assert sealed_alone(data, os.urandom(16), ZSTD, False, bytes(32)) is None
+
+
+@pytest.mark.usefixtures("pairs")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(contents, max_size=6), max_size=4), st.booleans(), st.booleans())
+def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[bytes]], always: bool, verify: bool) -> None:
+    pack, one = blobs.Sha256(), context()
+    whole = b""
+    for batch in batches:
+        items = [(sha256(data), data) for data in batch]
+        before = pack.digest()
+        if batch:
+            # A blob that is not what its id says: nothing of the batch may be taken.
+            wrong = [*items[:-1], (bytes(32), batch[-1])]
+            assert one.seal_many(wrong, os.urandom(16 * len(items)), ZSTD, FAST, 1000, always, True, pack) is None
+            assert pack.digest() == before
+        done = one.seal_many(items, os.urandom(16 * len(items)), ZSTD, FAST, 1000, always, verify, pack)
+        assert done is not None
+        sealed, lengths = done
+        assert sum(length for length, _ in lengths) == len(sealed)
+        start = 0
+        for data, (length, uncompressed) in zip(batch, lengths, strict=True):
+            blob = sealed[start : start + length]
+            assert context().open(blob, len(data), uncompressed is not None, sha256(data)) == data
+            assert uncompressed in ((len(data) or None,) if always else (None, len(data)))
+            start += length
+        whole += bytes(sealed)
+    assert pack.digest() == sha256(whole)
+
+
+@pytest.mark.usefixtures("pairs")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(contents, max_size=9))
+def test_ids_of_many_are_hashlibs(pieces: list[bytes]) -> None:
+    assert blobs.hash_many(list(pieces)) == [sha256(piece) for piece in pieces]
 
 
 def test_an_iv_of_zeros_is_refused() -> None:
-    sealed, _ = context().seal(b"data", b"\0" * 15 + b"\1") or (b"", 0)
+    sealed, _ = sealed_alone(b"data", b"\0" * 15 + b"\1") or (b"", 0)
     assert context().open(b"\0" * 16 + sealed[16:], 4, False) is None
 
 
@@ -170,7 +232,7 @@ def test_two_frames_are_not_one() -> None:
 
 def decompressable(data: bytes) -> bytes:
     """One zstd frame."""
-    done = context().seal(data, os.urandom(16), ZSTD)
+    done = sealed_alone(data, os.urandom(16), ZSTD)
     assert done is not None
     return open_sealed(KEY, done[0])
 
@@ -185,7 +247,7 @@ def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str,
         opener = BlobCoder(KEY, BlobCipher(KEY), 2, mode, extra_verify=True)
     for data in (b"", b"x", b"text " * 10_000, os.urandom(3000), bytes(600_000)):
         for kind in BlobType:
-            sealed, uncompressed = sealer.seal(kind, sha256(data), data)
+            sealed, uncompressed = coded(sealer, kind, data)
             entry = PackEntry(kind, sha256(data), 0, len(sealed), uncompressed)
             assert opener.open(entry, sealed) == data
             with pytest.raises(SpecError):
@@ -202,7 +264,7 @@ def test_threads_have_contexts_of_their_own() -> None:
         try:
             for size in range(1, 200_000, 5000):
                 data = bytes([seed]) * size
-                sealed, uncompressed = coder.seal(BlobType.DATA, sha256(data), data)
+                sealed, uncompressed = coded(coder, BlobType.DATA, data)
                 assert coder.open(PackEntry(BlobType.DATA, sha256(data), 0, len(sealed), uncompressed), sealed) == data
         except Exception as error:  # noqa: BLE001 - told to the main thread
             failures.append(error)

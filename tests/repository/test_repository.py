@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from restic_format.errors import (
     WrongPassword,
 )
 from restic_format.repository import Repository, keys
-from restic_format.storage import FaultyStorage, MemoryStorage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid
@@ -127,6 +128,36 @@ def test_what_was_stored_before_a_failure_stays_findable() -> None:
     with pytest.raises(StorageError, match="disk full"):
         repo.abandon()
     assert len(reopen(repo).index) >= 4
+
+
+@pytest.mark.parametrize("operation", ["begin", "append", "save"])
+def test_a_failure_is_not_forgotten(operation: str) -> None:
+    """Blobs that were on their way count as known; a second try must not take them for stored."""
+    storage = FaultyStorage(MemoryStorage(), nth(operation, 0, Fail("disk full"), FileKind.PACK))
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="disk full"):
+            repo.save_blob(BlobType.DATA, blob(1))
+            repo.flush()
+    with pytest.raises(StorageError, match="disk full"):
+        repo.flush()
+    assert len(reopen(repo).index) == 0
+
+
+def test_small_last_packs_become_one(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "repo")
+    repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    blobs = [blob(number) for number in range(40)]
+    saved = [repo.save_blob(BlobType.DATA, data) for data in blobs]
+    repo.flush()
+    [(pack, size)] = storage.list(FileKind.PACK)
+    assert id_of(storage.load(FileKind.PACK, pack)) == bytes.fromhex(pack)
+    assert size == sum(one.stored for one in saved) + OVERHEAD + 4
+    fresh = reopen(repo)
+    [(_, entries)] = fresh.index.by_pack()
+    assert repo.read_header(bytes.fromhex(pack), size) == sorted(entries, key=lambda entry: entry.offset)
+    assert list(storage.strays()) == []
+    assert [fresh.load_blob(BlobType.DATA, one.id) for one in saved] == blobs
 
 
 @pytest.mark.clause("ORDER-8")

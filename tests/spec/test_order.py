@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import pytest
 
 from restic_format.repository.repository import Repository
 from restic_format.storage import MemoryStorage
+from restic_spec.ids import id_of
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -260,6 +262,7 @@ def test_new_keys_are_calibrated():
 @pytest.mark.clause("PACK-17")
 def test_a_header_that_went_wrong_is_never_stored():
     from restic_format.repository.cipher import BlobCipher
+    from restic_format.repository.coder import BlobCoder
     from restic_format.repository.packer import Packer
     from restic_spec.crypto import MasterKey
     from restic_spec.errors import HeaderInvalid
@@ -271,13 +274,15 @@ def test_a_header_that_went_wrong_is_never_stored():
             return super().seal(bytes((plaintext[0], plaintext[1] ^ 4)) + bytes(plaintext[2:]))
 
     key = MasterKey.generate()
-    for cipher, delivered in ((BlobCipher(key), 1), (Unreliable(key), 0)):
-        packs = []
-        packer = Packer(cipher, 4 << 20, packs.append)
-        packer.add(BlobType.DATA, b"b" * 32, bytes(100), None)
-        if delivered:
+    for cipher, stored in ((BlobCipher(key), 1), (Unreliable(key), 0)):
+        storage = MemoryStorage()
+        coder = BlobCoder(key, BlobCipher(key), 2, "auto", extra_verify=True)
+        begin = partial(storage.begin, FileKind.PACK)
+        packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher))
+        packer.add(BlobType.DATA, [(id_of(bytes(100)), bytes(100))])
+        if stored:
             packer.flush()
         else:
             with pytest.raises(HeaderInvalid, match="PACK-17"):
                 packer.flush()
-        assert len(packs) == delivered
+        assert len(storage.files) == stored

@@ -118,6 +118,17 @@ def test_every_piece_of_a_content_counts(clock: Clock) -> None:
     assert storage.load(FileKind.PACK, NAME) == bytes(3 * RATE)
 
 
+def test_a_file_written_in_pieces_waits_for_each(clock: Clock) -> None:
+    storage = LimitedStorage(MemoryStorage(), upload=RATE, clock=clock, sleep=clock.sleep)
+    writer = storage.begin(FileKind.PACK)
+    writer.append([bytes(RATE), memoryview(bytes(2 * RATE))])
+    assert clock.now - 50.0 == pytest.approx(3 - SAVED_UP)
+    writer.append(bytes(RATE))
+    assert clock.now - 50.0 == pytest.approx(4 - SAVED_UP)
+    writer.finish(NAME)
+    assert storage.load(FileKind.PACK, NAME) == bytes(4 * RATE)
+
+
 def test_without_a_rate_nothing_waits(clock: Clock) -> None:
     storage = LimitedStorage(MemoryStorage(), upload=1, clock=clock, sleep=clock.sleep)
     storage.inner.save(FileKind.PACK, NAME, bytes(5000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Callable
@@ -46,6 +47,53 @@ def test_what_is_saved_can_be_loaded_listed_and_removed(storage: Storage, kind: 
     storage.remove(kind, NAME)
     assert not storage.exists(kind, NAME)
     assert list(storage.list(kind)) == []
+
+
+@pytest.mark.parametrize("kind", list(FileKind))
+def test_a_file_is_written_in_pieces_and_named_in_the_end(storage: Storage, kind: FileKind) -> None:
+    name = "" if kind is FileKind.CONFIG else NAME
+    writer = storage.begin(kind)
+    reused = bytearray(CONTENT[:4])
+    writer.append(reused)
+    reused[:] = b"----"
+    writer.append([memoryview(CONTENT)[4:6], b"", CONTENT[6:]])
+    assert b"".join(writer.contents()) == CONTENT
+    assert not storage.exists(kind, name) and list(storage.list(kind)) == []
+    writer.finish(name)
+    assert storage.load(kind, name) == CONTENT
+    writer.abort()
+    assert storage.load(kind, name) == CONTENT
+    assert list(storage.strays()) == []
+
+
+@pytest.mark.parametrize("how", ["aborted", "forgotten"])
+def test_a_file_that_is_not_finished_leaves_nothing(storage: Storage, how: str) -> None:
+    writer = storage.begin(FileKind.PACK)
+    writer.append(CONTENT)
+    if how == "aborted":
+        writer.abort()
+    del writer
+    assert list(storage.list(FileKind.PACK)) == list(storage.strays()) == []
+
+
+def test_a_file_in_the_making_is_a_stray_that_others_can_look_at(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    writers = [storage.begin(FileKind.PACK) for _ in range(9)]
+    strays = list(storage.strays())
+    assert len(strays) == 9
+    assert all(re.fullmatch(r"data/([0-9a-f]{2})/\1[0-9a-f]{62}-tmp-[0-9a-f]{12}", path) for path in strays)
+    assert list(storage.list(FileKind.PACK)) == []
+    for writer in writers:
+        writer.abort()
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    writer = storage.begin(FileKind.PACK)
+    writer.append(CONTENT)
+    writer.finish(NAME)
+    assert storage.load(FileKind.PACK, NAME) == CONTENT
 
 
 def test_missing_files_are_told_from_other_failures(storage: Storage) -> None:
