@@ -20,7 +20,7 @@ KERNELS = [
     ),
     ("_nodes", ["_nodes.pyx", "nodes.c", "look.c"], ["nodes.h", "look.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),
-    ("_table", ["_table.pyx", "table.c", "trees.c"], ["table.h", "trees.h"]),
+    ("_table", ["_table.pyx", "plans.c", "table.c", "trees.c"], ["_plans.pxi", "plans.h", "table.h", "trees.h"]),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

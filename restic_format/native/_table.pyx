@@ -5,6 +5,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, P
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 
 cdef extern from "table.h" nogil:
@@ -207,6 +208,9 @@ cdef class BlobTable:
         finally:
             free(subtrees)
 
+    def plan_tree(self, raw, uint32_t file, uint64_t names, uint32_t largest):
+        return plan_tree(&self._table, raw, file, names, largest)
+
 
 cdef class PackOrder:
     """The rows of a table by packs, and within a pack by offsets."""
@@ -247,3 +251,6 @@ cdef class PackOrder:
             return room[:table_header(&self._owner._table, first, count, room)]
         finally:
             free(room)
+
+
+include "_plans.pxi"

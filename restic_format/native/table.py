@@ -24,6 +24,11 @@ the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there
 It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong
 with it, a blob missing from the table for instance, or is only unusual. Nothing may be added meanwhile.
 
+For a restore it makes columns of a tree: `plan_tree(raw, file, names, largest)` gives them as plans.h says, in native byte
+order, or None where the tree is not exactly of restic's form. Only ordinary files are taken apart. They are numbered from
+*file* on, the ends of their names counted from *names* on, and none has a blob longer than *largest*; every other entry is
+given by where it stands in *raw*, which says nothing about what is in it.
+
 Of a pack its `PackOrder` says `layout(pack) -> (size of the file, mixed, gaps)`, where gaps also means blobs that overlap, and
 `header(pack) -> bytes`, the plaintext of the header the pack must have if it has no gaps.
 """

@@ -3,16 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID = 32, OVERHEAD = 32, QUOTED_ID = 2 * ID + 2, UNUSUAL = -2 };
+enum { ID = 32, OVERHEAD = 32, QUOTED_ID = 2 * ID + 2 };
 
 typedef struct {
     const uint8_t *at, *end;
 } cursor;
 
-typedef struct {
-    const uint8_t *start;
-    size_t length;
-} text;
+typedef trees_text text;
+typedef trees_node node;
 
 static int byte(cursor *c, uint8_t wanted)
 {
@@ -185,61 +183,44 @@ static int generic_attributes(cursor *c)
     return byte(c, '}');
 }
 
-enum field {
-    NAME, TYPE, MODE, MTIME, ATIME, CTIME, UID, GID, USER, GROUP, INODE, DEVICE_ID, SIZE, LINKS, LINKTARGET, LINKTARGET_RAW,
-    EXTENDED_ATTRIBUTES, GENERIC_ATTRIBUTES, DEVICE, CONTENT, SUBTREE, ERROR, FIELDS
-};
-static const char *const field_names[FIELDS] = {
+static const char *const field_names[TREES_FIELDS] = {
     "name", "type", "mode", "mtime", "atime", "ctime", "uid", "gid", "user", "group", "inode", "device_id", "size", "links",
     "linktarget", "linktarget_raw", "extended_attributes", "generic_attributes", "device", "content", "subtree", "error",
 };
 
-typedef struct {
-    uint32_t seen; /* bit n: field n */
-    text name, type, subtree;
-    uint64_t size;
-    const uint8_t *content; /* the first quote; NULL where it is null or absent */
-    size_t content_count;
-} node;
-
-static int field_value(cursor *c, enum field field, node *n)
+static int field_value(cursor *c, unsigned field, node *n)
 {
-    text any;
-    uint64_t value;
+    uint64_t *value = n->numbers + field;
     switch (field) {
-    case NAME:
-        return string(c, &n->name);
-    case TYPE:
-        return string(c, &n->type);
-    case SUBTREE:
-        return string(c, &n->subtree) && n->subtree.length == 2 * ID;
-    case SIZE:
-        return number(c, INT64_MAX, &n->size);
-    case MODE:
-    case UID:
-    case GID:
-        return number(c, UINT32_MAX, &value);
-    case INODE:
-    case DEVICE_ID:
-    case LINKS:
-    case DEVICE:
-        return number(c, INT64_MAX, &value);
-    case LINKTARGET_RAW:
+    case TREES_SUBTREE:
+        return string(c, n->texts + field) && n->texts[field].length == 2 * ID;
+    case TREES_MODE:
+    case TREES_UID:
+    case TREES_GID:
+        return number(c, UINT32_MAX, value);
+    case TREES_SIZE:
+    case TREES_INODE:
+    case TREES_DEVICE_ID:
+    case TREES_LINKS:
+    case TREES_DEVICE:
+        return number(c, INT64_MAX, value);
+    case TREES_LINKTARGET_RAW:
         return base64(c);
-    case EXTENDED_ATTRIBUTES:
+    case TREES_EXTENDED_ATTRIBUTES:
         return extended_attributes(c);
-    case GENERIC_ATTRIBUTES:
+    case TREES_GENERIC_ATTRIBUTES:
         return generic_attributes(c);
-    case CONTENT:
+    case TREES_CONTENT:
         return LITERAL(c, "null") || ids(c, &n->content, &n->content_count);
     default:
-        return string(c, &any);
+        return string(c, n->texts + field);
     }
 }
 
 static int read_node(cursor *c, node *n)
 {
     memset(n, 0, sizeof *n);
+    n->whole.start = c->at;
     if (!byte(c, '{'))
         return 0;
     unsigned next = 0; /* fields mostly come in this order, some left out */
@@ -248,19 +229,22 @@ static int read_node(cursor *c, node *n)
         if (!string(c, &name) || !byte(c, ':'))
             return 0;
         unsigned tried = 0;
-        while (tried < FIELDS && !same(&name, field_names[(next + tried) % FIELDS]))
+        while (tried < TREES_FIELDS && !same(&name, field_names[(next + tried) % TREES_FIELDS]))
             tried++;
-        if (tried == FIELDS)
+        if (tried == TREES_FIELDS)
             return 0;
-        unsigned field = (next + tried) % FIELDS;
+        unsigned field = (next + tried) % TREES_FIELDS;
         if (n->seen & 1u << field)
             return 0;
         n->seen |= 1u << field;
         next = field + 1;
-        if (!field_value(c, (enum field)field, n))
+        if (!field_value(c, field, n))
             return 0;
     } while (byte(c, ','));
-    return byte(c, '}') && n->seen & 1u << NAME && n->seen & 1u << TYPE;
+    if (!byte(c, '}'))
+        return 0;
+    n->whole.length = (size_t)(c->at - n->whole.start);
+    return n->seen & 1u << TREES_NAME && n->seen & 1u << TREES_TYPE;
 }
 
 static int good_name(const text *name, const text *previous)
@@ -275,6 +259,45 @@ static int good_name(const text *name, const text *previous)
     return order > 0 || (!order && name->length > previous->length);
 }
 
+int trees_walk(const uint8_t *json, size_t size, trees_visitor *visit, void *to)
+{
+    cursor c = {json, json + size};
+    text previous = {NULL, 0};
+    if (!LITERAL(&c, "{\"nodes\":["))
+        return TREES_UNUSUAL;
+    if (c.at == c.end || *c.at != ']') {
+        do {
+            node n;
+            if (!read_node(&c, &n) || !good_name(n.texts + TREES_NAME, &previous))
+                return TREES_UNUSUAL;
+            previous = n.texts[TREES_NAME];
+            int failed = visit(to, &n);
+            if (failed)
+                return failed;
+        } while (byte(&c, ','));
+    }
+    if (!LITERAL(&c, "]}"))
+        return TREES_UNUSUAL;
+    LITERAL(&c, "\n");
+    return c.at == c.end ? 0 : TREES_UNUSUAL;
+}
+
+int trees_is(const node *n, const char *type)
+{
+    return same(n->texts + TREES_TYPE, type);
+}
+
+int trees_blob(const node *n, size_t number, uint8_t id[ID])
+{
+    return hex_id(n->content + number * (QUOTED_ID + 1) + 1, id);
+}
+
+typedef struct {
+    const table *table;
+    uint8_t *ids;
+    size_t count, room;
+} checking;
+
 static int good_content(const table *t, const node *n)
 {
     uint8_t id[ID];
@@ -282,31 +305,26 @@ static int good_content(const table *t, const node *n)
     if (!n->content)
         return 0;
     for (size_t i = 0; i < n->content_count; i++) {
-        if (!hex_id(n->content + i * (QUOTED_ID + 1) + 1, id))
+        if (!trees_blob(n, i, id))
             return 0;
         int64_t row = table_find(t, 0, id, -1);
         if (row < 0)
             return 0;
         size += t->plain[row] ? t->plain[row] : t->lengths[row] - OVERHEAD;
     }
-    return size == n->size;
+    return size == n->numbers[TREES_SIZE];
 }
 
 static int without_content(const node *n)
 {
     static const char *const types[] = {"symlink", "socket", "chardev", "dev", "fifo", "irregular"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (same(&n->type, types[i]))
+        if (trees_is(n, types[i]))
             return 1;
     return 0;
 }
 
-typedef struct {
-    uint8_t *ids;
-    size_t count, room;
-} list;
-
-static int add_subtree(list *found, const node *n)
+static int add_subtree(checking *found, const node *n)
 {
     if (found->count == found->room) {
         size_t room = found->room * 2 + 16;
@@ -316,47 +334,25 @@ static int add_subtree(list *found, const node *n)
         found->ids = grown;
         found->room = room;
     }
-    if (!n->subtree.start || !hex_id(n->subtree.start, found->ids + found->count * ID))
-        return UNUSUAL;
+    const text *subtree = n->texts + TREES_SUBTREE;
+    if (!subtree->start || !hex_id(subtree->start, found->ids + found->count * ID))
+        return TREES_UNUSUAL;
     found->count++;
     return 0;
 }
 
-static int entries(const table *t, cursor *c, list *found)
+static int check_node(void *to, const node *n)
 {
-    text previous = {NULL, 0};
-    do {
-        node n;
-        if (!read_node(c, &n) || !good_name(&n.name, &previous))
-            return UNUSUAL;
-        previous = n.name;
-        if (same(&n.type, "file")) {
-            if (!good_content(t, &n))
-                return UNUSUAL;
-        } else if (same(&n.type, "dir")) {
-            int failed = add_subtree(found, &n);
-            if (failed)
-                return failed;
-        } else if (!without_content(&n)) {
-            return UNUSUAL;
-        }
-    } while (byte(c, ','));
-    return 0;
+    checking *found = to;
+    if (trees_is(n, "dir"))
+        return add_subtree(found, n);
+    return (trees_is(n, "file") ? good_content(found->table, n) : without_content(n)) ? 0 : TREES_UNUSUAL;
 }
 
 int tree_check(const table *t, const uint8_t *json, size_t size, uint8_t **subtrees, size_t *count)
 {
-    cursor c = {json, json + size};
-    list found = {NULL, 0, 0};
-    int failed = UNUSUAL;
-    if (LITERAL(&c, "{\"nodes\":[")) {
-        failed = c.at < c.end && *c.at == ']' ? 0 : entries(t, &c, &found);
-        if (!failed && !LITERAL(&c, "]}"))
-            failed = UNUSUAL;
-        LITERAL(&c, "\n");
-        if (!failed && c.at != c.end)
-            failed = UNUSUAL;
-    }
+    checking found = {t, NULL, 0, 0};
+    int failed = trees_walk(json, size, check_node, &found);
     if (failed) {
         free(found.ids);
         return failed;

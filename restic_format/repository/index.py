@@ -17,7 +17,7 @@ from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.index import IndexFile
-from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
     from restic_format.native._table import PackOrder
@@ -60,6 +60,28 @@ class IndexState(NamedTuple):
     packs: int
     repeated: set[int]
     marked: set[bytes]
+
+
+class TreeColumns(NamedTuple):
+    """The ordinary files of a tree, their blobs, and where everything else stands in it; see plans.h for what is in each."""
+
+    size: bytes
+    blobs: bytes
+    permissions: bytes
+    uid: bytes
+    gid: bytes
+    atime: bytes
+    mtime: bytes
+    names: bytes
+    name_ends: bytes
+    ids: bytes
+    pack: bytes
+    offset: bytes
+    length: bytes
+    uncompressed: bytes
+    file: bytes
+    file_offset: bytes
+    others: bytes
 
 
 class BlobIndex:
@@ -214,6 +236,17 @@ class BlobIndex:
         Nothing may be added meanwhile.
         """
         return self._table.check_tree(raw) if self.can_dump else None
+
+    def plan_tree(self, raw: Buffer, file: int, names: int) -> TreeColumns | None:
+        """A tree as columns, see `native.table`; None where it has to be decoded. Nothing may be added meanwhile."""
+        if not self.can_dump:
+            return None
+        columns = self._table.plan_tree(raw, file, names, MAX_BLOB_SIZE)
+        return None if columns is None else TreeColumns(*columns)
+
+    def pack_id(self, number: int) -> bytes:
+        """The pack that has this number in the columns of `plan_tree`."""
+        return self._pack_ids[number]
 
 
 class ListedPack:

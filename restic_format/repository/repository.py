@@ -346,7 +346,10 @@ class Repository:
 
     def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:
         """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
-        raw = self.load_blob(BlobType.TREE, tree_id)
+        return self.decode_tree(tree_id, self.load_blob(BlobType.TREE, tree_id), keep_unknown=keep_unknown)
+
+    def decode_tree(self, tree_id: bytes, raw: bytes, *, keep_unknown: bool = False) -> Tree:
+        """The tree that a blob's plaintext is, or a part of it. Raises `DamagedFile` where it is none."""
         try:
             return decode_tree(raw, f"tree {tree_id.hex()[:8]}", keep_unknown=keep_unknown)
         except SpecError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,6 +64,33 @@ class FilePlanner:
         number, trusted = self._add_file(node, directory, name, meta, keep=key is not None)
         if key is not None:
             self._first[key] = _First(number, hash(tuple(node.blobs)), trusted)
+
+    def take(self, directory: int, tree: bytes) -> bytes | None:
+        """Plan the ordinary files of a tree in one go; the tree that is left, or None where it has to be gone through whole.
+
+        Ordinary are files with nothing special about them, that go into a directory in which nothing can be.
+        """
+        session, files = self._session, self._session.files
+        options = session.options
+        if not session.dirs.state[directory] & DirState.NEW or options.select is not None or options.ownership_by_name:
+            return None
+        index = session.repository.index
+        columns = None if self._dry_run else index.plan_tree(tree, len(files), files.names.size)
+        if columns is None:
+            return None
+        first = len(files)
+        count = files.extend(directory, columns)
+        if count:
+            session.plan.extend(columns, index.pack_id)
+            session.dirs.mark_used(directory)
+            session.report.expect(sum(files.size[first:]), count)
+        for number in range(first, first + count):
+            if not files.blobs[number]:
+                self._writer.write_whole(number, self._cache, None)
+        others = array("Q")
+        others.frombytes(columns.others)
+        spans = zip(others[::2], others[1::2], strict=True)
+        return b'{"nodes":[' + b",".join([tree[start:end] for start, end in spans]) + b"]}"
 
     def _add_link(self, node: Node, directory: int, name: bytes, meta: Meta, first: _First) -> bool:
         """Whether the file could be planned as one more name of *first*."""

@@ -116,10 +116,10 @@ class Report:
     stats: RestoreStats = field(default_factory=RestoreStats)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def expect(self, size: int) -> None:
-        """One more item to restore, with *size* bytes of content."""
+    def expect(self, size: int, items: int = 1) -> None:
+        """One more item to restore (or several), with *size* bytes of content."""
         with self._lock:
-            self.stats.files_total += 1
+            self.stats.files_total += items
             self.stats.bytes_total += size
 
     def written(self, size: int) -> None:

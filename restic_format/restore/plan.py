@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from restic_spec.pack import BlobType, PackEntry
+
+if TYPE_CHECKING:
+    from restic_format.repository.index import TreeColumns
 
 SPAN = 4 << 20
 """Bytes of a pack that are read at once, unless a single blob is longer."""
@@ -58,16 +62,35 @@ class Plan:
     def add(self, file: int, file_offset: int, entry: PackEntry, pack: bytes, *, needed: bool) -> None:
         """A blob of a file. Those not *needed* are in place already and only count for `by_file`."""
         if needed:
-            rows = self._packs.get(pack)
-            if rows is None:
-                rows = self._packs[pack] = array("I")
-            rows.append(len(self._file))
+            self._rows(pack).append(len(self._file))
         self._ids += entry.id
         self._offset.append(entry.offset)
         self._length.append(entry.length)
         self._uncompressed.append(entry.uncompressed_length or 0)
         self._file.append(file)
         self._file_offset.append(file_offset)
+
+    def extend(self, columns: TreeColumns, pack_id: Callable[[int], bytes]) -> None:
+        """All blobs of a tree's ordinary files; *pack_id* gives the pack of a number."""
+        row = len(self._file)
+        packs = array("I")
+        packs.frombytes(columns.pack)
+        for number, group in groupby(packs):
+            count = sum(1 for _ in group)
+            self._rows(pack_id(number)).extend(range(row, row + count))
+            row += count
+        self._ids += columns.ids
+        self._offset.frombytes(columns.offset)
+        self._length.frombytes(columns.length)
+        self._uncompressed.frombytes(columns.uncompressed)
+        self._file.frombytes(columns.file)
+        self._file_offset.frombytes(columns.file_offset)
+
+    def _rows(self, pack: bytes) -> array[int]:
+        rows = self._packs.get(pack)
+        if rows is None:
+            rows = self._packs[pack] = array("I")
+        return rows
 
     def columns(self) -> tuple[bytearray, array[int], array[int], array[int], array[int], array[int]]:
         """Ids (32 bytes), offset in the pack (64 bits), length, uncompressed length or 0, file (32 bits), offset in the file

@@ -19,6 +19,7 @@ from restic_format.restore.table import ROOT, DirState, Meta
 from restic_spec import gojson
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import parse_id
+from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, SOCKET, SYMLINK, Node
 
 MAX_DEPTH = 4096
@@ -76,7 +77,9 @@ class Scanner:
 
     def _enter(self, directory: int, location: str, tree: bytes) -> _Level | None:
         try:
-            nodes = self._session.repository.load_tree(tree).nodes or []
+            repository = self._session.repository
+            raw = repository.load_blob(BlobType.TREE, tree)
+            nodes = repository.decode_tree(tree, self._files.take(directory, raw) or raw).nodes or []
         except ResticFormatError as error:
             # Deleting "everything else" here would delete all there is.
             self._session.dirs.state[directory] |= DirState.INCOMPLETE

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from restic_format.repository.index import TreeColumns
 
 ROOT = 0
 """Number of the target directory itself."""
@@ -43,6 +46,16 @@ class Names:
         self._ends.append(len(self._heap))
         return len(self._ends) - 2
 
+    def extend(self, names: bytes, ends: bytes) -> None:
+        """Store many names: *names* without anything between them, and where each ends in `columns` (64 bits)."""
+        self._heap += names
+        self._ends.frombytes(ends)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all names."""
+        return len(self._heap)
+
     def columns(self) -> tuple[bytearray, array[int]]:
         """All names without anything between them, and where each ends after a 0 at the beginning (64 bits)."""
         return self._heap, self._ends
@@ -80,6 +93,14 @@ class MetaColumns:
         self._mtime.append(mtime)
         if meta.xattrs:
             self._xattrs[number] = self._interned.setdefault(meta.xattrs, meta.xattrs)
+
+    def extend(self, columns: TreeColumns) -> None:
+        """Store the metadata of a tree's ordinary files."""
+        self._permissions.frombytes(columns.permissions)
+        self._uid.frombytes(columns.uid)
+        self._gid.frombytes(columns.gid)
+        self._atime.frombytes(columns.atime)
+        self._mtime.frombytes(columns.mtime)
 
     def columns(self) -> tuple[array[int], array[int], array[int], array[int], array[int]]:
         """Permissions (16 bits), uid, gid (32 bits), atime, mtime (64 bits); times below all others are to be looked up."""
@@ -203,6 +224,19 @@ class FileTable:
 
     def __len__(self) -> int:
         return len(self.directory)
+
+    def extend(self, directory: int, columns: TreeColumns) -> int:
+        """A tree's ordinary files, in a directory that is new; how many there are."""
+        before = len(self.size)
+        self.size.frombytes(columns.size)
+        count = len(self.size) - before
+        self.directory.extend([directory] * count)
+        self.state += bytes([FileState.CONTENT]) * count
+        self.blobs.frombytes(columns.blobs)
+        self.remaining.frombytes(columns.blobs)
+        self.names.extend(columns.names, columns.name_ends)
+        self.meta.extend(columns)
+        return count
 
     def append(self, directory: int, name: bytes, meta: Meta, size: int, state: int) -> int:
         """A new file; its number is returned."""

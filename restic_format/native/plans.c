@@ -1,0 +1,198 @@
+#include "plans.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ID = 32, OVERHEAD = 32, EARLIEST = 1700, LATEST = 2200 };
+#define NS 1000000000LL
+/* Go's FileMode. */
+#define SETUID (1u << 23)
+#define SETGID (1u << 22)
+#define STICKY (1u << 20)
+#define NOBODY UINT32_MAX /* no owner: "leave it as it is" to the system */
+
+static int digits(const uint8_t *at, int count)
+{
+    int sum = 0;
+    for (int i = 0; i < count; i++) {
+        if (at[i] < '0' || at[i] > '9')
+            return -1;
+        sum = sum * 10 + at[i] - '0';
+    }
+    return sum;
+}
+
+static int days_in(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month - 1] + (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
+static int64_t days_before(int year, int month, int day)
+{
+    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    int last = year - 1; /* leap days of the years up to this one */
+    int64_t days = 365LL * year + last / 4 - last / 100 + last / 400 + before[month - 1] + day - 1;
+    if (month > 2)
+        days += days_in(year, 2) - 28;
+    return days - 719527; /* 1970-01-01 */
+}
+
+int plans_time(const uint8_t *text, size_t length, int64_t *ns)
+{
+    /* 2006-01-02T15:04:05.999999999+01:00 */
+    if (length < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
+        return 0;
+    int year = digits(text, 4), month = digits(text + 5, 2), day = digits(text + 8, 2);
+    int hour = digits(text + 11, 2), minute = digits(text + 14, 2), second = digits(text + 17, 2);
+    if (year < EARLIEST || year > LATEST || month < 1 || month > 12 || day < 1 || day > days_in(year, month) || hour < 0 ||
+        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
+        return 0;
+    size_t at = 19;
+    int64_t fraction = 0, unit = NS;
+    if (text[at] == '.') {
+        for (at++; at < length && text[at] >= '0' && text[at] <= '9' && unit > 1; at++) {
+            unit /= 10;
+            fraction += (text[at] - '0') * unit;
+        }
+        if (unit == NS)
+            return 0;
+    }
+    int64_t offset = 0;
+    if (length - at == 6 && (text[at] == '+' || text[at] == '-') && text[at + 3] == ':') {
+        int hours = digits(text + at + 1, 2), minutes = digits(text + at + 4, 2);
+        if (hours < 0 || minutes < 0)
+            return 0;
+        offset = (text[at] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+    } else if (length - at != 1 || text[at] != 'Z') {
+        return 0;
+    }
+    *ns = (days_before(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset) * NS + fraction;
+    return 1;
+}
+
+typedef struct {
+    const table *table;
+    const uint8_t *json;
+    uint32_t file, largest;
+    uint64_t names;
+    plans_column *columns;
+} reading;
+
+/* Room for *size* bytes more at the end of a column. */
+static uint8_t *append(plans_column *column, size_t size)
+{
+    if (size > column->room - column->used) {
+        size_t room = column->room * 2 + size + 1024;
+        uint8_t *grown = realloc(column->data, room);
+        if (!grown)
+            return NULL;
+        column->data = grown;
+        column->room = room;
+    }
+    column->used += size;
+    return column->data + column->used - size;
+}
+
+static int put(reading *r, int column, const void *value, size_t size)
+{
+    uint8_t *at = append(r->columns + column, size);
+    if (!at)
+        return -1;
+    memcpy(at, value, size);
+    return 0;
+}
+#define PUT(r, column, type, value) put(r, column, &(type){(type)(value)}, sizeof(type))
+
+static int seen(const trees_node *n, int field)
+{
+    return n->seen >> field & 1;
+}
+
+/* Whether all about the node but its content is ordinary; its times. */
+static int ordinary(const trees_node *n, int64_t *atime, int64_t *mtime)
+{
+    const trees_text *changed = n->texts + TREES_MTIME, *accessed = n->texts + TREES_ATIME;
+    if (!trees_is(n, "file") || !n->content || seen(n, TREES_EXTENDED_ATTRIBUTES) ||
+        (n->numbers[TREES_LINKS] > 1 && n->numbers[TREES_INODE]))
+        return 0;
+    if (!seen(n, TREES_UID) || !seen(n, TREES_GID) || n->numbers[TREES_UID] == NOBODY || n->numbers[TREES_GID] == NOBODY)
+        return 0;
+    if (!changed->start || !plans_time(changed->start, changed->length, mtime))
+        return 0;
+    *atime = *mtime;
+    /* Most backups are made without access times, which repeats the modification time. */
+    return !accessed->start ||
+           (accessed->length == changed->length && !memcmp(accessed->start, changed->start, changed->length)) ||
+           plans_time(accessed->start, accessed->length, atime);
+}
+
+/* Appends the file's blobs: 1, 0 where one of them is not as it should be, -1 without memory. */
+static int add_blobs(reading *r, const trees_node *n)
+{
+    const table *t = r->table;
+    uint64_t size = 0;
+    for (size_t i = 0; i < n->content_count; i++) {
+        uint8_t id[ID];
+        if (!trees_blob(n, i, id))
+            return 0;
+        int64_t row = table_find(t, 0, id, -1);
+        if (row < 0 || t->lengths[row] < OVERHEAD || t->lengths[row] - OVERHEAD > r->largest || t->plain[row] > r->largest)
+            return 0;
+        if (put(r, PLANS_IDS, id, ID) || PUT(r, PLANS_PACK, uint32_t, t->packs[row]) ||
+            PUT(r, PLANS_OFFSET, uint64_t, t->offsets[row]) || PUT(r, PLANS_LENGTH, uint32_t, t->lengths[row]) ||
+            PUT(r, PLANS_UNCOMPRESSED, uint32_t, t->plain[row]) || PUT(r, PLANS_FILE, uint32_t, r->file) ||
+            PUT(r, PLANS_FILE_OFFSET, uint64_t, size))
+            return -1;
+        size += t->plain[row] ? t->plain[row] : t->lengths[row] - OVERHEAD;
+    }
+    return size == n->numbers[TREES_SIZE];
+}
+
+static int add_file(reading *r, const trees_node *n, int64_t atime, int64_t mtime)
+{
+    static const int blob_columns[][2] = {{PLANS_IDS, ID},         {PLANS_PACK, 4}, {PLANS_OFFSET, 8},     {PLANS_LENGTH, 4},
+                                          {PLANS_UNCOMPRESSED, 4}, {PLANS_FILE, 4}, {PLANS_FILE_OFFSET, 8}};
+    size_t before = r->columns[PLANS_FILE].used / 4;
+    int added = add_blobs(r, n);
+    if (added < 0)
+        return -1;
+    if (!added) {
+        for (size_t i = 0; i < sizeof blob_columns / sizeof *blob_columns; i++)
+            r->columns[blob_columns[i][0]].used = before * (size_t)blob_columns[i][1];
+        return 0;
+    }
+    const trees_text *name = n->texts + TREES_NAME;
+    uint64_t mode = n->numbers[TREES_MODE];
+    unsigned permissions = (unsigned)(mode & 0777) | (mode & SETUID ? 04000 : 0) | (mode & SETGID ? 02000 : 0) |
+                           (mode & STICKY ? 01000 : 0);
+    r->file++;
+    r->names += name->length;
+    if (PUT(r, PLANS_SIZE, uint64_t, n->numbers[TREES_SIZE]) || PUT(r, PLANS_BLOBS, uint32_t, n->content_count) ||
+        PUT(r, PLANS_PERMISSIONS, uint16_t, permissions) || PUT(r, PLANS_UID, uint32_t, n->numbers[TREES_UID]) ||
+        PUT(r, PLANS_GID, uint32_t, n->numbers[TREES_GID]) || PUT(r, PLANS_ATIME, int64_t, atime) ||
+        PUT(r, PLANS_MTIME, int64_t, mtime) || put(r, PLANS_NAMES, name->start, name->length) ||
+        PUT(r, PLANS_NAME_ENDS, uint64_t, r->names))
+        return -1;
+    return 1;
+}
+
+static int add_node(void *to, const trees_node *n)
+{
+    reading *r = to;
+    int64_t atime, mtime;
+    if (ordinary(n, &atime, &mtime)) {
+        int added = add_file(r, n, atime, mtime);
+        if (added)
+            return added < 0 ? -1 : 0;
+    }
+    uint64_t start = (uint64_t)(n->whole.start - r->json);
+    return PUT(r, PLANS_OTHERS, uint64_t, start) || PUT(r, PLANS_OTHERS, uint64_t, start + n->whole.length) ? -1 : 0;
+}
+
+int plans_read(const table *t, const uint8_t *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
+               plans_column columns[PLANS_COLUMNS])
+{
+    reading r = {t, json, file, largest, names, columns};
+    return trees_walk(json, size, add_node, &r);
+}
