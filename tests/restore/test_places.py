@@ -112,11 +112,13 @@ def test_what_appears_meanwhile_is_replaced_and_symlinks_are_not_followed(
 
 
 def test_a_full_disk_costs_what_does_not_fit(maker: Maker, tmp_path: Path) -> None:
-    files = [maker.file("a", b"small"), maker.file("b", bytes(1 << 20)), maker.file("c", block(1), bytes(1 << 20))]
+    small = maker.file("a", b"small")
+    maker.repo.flush()  # into a pack of its own, which is read first
+    files = [small, maker.file("b", bytes(1 << 20)), maker.file("c", block(1), bytes(1 << 20))]
     tree = maker.finish([maker.folder("d", files)])
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], check=True)
     try:
-        stats, heard = restore(maker.repo, tree, tmp_path)
+        stats, heard = restore(maker.repo, tree, tmp_path, workers=1)
         assert heard.failed == ["/d/b", "/d/c"] and (stats.files_restored, stats.files_total) == (2, 4)
         assert "No space left" in str(heard.errors[0][1])
         assert (tmp_path / "d" / "a").read_bytes() == b"small"
