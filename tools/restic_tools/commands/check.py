@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption
+
+if TYPE_CHECKING:
+    from restic_format.repository import Repository
 
 
 def check(
@@ -40,8 +43,8 @@ def check(
     """
     from restic_format.errors import WrongPassword
     from restic_format.maintenance.check import CheckOptions, CheckReport
-    from restic_format.maintenance.check import check as check_repository
     from restic_format.maintenance.check_files import damaged_keys
+    from restic_format.maintenance.checking import Checking
     from restic_format.maintenance.subset import InvalidSubset, parse_subset
     from restic_format.storage import open_storage
     from restic_tools.checkprint import CheckPrinter, summary_of
@@ -67,12 +70,22 @@ def check(
     )
     printer = CheckPrinter(ctx)
     report: CheckReport | None = None
+    checking: Checking | None = None
+
+    def begin(repo: Repository) -> None:
+        # While the lock settles. It is exclusive: where it can be had at all, nobody has changed anything meanwhile.
+        nonlocal checking
+        if checking is not None:
+            checking.abandon()
+        checking = Checking(repo, options, ctx.interrupt.event)
+
     if not ctx.options.no_lock:
         ctx.out.info("create exclusive lock for repository")
     try:
-        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
+        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive", meanwhile=begin):
             tell_missing_kernels(ctx.out)
-            report = check_repository(repo, options, printer, ctx.interrupt.event)
+            assert checking is not None
+            report = checking.finish(printer)
             printer.conclude(report)
     except WrongPassword as error:
         # A damaged key file looks like a wrong password to whoever tries it.
@@ -81,6 +94,8 @@ def check(
             raise
         raise Failure("; ".join(finding.message for finding in damaged)) from error
     finally:
+        if checking is not None:
+            checking.abandon()
         printer.close()
         if ctx.options.json:
             ctx.out.json(summary_of(report, printer.errors))
