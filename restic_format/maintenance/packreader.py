@@ -10,7 +10,7 @@ from restic_format.errors import StorageError
 from restic_format.maintenance.blobs import clause_of, describe
 from restic_format.maintenance.check_state import Run
 from restic_format.maintenance.findings import Fault, ObjectKind, ObjectRef
-from restic_format.native.blobs import PackCheck
+from restic_format.native import blobs
 from restic_format.repository.coder import PackHash
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader
@@ -110,12 +110,12 @@ class PackReader:
             if header is None or context is None:
                 self._read_plainly(reading)
             else:
-                self._read_with(PackCheck(context, header, MAX_BLOB_SIZE), reading)
+                self._read_with(blobs.PackCheck(context, header, MAX_BLOB_SIZE), reading)
         except (StorageError, OSError) as error:
             return reading.unreadable(str(error))
         return reading.result()
 
-    def _read_with(self, kernel: PackCheck, reading: _Reading) -> None:
+    def _read_with(self, kernel: blobs.PackCheck, reading: _Reading) -> None:
         """Read a pack that has the size it must have; look closer only at pieces the kernel finds something wrong in."""
         while length := kernel.ahead(PIECE):
             start = reading.done
