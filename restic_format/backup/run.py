@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from restic_format.backup.stream import Source, clean_stream_path, save_stream
 from restic_format.backup.targets import build_target_tree, clean
 from restic_format.errors import Interrupted, LockLost
 from restic_format.repository import Repository
+from restic_format.repository.keys import current_user
 from restic_spec import gojson, gotime
 from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
 
@@ -177,7 +177,7 @@ class _Run:
         summary.backup_end = time.time_ns()
         if options.skip_if_unchanged and options.parent is not None and options.parent.tree == tree:
             return Result(summary, tree, None)
-        username, uid, gid = _current_user()
+        username, uid, gid = current_user()
         snapshot = Snapshot(
             time=gotime.format_ns(self.time_ns),
             parent=options.parent_id,
@@ -215,16 +215,6 @@ def stored_summary(summary: Summary) -> SnapshotSummary:
         total_files_processed=summary.files.total,
         total_bytes_processed=summary.processed_bytes,
     )
-
-
-def _current_user() -> tuple[str, int, int]:
-    """Name, user id and group id of who runs this program."""
-    uid = os.getuid()
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return os.environ.get("USER", ""), uid, os.getgid()
-    return entry.pw_name, uid, entry.pw_gid
 
 
 def _absolute(target: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
-import socket
+import pwd
 import time
 from typing import NamedTuple
 
 from restic_format.errors import StorageError, WrongPassword
 from restic_format.native import scrypt
+from restic_format.repository.cipher import BlobCipher
 from restic_format.storage import Storage
 from restic_spec import gotime
 from restic_spec.crypto import MasterKey
@@ -36,13 +36,27 @@ class OpenedKey(NamedTuple):
     master: MasterKey
 
 
-def local_user() -> tuple[str, str]:
-    """Name of the user and of the host, as they go into keys, locks and snapshots."""
+class User(NamedTuple):
+    """Who runs this program, as it goes into keys, locks and snapshots."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def current_user() -> User:
+    """Who the user database says this process belongs to; what the environment says only where it does not say."""
+    uid = os.getuid()
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = ""
-    return user, socket.gethostname()
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return User(os.environ.get("USER", ""), uid, os.getgid())
+    return User(entry.pw_name, uid, entry.pw_gid)
+
+
+def current_host() -> str:
+    """The name of this machine."""
+    return os.uname().nodename
 
 
 def calibrate() -> Kdf:
@@ -60,6 +74,10 @@ def _derive(password: bytes, kdf: Kdf) -> MasterKey:
     return MasterKey.from_derived(scrypt.derive(password, kdf.salt, kdf.N, kdf.r, kdf.p))
 
 
+def _open(key: MasterKey, sealed: bytes) -> bytes:
+    return BlobCipher(key).open(sealed)
+
+
 def load_key(storage: Storage, name: str) -> KeyFile:
     """Read and parse a key file.
 
@@ -68,6 +86,15 @@ def load_key(storage: Storage, name: str) -> KeyFile:
     """
     raw = storage.load(FileKind.KEY, name)
     return decode_keyfile(raw, f"key {name[:8]}")
+
+
+def open_key(key: KeyFile, password: bytes) -> MasterKey:
+    """The master key in a key file.
+
+    Raises:
+        SpecError: see `restic_spec.keyfile.unwrap`.
+    """
+    return unwrap(key, password, _derive, _open)
 
 
 def find_key(storage: Storage, password: bytes, hint: str | None = None) -> OpenedKey:
@@ -84,7 +111,7 @@ def find_key(storage: Storage, password: bytes, hint: str | None = None) -> Open
     damaged: list[str] = []
     for name in names[:MAX_KEYS_TRIED]:
         try:
-            return OpenedKey(bytes.fromhex(name), unwrap(load_key(storage, name), password, _derive))
+            return OpenedKey(bytes.fromhex(name), open_key(load_key(storage, name), password))
         except SpecError as error:
             # A damaged key file looks like a wrong password, unless its name tells.
             changed = id_of(storage.load(FileKind.KEY, name)).hex() != name
@@ -106,14 +133,14 @@ def add_key(
     hostname: str | None = None,
 ) -> bytes:
     """Store a new key file that opens *master* with *password*; returns its id."""
-    user, host = local_user()
     key = wrap(
         master,
         password,
         kdf or calibrate(),
         created=gotime.format_ns(time.time_ns()),
-        username=username or user,
-        hostname=hostname or host,
+        username=username or current_user().name,
+        hostname=hostname or current_host(),
+        derive=_derive,
     )
     raw = encode_keyfile(key)
     key_id = id_of(raw)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
-from restic_format.repository.keys import local_user
+from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.repository import Repository
 from restic_spec import gotime
 from restic_spec.layout import FileKind
@@ -161,7 +160,7 @@ def is_stale(lock: Lock) -> bool:
     """Whether nobody can be holding *lock* any more: not renewed for half an hour, or its process on this host is gone."""
     if time.time_ns() - gotime.parse_ns(lock.time) > STALE_AFTER * gotime.NS:
         return True
-    return lock.hostname == socket.gethostname() and not _process_exists(lock.pid)
+    return lock.hostname == current_host() and not _process_exists(lock.pid)
 
 
 def _process_exists(pid: int) -> bool:
@@ -205,15 +204,15 @@ def acquire(
         AlreadyLocked: somebody holds one that conflicts.
         InvalidLock: a lock cannot be read even after some tries.
     """
-    user, host = local_user()
+    user = current_user()
     lock = Lock(
         time=gotime.format_ns(time.time_ns()),
         exclusive=exclusive,
-        hostname=host,
-        username=user,
+        hostname=current_host(),
+        username=user.name,
         pid=os.getpid(),
-        uid=os.getuid(),
-        gid=os.getgid(),
+        uid=user.uid,
+        gid=user.gid,
     )
     _check_others(repo, exclusive, frozenset())
     try:

@@ -44,7 +44,7 @@ from restic_format.storage import Storage
 from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
-from restic_spec.crypto import MasterKey, open_sealed, seal
+from restic_spec.crypto import MasterKey
 from restic_spec.errors import HeaderInvalid
 from restic_spec.ids import id_of, verify_id
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
@@ -159,7 +159,7 @@ class Repository:
         storage.create()
         master = MasterKey.generate()
         key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
-        storage.save(FileKind.CONFIG, "", seal(master, plaintext))
+        storage.save(FileKind.CONFIG, "", BlobCipher(master).seal(plaintext))
         return cls(storage, config, keys.OpenedKey(key_id, master), compression=compression, pack_size=pack_size)
 
     @classmethod
@@ -192,7 +192,7 @@ class Repository:
             ) from None
         key = keys.find_key(storage, _password_bytes(password), key_hint)
         try:
-            config = decode_config(open_sealed(key.master, sealed))
+            config = decode_config(BlobCipher(key.master).open(sealed))
         except SpecError as error:
             raise DamagedFile("config", error) from error
         return cls(

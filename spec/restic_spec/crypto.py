@@ -3,6 +3,8 @@
 A sealed message is ``IV (16) || ciphertext || MAC (16)``. The IV is both the initial counter block and, encrypted with the
 MAC's AES key, the one-time pad of Poly1305. The MAC covers the ciphertext only, neither kind nor name of a file
 (CRYPTO-10), and is checked before a byte is decrypted.
+
+`cryptography` does the work. It is imported where it is needed: many programs only want the constants and the key.
 """
 
 from __future__ import annotations
@@ -10,9 +12,6 @@ from __future__ import annotations
 import os
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from restic_spec.errors import LengthInvalid, MacInvalid
 
@@ -68,6 +67,8 @@ def clamp(r: bytes) -> bytes:
 
 def poly1305_key(key: MasterKey, iv: bytes) -> bytes:
     """The 32-byte one-time key ``r || AES-128(k, iv)`` that authenticates the message with this *iv* (CRYPTO-5)."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
     # ECB of a single block is the plain block cipher, which is what Poly1305-AES asks for.
     encryptor = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()
     return key.mac_r + encryptor.update(iv)
@@ -82,6 +83,9 @@ def seal(key: MasterKey, plaintext: bytes | bytearray | memoryview, iv: bytes | 
         LengthInvalid: *iv* has another length.
         MacInvalid: *iv* is all zeros.
     """
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.poly1305 import Poly1305
+
     if iv is None:
         iv = os.urandom(IV_SIZE)
     elif len(iv) != IV_SIZE:
@@ -105,6 +109,10 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview) -> bytes
         LengthInvalid: shorter than IV and MAC together.
         MacInvalid: the MAC does not fit, or the IV is all zeros; nothing has been decrypted.
     """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.poly1305 import Poly1305
+
     view = memoryview(sealed)
     if len(view) < OVERHEAD:
         raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")

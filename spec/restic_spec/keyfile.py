@@ -141,8 +141,13 @@ def decode_master_key(raw: bytes) -> MasterKey:
     return MasterKey(parsed.encrypt, parsed.mac.k, parsed.mac.r)
 
 
-def unwrap(keyfile: KeyFile, password: bytes, derive: Callable[[bytes, Kdf], MasterKey] = derive) -> MasterKey:
-    """Open the master key in *keyfile* with *password*.
+def unwrap(
+    keyfile: KeyFile,
+    password: bytes,
+    derive: Callable[[bytes, Kdf], MasterKey] = derive,
+    open_sealed: Callable[[MasterKey, bytes], bytes] = open_sealed,
+) -> MasterKey:
+    """Open the master key in *keyfile* with *password*; other implementations of the two steps may be given.
 
     Raises:
         MacInvalid: wrong password, or a damaged key file: the two cannot be told apart (KEY-9).
@@ -151,8 +156,17 @@ def unwrap(keyfile: KeyFile, password: bytes, derive: Callable[[bytes, Kdf], Mas
     return decode_master_key(open_sealed(derive(password, keyfile.derivation()), keyfile.data or b""))
 
 
-def wrap(master: MasterKey, password: bytes, kdf: Kdf, *, created: str, username: str, hostname: str) -> KeyFile:
-    """A new key file that opens *master* with *password*."""
+def wrap(
+    master: MasterKey,
+    password: bytes,
+    kdf: Kdf,
+    *,
+    created: str,
+    username: str,
+    hostname: str,
+    derive: Callable[[bytes, Kdf], MasterKey] = derive,
+) -> KeyFile:
+    """A new key file that opens *master* with *password*; another implementation of the derivation may be given."""
     return KeyFile(
         created=created,
         username=username,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import AlreadyLocked, DamagedFile, InvalidLock, LockLost
-from restic_format.repository import Repository, lock_repository
+from restic_format.repository import Repository, keys, lock_repository
 from restic_format.repository import lock as lock_module
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec import gotime
@@ -224,3 +225,15 @@ def test_we_honour_restics_locks(
         running.communicate(b"data")
     with lock_repository(repo, exclusive=True):
         pass
+
+
+def test_the_user_database_decides_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody-else")
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    assert keys.current_user() == (pwd.getpwuid(os.getuid()).pw_name, os.getuid(), pwd.getpwuid(os.getuid()).pw_gid)
+
+
+def test_without_an_entry_there_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert keys.current_user() == ("somebody", 4_000_000_000, os.getgid())

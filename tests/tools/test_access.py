@@ -310,7 +310,7 @@ def test_a_key_that_does_not_open_is_taken_away_again(empty: Path, run: Runner, 
     from restic_tools.commands import key
 
     before = key_names(empty)
-    monkeypatch.setattr(key, "unwrap", lambda *_: None)
+    monkeypatch.setattr(key, "open_key", lambda *_: None)
     for command in ("add", "passwd"):
         outcome = run("key", command, "--new-insecure-no-password")
         assert (outcome.code, outcome.out) == (1, b"")

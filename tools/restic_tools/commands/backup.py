@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from contextlib import AbstractContextManager
 from time import time_ns
@@ -146,6 +145,7 @@ def backup(
     """
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
+    from restic_format.repository.keys import current_host
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.kernelnote import tell_missing_kernels
     from restic_tools.memory import give_back_freed_memory
@@ -174,7 +174,7 @@ def backup(
         skip_if_unchanged=skip_if_unchanged,
         time_ns=_parse_time(time) if time else now,
         start_ns=now,
-        hostname=host or hostname or os.environ.get("RESTIC_HOST") or socket.gethostname(),
+        hostname=host or hostname or os.environ.get("RESTIC_HOST") or current_host(),
         tags=[name for names in tag or [] for name in names if name],
     )
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)

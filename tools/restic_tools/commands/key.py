@@ -6,9 +6,9 @@ from typing import Annotated
 
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.repository.keys import add_key, load_key
+from restic_format.repository.keys import add_key, load_key, open_key
 from restic_format.repository.snapshots import find_id
-from restic_spec.keyfile import KeyFile, unwrap
+from restic_spec.keyfile import KeyFile
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure
 from restic_tools.context import Context
@@ -160,7 +160,7 @@ def _add(repo: Repository, password: bytes, user: str | None, host: str | None) 
     """Add a key and try it; one that does not open the repository is taken away again."""
     key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
     try:
-        works = unwrap(load_key(repo.storage, key_id.hex()), password) == repo.master_key
+        works = open_key(load_key(repo.storage, key_id.hex()), password) == repo.master_key
     except ResticFormatError:
         works = False
     if not works:
