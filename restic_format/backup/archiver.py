@@ -10,10 +10,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
+from restic_format.backup import looking
+from restic_format.backup.ahead import Ahead, Survey, survey
 from restic_format.backup.errors import NothingToBackUp, SourceError
 from restic_format.backup.files import FileJob, Team
-from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, FileInfo, look_at_many
+from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, LOOK_AT_ONCE, FileInfo, look_at_many
 from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
 from restic_format.backup.parenttrees import ParentDirectory, ParentTrees, ParsedDirectory
@@ -21,16 +24,30 @@ from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
 from restic_format.backup.targets import TargetTree
 from restic_format.backup.trees import encode_node, file_changed, stored_blobs
+from restic_format.native import nodes
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, Node
 
-LOOK_AT_ONCE = 256
-"""Entries of a directory that are looked at together."""
+MOST_COMPARED = 1024 * 1024
+"""Bytes of a tree of the parent snapshot that are kept until the new one is known."""
 
 BATCH_FILES = 64
 BATCH_BYTES = 1024 * 1024
 """A batch for a worker is complete with so many files or bytes."""
+
+
+class _Entered(NamedTuple):
+    """A directory to go into."""
+
+    directory: PendingDirectory
+    item: str
+    """Its path in the snapshot."""
+    path: bytes
+    """Where it is."""
+    previous: Node | None
+    """Its node in the parent snapshot."""
+    survey: Survey
 
 
 class Archiver:
@@ -45,6 +62,7 @@ class Archiver:
         self._excluded: Callable[[str], bool] | None = options.excludes.rejects if options.excludes else None
         self._rejects = rejects
         self._parents = ParentTrees(team.repository, team.books.error)
+        self._ahead: Ahead | None = None
         self._check_ctime = not (options.ignore_ctime or options.ignore_inode)
         self._check_inode = not options.ignore_inode
         self._batch: list[FileJob] = []
@@ -60,7 +78,13 @@ class Archiver:
             ResticFormatError: the repository failed.
         """
         root = PendingDirectory(None, "/", None, None)
-        self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
+        if parent_tree is not None and looking.kernel_works():
+            self._ahead = Ahead(self._parents, look=self._excluded is None)
+        try:
+            self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
         if not root.nodes:
             raise NothingToBackUp("snapshot is empty; check the targets and the patterns that exclude")
         self._flush()
@@ -115,42 +139,61 @@ class Archiver:
         stack: list[Iterator[_Entered]] = []
         while True:
             if entered is not None:
-                stack.append(self._visit_entries(*entered))
+                stack.append(self._visit_entries(entered))
             if not stack or self._team.stopping():
                 return
             entered = next(stack[-1], None)
             if entered is None:
                 stack.pop()
 
-    def _visit_entries(
-        self, directory: PendingDirectory, item: str, path: bytes, names: list[bytes], previous: Node | None
-    ) -> Iterator[_Entered]:
+    def _visit_entries(self, entered: _Entered) -> Iterator[_Entered]:
         """Visit the entries of a directory, giving each directory among them to the caller before going on."""
-        parent = self._parents.load(_subtree(previous), item)
+        directory, item, path, previous, found = entered
+        names = found.names
+        parent = found.parent
+        if parent is None:
+            parent = self._parents.load(_subtree(previous), item)
+        if isinstance(parent, ParsedDirectory) and len(parent.tree.raw) <= MOST_COMPARED:
+            directory.before = parent.tree.raw
         prefix = path if path.endswith(b"/") else path + b"/"
         last = None
         for start in range(0, len(names), LOOK_AT_ONCE):
             some = self._wanted(prefix, names[start : start + LOOK_AT_ONCE], last)
             last = names[min(start + LOOK_AT_ONCE, len(names)) - 1]
-            infos = look_at_many(prefix, some, ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
+            infos: Sequence[FileInfo | None] | None = found.infos
+            if infos is None or len(infos) != len(some):
+                infos = look_at_many(prefix, some, ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
             if self._rejects:
                 some, infos = self._not_rejected(prefix, some, infos)
+            below = self._look_ahead(prefix, some, infos, parent)
             at = 0
-            for first, end, nodes, size in self._as_they_were(some, infos, parent):
+            for first, end, encoded, size in self._as_they_were(some, infos, parent):
                 for number in range(at, first):
                     name = some[number]
-                    before = parent.find(name) if parent is not None else None
+                    before = below.get(number) or (parent.find(name) if parent is not None else None)
                     shown = f"{item}/{gojson.to_text(name)}"
-                    entered = self._visit(directory, name, shown, prefix + name, before, infos[number])
-                    if entered is not None:
-                        yield entered
+                    deeper = self._visit(directory, name, shown, prefix + name, before, infos[number])
+                    if deeper is not None:
+                        yield deeper
                     elif self._team.stopping():
                         return
                 at = end
-                if nodes:
-                    directory.nodes.append(nodes)
+                if encoded:
+                    directory.nodes.append(encoded)
                     self._books.taken_over(item, some[first:end], size)
         self._books.closed(directory)
+
+    def _look_ahead(
+        self, prefix: bytes, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
+    ) -> dict[int, Node]:
+        """Have the directories among some entries surveyed that *parent* has, too. Gives their nodes there."""
+        if self._ahead is None or not parent:
+            return {}
+        found = {number: node for number in nodes.directories(infos) if (node := parent.find(names[number])) is not None}
+        expected = [(prefix + names[number], node.subtree) for number, node in found.items() if node.subtree is not None]
+        if len(expected) > 1:
+            self._ahead.expect(expected)
+        return found
 
     def _wanted(self, prefix: bytes, names: list[bytes], last: bytes | None) -> list[bytes]:
         """Those of *names* that no pattern excludes; they come after *last*, and none may come twice."""
@@ -264,6 +307,12 @@ class Archiver:
         self, directory: PendingDirectory, name: bytes, item: str, path: bytes, previous: Node | None
     ) -> _Entered | None:
         """List a directory and begin its tree; None where it cannot be read."""
+        found = self._ahead.take(path) if self._ahead is not None else None
+        if found is None and looking.kernel_works():
+            found = survey([path], 0)[0]
+        if found is not None:
+            node = self._builder.build(name, found.info, path, self._team.warn)
+            return _Entered(self._enter(directory, item, node, previous), item, path, previous, found)
         shown = gojson.to_text(path)
         try:
             fd = open_source(path, OPEN_FLAGS | os.O_DIRECTORY)
@@ -272,7 +321,8 @@ class Archiver:
             self._books.error(shown, problem)
             return None
         try:
-            node = self._builder.build(name, os.fstat(fd), path, self._team.warn, fd)
+            info = os.fstat(fd)
+            node = self._builder.build(name, info, path, self._team.warn, fd)
             names = list_open_directory(fd)
         except OSError as error:
             problem = SourceError.from_os("readdirent", path, error, f"readdirnames {shown} failed: ")
@@ -280,7 +330,7 @@ class Archiver:
             return None
         finally:
             os.close(fd)
-        return self._enter(directory, item, node, previous), item, path, names, previous
+        return _Entered(self._enter(directory, item, node, previous), item, path, previous, Survey(info, names, None, None))
 
     def _flush(self) -> None:
         if self._batch:
@@ -298,10 +348,6 @@ class Archiver:
 
     def _error(self, path: bytes, error: Exception) -> None:
         self._books.error(gojson.to_text(os.path.abspath(path)), error)
-
-
-_Entered = tuple[PendingDirectory, str, bytes, list[bytes], Node | None]
-"""A directory to go into: itself, its path in the snapshot, where it is, its entries' names, its node in the parent."""
 
 
 def _subtree(node: Node | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 import stat
 import threading
@@ -101,7 +102,8 @@ class FileSaver:
 
     def __init__(self, team: Team) -> None:
         self._team = team
-        self._buffer = memoryview(bytearray(team.cutter.max_size))
+        # Memory that is taken page by page as it is used: of small files only the first mebibyte is.
+        self._buffer = memoryview(mmap.mmap(-1, team.cutter.max_size))
         self._reader = file_reader()
 
     def run(self) -> None:

@@ -15,6 +15,10 @@ ASK_NOTHING, ASK_UNLESS_REGULAR, ASK_ALWAYS = 0, 1, 2
 """For which files to find out whether they have extended attributes."""
 
 
+LOOK_AT_ONCE = 256
+"""Entries of a directory that are looked at together."""
+
+
 class FileInfo(Protocol):
     """What is needed of ``os.stat_result``."""
 

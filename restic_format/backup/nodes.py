@@ -16,8 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from restic_format.backup import looking
 from restic_format.backup.errors import SourceError, errno_text
-from restic_format.backup.looking import FileInfo, has_no_attributes, kernel_works
+from restic_format.backup.looking import FileInfo, has_no_attributes
 from restic_format.native import nodes
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
@@ -52,7 +53,7 @@ class NodeBuilder:
         self._seconds: dict[int, tuple[str, str]] = {}
         self.writer: nodes.NodeWriter | None = None
         """The kernel that writes the nodes of most files without building them first, where there is one."""
-        if kernel_works():
+        if looking.kernel_works():
             self.writer = nodes.NodeWriter(
                 lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
                 lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from restic_format.backup import looking
 from restic_format.backup.errors import SourceError
-from restic_format.backup.looking import kernel_works
 from restic_format.backup.nodes import quote_in_json
 from restic_format.errors import ResticFormatError
 from restic_format.native import nodes
 from restic_format.repository import Repository
 from restic_spec import gojson, wire
-from restic_spec.ids import parse_id
-from restic_spec.pack import BlobType
+from restic_spec.ids import is_hex_id, parse_id
+from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import Node, decode_tree
+
+MOST_AHEAD = 256 * 1024
+"""Bytes of a tree that may be loaded before it is needed."""
 
 
 class ParentDirectory(Protocol):
@@ -77,7 +81,7 @@ def open_directory(raw: bytes, what: str) -> ParentDirectory:
     Raises:
         SpecError: it is no tree.
     """
-    parsed = _parse(raw) if kernel_works() else None
+    parsed = _parse(raw) if looking.kernel_works() else None
     if parsed is not None:
         return ParsedDirectory(parsed)
     return DecodedDirectory(decode_tree(raw, what).nodes or [])
@@ -127,3 +131,23 @@ class ParentTrees:
             problem = SourceError(f"tree {tree} could not be loaded; the repository could be damaged: {error}")
         self._report(item, problem)
         return None
+
+    def load_many(self, trees: Sequence[str]) -> dict[str, ParentDirectory]:
+        """Those of several trees that are small and can be read, neighbours in a pack in one go."""
+        packs: dict[bytes, list[PackEntry]] = {}
+        for tree in trees:
+            if not is_hex_id(tree):
+                continue
+            tree_id = bytes.fromhex(tree)
+            location = self._repository.index.lookup(BlobType.TREE, tree_id)
+            if location is not None:
+                entry = location.entry(BlobType.TREE, tree_id)
+                if entry.plain_length <= MOST_AHEAD:
+                    packs.setdefault(location.pack, []).append(entry)
+        found: dict[str, ParentDirectory] = {}
+        for pack, entries in packs.items():
+            for entry, raw in self._repository.read_pack(pack, entries):
+                if isinstance(raw, bytes):
+                    with contextlib.suppress(ResticFormatError):
+                        found[entry.id.hex()] = open_directory(raw, f"tree {entry.id.hex()[:8]}")
+        return found

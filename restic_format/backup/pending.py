@@ -32,7 +32,7 @@ class SavedFile(NamedTuple):
 class PendingDirectory:
     """A directory that is being saved."""
 
-    __slots__ = ("item", "node", "nodes", "open", "parent", "previous", "slot", "started")
+    __slots__ = ("before", "item", "node", "nodes", "open", "parent", "previous", "slot", "started")
 
     def __init__(self, parent: PendingDirectory | None, item: str, node: Node | None, previous: Node | None) -> None:
         self.parent = parent
@@ -43,6 +43,8 @@ class PendingDirectory:
         """Its own node, whose subtree is not yet known; None for the root."""
         self.previous = previous
         """Its node in the parent snapshot."""
+        self.before: bytes | None = None
+        """Its tree in the parent snapshot, as it was loaded from the repository, where that is worth a comparison."""
         self.nodes: list[bytes | None] = []
         """The JSON of what is in it, by name: a node, or several with commas between; None where it is not yet known, or will
         not be stored."""
@@ -89,11 +91,7 @@ class Bookkeeper:
         """Save the tree of a directory whose entries are all known and tell the directory above."""
         raw = join_nodes(node for node in directory.nodes if node is not None)
         directory.nodes = []
-        saved = self._repository.save_blob(BlobType.TREE, raw)
-        stats = ItemStats()
-        if not saved.known:
-            stats = ItemStats(tree_blobs=1, tree_size=len(raw), tree_size_in_repo=saved.stored)
-        tree = saved.id.hex()
+        tree, stats = self._save_tree(directory, raw)
         node = directory.node
         if node is None or directory.parent is None:
             with self._lock:
@@ -103,6 +101,17 @@ class Bookkeeper:
         node.subtree = tree
         directory.parent.nodes[directory.slot] = encode_node(node)
         self.item_done(directory.item, directory.previous, node, stats, directory.started)
+
+    def _save_tree(self, directory: PendingDirectory, raw: bytes) -> tuple[str, ItemStats]:
+        """The id of a tree, and what saving it has added."""
+        previous, before = directory.previous, directory.before
+        directory.before = None
+        if raw == before and previous is not None and previous.subtree is not None:
+            return previous.subtree, NOTHING
+        saved = self._repository.save_blob(BlobType.TREE, raw)
+        if saved.known:
+            return saved.id.hex(), NOTHING
+        return saved.id.hex(), ItemStats(tree_blobs=1, tree_size=len(raw), tree_size_in_repo=saved.stored)
 
     def item_done(self, item: str, previous: Node | None, current: Node, stats: ItemStats, started: float) -> None:
         """Count a file or directory that has been saved."""

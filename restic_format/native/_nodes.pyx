@@ -4,7 +4,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memset, strlen
 
 
 cdef extern from "look.h" nogil:
@@ -12,6 +12,13 @@ cdef extern from "look.h" nogil:
         pass
     int look_open(look_directory *directory, const char *path, size_t length)
     void look_close(look_directory *directory)
+    ctypedef struct look_names:
+        char *text
+        const char **names
+        size_t count
+    int look_list(const char *path, look_names *names, look_stat *info, int *attributes)
+    int look_listed(look_directory *directory, const char *path, const look_names *names)
+    void look_forget(look_names *names)
     int c_look_at "look_at"(look_directory *directory, const char *name, int ask, look_stat *info, int *attributes)
 
 
@@ -51,6 +58,7 @@ cdef extern from "nodes.h" nogil:
 
 cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(uint32_t mode)
+    bint S_ISDIR(uint32_t mode)
 
 
 cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
@@ -136,7 +144,6 @@ def look_at(bytes prefix not None, list names not None, int ask):
     cdef const char *path = prefix
     cdef size_t length = len(prefix)
     cdef look_directory directory
-    cdef Stat made
     cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
     if work == NULL:
         raise MemoryError
@@ -151,17 +158,79 @@ def look_at(bytes prefix not None, list names not None, int ask):
                 for i in range(count):
                     work[i].error = c_look_at(&directory, work[i].name, ask, &work[i].info, &work[i].attributes)
                 look_close(&directory)
-        found = []
-        for i in range(count):
-            if work[i].error:
-                found.append(None)
-                continue
-            made = Stat.__new__(Stat)
-            made.info, made.attributes = work[i].info, work[i].attributes
-            found.append(made)
-        return found
+        return [_stat(&work[i]) for i in range(count)]
     finally:
         free(work)
+
+
+cdef struct Surveying:
+    const char *path
+    int failed
+    look_names names
+    Looking self
+    Looking *entries
+
+
+cdef Stat _stat(const Looking *found):
+    cdef Stat made
+    if found.error:
+        return None
+    made = Stat.__new__(Stat)
+    made.info, made.attributes = found.info, found.attributes
+    return made
+
+
+cdef void _survey(Surveying *work, int ask, size_t most) noexcept nogil:
+    cdef look_directory directory
+    cdef Looking *entry
+    cdef size_t i
+    work.failed = look_list(work.path, &work.names, &work.self.info, &work.self.attributes)
+    if work.failed or work.names.count > most or look_listed(&directory, work.path, &work.names):
+        return
+    work.entries = <Looking *> calloc(work.names.count + 1, sizeof(Looking))
+    if work.entries == NULL:
+        return
+    for i in range(work.names.count):
+        entry = work.entries + i
+        entry.error = c_look_at(&directory, work.names.names[i], ask, &entry.info, &entry.attributes)
+
+
+def survey(list paths not None, int ask, size_t most):
+    """What the directories *paths* are, the names in them, and what these are where there are at most *most*."""
+    cdef Py_ssize_t count = len(paths), i
+    cdef size_t n
+    cdef Surveying *work = <Surveying *> calloc(count + 1, sizeof(Surveying))
+    if work == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            work[i].path = _bytes(paths[i])
+            if strlen(work[i].path) != <size_t> PyBytes_GET_SIZE(paths[i]):
+                raise ValueError("a path has no zero bytes")
+        with nogil:
+            for i in range(count):
+                _survey(&work[i], ask, most)
+        found = []
+        for i in range(count):
+            if work[i].failed:
+                found.append(None)
+                continue
+            infos = None
+            if work[i].entries != NULL:
+                infos = [_stat(&work[i].entries[n]) for n in range(work[i].names.count)]
+            found.append((_stat(&work[i].self), [<bytes> work[i].names.names[n] for n in range(work[i].names.count)], infos))
+        return found
+    finally:
+        for i in range(count):
+            look_forget(&work[i].names)
+            free(work[i].entries)
+        free(work)
+
+
+def directories(infos not None):
+    """Which of *infos* are directories."""
+    cdef Py_ssize_t i
+    return [i for i in range(len(infos)) if isinstance(infos[i], Stat) and S_ISDIR((<Stat> infos[i]).info.mode)]
 
 
 cdef const char *_bytes(object text) except NULL:
@@ -188,6 +257,11 @@ cdef class ParsedTree:
 
     def __dealloc__(self):
         nodes_free(&self._tree)
+
+    @property
+    def raw(self):
+        """The JSON it was made of."""
+        return self._raw
 
     def count(self):
         return self._tree.plain.count + self._tree.escaped.count

@@ -36,4 +36,18 @@ void look_close(look_directory *directory);
 enum { LOOK_ASK_NEVER, LOOK_ASK_UNLESS_REGULAR, LOOK_ASK_ALWAYS };
 int look_at(look_directory *directory, const char *name, int ask, look_stat *info, int *attributes);
 
+/* A directory's names, sorted by their bytes. */
+typedef struct {
+    char *text; /* each with a zero byte behind it, as they were read */
+    const char **names;
+    size_t count;
+    void *stream;
+} look_names;
+/* Opens a directory without following it or touching its access time, where the system allows that, and lists it: 0, or -1
+ * where anything is out of the ordinary; somebody else then finds out what. *info* and *attributes* are the directory's own. */
+int look_list(const char *path, look_names *names, look_stat *info, int *attributes);
+/* The same as look_open for a directory that is listed; it must not be closed. */
+int look_listed(look_directory *directory, const char *path, const look_names *names);
+void look_forget(look_names *names);
+
 #endif

@@ -4,6 +4,10 @@
 that ends with a slash, or empty), None for each that cannot be looked at; `no_attributes` says whether it is known to have no
 extended attributes, for which files to find out is *ask*: 0 none, 1 all but regular ones, 2 all.
 
+`survey(paths, ask, most)` gives for each of several directories its own `Stat`, the names in it, sorted by their bytes, and
+what `look_at` gives for them where there are at most *most*, otherwise None; and None for a directory where anything is out of
+the ordinary. `directories(infos)` tells which of several `Stat` are directories.
+
 `parse_tree(raw)` takes apart a tree of exactly the form restic writes, otherwise it gives None; *raw* must be UTF-8.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
 are found under those that `rename` gives them, in the same order.
@@ -35,7 +39,16 @@ if _POLICY in ("off", "wheels"):
     UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
 else:
     try:
-        from restic_format.native._nodes import NodeWriter, ParsedTree, Stat, TakenOver, look_at, parse_tree
+        from restic_format.native._nodes import (
+            NodeWriter,
+            ParsedTree,
+            Stat,
+            TakenOver,
+            directories,
+            look_at,
+            parse_tree,
+            survey,
+        )
 
         UNAVAILABLE = None
     except ImportError as error:
@@ -43,4 +56,4 @@ else:
         if _POLICY == "require":
             raise
 
-__all__ = ["UNAVAILABLE", "NodeWriter", "ParsedTree", "Stat", "TakenOver", "look_at", "parse_tree"]
+__all__ = ["UNAVAILABLE", "NodeWriter", "ParsedTree", "Stat", "TakenOver", "directories", "look_at", "parse_tree", "survey"]

@@ -508,6 +508,7 @@ def test_many_workers_give_the_same_tree(source: Path, repository: Repository) -
     assert len(trees) == 1
 
 
+@pytest.mark.usefixtures("file_by_file")
 def test_duplicate_directory_entries(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: [*real(path), "one"] if "one" in real(path) else real(path))

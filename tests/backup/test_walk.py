@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup, looking
+from restic_format.backup.ahead import Ahead, Survey
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from tests.backup.sources import Restic, make_strange_tree
 
@@ -157,3 +160,73 @@ def test_exclusions(source: Path, restic: Restic, ours: OpenRepository) -> None:
     )
     assert result.tree == theirs["tree"]
     assert result.summary.files.total == theirs["summary"]["total_files_processed"]
+
+
+def deep_and_wide(root: Path) -> None:
+    """Levels of many directories, some large, so that looking ahead has to choose."""
+    for outer in range(30):
+        for inner in range(20):
+            place = root / f"outer-{outer:02d}" / f"inner-{inner:02d}"
+            place.mkdir(parents=True)
+            (place / "file").write_bytes(b"%d" % outer)
+    (root / "outer-07" / "inner-07" / "below" / "further").mkdir(parents=True)
+    for number in range(400):
+        (root / "outer-11" / f"file-{number}").touch()
+        (root / "outer-12" / f"dir-{number}").mkdir()
+
+
+def test_looking_ahead(
+    tmp_path: Path, repository: Repository, reopened: Callable[[Repository], Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").mkdir()
+    deep_and_wide(tmp_path / "s")
+    monkeypatch.chdir(tmp_path / "s")
+    first = backup(repository, ["."])
+    taken: list[bool] = []
+    real = Ahead.take
+
+    def take(self: Ahead, path: bytes) -> Survey | None:
+        found = real(self, path)
+        taken.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Ahead, "take", take)
+    before = threading.active_count()
+    result = second(reopened(repository), first, Silent())
+    assert result.tree == first.tree
+    assert (result.summary.dirs.unchanged, result.summary.files.unchanged) == (30 + 600 + 2 + 400, 600 + 400)
+    assert result.summary.stats == ItemStats()
+    assert any(taken) == looking.kernel_works()
+    assert threading.active_count() == before
+    # What changes between looking ahead and arriving is found out then, or the next time.
+    (tmp_path / "s" / "outer-03" / "inner-03" / "file").write_bytes(b"changed")
+    (tmp_path / "s" / "outer-05" / "inner-05" / "file").unlink()
+    changed = second(reopened(repository), first, Silent())
+    assert (changed.summary.files.modified, changed.summary.files.unchanged) == (1, 998)
+    assert changed.tree != first.tree and changed.summary.dirs.modified == 4
+
+
+def test_a_damaged_tree_is_reported_by_the_walk(
+    tmp_path: Path, repository: Repository, reopened: Callable[[Repository], Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").mkdir()
+    deep_and_wide(tmp_path / "s")
+    monkeypatch.chdir(tmp_path / "s")
+    first = backup(repository, ["."])
+    tree = {node.name: node for node in repository.load_tree(bytes.fromhex(first.tree))}
+    lost = bytes.fromhex(tree["outer-08"].subtree or "")
+    fresh = reopened(repository)
+    entry = fresh.index.lookup(BlobType.TREE, lost)
+    assert entry is not None
+    name = entry.pack.hex()
+    storage = fresh.storage
+    pack = bytearray(storage.load(FileKind.PACK, name))
+    pack[entry.offset + 20] ^= 1
+    storage.remove(FileKind.PACK, name)
+    storage.save(FileKind.PACK, name, bytes(pack))
+    seen = Recorder()
+    result = second(fresh, first, seen)
+    assert result.tree == first.tree
+    assert [item for item, _ in seen.errors] == ["/outer-08"]
+    assert "could not be loaded; the repository could be damaged" in seen.errors[0][1]
+    assert result.summary.files.new == 20 and result.summary.files.unchanged == 980

@@ -17,7 +17,7 @@ from restic_format.backup.nodes import NodeBuilder, quote_in_json
 from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
 from restic_format.backup.trees import encode_node, file_changed, join_nodes
 from restic_format.errors import ResticFormatError
-from restic_format.native.nodes import NodeWriter, Stat, look_at, parse_tree
+from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, survey
 from restic_spec import gojson
 from restic_spec.tree import ExtendedAttribute, Node, decode_tree, encode_tree
 from tests.backup.sources import ODD_NAMES
@@ -320,3 +320,35 @@ def test_files_taken_over(
         assert not taken[dropped] and taken.ids(dropped, dropped + 1) == b""
     with pytest.raises(IndexError):
         taken[len(names)]
+
+
+# Whole directories
+
+
+def test_surveys_are_listing_and_looking(tmp_path: Path) -> None:
+    root = os.fsencode(tmp_path)
+    for number, name in enumerate(ODD_NAMES):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x" * number)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to("d")
+    full, empty, missing, link, file = survey([root, root + b"/d/", root + b"/none", root + b"/link", root + b"/plain"], 2, 256)
+    assert full is not None and full[2] is not None and empty is not None
+    assert full[1] == sorted(map(os.fsencode, os.listdir(root)))
+    assert [info.st_ino if info else 0 for info in full[2]] == [os.lstat(root + b"/" + name).st_ino for name in full[1]]
+    assert full[0].st_ino == os.stat(root).st_ino and full[0].no_attributes
+    assert [full[1][number] for number in directories(full[2])] == [b"d"]
+    assert empty[1:] == ([], [])
+    assert missing is link is file is None
+    [listed] = survey([root], 2, len(full[1]) - 1)
+    assert listed is not None and listed[1:] == (full[1], None)
+    with pytest.raises(ValueError, match="zero"):
+        survey([b"a\0b"], 2, 1)
+    os.setxattr(root, "user.x", b"y")
+    [marked] = survey([root], 2, 0)
+    assert marked is not None and not marked[0].no_attributes
+
+
+def test_reading_a_directory_leaves_its_access_time(tmp_path: Path) -> None:
+    os.utime(tmp_path, ns=(10**18, 10**18))
+    survey([os.fsencode(tmp_path)], 2, 256)
+    assert os.stat(tmp_path).st_atime_ns == 10**18
