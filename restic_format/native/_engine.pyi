@@ -27,6 +27,7 @@ class Zstd:
 
 class Context:
     def __init__(self, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> None: ...
+    def seal(self, data: Buffer, iv: bytes) -> bytes | None: ...
     def seal_many(
         self,
         items: Sequence[tuple[bytes, Buffer]],

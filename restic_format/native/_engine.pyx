@@ -48,6 +48,7 @@ cdef extern from "blobs.h" nogil:
         uint32_t uncompressed
     int64_t blobs_seal_many(blobs_context *context, const blobs_zstd *small, const blobs_zstd *large, size_t threshold,
                             int always, int verify, blobs_sealing *work, size_t count, uint8_t *sealed, sha_stream *pack)
+    int blobs_seal(blobs_context *context, const uint8_t *iv, const uint8_t *plain, size_t size, uint8_t *sealed)
     size_t blobs_bound(size_t size)
     int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,
                        uint8_t *plain, size_t room)
@@ -191,6 +192,23 @@ cdef class Context:
 
     def __dealloc__(self):
         blobs_free(self._context)
+
+    def seal(self, data, bytes iv not None):
+        cdef Py_buffer view
+        cdef const uint8_t *nonce = iv
+        cdef uint8_t *sealed
+        cdef int failed
+        if len(iv) != 16:
+            raise ValueError("an IV has 16 bytes")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            result = PyBytes_FromStringAndSize(NULL, view.len + BLOBS_OVERHEAD)
+            sealed = <uint8_t *> PyBytes_AS_STRING(result)
+            with nogil:
+                failed = blobs_seal(self._context, nonce, <const uint8_t *> view.buf, view.len, sealed)
+        finally:
+            PyBuffer_Release(&view)
+        return None if failed else result
 
     def open(self, sealed, Py_ssize_t room, bint compressed, bytes blob_id=None):
         cdef Py_buffer view

@@ -213,6 +213,14 @@ static int authenticate(blobs_context *c, const uint8_t iv[IV], const uint8_t *c
     return 0;
 }
 
+int blobs_seal(blobs_context *c, const uint8_t iv[IV], const uint8_t *plain, size_t size, uint8_t *sealed)
+{
+    memcpy(sealed, iv, IV);
+    if (apply_counter(c, iv, plain, size, sealed + IV))
+        return BLOBS_LIBRARY;
+    return authenticate(c, iv, sealed + IV, size, sealed + IV + size);
+}
+
 static int set_compressor(blobs_context *c, const blobs_zstd *z)
 {
     if (c->zstd_set && !memcmp(&c->zstd, z, sizeof *z))

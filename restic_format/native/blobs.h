@@ -43,6 +43,9 @@ void blobs_free(blobs_context *context);
 
 void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
 
+/* Seals a message that is no blob into size + BLOBS_OVERHEAD bytes; 0 or what went wrong. */
+int blobs_seal(blobs_context *context, const uint8_t iv[16], const uint8_t *plain, size_t size, uint8_t *sealed);
+
 /* Seals blobs one after the other into *sealed*, which has room for the sum of their bounds; gives the bytes in all.
  *
  * With *zstd* a blob is compressed first, with *large* from *threshold* bytes on; where that does not make it smaller it is

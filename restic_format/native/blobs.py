@@ -2,18 +2,19 @@
 
 `Context(encrypt, mac_k, mac_r)` belongs to one thread and keeps its contexts and buffers::
 
+    seal(data, iv) -> sealed | None
     seal_many(items, ivs, small, large, threshold, always, verify, pack) -> (sealed, lengths) | None
     open(sealed, room, compressed, blob_id=None) -> bytes | None
     open_many(data, entries, keep, pack=None) -> list[memoryview | None] if keep else list[bool]
 
-None means that something is wrong; the Python path is then asked, which says what. `seal_many` takes (id, data) with 16 bytes
-of *ivs* for each and gives all of them sealed in one piece of memory, good until the next call, with (sealed length, plaintext
-length or None) for each. *small* and *large* are parameters of `Zstd`, *large* for data of *threshold* bytes or more; a blob
-that compression does not shrink is stored as it is unless *always*. With *verify* everything is opened again and its hash
-compared. *pack*, a `Sha256`, goes on with what was sealed. *room* is the length the plaintext must have. The entries of
-`open_many` are (start in *data*, sealed length, plaintext length, compressed, id); without *keep* it only tells which are
-intact. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack*, a `Sha256`, all of
-*data* is appended to that hash on the way.
+None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are no blobs.
+`seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
+the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
+for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
+*verify* everything is opened again and its hash compared. *pack*, a `Sha256`, goes on with what was sealed. *room* is the
+length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length, plaintext length, compressed,
+id); without *keep* it only tells which are intact. Hashes are worked out two at a time where the processor has the SHA
+extensions; with *pack*, a `Sha256`, all of *data* is appended to that hash on the way.
 
 `PlaceWriter` writes what it opens to where a restore's tables say; the tables are columns of the kinds that
 `restic_format.restore.places` gives it, and are kept from growing as long as it lives::
