@@ -1,7 +1,7 @@
-"""Reading a file and cutting it into chunks, one chunk at a time.
+"""Reading a file and cutting it into chunks, a few at a time.
 
 A `Cutter` knows where chunks end, a `ChunkReader` applies it to one stream. Workers that share a large file take turns: each
-reads and cuts the next chunk into its own buffer while it holds the file's lock, and does everything else without it.
+reads and cuts the next chunks into its own buffer while it holds the file's lock, and does everything else without it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from restic_spec.config import Config
 
 READ_STEP = 256 * 1024
 """Bytes read at once while looking for a chunk's end: what lies behind the cut is copied to the next chunk."""
+
+CHUNKS_AT_ONCE = 2
+"""Chunks a worker takes in one turn: their hashes are worked out together."""
 
 MAX_CHUNK_SIZE = 256 * 1024 * 1024
 """Larger chunks than this are refused: each worker holds one in memory."""
@@ -85,26 +88,44 @@ class ChunkReader:
         self._rest = b""
         self._ended = False
 
-    def next_chunk(self, buffer: memoryview) -> int:
-        """Put the next chunk at the beginning of *buffer* (at least the cutter's ``max_size``); its length, 0 at the end.
+    def next_chunks(self, buffer: memoryview) -> list[int]:
+        """Put the next chunks at the beginning of *buffer* (at least the cutter's ``max_size``), two where they fit.
+
+        Gives their lengths; none at the end.
 
         Raises:
             OSError: reading failed.
         """
-        cutter = self._cutter
         filled = len(self._rest)
         buffer[:filled] = self._rest
+        start = 0
+        lengths: list[int] = []
+        while len(lengths) < CHUNKS_AT_ONCE:
+            length, filled = self._next_chunk(buffer, start, filled)
+            if not length:
+                break
+            lengths.append(length)
+            start += length
+        self._rest = bytes(buffer[start:filled])
+        return lengths
+
+    def _next_chunk(self, buffer: memoryview, start: int, filled: int) -> tuple[int, int]:
+        """The length of the chunk at *start*, 0 where it does not end within *buffer*; and how much there is in *buffer*."""
+        cutter = self._cutter
+        end = min(len(buffer), start + cutter.max_size)
         known = 0
         while True:
-            if filled >= cutter.min_size or self._ended:
-                length = cutter.next_cut(buffer, 0, filled, self._ended, known)
-                if length or self._ended:
-                    self._rest = bytes(buffer[length:filled])
-                    return length
-                known = filled
-                wanted = min(READ_STEP, cutter.max_size - filled)
+            have = filled - start
+            if have >= cutter.min_size or self._ended:
+                length = cutter.next_cut(buffer, start, filled, self._ended, known)
+                if length or self._ended or filled == end:
+                    return length, filled
+                known = have
+                wanted = min(READ_STEP, end - filled)
             else:
-                wanted = cutter.min_size - filled
+                wanted = min(cutter.min_size - have, end - filled)
+                if not wanted:
+                    return 0, filled
             count = self._read(buffer[filled : filled + wanted])
             self._left -= count
             if count == 0 or (self._left == 0 and count < wanted):

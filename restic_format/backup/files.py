@@ -21,7 +21,9 @@ from restic_format.backup.pending import NOTHING, Bookkeeper, PendingDirectory, 
 from restic_format.backup.pool import WorkQueue
 from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
+from restic_format.native.blobs import ids_of
 from restic_format.repository import Repository
+from restic_format.repository.repository import SavedBlob
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node
@@ -85,7 +87,7 @@ class OpenFile:
         """The baton: held by who reads the next chunk or notes a result."""
         self.blobs: list[str] = []
         self.pending = 0
-        """Chunks read but not yet saved."""
+        """Turns whose chunks are read but not yet saved."""
         self.reading = True
         self.ended = False
         self.shared = False
@@ -103,7 +105,7 @@ class FileSaver:
     def __init__(self, team: Team) -> None:
         self._team = team
         # Memory that is taken page by page as it is used: of small files only the first mebibyte is.
-        self._buffer = memoryview(mmap.mmap(-1, team.cutter.max_size))
+        self._buffer = memoryview(mmap.mmap(-1, team.cutter.max_size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._reader = file_reader()
 
     def run(self) -> None:
@@ -199,19 +201,17 @@ class FileSaver:
             ResticFormatError: the repository cannot store a chunk.
         """
         team = self._team
-        repository = team.repository
-        buffer = self._buffer
         while True:
             with file.lock:
-                length = self._read_chunk(file)
-                if not length:
+                lengths = self._read_chunks(file)
+                if not lengths:
                     break
                 index = len(file.blobs)
-                file.blobs.append("")
+                file.blobs += [""] * len(lengths)
                 file.pending += 1
-                file.size += length
+                file.size += sum(lengths)
             try:
-                saved = repository.save_blob(BlobType.DATA, buffer[:length])
+                saved = self._save_chunks(lengths)
             except BaseException:
                 with file.lock:
                     file.pending -= 1
@@ -220,28 +220,36 @@ class FileSaver:
                 self._end_turns(file)
                 raise
             with file.lock:
-                file.blobs[index] = saved.id.hex()
+                file.blobs[index : index + len(saved)] = [blob.id.hex() for blob in saved]
                 file.pending -= 1
-                if not saved.known:
-                    file.stats.data_blobs += 1
-                    file.stats.data_size += length
-                    file.stats.data_size_in_repo += saved.stored
-            team.progress.bytes_done(length)
+                for blob in saved:
+                    if not blob.known:
+                        file.stats.data_blobs += 1
+                        file.stats.data_size += blob.length
+                        file.stats.data_size_in_repo += blob.stored
+            team.progress.bytes_done(sum(lengths))
         self._end_turns(file)
 
-    def _read_chunk(self, file: OpenFile) -> int:
-        """The next chunk's length, 0 where there is none; called with the baton held."""
+    def _read_chunks(self, file: OpenFile) -> Sequence[int]:
+        """The next chunks' lengths; called with the baton held."""
         if not file.reading:
-            return 0
-        length = 0
+            return ()
+        lengths: Sequence[int] = ()
         if not self._team.stopping():
             try:
-                length = file.reader.next_chunk(self._buffer)
+                lengths = file.reader.next_chunks(self._buffer)
             except (OSError, ResticFormatError) as error:
                 file.error = error
-        if not length:
+        if not lengths:
             file.reading = False
-        return length
+        return lengths
+
+    def _save_chunks(self, lengths: Sequence[int]) -> Sequence[SavedBlob]:
+        """Save the chunks at the beginning of the buffer."""
+        ends = list(itertools.accumulate(lengths))
+        chunks = [self._buffer[end - length : end] for length, end in zip(lengths, ends, strict=True)]
+        blobs = list(zip(ids_of(chunks), chunks, strict=True))
+        return self._team.repository.save_blobs(BlobType.DATA, blobs)
 
     @staticmethod
     def _is_over(file: OpenFile) -> bool:

@@ -42,7 +42,9 @@ makes a missing one an ImportError.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 _POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
@@ -83,4 +85,12 @@ else:
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd", "hash_many"]
+
+def ids_of(pieces: Sequence[bytes | memoryview]) -> list[bytes]:
+    """The SHA-256 of each of *pieces*; with the kernel two are worked out at a time."""
+    if UNAVAILABLE is None:
+        return hash_many(list(pieces))
+    return [hashlib.sha256(piece).digest() for piece in pieces]
+
+
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd", "ids_of"]

@@ -22,7 +22,7 @@ from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
 
-_GROUP_SIZE = 8 << 20
+GROUP_SIZE = 8 << 20
 """Bytes of plaintext that are sealed or opened at once: well compressed blobs may be far larger than the packs they are in."""
 
 
@@ -173,7 +173,7 @@ def groups(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence
     """*items* in runs of what is coded at once: 8 MiB of plaintext or one blob, and not too many."""
     first = size = 0
     for number, item in enumerate(items):
-        if number > first and (size + size_of(item) > _GROUP_SIZE or number == first + GROUP_COUNT):
+        if number > first and (size + size_of(item) > GROUP_SIZE or number == first + GROUP_COUNT):
             yield items[first:number]
             first, size = number, 0
         size += size_of(item)

@@ -126,11 +126,12 @@ def test_stream_without_a_name(repository: Repository) -> None:
 # Chunks
 
 
+@pytest.mark.parametrize("room", [8 << 20, (8 << 20) + 100_000, 20_000_000])
 @pytest.mark.parametrize("step", [1000, 70_000, 10_000_000])
-def test_chunks_do_not_depend_on_how_much_is_read_at_once(step: int) -> None:
+def test_chunks_do_not_depend_on_how_much_is_read_at_once(step: int, room: int) -> None:
     import random
 
-    data = random.Random(3).randbytes(5_000_000) + bytes(9_000_000)
+    data = random.Random(3).randbytes(5_000_000) + bytes(9_000_000) + random.Random(4).randbytes(1_000_000)
     position = 0
 
     def read(buffer: memoryview) -> int:
@@ -141,10 +142,13 @@ def test_chunks_do_not_depend_on_how_much_is_read_at_once(step: int) -> None:
         return len(piece)
 
     reader = ChunkReader(read, Chunker(POLYNOMIAL))
-    buffer = memoryview(bytearray(8 << 20))
+    buffer = memoryview(bytearray(room))
     found = []
-    while length := reader.next_chunk(buffer):
-        found.append(bytes(buffer[:length]))
+    while lengths := reader.next_chunks(buffer):
+        start = 0
+        for length in lengths:
+            found.append(bytes(buffer[start : start + length]))
+            start += length
     assert b"".join(found) == data
     assert [len(chunk) for chunk in found] == _expected_lengths(data)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import restic_format.repository.coder as coder_module
 import restic_format.repository.repository as repository_module
 import restic_format.storage.local as local_module
 from restic_format.backup import BackupOptions, backup
@@ -31,9 +32,9 @@ class SlowOs:
     def __getattr__(self, name: str) -> object:
         return getattr(os, name)
 
-    def write(self, descriptor: int, data: memoryview) -> int:
+    def writev(self, descriptor: int, pieces: list[memoryview]) -> int:
         time.sleep(0.001)
-        return os.write(descriptor, data[:PIECE])
+        return os.write(descriptor, pieces[0][:PIECE])
 
     def rename(self, old: str, new: str) -> None:
         time.sleep(0.005)
@@ -46,6 +47,7 @@ def back_up(repo: Path, source: Path, *, slow: bool = False) -> str:
     if slow:
         local_module.os = SlowOs()  # type: ignore[assignment]
     repository_module.MIN_PACK_SIZE = 1
+    coder_module.GROUP_SIZE = PACK_SIZE // 2
     try:
         opened = Repository.open(LocalStorage(repo), PASSWORD, pack_size=PACK_SIZE)
         with lock_repository(opened):
@@ -55,6 +57,7 @@ def back_up(repo: Path, source: Path, *, slow: bool = False) -> str:
             return result.snapshot_id
     finally:
         repository_module.MIN_PACK_SIZE = 4 << 20
+        coder_module.GROUP_SIZE = 8 << 20
 
 
 @contextlib.contextmanager

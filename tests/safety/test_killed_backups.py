@@ -46,15 +46,15 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     killed_early = killed_late = 0
     for number in range(KILLS):
         new_content(source, rng, number)
-        packs = len(kit.files_of(repo, "data"))
+        packs = len(packs_of(repo))
         with forked_backup(repo, source) as child:
             # Locking takes its first 0.2 s; most kills are to come after it.
             time.sleep(rng.uniform(0.0 if number % 5 == 0 else 0.2, duration))
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
-            killed_early += len(kit.files_of(repo, "data")) == packs
-            killed_late += len(kit.files_of(repo, "data")) > packs
+            killed_early += len(packs_of(repo)) == packs
+            killed_late += len(packs_of(repo)) > packs
         judge(repo)
         now = set(kit.files_of(repo, "snapshots"))
         assert snapshots <= now, "a snapshot that was there is gone"
@@ -82,6 +82,11 @@ def judge(repo: Path) -> None:
         path.unlink()
 
 
+def packs_of(repo: Path) -> list[Path]:
+    """The packs that are finished."""
+    return [path for path in kit.files_of(repo, "data") if "-tmp-" not in path.name]
+
+
 def leftovers(repo: Path) -> list[Path]:
     """Unfinished files; nothing that names itself by a hash is among them."""
     return [path for path in kit.files_of(repo) if "-tmp-" in path.name]
@@ -100,7 +105,7 @@ def test_interrupted_by_a_signal(tmp_path: Path, number: signal.Signals) -> None
     kit.cheap_key(repo)
     command = kit.ours_command(repo, "backup", "--pack-size", "4", str(source))
     process = subprocess.Popen(command, env=kit.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(kit.files_of(repo, "data")) < 3:
+    while len(packs_of(repo)) < 3:
         assert process.poll() is None, "ended before anything was stored"
         time.sleep(0.002)
     process.send_signal(number)
