@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound
 from restic_format.repository.repository import Repository
@@ -26,6 +27,11 @@ class FoundSnapshot:
     def short_id(self) -> str:
         """The first eight digits of the id."""
         return self.id.hex()[:8]
+
+    @cached_property
+    def time_ns(self) -> int:
+        """When it was made, see `Snapshot.time_ns`."""
+        return self.snapshot.time_ns
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def all_snapshots(
     for snapshot_id, _ in repo.list(FileKind.SNAPSHOT):
         try:
             found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id))
-            _ = found.snapshot.time_ns
+            _ = found.time_ns
         except ResticFormatError as error:
             if damaged is None:
                 raise
@@ -104,10 +110,10 @@ def find_latest(repo: Repository, wanted: SnapshotFilter | None = None) -> Found
     """
     wanted = (wanted or SnapshotFilter()).absolute()
     limit = min(time.time_ns(), wanted.before_ns if wanted.before_ns is not None else 1 << 63)
-    candidates = (found for found in all_snapshots(repo) if found.snapshot.time_ns <= limit)
+    candidates = (found for found in all_snapshots(repo) if found.time_ns <= limit)
     latest = max(
         (found for found in candidates if wanted.matches(found.snapshot)),
-        key=lambda found: found.snapshot.time_ns,
+        key=lambda found: found.time_ns,
         default=None,
     )
     if latest is None:

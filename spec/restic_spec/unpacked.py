@@ -6,6 +6,8 @@ and needs no mark (FILE-2). The config is never compressed (CONFIG-1); key files
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 
 from restic_spec.errors import CompressionInvalid, LengthInvalid, VersionUnsupported
@@ -21,6 +23,16 @@ _PIECE = 1024
 
 MAX_UNPACKED = 256 << 20
 """Bytes an unpacked file's plaintext may have (FILE-6); far above what programs write (an index is kept near 8 MiB)."""
+
+
+class _Kept(threading.local):
+    """Each thread's decompressor: making one takes longer than expanding a small file."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+
+
+_kept = _Kept()
 
 
 def encode_unpacked(version: int, plaintext: bytes, level: int = 3) -> bytes:
@@ -61,7 +73,7 @@ def decompress(frame: bytes | memoryview, limit: int, clause: str) -> bytes:
             raise LengthInvalid(f"compressed data expand to {announced} bytes, bound is {limit}", clause=clause)
         if announced < 0:
             return _expand(frame, limit, clause)
-        return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompress(frame, allow_extra_data=False)
+        return _kept.decompressor.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CompressionInvalid(f"zstd: {error}", clause=clause) from None
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len, chop_cells, set_cell_size
-
 MIN_FOLDED = 10
 """Columns below which folding a column would make it unreadable; then the terminal wraps the lines."""
 
@@ -50,8 +48,10 @@ def printable(name: str) -> str:
 
 def shortened(text: str, width: int) -> str:
     """A line that fits: the middle of a longer one is left out."""
-    if cell_len(text) <= width:
+    if _width(text) <= width:
         return text
+    from rich.cells import set_cell_size
+
     if width < 8:
         return set_cell_size(text, max(0, width))
     head = (width - 1) // 2
@@ -62,7 +62,7 @@ def _tail(text: str, width: int) -> str:
     start = len(text)
     used = 0
     while start > 0:
-        used += cell_len(text[start - 1])
+        used += _width(text[start - 1])
         if used > width:
             break
         start -= 1
@@ -90,9 +90,8 @@ class Table:
 
     def text(self) -> str:
         """The whole table, every line ended."""
-        self._fold_to_fit()
-        widths = self._widths()
-        rule = "-" * self._total()
+        widths = self._fold_to_fit(self._widths())
+        rule = "-" * _total(widths)
         parts = [self._line(self.headers, widths), rule]
         for number, row in enumerate(self.rows):
             if number and self.spaced:
@@ -104,34 +103,48 @@ class Table:
         return "".join(f"{line}\n" for line in parts)
 
     def _widths(self) -> list[int]:
-        widths = [cell_len(header) for header in self.headers]
+        widths = [_width(header) for header in self.headers]
         for row in self.rows:
             for column, lines in enumerate(row):
-                widths[column] = max(widths[column], *(cell_len(line) for line in lines))
+                for line in lines:
+                    if (width := _width(line)) > widths[column]:
+                        widths[column] = width
         return widths
 
-    def _total(self) -> int:
-        widths = self._widths()
-        return sum(widths) + 2 * (len(widths) - 1)
-
-    def _fold_to_fit(self) -> None:
-        if self._width is None or self._fold is None:
-            return
-        if self._total() <= self._width:
-            return
+    def _fold_to_fit(self, widths: list[int]) -> list[int]:
+        if self._width is None or self._fold is None or _total(widths) <= self._width:
+            return widths
         # Headers are wider than need be for looks only.
         self.headers = [header.strip() for header in self.headers]
         widths = self._widths()
-        room = self._width - (self._total() - widths[self._fold])
+        room = self._width - (_total(widths) - widths[self._fold])
         if widths[self._fold] <= room or room < MIN_FOLDED:
-            return
+            return widths
+        from rich.cells import chop_cells
+
         for row in self.rows:
             row[self._fold] = [part for line in row[self._fold] for part in (chop_cells(line, room) or [""])]
+        return self._widths()
 
     @staticmethod
     def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-        return "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        return "  ".join([cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]).rstrip()
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _width(text: str) -> int:
+    """Columns of printable text."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # here: most text is plain, and it takes ten milliseconds
+
+    return cell_len(text)
 
 
 def _visible(line: str) -> str:
+    if line.isprintable():
+        return line
     return "".join(char if char.isprintable() or 0xDC80 <= ord(char) <= 0xDCFF else "\ufffd" for char in line)

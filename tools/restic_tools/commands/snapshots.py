@@ -12,6 +12,7 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.gotext import local_text, zone_text
 from restic_tools.messages import GroupKey, SnapshotGroup, encode_message, snapshot_message
+from restic_tools.output import encode
 from restic_tools.render import Table, bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -60,28 +61,25 @@ def snapshots(
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f'Ignoring "{name}": {error}')
 
-    found: list[FoundSnapshot] = []
+    shown: bytes = b""
 
     def read(repo: Repository) -> None:
-        found[:] = sorted(filter_snapshots(repo, names, wanted, ignored), key=_age)
+        nonlocal shown
+        found = sorted(filter_snapshots(repo, names, wanted, ignored), key=lambda item: (item.time_ns, item.id))
+        groups = grouped(found, group_by or frozenset())
+        if latest > 0:
+            newest = (lambda members: members[-latest:]) if group_by else (lambda members: latest_of_each(members, latest))
+            groups = {key: newest(members) for key, members in groups.items()}
+        width = ctx.out.width if ctx.out.stdout_is_terminal else None
+        if ctx.options.json:
+            shown = _json(groups, is_grouped=bool(group_by))
+        else:
+            shown = encode(_tables(groups, is_grouped=bool(group_by), compact=compact, width=width))
 
+    # While the lock settles all is made ready.
     with ctx.open_repository(lock="shared", meanwhile=read):
         pass
-    groups = grouped(found, group_by or frozenset())
-    if latest > 0:
-        newest = (lambda members: members[-latest:]) if group_by else (lambda members: latest_of_each(members, latest))
-        groups = {key: newest(members) for key, members in groups.items()}
-    if ctx.options.json:
-        _print_json(ctx, groups, is_grouped=bool(group_by))
-        return
-    for key, members in groups.items():
-        if group_by:
-            ctx.out.line(group_heading(key))
-        ctx.out.line(snapshot_table(members, compact=compact, width=ctx.out.width if ctx.out.stdout_is_terminal else None))
-
-
-def _age(found: FoundSnapshot) -> tuple[int, bytes]:
-    return found.snapshot.time_ns, found.id
+    ctx.out.write(shown)
 
 
 def grouped(found: Iterable[FoundSnapshot], by: frozenset[str]) -> dict[Key, list[FoundSnapshot]]:
@@ -144,13 +142,21 @@ def _size_text(item: FoundSnapshot) -> str:
     return "" if statistics is None else bytes_text(statistics.total_bytes_processed)
 
 
-def _print_json(ctx: Context, groups: dict[Key, list[FoundSnapshot]], *, is_grouped: bool) -> None:
+def _tables(groups: dict[Key, list[FoundSnapshot]], *, is_grouped: bool, compact: bool, width: int | None) -> str:
+    lines = []
+    for key, members in groups.items():
+        if is_grouped:
+            lines.append(group_heading(key))
+        lines.append(snapshot_table(members, compact=compact, width=width))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _json(groups: dict[Key, list[FoundSnapshot]], *, is_grouped: bool) -> bytes:
     lists = {key: [snapshot_message(item) for item in members] for key, members in groups.items()}
     if not is_grouped:
-        ctx.out.write(encode_message([message for members in lists.values() for message in members]) + b"\n")
-        return
+        return encode_message([message for members in lists.values() for message in members]) + b"\n"
     result = [
         SnapshotGroup(GroupKey(host, list(paths) if paths else None, list(tags) if tags else None), lists[host, paths, tags])
         for host, paths, tags in lists
     ]
-    ctx.out.write(encode_message(result) + b"\n")
+    return encode_message(result) + b"\n"
