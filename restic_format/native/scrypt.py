@@ -7,13 +7,16 @@ asked for. PBKDF2 is hashlib's, and so is the oracle.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
     SLOTS: dict[str, int]
     mix_lanes: Callable[[memoryview, int, int, int, int, str], None] | None
 elif os.environ.get("RESTIC_FORMAT_KERNEL") in ("off", "wheels"):
@@ -26,21 +29,18 @@ else:
             raise
         mix_lanes, SLOTS = None, {}
 
-_MEMORY: Final = 46 << 20
+_MEMORY: Final = 40 << 20
 """Bytes the tables may take together.
 
-A key of restic's usual costs, N=32768 r=8 p=7, then is done in one go by two processors with every fifth row of its seven
-tables of 32 MiB. While the key is derived little else is loaded, so that this is about what restic's own process takes."""
+A key of restic's usual costs, N=32768 r=8 p=7, then is done in one go by two processors with every sixth row of its seven
+tables of 32 MiB. What opens a repository besides this takes some 20 MB, so that it is less than what restic's own process
+takes for one lane after the other."""
 _SPARSEST: Final = 8
 """At most so many rows for one that is kept: more would take longer than the memory is worth."""
 
 
-class Plan(NamedTuple):
-    """How the lanes are mixed: in so many threads, so many at once in each, keeping every so manieth row of the tables."""
-
-    threads: int
-    slots: int
-    every: int
+Plan = tuple[int, int, int]
+"""How the lanes are mixed: in so many threads, so many at once in each, keeping every so manieth row of their tables."""
 
 
 def best_plan(n: int, r: int, p: int, cores: int, slots: int) -> Plan:
@@ -52,24 +52,57 @@ def best_plan(n: int, r: int, p: int, cores: int, slots: int) -> Plan:
             every = -(-128 * r * n * min(threads * at_once, p) // _MEMORY)
             rounds = -(-share // at_once)
             if every <= _SPARSEST:
-                plans.append((rounds * (3 + every), at_once, Plan(threads, at_once, every)))
-    return min(plans)[-1] if plans else Plan(1, 1, _SPARSEST)
+                plans.append((rounds * (3 + every), at_once, (threads, at_once, every)))
+    return min(plans)[-1] if plans else (1, 1, _SPARSEST)
 
 
-def derive(
-    password: bytes, salt: bytes, n: int, r: int, p: int, *, plan: Plan | None = None, method: str | None = None
-) -> bytes:
+class _Begun(threading.Thread):
+    """A derivation that goes on in the background."""
+
+    def __init__(self, arguments: tuple[bytes, bytes, int, int, int]) -> None:
+        super().__init__(daemon=True, name="scrypt")
+        self._arguments = arguments
+        self.derived: bytes | None = None
+
+    def run(self) -> None:
+        # Who asks for it tries again and is told what failed.
+        with contextlib.suppress(MemoryError):
+            self.derived = _derive(*self._arguments)
+
+
+_begun: dict[tuple[bytes, bytes, int, int, int], _Begun] = {}
+
+
+def begin(password: bytes, salt: bytes, n: int, r: int, p: int) -> None:
+    """Start a derivation in the background that `derive` will be asked for: others can be done at the same time."""
+    arguments = (password, salt, n, r, p)
+    _begun[arguments] = thread = _Begun(arguments)
+    thread.start()
+
+
+def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     """64 bytes derived from *password*; the parameters have been checked.
-
-    The fastest *plan* and *method* are taken unless they are given.
 
     Raises:
         MemoryError: the tables do not fit into the memory.
     """
+    begun = _begun.pop((password, salt, n, r, p), None)
+    if begun is not None:
+        begun.join()
+        if begun.derived is not None:
+            return begun.derived
+    return _derive(password, salt, n, r, p)
+
+
+def _derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     if mix_lanes is None:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
-    method = method or next(iter(SLOTS))
-    plan = plan or best_plan(n, r, p, len(os.sched_getaffinity(0)), SLOTS[method])
+    method = next(iter(SLOTS))
+    return derive_by(best_plan(n, r, p, len(os.sched_getaffinity(0)), SLOTS[method]), method, password, salt, n, r, p)
+
+
+def derive_by(plan: Plan, method: str, password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    """`derive` in the kernel, in a given way."""
     mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
     _mix(mixed, n, r, plan, method)
     return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, 64)
@@ -78,17 +111,18 @@ def derive(
 def _mix(mixed: bytearray, n: int, r: int, plan: Plan, method: str) -> None:
     assert mix_lanes is not None
     mix = mix_lanes
+    at_once, slots, every = plan
     count = len(mixed) // (128 * r)
-    bounds = [count * part // plan.threads * 128 * r for part in range(plan.threads + 1)]
+    bounds = [count * part // at_once * 128 * r for part in range(at_once + 1)]
     failures: list[BaseException] = []
 
     def work(part: int) -> None:
         try:
-            mix(memoryview(mixed)[bounds[part] : bounds[part + 1]], n, r, plan.slots, plan.every, method)
+            mix(memoryview(mixed)[bounds[part] : bounds[part + 1]], n, r, slots, every, method)
         except BaseException as error:  # noqa: BLE001 - raised again below
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in range(1, plan.threads)]
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(1, at_once)]
     for thread in threads:
         thread.start()
     work(0)

@@ -71,10 +71,6 @@ class _Libraries:
         return plaintext
 
 
-_NO_ID = bytes(32)
-"""What is sealed here is not a blob, and nobody compares its hash."""
-
-
 class BlobCipher:
     """Seals and opens with one master key, from any thread."""
 
@@ -93,9 +89,9 @@ class BlobCipher:
         """``IV || ciphertext || MAC`` under a fresh random IV (CRYPTO-1, CRYPTO-7)."""
         iv = os.urandom(IV_SIZE)
         if self._kernel is not None:
-            done = self._kernel.context.seal_many([(_NO_ID, plaintext)], iv, None, None, 0, False, False, blobs.Sha256())
+            done = self._kernel.context.seal(plaintext, iv)
             if done is not None:
-                return bytes(done[0])
+                return done
         return self._twin.seal(plaintext, iv)
 
     def open(self, sealed: Buffer) -> bytes:

@@ -47,28 +47,27 @@ def test_a_method_without_special_instructions_is_always_there() -> None:
 def test_lanes_side_by_side_give_what_hashlib_gives(
     method: str, password: bytes, salt: bytes, log: int, r: int, p: int, threads: int, slots: int, every: int
 ) -> None:
-    plan = scrypt.Plan(min(threads, p), min(slots, SLOTS[method]), every)
+    plan = (min(threads, p), min(slots, SLOTS[method]), every)
     expected = hashlib.scrypt(password, salt=salt, n=1 << log, r=r, p=p, dklen=64)
-    assert scrypt.derive(password, salt, 1 << log, r, p, plan=plan, method=method) == expected
+    assert scrypt.derive_by(plan, method, password, salt, 1 << log, r, p) == expected
 
 
 @pytest.mark.parametrize("method", SLOTS)
 @pytest.mark.parametrize("every", range(1, 9))
 def test_sparse_tables_of_the_usual_size(method: str, every: int) -> None:
     expected = hashlib.scrypt(b"password", salt=b"salt", n=2048, r=8, p=7, dklen=64)
-    plan = scrypt.Plan(2, SLOTS[method], every)
-    assert scrypt.derive(b"password", b"salt", 2048, 8, 7, plan=plan, method=method) == expected
+    assert scrypt.derive_by((2, SLOTS[method], every), method, b"password", b"salt", 2048, 8, 7) == expected
 
 
 @given(
     log=st.integers(1, 20), r=st.integers(1, 32), p=st.integers(1, 17), cores=st.integers(1, 16), slots=st.sampled_from((2, 4))
 )
 def test_a_plan_stays_within_the_memory_and_leaves_no_thread_idle(log: int, r: int, p: int, cores: int, slots: int) -> None:
-    plan = scrypt.best_plan(1 << log, r, p, cores, slots)
-    assert 1 <= plan.threads <= min(cores, p)
-    assert 1 <= plan.slots <= slots
-    tables = min(plan.threads * plan.slots, p) * 128 * r * (1 << log) // plan.every
-    assert tables <= 46 << 20 or plan == (1, 1, 8)
+    threads, at_once, every = scrypt.best_plan(1 << log, r, p, cores, slots)
+    assert 1 <= threads <= min(cores, p)
+    assert 1 <= at_once <= slots
+    tables = min(threads * at_once, p) * 128 * r * (1 << log) // every
+    assert tables <= 40 << 20 or (threads, at_once, every) == (1, 1, 8)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +76,10 @@ def test_a_plan_stays_within_the_memory_and_leaves_no_thread_idle(log: int, r: i
         (1, 2, (1, 1, 1)),
         (2, 2, (2, 1, 2)),
         (5, 2, (2, 3, 4)),
-        (7, 2, (2, 4, 5)),
-        (7, 1, (1, 4, 3)),
-        (16, 2, (2, 4, 6)),
-        (7, 8, (7, 1, 5)),
+        (7, 2, (2, 4, 6)),
+        (7, 1, (1, 4, 4)),
+        (16, 2, (2, 4, 7)),
+        (7, 8, (7, 1, 6)),
     ],
 )
 def test_plans_for_the_usual_costs(p: int, cores: int, expected: tuple[int, int, int]) -> None:
@@ -110,4 +109,48 @@ def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(scrypt, "mix_lanes", refuse)
     with pytest.raises(MemoryError):
-        scrypt.derive(b"", b"", 16, 1, 5, plan=scrypt.Plan(2, 1, 1))
+        scrypt.derive_by((2, 1, 1), "plain", b"", b"", 16, 1, 5)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_what_was_begun_is_taken_over_once(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not kernel:
+        monkeypatch.setattr(scrypt, "mix_lanes", None)
+    calls = []
+    derive = scrypt._derive
+    monkeypatch.setattr(scrypt, "_derive", lambda *arguments: calls.append(arguments) or derive(*arguments))
+    arguments = (b"password", b"salt", 16, 1, 5)
+    expected = hashlib.scrypt(b"password", salt=b"salt", n=16, r=1, p=5, dklen=64)
+    scrypt.begin(b"password", b"salt", 16, 1, 5)
+    assert scrypt.derive(b"password", b"salt", 16, 1, 5) == expected
+    assert calls == [arguments]
+    assert scrypt.derive(b"password", b"salt", 16, 1, 5) == expected
+    assert calls == [arguments, arguments]
+
+
+def test_what_was_begun_serves_nobody_else() -> None:
+    scrypt.begin(b"password", b"salt", 16, 1, 5)
+    for password, salt, n, r, p in (
+        (b"passwort", b"salt", 16, 1, 5),
+        (b"password", b"sale", 16, 1, 5),
+        (b"password", b"salt", 32, 1, 5),
+        (b"password", b"salt", 16, 2, 5),
+        (b"password", b"salt", 16, 1, 4),
+    ):
+        assert scrypt.derive(password, salt, n, r, p) == hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=64)
+
+
+def test_what_failed_in_the_background_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    derive = scrypt._derive
+    tries = []
+
+    def scarce(*arguments: object) -> bytes:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise MemoryError
+        return derive(b"password", b"salt", 16, 1, 5)
+
+    monkeypatch.setattr(scrypt, "_derive", scarce)
+    scrypt.begin(b"password", b"salt", 16, 1, 5)
+    assert scrypt.derive(b"password", b"salt", 16, 1, 5) == hashlib.scrypt(b"password", salt=b"salt", n=16, r=1, p=5, dklen=64)
+    assert len(tries) == 2

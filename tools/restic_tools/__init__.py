@@ -7,6 +7,8 @@ The modules and what each one owns:
 ``globalflags`` the options every command takes.
 ``registry``    which commands exist and where they live.
 ``declare``     turns an annotated function into a command.
+``options``     the global options as a command sees them.
+``ahead``       begins to derive the key before the command is imported.
 ``context``     what a command is given: options, output, interruption, the repository.
 ``opening``     passwords, repository opening, locks.
 ``output``      lines for people, JSON lines for programs.

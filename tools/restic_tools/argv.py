@@ -181,11 +181,11 @@ def _swallows_next(word: str, flags: FlagSet) -> bool:
     return False
 
 
-def parse(args: Sequence[str], flags: FlagSet, into: Parsed | None = None) -> Parsed:
+def parse(args: Sequence[str], flags: FlagSet, into: Parsed | None = None, *, lenient: bool = False) -> Parsed:
     """Read a whole command line (without the words that name the command).
 
     ``into`` is filled as far as the line could be read, so that a caller knows after an error what had been said before it.
-    Raises ``UsageFailure`` on unknown flags, missing and unreadable values.
+    Raises ``UsageFailure`` on unknown flags, missing and unreadable values; with ``lenient`` they are skipped.
     """
     result = into if into is not None else Parsed()
     words = list(args)
@@ -198,10 +198,13 @@ def parse(args: Sequence[str], flags: FlagSet, into: Parsed | None = None) -> Pa
         elif word == "--":
             result.arguments.extend(words[position:])
             break
-        elif word.startswith("--"):
-            position = _parse_long(word, words, position, flags, result)
         else:
-            position = _parse_short(word, words, position, flags, result)
+            read = _parse_long if word.startswith("--") else _parse_short
+            try:
+                position = read(word, words, position, flags, result)
+            except UsageFailure:
+                if not lenient:
+                    raise
     return result
 
 

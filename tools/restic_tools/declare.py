@@ -7,17 +7,18 @@ importing it takes longer than most commands do.
 
 from __future__ import annotations
 
-import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from restic_tools.argv import Flag, UsageFailure, parse_int
 from restic_tools.context import Context
 
 CommandFunction = Callable[..., int | None]
+
+_REQUIRED = object()
+"""In place of the default of a parameter that has none."""
 
 METAVARS = {int: "n", float: "number", str: "string"}
 
@@ -60,8 +61,7 @@ class Argument:
         self.parser = parser
 
 
-@dataclass(frozen=True)
-class ArgumentSpec:
+class ArgumentSpec(NamedTuple):
     """One positional parameter: its keyword, how it is shown, and how many words it takes."""
 
     key: str
@@ -71,16 +71,28 @@ class ArgumentSpec:
     parse: Callable[[str], object]
 
 
-@dataclass(frozen=True)
-class Declaration:
+class Declaration(NamedTuple):
     """A command as declared: what it is called with, and the text of its help page."""
 
     function: CommandFunction
     context_key: str | None
     flags: tuple[Flag, ...]
     arguments: tuple[ArgumentSpec, ...]
-    summary: str
-    details: str
+
+    @property
+    def summary(self) -> str:
+        """What the command does, in a line."""
+        return self._text()[0].strip()
+
+    @property
+    def details(self) -> str:
+        """The rest of the help page's text."""
+        return self._text()[2].strip()
+
+    def _text(self) -> tuple[str, str, str]:
+        import inspect  # only for help pages, and slow to import
+
+        return (inspect.getdoc(self.function) or "").partition("\n")
 
     def bind(self, words: Sequence[str]) -> dict[str, object]:
         """Give the positional words to the parameters; ``UsageFailure`` when there are too few or too many."""
@@ -112,18 +124,28 @@ def declare(function: CommandFunction) -> Declaration:
     flags: list[Flag] = []
     arguments: list[ArgumentSpec] = []
     context_key: str | None = None
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, default in _parameters(function):
         hint = hints[name]
         if hint is Context:
             context_key = name
             continue
         plain, info = _split(hint)
         if isinstance(info, Option):
-            flags.append(_flag(name, plain, info, parameter.default))
+            flags.append(_flag(name, plain, info, default))
         else:
-            arguments.append(_argument(name, plain, info, parameter.default))
-    summary, _, details = (inspect.getdoc(function) or "").partition("\n")
-    return Declaration(function, context_key, tuple(flags), tuple(arguments), summary.strip(), details.strip())
+            arguments.append(_argument(name, plain, info, default))
+    return Declaration(function, context_key, tuple(flags), tuple(arguments))
+
+
+def _parameters(function: Any) -> Iterator[tuple[str, object]]:
+    """The names of a plain function's parameters, each with its default or `_REQUIRED`."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    last = function.__defaults__ or ()
+    defaults = dict(zip(names[code.co_argcount - len(last) : code.co_argcount], last, strict=True))
+    defaults.update(function.__kwdefaults__ or {})
+    for name in names:
+        yield name, defaults.get(name, _REQUIRED)
 
 
 def _split(hint: Any) -> tuple[Any, Option | Argument | None]:
@@ -151,7 +173,7 @@ def _flag(name: str, plain: Any, info: Option, default: object) -> Flag:
         short=short,
         kind=kind,
         metavar=info.metavar or METAVARS.get(item, "string"),
-        default=None if default is inspect.Parameter.empty else default,
+        default=None if default is _REQUIRED else default,
         parse=info.parser or PARSERS.get(item, str),
         many=many,
         spread=bool(getattr(info.parser, "spread", False)),
@@ -164,6 +186,6 @@ def _argument(name: str, plain: Any, info: Argument | None, default: object) -> 
     many = typing.get_origin(plain) is list
     item = typing.get_args(plain)[0] if many else plain
     parse = (info.parser if info else None) or PARSERS.get(item, str)
-    required = default is inspect.Parameter.empty and not many
+    required = default is _REQUIRED and not many
     metavar = name if info is None or info.metavar is None else info.metavar
     return ArgumentSpec(name, metavar, required, many, parse)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
 
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
-from restic_tools.output import Output
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
-    from restic_tools.context import GlobalOptions, LockMode
+    from restic_tools.context import LockMode
+    from restic_tools.options import GlobalOptions
+    from restic_tools.output import Output
 
 PASSWORD_TRIES = 3
 """How often a person at a terminal may try."""
@@ -278,8 +280,7 @@ def secondary_options(
         raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
     if repo and repository_file:
         raise Failure("Options --from-repo and --from-repository-file are mutually exclusive, please specify only one")
-    return replace(
-        options,
+    return options.replaced(
         repo=repo or "",
         repository_file=repository_file or "",
         password_file=password_file or variable("RESTIC_FROM_PASSWORD_FILE"),

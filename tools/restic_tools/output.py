@@ -7,17 +7,18 @@ the locale says.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
-from typing import IO, TYPE_CHECKING, Any
 
+from restic_tools.options import DEBUG, NORMAL, QUIET, VERBOSE
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO, Any
+
     from restic_tools.progress import Live
 
-QUIET, NORMAL, VERBOSE, DEBUG = 0, 1, 2, 3
-"""Verbosity: --quiet, no option, --verbose, --verbose=2."""
-
+__all__ = ["DEBUG", "DEFAULT_WIDTH", "NORMAL", "QUIET", "VERBOSE", "Output", "encode"]
 
 DEFAULT_WIDTH = 80
 
@@ -100,6 +101,8 @@ class Output:
     @property
     def width(self) -> int:
         """Columns of the terminal that a person looks at, also while standard output goes into a pager; 80 if there is none."""
+        import shutil
+
         for stream in (sys.stdout, sys.stderr, sys.stdin):
             if _is_terminal(stream):
                 try:
