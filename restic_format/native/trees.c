@@ -49,11 +49,21 @@ static size_t sequence(const uint8_t *at, const uint8_t *end)
     return 0;
 }
 
+/* What a hexadecimal digit counts, plus 1; 0 for everything else. */
+static const uint8_t digits[256] = {
+    ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
+    ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
 static int digit(uint8_t c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return digits[c] - 1;
+}
+
+/* Whether a character stands for itself in a string. */
+static int is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
 /* The length of the escape at *at*, 0 where there is none of a character by itself. */
@@ -79,10 +89,14 @@ static int string(cursor *c, text *found)
     if (!byte(c, '"'))
         return 0;
     found->start = c->at;
-    while (c->at < c->end && *c->at != '"') {
+    for (;;) {
+        while (c->at < c->end && is_plain(*c->at))
+            c->at++;
+        if (c->at == c->end || *c->at == '"')
+            break;
         if (*c->at < 0x20)
             return 0;
-        size_t length = *c->at == '\\' ? escape(c->at, c->end) : *c->at < 0x80 ? 1 : sequence(c->at, c->end);
+        size_t length = *c->at == '\\' ? escape(c->at, c->end) : sequence(c->at, c->end);
         if (!length)
             return 0;
         c->at += length;
@@ -129,12 +143,12 @@ static int hex_id(const uint8_t *at, uint8_t *id)
 {
     int wrong = 0, any = 0;
     for (int i = 0; i < ID; i++) {
-        int high = digit(at[2 * i]), low = digit(at[2 * i + 1]);
-        wrong |= high | low;
-        any |= high | low;
-        id[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
+        unsigned high = digits[at[2 * i]], low = digits[at[2 * i + 1]];
+        wrong |= !high | !low;
+        id[i] = (uint8_t)((high - 1) << 4 | (low - 1));
+        any |= id[i];
     }
-    return wrong >= 0 && any;
+    return !wrong && any;
 }
 
 /* A list of strings as long as ids; what is in them is looked at later. */

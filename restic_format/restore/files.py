@@ -84,9 +84,10 @@ class FilePlanner:
             session.plan.extend(columns, index.pack_id)
             session.dirs.mark_used(directory)
             session.report.expect(sum(files.size[first:]), count)
-        for number in range(first, first + count):
-            if not files.blobs[number]:
-                self._writer.write_whole(number, self._cache, None)
+            if 0 in (blobs := files.blobs[first:]):
+                for number in range(count):
+                    if not blobs[number]:
+                        self._writer.write_whole(first + number, self._cache, None)
         others = array("Q")
         others.frombytes(columns.others)
         spans = zip(others[::2], others[1::2], strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_spec.pack import BlobType, PackEntry
@@ -72,13 +71,11 @@ class Plan:
 
     def extend(self, columns: TreeColumns, pack_id: Callable[[int], bytes]) -> None:
         """All blobs of a tree's ordinary files; *pack_id* gives the pack of a number."""
-        row = len(self._file)
         packs = array("I")
         packs.frombytes(columns.pack)
-        for number, group in groupby(packs):
-            count = sum(1 for _ in group)
-            self._rows(pack_id(number)).extend(range(row, row + count))
-            row += count
+        rows = {number: self._rows(pack_id(number)) for number in set(packs)}
+        for row, number in enumerate(packs, len(self._file)):
+            rows[number].append(row)
         self._ids += columns.ids
         self._offset.frombytes(columns.offset)
         self._length.frombytes(columns.length)
