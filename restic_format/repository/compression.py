@@ -29,7 +29,7 @@ SMALL: Final = 512 << 10
 
 _LEVELS: Final = {"fastest": Parameters(1), "better": Parameters(7), "max": Parameters(13)}
 _AUTO_SMALL: Final = Parameters(3, zstandard.STRATEGY_DFAST, hash_log=15, chain_log=14, min_match=5)
-_AUTO_LARGE: Final = Parameters(1, zstandard.STRATEGY_FAST, window_log=21, hash_log=17, min_match=6)
+_AUTO_LARGE: Final = Parameters(3, zstandard.STRATEGY_DFAST, window_log=21, hash_log=17, chain_log=13, min_match=5)
 
 
 def parameters_for(mode: str, size: int) -> Parameters:
