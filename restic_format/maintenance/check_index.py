@@ -13,6 +13,7 @@ from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.repository.inorder import in_order
 from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
 from restic_spec.index import IndexFile, decode_index, entries_of
 from restic_spec.layout import FileKind
@@ -24,10 +25,12 @@ def load_indexes(run: Run) -> None:
     repo = run.repo
     files = sorted(ident for ident, _size in repo.list(FileKind.INDEX))
     run.progress.stage(Stage.INDEX, len(files))
-    for done, ident in enumerate(files, 1):
+    for done, (ident, prepared) in enumerate(in_order(repo.prepare_index, files), 1):
         run.check_interrupt()
         try:
-            repo.index.add_raw(repo.load_unpacked(FileKind.INDEX, ident), f"index {ident.hex()}")
+            if isinstance(prepared, Exception):
+                raise prepared
+            repo.index.add_raw(prepared, f"index {ident.hex()}")
         except (ResticFormatError, OSError) as error:
             ref = ObjectRef(ObjectKind.INDEX, ident.hex())
             message = f"error loading index {ident.hex()}: {load_reason('index', ident, error)}"

@@ -26,6 +26,7 @@ cdef extern from "table.h" nogil:
     int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
     int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
     int table_merge(table *t, const table *other, const uint32_t *numbers)
+    int table_settle(table *t)
     int table_allocate(table *t, size_t rows, size_t slots)
     int table_adopt(table *t, size_t rows, size_t packs)
     int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
@@ -152,7 +153,8 @@ cdef class BlobTable:
         return (t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None)
 
     def finish_loading(self):
-        """Nothing: rows are findable at once."""
+        if table_settle(&self._table):
+            raise MemoryError
 
     def slot_count(self):
         return self._table.slot_count

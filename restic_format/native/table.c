@@ -57,6 +57,20 @@ static void place(table *t, size_t row)
     t->slots[slot] = (uint32_t)(row + 1);
 }
 
+/* Rows from *first* on. Where they go is all over the memory: it is asked for some rows ahead. */
+static void place_from(table *t, size_t first)
+{
+    enum { AHEAD = 16 };
+    for (size_t row = first; row < t->count; row++) {
+#ifdef __GNUC__
+        if (row + AHEAD < t->count)
+            __builtin_prefetch(t->slots + home(t, t->types[row + AHEAD], t->ids + (row + AHEAD) * ID), 1);
+#endif
+        place(t, row);
+    }
+    t->placed = t->count;
+}
+
 /* Slots for *rows* rows, at most three quarters full. */
 static int grow_slots(table *t, size_t rows)
 {
@@ -71,19 +85,18 @@ static int grow_slots(table *t, size_t rows)
     free(t->slots);
     t->slots = slots;
     t->slot_count = wanted;
-    for (size_t row = 0; row < t->count; row++)
-        place(t, row);
+    place_from(t, 0);
     return 0;
 }
 
-int table_reserve(table *t, size_t rows)
+int table_settle(table *t)
 {
-    size_t wanted = t->count + rows;
-    if (wanted > UINT32_MAX - 1)
+    if (t->placed == t->count)
+        return 0;
+    if (grow_slots(t, t->count))
         return -1;
-    if (wanted > t->room && grow_columns(t, wanted))
-        return -1;
-    return grow_slots(t, wanted);
+    place_from(t, t->placed);
+    return 0;
 }
 
 static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
@@ -103,9 +116,11 @@ static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint
 
 int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
 {
-    if (t->count >= UINT32_MAX - 1 || grow_slots(t, t->count + 1) || append(t, type, id, pack, offset, length, plain))
+    if (t->count >= UINT32_MAX - 1 || table_settle(t) || grow_slots(t, t->count + 1) ||
+        append(t, type, id, pack, offset, length, plain))
         return -1;
     place(t, t->count - 1);
+    t->placed = t->count;
     return 0;
 }
 
@@ -129,8 +144,6 @@ int table_merge(table *t, const table *from, const uint32_t *numbers)
         return -1;
     if (wanted > t->room && grow_columns(t, wanted + wanted / 8))
         return -1;
-    if (grow_slots(t, wanted))
-        return -1;
     memcpy(t->ids + old * ID, from->ids, from->count * ID);
     memcpy(t->types + old, from->types, from->count);
     memcpy(t->offsets + old, from->offsets, from->count * sizeof(uint32_t));
@@ -139,8 +152,6 @@ int table_merge(table *t, const table *from, const uint32_t *numbers)
     for (size_t row = 0; row < from->count; row++)
         t->packs[old + row] = numbers[from->packs[row]];
     t->count = wanted;
-    for (size_t row = old; row < wanted; row++)
-        place(t, row);
     return 0;
 }
 
@@ -169,7 +180,7 @@ int table_adopt(table *t, size_t rows, size_t packs)
     }
     if (rows > t->room || used != rows || highest > rows || type > 1 || (rows && pack >= packs))
         return -1;
-    t->count = rows;
+    t->count = t->placed = rows;
     return 0;
 }
 
@@ -256,6 +267,22 @@ size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t
     return (size_t)(to - header);
 }
 
+const uint8_t table_digits[256] = {
+    ['0'] = 1, ['1'] = 2, ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
+int table_hex(const uint8_t *text, uint8_t *id)
+{
+    unsigned wrong = 0;
+    for (int i = 0; i < ID; i++) {
+        unsigned high = table_digits[text[2 * i]] - 1u, low = table_digits[text[2 * i + 1]] - 1u;
+        wrong |= high | low; /* no digit is 0 - 1 */
+        id[i] = (uint8_t)(high << 4 | low);
+    }
+    return wrong < 16;
+}
+
 /* Decoding. The cursor only ever advances over what is exactly as expected. */
 
 typedef struct {
@@ -271,25 +298,13 @@ static int literal(cursor *c, const char *text, size_t length)
 }
 #define LITERAL(c, text) literal(c, text, sizeof text - 1)
 
-static int digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int hex_id(cursor *c, uint8_t *id)
 {
     if (c->end - c->at < 2 * ID)
         return 0;
-    int wrong = 0;
-    for (int i = 0; i < ID; i++) {
-        int high = digit(c->at[2 * i]), low = digit(c->at[2 * i + 1]);
-        wrong |= high | low;
-        id[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
-    }
+    int right = table_hex(c->at, id);
     c->at += 2 * ID;
-    return wrong >= 0;
+    return right;
 }
 
 static int number(cursor *c, uint32_t *value)
@@ -349,8 +364,11 @@ static int add_pack(table *t, cursor *c)
 int table_decode(table *t, const uint8_t *json, size_t size)
 {
     cursor c = {json, json + size};
+    enum { SHORTEST = 112 }; /* bytes of JSON about the smallest blob */
     if (!LITERAL(&c, "{\"packs\":["))
         return UNUSUAL;
+    if (grow_columns(t, size / SHORTEST + 1))
+        return -1;
     do {
         int failed = add_pack(t, &c);
         if (failed)

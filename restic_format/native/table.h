@@ -11,6 +11,7 @@ typedef struct {
     uint8_t *types;     /* 0 data, 1 tree */
     uint32_t *packs, *offsets, *lengths, *plain;
     size_t count, room;
+    size_t placed;      /* rows that the slots know */
     uint32_t *slots;    /* row + 1, 0 empty; linear probing; a power of two of them */
     size_t slot_count;
     uint8_t *pack_ids;  /* 32 bytes each: the packs of a decoded file, in the order they stand */
@@ -23,10 +24,9 @@ void table_free(table *t);
 int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain);
 /* The first row after *after* (-1: from the beginning) of that blob, or -1. Rows of one blob come in the order added. */
 int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after);
-/* Adds all rows of *from*, whose pack n is pack numbers[n] here. */
+/* Adds all rows of *from*, whose pack n is pack numbers[n] here; they are found after table_settle. */
 int table_merge(table *t, const table *from, const uint32_t *numbers);
-/* Makes room for *rows* more. */
-int table_reserve(table *t, size_t rows);
+int table_settle(table *t);
 
 /* An empty table with room for exactly *rows* rows and *slots* slots, to be filled from outside; then table_adopt. */
 int table_allocate(table *t, size_t rows, size_t slots);
@@ -43,6 +43,11 @@ uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *
 /* The header such a pack must have; *header* has room for TABLE_ENTRY bytes a row. Gives its length. */
 enum { TABLE_ENTRY = 41 };
 size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header);
+
+/* What a hexadecimal digit counts, plus 1; 0 for everything else. */
+extern const uint8_t table_digits[256];
+/* The id whose hexadecimal form is the 64 bytes at *text*; 0 where they are none. */
+int table_hex(const uint8_t *text, uint8_t *id);
 
 /* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
  * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */

@@ -18,7 +18,7 @@ A `PackOrder` has the rows by packs, and within a pack by offsets::
 Threads may read while one adds.
 
 What follows has only the compiled table. It takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are
-its pack ids), or None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` adds its rows, *numbers* being
+its pack ids), or None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` loads its rows, *numbers* being
 the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way.
 
 It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong

@@ -49,15 +49,9 @@ static size_t sequence(const uint8_t *at, const uint8_t *end)
     return 0;
 }
 
-/* What a hexadecimal digit counts, plus 1; 0 for everything else. */
-static const uint8_t digits[256] = {
-    ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
-    ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-};
-
 static int digit(uint8_t c)
 {
-    return digits[c] - 1;
+    return table_digits[c] - 1;
 }
 
 /* Whether a character stands for itself in a string. */
@@ -141,14 +135,8 @@ static int number(cursor *c, uint64_t most, uint64_t *value)
 /* An id at *at*, which is inside quotes; not the one of zeros only. */
 static int hex_id(const uint8_t *at, uint8_t *id)
 {
-    int wrong = 0, any = 0;
-    for (int i = 0; i < ID; i++) {
-        unsigned high = digits[at[2 * i]], low = digits[at[2 * i + 1]];
-        wrong |= !high | !low;
-        id[i] = (uint8_t)((high - 1) << 4 | (low - 1));
-        any |= id[i];
-    }
-    return !wrong && any;
+    static const uint8_t zeros[ID];
+    return table_hex(at, id) && memcmp(id, zeros, ID);
 }
 
 /* A list of strings as long as ids; what is in them is looked at later. */

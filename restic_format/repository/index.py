@@ -20,7 +20,7 @@ from restic_spec.index import IndexFile
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native._table import PackOrder
+    from restic_format.native._table import DecodedIndex, PackOrder
 
 Buffer = bytes | bytearray | memoryview
 
@@ -99,15 +99,20 @@ class BlobIndex:
         self._lock = threading.Lock()
         self.marked: set[bytes] = set()
 
-    def add_raw(self, raw: bytes, what: str = "index") -> None:
-        """Take in the plaintext of an index file; call `finish_loading` after the last one.
+    @staticmethod
+    def prepare(raw: bytes) -> DecodedIndex | bytes:
+        """Do with the plaintext of an index file what can be done ahead, in any thread, of `add_raw`."""
+        return (decode_index(raw) if decode_index is not None else None) or raw
+
+    def add_raw(self, raw: DecodedIndex | bytes, what: str = "index") -> None:
+        """Take in the plaintext of an index file, prepared or not; call `finish_loading` after the last one.
 
         Raises:
             JsonInvalid: it is no index; nothing of it is taken in.
         """
-        decoded = decode_index(raw) if decode_index is not None else None
-        if decoded is None:
-            self.add_file(index_format.decode_index(raw, what), what)
+        decoded = self.prepare(raw) if isinstance(raw, bytes) else raw
+        if isinstance(decoded, bytes):
+            self.add_file(index_format.decode_index(decoded, what), what)
             return
         with self._lock:
             self._table.merge(decoded, array("I", [self._number(pack) for pack in decoded.packs()]))

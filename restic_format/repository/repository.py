@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import (
     BlobMissing,
@@ -32,6 +32,7 @@ from restic_format.repository.coder import BlobCoder, PackHash
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
+from restic_format.repository.inorder import in_order
 from restic_format.repository.packer import (
     DEFAULT_PACK_SIZE,
     MAX_PACK_SIZE,
@@ -54,6 +55,9 @@ from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
+
+if TYPE_CHECKING:
+    from restic_format.native._table import DecodedIndex
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
@@ -289,26 +293,34 @@ class Repository:
         if self._index_cache is not None and (cached := self._index_cache.load(set(index_ids))) is not None:
             self.index, covered = cached
         cached_rows = len(self.index)
-        for done, file_id in enumerate(index_ids):
+        done = len(covered)
+        if progress is not None and done:
+            progress(done, len(index_ids))
+        missing = [file_id for file_id in index_ids if file_id not in covered]
+        for file_id, prepared in in_order(self.prepare_index, missing):
             try:
-                if file_id not in covered:
-                    self._load_index_file(file_id)
-                    covered.add(file_id)
+                if isinstance(prepared, Exception):
+                    raise prepared
+                self._add_index(file_id, prepared)
+                covered.add(file_id)
             except ResticFormatError as error:
                 if damaged is None:
                     raise
                 damaged(file_id, error)
             if progress is not None:
-                progress(done + 1, len(index_ids))
+                done += 1
+                progress(done, len(index_ids))
         self.index.finish_loading()
         if self._index_cache is not None and len(self.index) - cached_rows >= WORTH_ROWS:
             self._index_cache.store(self.index, covered)
 
-    def _load_index_file(self, file_id: bytes) -> None:
-        raw = self.load_unpacked(FileKind.INDEX, file_id)
-        what = f"index {file_id.hex()[:8]}"
+    def prepare_index(self, file_id: bytes) -> DecodedIndex | bytes:
+        """Load an index file as far as `BlobIndex.add_raw` wants it; any thread may do that. Raises as `load_unpacked`."""
+        return BlobIndex.prepare(self.load_unpacked(FileKind.INDEX, file_id))
+
+    def _add_index(self, file_id: bytes, prepared: DecodedIndex | bytes) -> None:
         try:
-            self.index.add_raw(raw, what)
+            self.index.add_raw(prepared, f"index {file_id.hex()[:8]}")
         except SpecError as error:
             raise DamagedFile(f"index/{file_id.hex()}", error) from error
 
