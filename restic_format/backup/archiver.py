@@ -15,7 +15,8 @@ from typing import NamedTuple
 from restic_format.backup import looking
 from restic_format.backup.ahead import Ahead, Survey, survey
 from restic_format.backup.errors import NothingToBackUp, SourceError
-from restic_format.backup.files import FileJob, Team
+from restic_format.backup.files import Team
+from restic_format.backup.jobs import Batch, FileGroup, FileJob
 from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, LOOK_AT_ONCE, FileInfo, look_at_many
 from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
@@ -65,7 +66,8 @@ class Archiver:
         self._ahead: Ahead | None = None
         self._check_ctime = not (options.ignore_ctime or options.ignore_inode)
         self._check_inode = not options.ignore_inode
-        self._batch: list[FileJob] = []
+        self._batch: Batch = []
+        self._batch_files = 0
         self._batch_bytes = 0
 
     def walk(self, tree: TargetTree, parent_tree: str | None) -> None:
@@ -167,7 +169,7 @@ class Archiver:
                 some, infos = self._not_rejected(prefix, some, infos)
             below = self._look_ahead(prefix, some, infos, parent)
             at = 0
-            for first, end, encoded, size in self._as_they_were(some, infos, parent):
+            for first, end, encoded, size in self._stretches(some, infos, parent):
                 for number in range(at, first):
                     name = some[number]
                     before = below.get(number) or (parent.find(name) if parent is not None else None)
@@ -178,7 +180,9 @@ class Archiver:
                     elif self._team.stopping():
                         return
                 at = end
-                if encoded:
+                if encoded is None:
+                    self._queue_group(directory, item, prefix, some[first:end], size)
+                elif encoded:
                     directory.nodes.append(encoded)
                     self._books.taken_over(item, some[first:end], size)
         self._books.closed(directory)
@@ -223,13 +227,19 @@ class Archiver:
         ]
         return [name for name, _ in kept], [info for _, info in kept]
 
-    def _as_they_were(
+    def _stretches(
         self, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
-    ) -> list[tuple[int, int, bytes, int]]:
-        """Stretches of neighbours that are as they were in *parent*, as far as the kernel can tell: the first, the one after
-        the last, their nodes, their bytes. An empty one stands at the end.
+    ) -> list[tuple[int, int, bytes | None, int]]:
+        """Stretches of neighbours to be dealt with together, an empty one at the end: the first, the one after the last, and
+        their bytes. They are as they were in *parent*, and come with their nodes; or they are new and small, without.
         """
         end = (len(names), len(names), b"", 0)
+        if not parent:
+            if not looking.kernel_works():
+                return [end]
+            limit = self._team.cutter.min_size
+            found = nodes.small_files(infos, limit, BATCH_FILES, BATCH_BYTES)
+            return [*((first, last, None, size) for first, last, size in found), end]
         if not isinstance(parent, ParsedDirectory) or self._builder.writer is None:
             return [end]
         taken = self._builder.writer.take_over(names, list(infos), parent.tree, not self._check_ctime, not self._check_inode)
@@ -298,9 +308,22 @@ class Archiver:
                 message = f"parts of {shown} not found in the repository index; storing the file again"
                 self._error(path, SourceError(message))
         self._books.opened(directory)
-        self._batch.append(FileJob(directory, directory.reserve(), path, item, name, previous, info.st_size))
-        self._batch_bytes += info.st_size
-        if len(self._batch) >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
+        slots: list[bytes | None] = [None]
+        directory.nodes.append(slots)
+        self._queue(FileJob(directory, slots, 0, path, item, name, previous, info.st_size), 1, info.st_size)
+
+    def _queue_group(self, directory: PendingDirectory, item: str, prefix: bytes, names: list[bytes], size: int) -> None:
+        """Queue small new files for reading."""
+        self._books.opened(directory)
+        slots: list[bytes | None] = []
+        directory.nodes.append(slots)
+        self._queue(FileGroup(directory, slots, prefix, item, names), len(names), size)
+
+    def _queue(self, work: FileJob | FileGroup, files: int, size: int) -> None:
+        self._batch.append(work)
+        self._batch_files += files
+        self._batch_bytes += size
+        if self._batch_files >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
             self._flush()
 
     def _open_directory(
@@ -337,7 +360,7 @@ class Archiver:
             self._guard()
             self._team.queue.put(self._batch)
             self._batch = []
-            self._batch_bytes = 0
+            self._batch_files = self._batch_bytes = 0
 
     # The parent snapshot
 

@@ -9,16 +9,16 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from restic_format.backup.content import ChunkReader, build_cutter, descriptor_reader
 from restic_format.backup.errors import SourceError
-from restic_format.backup.looking import FileInfo, file_reader
+from restic_format.backup.jobs import FileGroup, FileJob
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.opening import open_source
-from restic_format.backup.options import Change, ItemStats, Progress
-from restic_format.backup.pending import NOTHING, Bookkeeper, PendingDirectory, SavedFile, change_of
+from restic_format.backup.options import ItemStats, Progress
+from restic_format.backup.pending import Bookkeeper
 from restic_format.backup.pool import WorkQueue
+from restic_format.backup.smallfiles import SmallFiles, changed_meanwhile
 from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
 from restic_format.native.blobs import ids_of
@@ -33,28 +33,6 @@ SHARED_SIZE = 4 * 1024 * 1024
 
 QUEUED_BATCHES = 16
 """Batches of files that may wait for a worker."""
-
-
-class FileJob(NamedTuple):
-    """A file to read."""
-
-    directory: PendingDirectory
-    slot: int
-    """Its place in *directory*."""
-    path: bytes
-    """Where it is."""
-    item: str
-    """Its path in the snapshot."""
-    name: bytes
-    """Its name in the snapshot."""
-    previous: Node | None
-    """Its node in the parent snapshot."""
-    size: int
-    """Bytes it had when it was looked at."""
-
-
-ReadFile = tuple[FileInfo, int, int, bytes, bool]
-"""A file that is in the buffer: what it is, where its content begins, its length, its hash, whether it changed meanwhile."""
 
 
 class OpenFile:
@@ -106,7 +84,7 @@ class FileSaver:
         self._team = team
         # Memory that is taken page by page as it is used: of small files only the first mebibyte is.
         self._buffer = memoryview(mmap.mmap(-1, team.cutter.max_size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        self._reader = file_reader()
+        self._small = SmallFiles(team, self._buffer)
 
     def run(self) -> None:
         """Work until the queue has nothing more to give; errors of the repository end the whole backup."""
@@ -116,60 +94,12 @@ class FileSaver:
                 if isinstance(work, OpenFile):
                     self.take_turns(work)
                     continue
-                for job in self._save_small_files(work):
+                for job in self._small.save(work):
                     if team.stopping():
                         return
                     self._save_file(job)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it must not vanish with the thread
             team.fail(error)
-
-    def _save_small_files(self, batch: list[FileJob]) -> list[FileJob]:
-        """Save files of one chunk together: read and hashed in one call, sealed in another. Gives those that are left."""
-        reader, limit = self._reader, self._team.cutter.min_size
-        small = [job for job in batch if job.size <= limit]
-        if reader is None or len(small) < 2:
-            return batch
-        team = self._team
-        started = time.monotonic()
-        team.progress.start_file(small[0].item)
-        read = reader.read_files([job.path for job in small], self._buffer, limit)
-        left = [job for job in batch if job.size > limit]
-        left += [job for job, done in zip(small, read, strict=True) if done is None]
-        found = [(job, done) for job, done in zip(small, read, strict=True) if done is not None]
-        self._save_read_files(found, started)
-        team.progress.end_file(small[0].item)
-        return left
-
-    def _save_read_files(self, found: Sequence[tuple[FileJob, ReadFile]], started: float) -> None:
-        """Save the content of files that are in the buffer, and put their nodes in place."""
-        team = self._team
-        blobs = [(blob_id, self._buffer[start : start + length]) for _, (_, start, length, blob_id, _) in found if length]
-        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
-        nodes = team.builder.write(
-            [job.name for job, _ in found],
-            [done[0] for _, done in found],
-            [done[2] for _, done in found],
-            [done[3] if done[2] else b"" for _, done in found],
-        )
-        files = []
-        for (job, (info, _, length, blob_id, changed)), encoded in zip(found, nodes, strict=True):
-            stats = NOTHING
-            if length and not (blob := next(saved)).known:
-                stats = ItemStats(1, length, blob.stored)
-            change: Change = "new"
-            if encoded is None or job.previous is not None:
-                node = team.builder.build(job.name, info, job.path, team.warn)
-                node.content = [blob_id.hex()] if length else []
-                node.size = length
-                encoded = encode_node(node)
-                change = change_of(job.previous, node)
-            job.directory.nodes[job.slot] = encoded
-            files.append(SavedFile(job.item, change, length, stats))
-            if changed:
-                team.books.error(gojson.to_text(os.path.abspath(job.path)), _changed(job))
-        team.books.files_done(files, started)
-        for directory, jobs in itertools.groupby((job for job, _ in found), key=lambda job: job.directory):
-            team.books.closed(directory, sum(1 for _ in jobs))
 
     def _save_file(self, job: FileJob) -> None:
         """Save one file of the file system."""
@@ -286,7 +216,7 @@ class Team:
         self.builder = builder
         self.books = books
         self.progress = progress
-        self.queue: WorkQueue[FileJob, OpenFile] = WorkQueue(QUEUED_BATCHES, open_files)
+        self.queue: WorkQueue[FileJob | FileGroup, OpenFile] = WorkQueue(QUEUED_BATCHES, open_files)
         self.helpers = workers - 1
         """Workers that can join in with a large file."""
         self.failure: BaseException | None = None
@@ -340,7 +270,7 @@ class Team:
         self.progress.end_file(job.item)
         if error is not None:
             self.books.error(item or gojson.to_text(os.path.abspath(job.path)), error)
-        job.directory.nodes[job.slot] = None if node is None else encode_node(node)
+        job.nodes[job.slot] = None if node is None else encode_node(node)
         self.books.closed(job.directory)
 
     def file_read(self, job: FileJob, fd: int, before: os.stat_result, file: OpenFile) -> None:
@@ -354,13 +284,9 @@ class Team:
             return
         after = os.fstat(fd)
         if after.st_mtime_ns != before.st_mtime_ns or after.st_size != before.st_size:
-            error = _changed(job)
+            error = changed_meanwhile(job.path)
         node = file.node
         node.content = file.blobs
         node.size = file.size
         self.books.item_done(job.item, job.previous, node, file.stats, file.started)
         self.end_file(job, fd, error, node)
-
-
-def _changed(job: FileJob) -> SourceError:
-    return SourceError(f"{gojson.to_text(job.path)}: the file changed while it was read")

@@ -44,14 +44,14 @@ class Changes:
     modified: int = 0
     unchanged: int = 0
 
-    def count(self, change: Change) -> None:
-        """One more item."""
+    def count(self, change: Change, items: int = 1) -> None:
+        """So many more."""
         if change == "new":
-            self.new += 1
+            self.new += items
         elif change == "modified":
-            self.modified += 1
+            self.modified += items
         else:
-            self.unchanged += 1
+            self.unchanged += items
 
     @property
     def total(self) -> int:

@@ -59,7 +59,7 @@ class ParsedDirectory:
     def find(self, name: bytes) -> Node | None:
         """See `ParentDirectory`."""
         raw = self.tree.find(quote_in_json(name))
-        return None if raw is None else _decode_node(raw)
+        return None if raw is None else decode_node(raw)
 
     def __len__(self) -> int:
         """See `ParentDirectory`."""
@@ -70,7 +70,8 @@ _decoder = msgspec.json.Decoder(Node)
 _text_decoder = msgspec.json.Decoder(str)
 
 
-def _decode_node(raw: bytes) -> Node:
+def decode_node(raw: bytes) -> Node:
+    """The node whose JSON is *raw*."""
     node: Node = wire.decode_known(_decoder, raw, "node", "TREE-1")
     return node
 

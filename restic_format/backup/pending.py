@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from restic_format.backup.errors import SourceError
 from restic_format.backup.options import Change, ItemStats, Progress, Summary
@@ -18,15 +17,6 @@ from restic_format.repository import Repository
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import FILE, Node
-
-
-class SavedFile(NamedTuple):
-    """What came of a file."""
-
-    item: str
-    change: Change
-    size: int
-    stats: ItemStats
 
 
 class PendingDirectory:
@@ -45,9 +35,9 @@ class PendingDirectory:
         """Its node in the parent snapshot."""
         self.before: bytes | None = None
         """Its tree in the parent snapshot, as it was loaded from the repository, where that is worth a comparison."""
-        self.nodes: list[bytes | None] = []
-        """The JSON of what is in it, by name: a node, or several with commas between; None where it is not yet known, or will
-        not be stored."""
+        self.nodes: list[bytes | list[bytes | None] | None] = []
+        """The JSON of what is in it, by name: a node, several with commas between, or a list of nodes; None where it is not
+        yet known, or will not be stored."""
         self.open = 1
         """Entries not yet known, and one for the walk itself."""
         self.slot = 0 if parent is None else parent.reserve()
@@ -89,7 +79,7 @@ class Bookkeeper:
 
     def _finish(self, directory: PendingDirectory) -> None:
         """Save the tree of a directory whose entries are all known and tell the directory above."""
-        raw = join_nodes(node for node in directory.nodes if node is not None)
+        raw = join_nodes(_flat(directory.nodes))
         directory.nodes = []
         tree, stats = self._save_tree(directory, raw)
         node = directory.node
@@ -122,22 +112,23 @@ class Bookkeeper:
             (self._summary.files if current.type == FILE else self._summary.dirs).count(change)
         self._progress.item_done(item, current.type, change, stats, time.monotonic() - started)
 
-    def files_done(self, files: Sequence[SavedFile], started: float) -> None:
-        """Count files that have been saved together."""
-        size = 0
+    def files_done(self, size: int, stats: Sequence[ItemStats]) -> None:
+        """Count what saving some files together has added, *size* bytes in all."""
+        added = ItemStats()
+        for one in stats:
+            if one is not NOTHING:
+                added.add(one)
         with self._lock:
-            for file in files:
-                if file.stats is not NOTHING:
-                    self._summary.stats.add(file.stats)
-                self._summary.files.count(file.change)
-                size += file.size
+            self._summary.stats.add(added)
             self._summary.processed_bytes += size
         self._progress.bytes_done(size)
-        if self._progress.tells_items:
-            for file in files:
-                self._progress.item_done(file.item, FILE, file.change, file.stats, time.monotonic() - started)
-        else:
-            self._progress.files_done(len(files))
+
+    def counted(self, change: Change, files: int = 1) -> None:
+        """Count such files."""
+        with self._lock:
+            self._summary.files.count(change, files)
+        if not self._progress.tells_items:
+            self._progress.files_done(files)
 
     def taken_over(self, item: str, names: Sequence[bytes], size: int) -> None:
         """Count files of the directory *item*, *size* bytes in all, that are as they were in the parent snapshot."""
@@ -158,6 +149,14 @@ class Bookkeeper:
         with self._lock:
             self._summary.errors += 1
         self._progress.error(item, error)
+
+
+def _flat(nodes: Iterable[bytes | list[bytes | None] | None]) -> Iterator[bytes]:
+    for node in nodes:
+        if isinstance(node, list):
+            yield from (one for one in node if one is not None)
+        elif node is not None:
+            yield node
 
 
 def change_of(previous: Node | None, current: Node) -> Change:

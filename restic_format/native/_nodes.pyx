@@ -233,6 +233,26 @@ def directories(infos not None):
     return [i for i in range(len(infos)) if isinstance(infos[i], Stat) and S_ISDIR((<Stat> infos[i]).info.mode)]
 
 
+def small_files(infos not None, int64_t limit, Py_ssize_t most, int64_t most_bytes):
+    """Neighbours that are regular files of at most *limit* bytes: the first, the one after the last, their bytes in all."""
+    cdef Py_ssize_t count = len(infos), first = 0, at
+    cdef int64_t size
+    found = []
+    while first < count:
+        size, at = 0, first
+        while at < count and at - first < most and size < most_bytes and _is_small(infos[at], limit):
+            size += (<Stat> infos[at]).info.size
+            at += 1
+        if at > first:
+            found.append((first, at, size))
+        first = max(at, first + 1)
+    return found
+
+
+cdef bint _is_small(object info, int64_t limit):
+    return isinstance(info, Stat) and S_ISREG((<Stat> info).info.mode) and (<Stat> info).info.size <= limit
+
+
 cdef const char *_bytes(object text) except NULL:
     if not isinstance(text, bytes):
         raise TypeError("names are bytes")

@@ -36,9 +36,10 @@ int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit,
         ssize_t count = read(fd, buffer + filled, wanted);
         if (count < 0)
             goto done;
-        if (count == 0)
-            break;
         filled += (size_t)count;
+        /* Of a regular file less than what was asked for is what there is. */
+        if (count == 0 || ((size_t)count < wanted && filled == (size_t)before.st_size))
+            break;
     }
     if (fstat(fd, &after))
         goto done;

@@ -6,7 +6,9 @@ extended attributes, for which files to find out is *ask*: 0 none, 1 all but reg
 
 `survey(paths, ask, most)` gives for each of several directories its own `Stat`, the names in it, sorted by their bytes, and
 what `look_at` gives for them where there are at most *most*, otherwise None; and None for a directory where anything is out of
-the ordinary. `directories(infos)` tells which of several `Stat` are directories.
+the ordinary. `directories(infos)` tells which of several `Stat` are directories, `small_files(infos, limit, most,
+most_bytes)` gives stretches of regular files of at most *limit* bytes as (first, end, bytes), each of at most *most* files and
+ending when *most_bytes* are reached.
 
 `parse_tree(raw)` takes apart a tree of exactly the form restic writes, otherwise it gives None; *raw* must be UTF-8.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
@@ -47,6 +49,7 @@ else:
             directories,
             look_at,
             parse_tree,
+            small_files,
             survey,
         )
 
@@ -56,4 +59,15 @@ else:
         if _POLICY == "require":
             raise
 
-__all__ = ["UNAVAILABLE", "NodeWriter", "ParsedTree", "Stat", "TakenOver", "directories", "look_at", "parse_tree", "survey"]
+__all__ = [
+    "UNAVAILABLE",
+    "NodeWriter",
+    "ParsedTree",
+    "Stat",
+    "TakenOver",
+    "directories",
+    "look_at",
+    "parse_tree",
+    "small_files",
+    "survey",
+]

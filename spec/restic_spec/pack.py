@@ -30,6 +30,9 @@ class BlobType(Enum):
     DATA = "data"
     TREE = "tree"
 
+    # There is one object of each: the enumeration's own hash, of the name, is called by Python for every blob.
+    __hash__ = object.__hash__
+
 
 class PackEntry(NamedTuple):
     """One blob of a pack.

@@ -12,6 +12,7 @@ import pytest
 
 from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup, looking
 from restic_format.backup.ahead import Ahead, Survey
+from restic_format.backup.files import Team
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_spec.layout import FileKind
@@ -230,3 +231,35 @@ def test_a_damaged_tree_is_reported_by_the_walk(
     assert [item for item, _ in seen.errors] == ["/outer-08"]
     assert "could not be loaded; the repository could be damaged" in seen.errors[0][1]
     assert result.summary.files.new == 20 and result.summary.files.unchanged == 980
+
+
+@pytest.mark.usefixtures("each_way")
+def test_small_files_that_cannot_be_read(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among many that are saved together, those that vanish or turn into something else are reported by themselves."""
+    source = tmp_path / "s"
+    source.mkdir()
+    for number in range(100):
+        (source / f"file-{number:02d}").write_bytes(b"%d" % number)
+    (source / "file-50").write_bytes(bytes(600_000))
+    monkeypatch.chdir(source)
+    start, finish = Team.start, Team.finish
+
+    def harm_and_finish(self: Team) -> None:
+        """Let the workers begin only when the walk is done, and something has happened since."""
+        (source / "file-10").unlink()
+        (source / "file-20").unlink()
+        (source / "file-20").mkdir()
+        (source / "file-30").write_bytes(b"longer than it was")
+        start(self)
+        finish(self)
+
+    monkeypatch.setattr(Team, "start", lambda _: None)
+    monkeypatch.setattr(Team, "finish", harm_and_finish)
+    seen = Recorder()
+    result = backup(repository, ["."], BackupOptions(scan=False), seen)
+    assert sorted(os.path.basename(item) for item, _ in seen.errors) == ["file-10", "file-20"]
+    tree = {node.name: node for node in repository.load_tree(bytes.fromhex(result.tree))}
+    assert len(tree) == 98 and "file-10" not in tree and "file-20" not in tree
+    assert (tree["file-30"].size, tree["file-50"].size) == (18, 600_000)
+    assert result.summary.files.new == 98 and result.summary.errors == 2
+    assert len(seen.items) == 98

@@ -17,7 +17,7 @@ from restic_format.backup.nodes import NodeBuilder, quote_in_json
 from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
 from restic_format.backup.trees import encode_node, file_changed, join_nodes
 from restic_format.errors import ResticFormatError
-from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, survey
+from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, small_files, survey
 from restic_spec import gojson
 from restic_spec.tree import ExtendedAttribute, Node, decode_tree, encode_tree
 from tests.backup.sources import ODD_NAMES
@@ -352,3 +352,15 @@ def test_reading_a_directory_leaves_its_access_time(tmp_path: Path) -> None:
     os.utime(tmp_path, ns=(10**18, 10**18))
     survey([os.fsencode(tmp_path)], 2, 256)
     assert os.stat(tmp_path).st_atime_ns == 10**18
+
+
+def test_stretches_of_small_files(tmp_path: Path) -> None:
+    for number, size in enumerate([0, 5, 11, 3, 3, 3, 3]):
+        (tmp_path / f"{number}").write_bytes(b"x" * size)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "8").write_bytes(b"xx")
+    infos = look_at(os.fsencode(tmp_path) + b"/", [b"%d" % number for number in range(10)], 0)
+    assert small_files(infos, 10, 3, 100) == [(0, 2, 5), (3, 6, 9), (6, 7, 3), (8, 9, 2)]
+    assert small_files(infos, 11, 100, 100) == [(0, 7, 28), (8, 9, 2)]
+    assert small_files(infos, 11, 100, 6) == [(0, 3, 16), (3, 5, 6), (5, 7, 6), (8, 9, 2)]
+    assert small_files([], 1, 1, 1) == small_files([None], 1, 1, 1) == []

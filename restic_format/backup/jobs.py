@@ -1,0 +1,53 @@
+"""What the walk gives the workers: files to read, one by one or many small ones of a directory together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from restic_format.backup.pending import PendingDirectory
+from restic_spec import gojson
+from restic_spec.tree import Node
+
+
+class FileJob(NamedTuple):
+    """A file to read."""
+
+    directory: PendingDirectory
+    nodes: list[bytes | None]
+    """Where in *directory* its node is to be put."""
+    slot: int
+    """The place in *nodes*."""
+    path: bytes
+    """Where it is."""
+    item: str
+    """Its path in the snapshot."""
+    name: bytes
+    """Its name in the snapshot."""
+    previous: Node | None
+    """Its node in the parent snapshot."""
+    size: int
+    """Bytes it had when it was looked at."""
+
+
+class FileGroup(NamedTuple):
+    """Small new files beside each other."""
+
+    directory: PendingDirectory
+    nodes: list[bytes | None]
+    """Where in *directory* their nodes are to be put, a place for each."""
+    prefix: bytes
+    """Where they are: the directory's path with a slash behind it."""
+    item: str
+    """The directory's path in the snapshot."""
+    names: list[bytes]
+    """Their names there, and in the snapshot."""
+
+    def job(self, number: int) -> FileJob:
+        """One of them by itself; it counts as one more open entry of the directory."""
+        name = self.names[number]
+        item = f"{self.item}/{gojson.to_text(name)}"
+        return FileJob(self.directory, self.nodes, number, self.prefix + name, item, name, None, 0)
+
+
+Batch = list[FileJob | FileGroup]
+"""What a worker gets at a time."""

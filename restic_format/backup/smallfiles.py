@@ -1,0 +1,151 @@
+"""Files of one chunk, many at a time: read and hashed in one call, sealed in another, their nodes written in a third."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from restic_format.backup.errors import SourceError
+from restic_format.backup.jobs import Batch, FileGroup, FileJob
+from restic_format.backup.looking import FileInfo, file_reader
+from restic_format.backup.options import Change, ItemStats
+from restic_format.backup.parenttrees import decode_node
+from restic_format.backup.pending import NOTHING, change_of
+from restic_format.backup.trees import encode_node
+from restic_spec import gojson
+from restic_spec.pack import BlobType
+from restic_spec.tree import FILE, Node
+
+if TYPE_CHECKING:
+    from restic_format.backup.files import Team
+
+ReadFile = tuple[FileInfo, int, int, bytes, bool]
+"""A file that is in the buffer: what it is, where its content begins, its length, its hash, whether it changed meanwhile."""
+
+
+_Outcome = tuple[bytes, Node | None, int, ItemStats]
+"""A saved file: its node, the same as an object where that was needed, its bytes, what was added."""
+
+
+class SmallFiles:
+    """Saves small files for one worker, whose *buffer* it uses."""
+
+    def __init__(self, team: Team, buffer: memoryview) -> None:
+        self._team = team
+        self._buffer = buffer
+        self._reader = file_reader()
+        self._limit = team.cutter.min_size
+
+    def save(self, batch: Batch) -> Iterator[FileJob]:
+        """Save what is small; gives the files that are left to the caller."""
+        small = [work for work in batch if isinstance(work, FileGroup) or work.size <= self._limit]
+        if self._reader is None or not small or (len(small) == 1 and isinstance(small[0], FileJob)):
+            yield from _jobs(batch, self._team)
+            return
+        started = time.monotonic()
+        shown = small[0].item
+        self._team.progress.start_file(shown)
+        paths: list[bytes] = []
+        names: list[bytes] = []
+        for work in small:
+            if isinstance(work, FileGroup):
+                names += work.names
+                paths += [work.prefix + name for name in work.names]
+            else:
+                names.append(work.name)
+                paths.append(work.path)
+        failed = self._save(small, paths, names, started)
+        self._team.progress.end_file(shown)
+        yield from failed
+        yield from (work for work in batch if isinstance(work, FileJob) and work.size > self._limit)
+
+    def _save(self, small: Batch, paths: list[bytes], names: list[bytes], started: float) -> list[FileJob]:
+        """Save the files at *paths*; those that cannot be read this way are given back."""
+        team = self._team
+        assert self._reader is not None
+        read = self._reader.read_files(paths, self._buffer, self._limit)
+        found = [number for number, done in enumerate(read) if done is not None]
+        results: list[ReadFile] = [done for done in read if done is not None]
+        blobs = [(blob_id, self._buffer[start : start + length]) for _, start, length, blob_id, _ in results if length]
+        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
+        written = team.builder.write(
+            [names[number] for number in found],
+            [done[0] for done in results],
+            [done[2] for done in results],
+            [done[3] if done[2] else b"" for done in results],
+        )
+        outcomes: list[_Outcome | None] = [None] * len(paths)
+        for number, (info, _, length, blob_id, changed), encoded in zip(found, results, written, strict=True):
+            stats = NOTHING
+            if length and not (blob := next(saved)).known:
+                stats = ItemStats(1, length, blob.stored)
+            node = None
+            if encoded is None:
+                node = team.builder.build(names[number], info, paths[number], team.warn)
+                node.content = [blob_id.hex()] if length else []
+                node.size = length
+                encoded = encode_node(node)
+            outcomes[number] = encoded, node, length, stats
+            if changed:
+                team.books.error(gojson.to_text(os.path.abspath(paths[number])), changed_meanwhile(paths[number]))
+        team.books.files_done(sum(done[2] for done in results), [one[3] for one in outcomes if one is not None])
+        seconds = time.monotonic() - started
+        failed: list[FileJob] = []
+        first = 0
+        for work in small:
+            if isinstance(work, FileGroup):
+                end = first + len(work.names)
+                failed += self._settle_group(work, outcomes[first:end], seconds)
+                first = end
+            else:
+                failed += self._settle(work, outcomes[first], seconds)
+                first += 1
+        return failed
+
+    def _settle(self, job: FileJob, outcome: _Outcome | None, seconds: float) -> list[FileJob]:
+        """Put a file's node in its place; it is given back where there is none."""
+        if outcome is None:
+            return [job]
+        encoded, node, _, stats = outcome
+        job.nodes[job.slot] = encoded
+        change: Change = "new"
+        if job.previous is not None:
+            change = change_of(job.previous, decode_node(encoded) if node is None else node)
+        self._team.books.counted(change)
+        if self._team.progress.tells_items:
+            self._team.progress.item_done(job.item, FILE, change, stats, seconds)
+        self._team.books.closed(job.directory)
+        return []
+
+    def _settle_group(self, group: FileGroup, outcomes: list[_Outcome | None], seconds: float) -> list[FileJob]:
+        """The same for a group."""
+        team = self._team
+        group.nodes[:] = [None if one is None else one[0] for one in outcomes]
+        failed = [group.job(number) for number, one in enumerate(outcomes) if one is None]
+        team.books.counted("new", len(outcomes) - len(failed))
+        if team.progress.tells_items:
+            for name, one in zip(group.names, outcomes, strict=True):
+                if one is not None:
+                    team.progress.item_done(f"{group.item}/{gojson.to_text(name)}", FILE, "new", one[3], seconds)
+        if failed:
+            team.books.opened(group.directory, len(failed))
+        team.books.closed(group.directory)
+        return failed
+
+
+def _jobs(batch: Batch, team: Team) -> Iterator[FileJob]:
+    """Everything one by one."""
+    for work in batch:
+        if isinstance(work, FileGroup):
+            team.books.opened(work.directory, len(work.names))
+            yield from (work.job(number) for number in range(len(work.names)))
+            team.books.closed(work.directory)
+        else:
+            yield work
+
+
+def changed_meanwhile(path: bytes) -> SourceError:
+    """What to tell of a file that was not the same before and after it was read."""
+    return SourceError(f"{gojson.to_text(path)}: the file changed while it was read")
