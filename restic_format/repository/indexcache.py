@@ -12,12 +12,13 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.index import BlobIndex, IndexState
+from restic_format.repository.inorder import in_order
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import SpecError
 
@@ -56,7 +57,7 @@ class IndexCache:
     def load(self, listed: set[bytes]) -> tuple[BlobIndex, set[bytes]] | None:
         """The cached index and the index files it covers, all among *listed*; None where there is nothing to be used."""
         try:
-            with open(self._path, "rb") as file:
+            with open(self._path, "rb", buffering=0) as file:
                 # Caches that nobody uses are removed by the time of their folders.
                 with contextlib.suppress(OSError):
                     os.utime(self._folder)
@@ -68,7 +69,7 @@ class IndexCache:
         size = os.fstat(file.fileno()).st_size
         if file.read(len(_MAGIC)) != _MAGIC:
             return None
-        head = msgspec.json.decode(self._cipher.open(_read_piece(file)), type=_Head)
+        head = msgspec.json.decode(self._cipher.open(_next_extent(file).read(file)), type=_Head)
         covered = {bytes.fromhex(name) for name in head.indexes}
         # What the head asks memory for must be there to be read.
         if not covered <= listed or head.rows * 49 + head.slots * 4 + head.packs * 32 > size:
@@ -81,13 +82,17 @@ class IndexCache:
         return (index, covered) if next(pieces, None) is None else None
 
     def _pieces(self, file: BinaryIO, generation: bytes) -> Iterator[memoryview]:
-        number = 0
-        while sealed := _read_piece(file):
-            plaintext = memoryview(self._cipher.open(sealed))
+        def open_piece(numbered: tuple[int, _Extent]) -> memoryview:
+            number, extent = numbered
+            plaintext = memoryview(self._cipher.open(extent.read(file)))
             if _PLACE.unpack_from(plaintext) != (generation, number):
                 raise ValueError("pieces of different caches, or in another order")
-            yield plaintext[_PLACE.size :]
-            number += 1
+            return plaintext[_PLACE.size :]
+
+        for _, piece in in_order(open_piece, list(enumerate(_extents(file)))):
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
 
     def store(self, index: BlobIndex, covered: set[bytes]) -> None:
         """Write the cache anew. A folder that cannot be written to is left alone."""
@@ -134,15 +139,32 @@ class IndexCache:
         file.write(sealed)
 
 
-def _read_piece(file: BinaryIO) -> bytes:
-    """A sealed piece; nothing at the end of the file."""
-    raw = file.read(_LENGTH.size)
-    if not raw:
-        return b""
-    (length,) = _LENGTH.unpack(raw)
-    if length > 64 << 20:
+class _Extent(NamedTuple):
+    """Where a sealed piece is in the file."""
+
+    start: int
+    length: int
+
+    def read(self, file: BinaryIO) -> bytes:
+        """The piece; any thread may do that."""
+        sealed = os.pread(file.fileno(), self.length, self.start)
+        if len(sealed) != self.length:
+            raise ValueError("cut short")
+        return sealed
+
+
+def _next_extent(file: BinaryIO) -> _Extent:
+    """The piece whose length comes next; the file then stands behind it."""
+    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+    if not OVERHEAD <= length <= 64 << 20:
         raise ValueError("no piece is that long")
-    sealed = file.read(length)
-    if len(sealed) != length or length < OVERHEAD:
-        raise ValueError("cut short")
-    return sealed
+    start = file.tell()
+    file.seek(length, os.SEEK_CUR)
+    return _Extent(start, length)
+
+
+def _extents(file: BinaryIO) -> Iterator[_Extent]:
+    """All pieces from where the file stands."""
+    end = os.fstat(file.fileno()).st_size
+    while file.tell() < end:
+        yield _next_extent(file)
