@@ -19,8 +19,8 @@ from restic_spec.config import Config
 READ_STEP = 256 * 1024
 """Bytes read at once while looking for a chunk's end: what lies behind the cut is copied to the next chunk."""
 
-CHUNKS_AT_ONCE = 2
-"""Chunks a worker takes in one turn: their hashes are worked out together."""
+CHUNKS_AT_ONCE = 4
+"""Chunks a worker takes in one turn at most: their hashes are worked out two at a time, and only a rest alone."""
 
 MAX_CHUNK_SIZE = 256 * 1024 * 1024
 """Larger chunks than this are refused: each worker holds one in memory."""
@@ -89,7 +89,7 @@ class ChunkReader:
         self._ended = False
 
     def next_chunks(self, buffer: memoryview) -> list[int]:
-        """Put the next chunks at the beginning of *buffer* (at least the cutter's ``max_size``), two where they fit.
+        """Put the next chunks at the beginning of *buffer* (at least the cutter's ``max_size``): a few, about half of it.
 
         Gives their lengths; none at the end.
 
@@ -100,7 +100,7 @@ class ChunkReader:
         buffer[:filled] = self._rest
         start = 0
         lengths: list[int] = []
-        while len(lengths) < CHUNKS_AT_ONCE:
+        while len(lengths) < CHUNKS_AT_ONCE and start <= len(buffer) // 2:
             length, filled = self._next_chunk(buffer, start, filled)
             if not length:
                 break
