@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError
+from restic_format.backup.looking import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, look_at_many
 from restic_format.backup.opening import list_directory
 from restic_format.backup.options import Progress, Totals
 from restic_format.backup.select import Reject
@@ -50,35 +51,40 @@ class Scanner:
             self._progress.scanned(self._totals, True)
 
     def _scan(self, path: bytes, explicit: bool) -> None:
-        waiting = self._count(os.path.abspath(path), explicit)
+        path = os.path.abspath(path)
+        if not explicit and self._excludes(path):
+            return
+        waiting = [path] if self._count(path, None, explicit) else []
         while waiting and not self._stop.is_set():
-            waiting.extend(self._count(waiting.pop(), False))
+            waiting.extend(self._count_entries(waiting.pop()))
             if time.monotonic() - self._reported > REPORT_EVERY:
                 self._progress.scanned(self._totals, False)
                 self._reported = time.monotonic()
 
-    def _count(self, path: bytes, explicit: bool) -> list[bytes]:
-        """Count one item; a directory's entries are given back."""
-        if not explicit and self._excluded is not None and self._excluded(gojson.to_text(path)):
-            return []
+    def _excludes(self, path: bytes) -> bool:
+        return self._excluded is not None and self._excluded(gojson.to_text(path))
+
+    def _count(self, path: bytes, info: FileInfo | None, explicit: bool = False) -> bool:
+        """Count one item, unless it is a directory to go into; *info* is None where nobody has looked at it yet."""
         totals = self._totals
         try:
-            info = os.lstat(path)
+            info = os.lstat(path) if info is None else info
             if not explicit and any(rejects(path, info) for rejects in self._rejects):
-                return []
-            if stat.S_ISREG(info.st_mode):
-                totals.files += 1
-                totals.bytes += info.st_size
-            elif stat.S_ISDIR(info.st_mode):
-                return self._list(path)
-            else:
-                totals.others += 1
+                return False
         except OSError as error:
             self._progress.scan_error(gojson.to_text(path), SourceError.from_os("lstat", path, error))
-        return []
+            return False
+        if stat.S_ISREG(info.st_mode):
+            totals.files += 1
+            totals.bytes += info.st_size
+        elif stat.S_ISDIR(info.st_mode):
+            return True
+        else:
+            totals.others += 1
+        return False
 
-    def _list(self, path: bytes) -> list[bytes]:
-        """Count a directory; its entries are given back."""
+    def _count_entries(self, path: bytes) -> list[bytes]:
+        """Count a directory and what is in it; directories to go into are given back."""
         try:
             names = list_directory(path)
         except OSError as error:
@@ -86,4 +92,14 @@ class Scanner:
             self._progress.scan_error(gojson.to_text(path), problem)
             return []
         self._totals.dirs += 1
-        return [os.path.join(path, name) for name in names]
+        prefix = os.path.join(path, b"")
+        if self._excluded is not None:
+            names = [name for name in names if not self._excludes(prefix + name)]
+        found = []
+        for start in range(0, len(names), LOOK_AT_ONCE):
+            some = names[start : start + LOOK_AT_ONCE]
+            infos = look_at_many(prefix, some, ASK_NOTHING)
+            found += [prefix + name for name, info in zip(some, infos, strict=True) if self._count(prefix + name, info)]
+            if self._stop.is_set():
+                break
+        return found
