@@ -231,6 +231,22 @@ cdef class Context:
             return None
         return plain if length == room else plain[:length]
 
+    def open_into(self, sealed, target):
+        cdef Py_buffer view, room
+        cdef int64_t length
+        PyObject_GetBuffer(sealed, &view, PyBUF_SIMPLE)
+        try:
+            PyObject_GetBuffer(target, &room, PyBUF_WRITABLE)
+            try:
+                with nogil:
+                    length = blobs_open(self._context, <const uint8_t *> view.buf, view.len, 0, NULL, <uint8_t *> room.buf,
+                                        room.len)
+                return length == room.len
+            finally:
+                PyBuffer_Release(&room)
+        finally:
+            PyBuffer_Release(&view)
+
     def seal_many(self, items not None, bytes ivs not None, Zstd small, Zstd large, Py_ssize_t threshold,
                   bint always, bint verify, Sha256 pack not None):
         cdef Py_ssize_t count = len(items), i

@@ -5,6 +5,7 @@
     seal(data, iv) -> sealed | None
     seal_many(items, ivs, small, large, threshold, always, verify, pack) -> (sealed, lengths) | None
     open(sealed, room, compressed, blob_id=None) -> bytes | None
+    open_into(sealed, target) -> bool  # what is not compressed, into memory of just the plaintext's length
     open_many(data, entries, keep, pack=None) -> list[memoryview | None] if keep else list[bool]
 
 None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are no blobs.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.native.table import BlobTable, decode_index
@@ -157,14 +157,14 @@ class BlobIndex:
         return hasattr(self._table, "parts")
 
     def dump(self) -> tuple[IndexState, list[memoryview]]:
-        """The index as a few stretches of memory, to be given to `restore` in pieces. Nothing may be added meanwhile."""
+        """The index as a few stretches of memory, for `restore` to fill again. Nothing may be added meanwhile."""
         table = self._table
         state = IndexState(len(table), table.slot_count(), len(self._pack_ids), set(self._repeated), set(self.marked))
         return state, [memoryview(b"".join(self._pack_ids)), *table.parts(len(table))]
 
     @classmethod
-    def restore(cls, state: IndexState, pieces: Iterator[memoryview]) -> BlobIndex:
-        """The index that was dumped; *pieces* are its stretches of memory, each cut anyhow but none across two.
+    def restore(cls, state: IndexState, fill: Callable[[list[memoryview]], None]) -> BlobIndex:
+        """The index that was dumped; *fill* is given the memory its stretches are to be put into again.
 
         Raises:
             ValueError: they do not make up an index.
@@ -172,14 +172,7 @@ class BlobIndex:
         index = cls()
         packs = bytearray(ID_SIZE * state.packs)
         table = BlobTable.allocate(state.rows, state.slots)
-        for part in (memoryview(packs), *table.parts(state.rows)):
-            filled = 0
-            while filled < len(part):
-                piece = next(pieces, None)
-                if piece is None or len(piece) > len(part) - filled:
-                    raise ValueError("the pieces do not fit the columns")
-                part[filled : filled + len(piece)] = piece
-                filled += len(piece)
+        fill([memoryview(packs), *table.parts(state.rows)])
         table.adopt(state.rows, state.packs)
         index._table = table
         index._pack_ids = [bytes(packs[start : start + ID_SIZE]) for start in range(0, len(packs), ID_SIZE)]

@@ -1,8 +1,9 @@
 """A local copy of the index's columns, so that opening a large repository need not decode its index files again.
 
-The file is sealed with the repository's master key in pieces, each of which says its place, so that nobody without the key
-can read, change, shorten or rearrange it. It names the index files it was made from: what is new in the repository is added
-to it, and where one of them is gone it is not used at all. Whatever is wrong with it, the index files are read instead.
+The file is sealed with the repository's master key in pieces. A head after them has the IV of each, under which there is one
+message only: nobody without the key can read, change, shorten or rearrange the file, or put one together of two. It names the
+index files it was made from: what is new in the repository is added to it, and where one of them is gone it is not used at all.
+Whatever is wrong with it, the index files are read instead.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ import contextlib
 import os
 import secrets
 import struct
+import threading
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import msgspec
 
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.index import BlobIndex, IndexState
 from restic_format.repository.inorder import in_order
-from restic_spec.crypto import OVERHEAD
+from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
 
-_MAGIC = b"restic-format index 1\n"
+_MAGIC = b"restic-format index 2\n"
 _PIECE = 4 << 20
-_PLACE = struct.Struct("<16sQ")
-_LENGTH = struct.Struct("<I")
+_HEAD_START = struct.Struct("<Q")
+"""The last bytes of the file: where the head begins."""
 TAG_NAME = "CACHEDIR.TAG"
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of restic-format; the folder can be removed at any time.\n"
 
@@ -34,9 +36,10 @@ WORTH_ROWS = 50_000
 
 
 class _Head(msgspec.Struct):
-    """The first piece."""
+    """The last piece."""
 
-    generation: bytes
+    ivs: bytes
+    """The IVs of the others, in order."""
     rows: int
     slots: int
     packs: int
@@ -69,30 +72,42 @@ class IndexCache:
         size = os.fstat(file.fileno()).st_size
         if file.read(len(_MAGIC)) != _MAGIC:
             return None
-        head = msgspec.json.decode(self._cipher.open(_next_extent(file).read(file)), type=_Head)
+        (start,) = _HEAD_START.unpack(os.pread(file.fileno(), _HEAD_START.size, size - _HEAD_START.size))
+        if start > size - _HEAD_START.size:
+            return None
+        sealed = os.pread(file.fileno(), size - _HEAD_START.size - start, start)
+        head = msgspec.json.decode(self._cipher.open(sealed), type=_Head)
         covered = {bytes.fromhex(name) for name in head.indexes}
         # What the head asks memory for must be there to be read.
         if not covered <= listed or head.rows * 49 + head.slots * 4 + head.packs * 32 > size:
             return None
-        pieces = self._pieces(file, head.generation)
-        index = BlobIndex.restore(
-            IndexState(head.rows, head.slots, head.packs, set(head.repeated), {bytes.fromhex(name) for name in head.marked}),
-            pieces,
-        )
-        return (index, covered) if next(pieces, None) is None else None
+        marked = {bytes.fromhex(name) for name in head.marked}
+        state = IndexState(head.rows, head.slots, head.packs, set(head.repeated), marked)
+        return BlobIndex.restore(state, lambda parts: self._fill(parts, file, head.ivs)), covered
 
-    def _pieces(self, file: BinaryIO, generation: bytes) -> Iterator[memoryview]:
-        def open_piece(numbered: tuple[int, _Extent]) -> memoryview:
-            number, extent = numbered
-            plaintext = memoryview(self._cipher.open(extent.read(file)))
-            if _PLACE.unpack_from(plaintext) != (generation, number):
-                raise ValueError("pieces of different caches, or in another order")
-            return plaintext[_PLACE.size :]
+    def _fill(self, parts: list[memoryview], file: BinaryIO, ivs: bytes) -> None:
+        """Open the pieces into the memory they are the content of."""
+        pieces: list[tuple[int, memoryview, bytes]] = []
+        place = len(_MAGIC)
+        for number, part in enumerate(_pieces_of(parts)):
+            pieces.append((place, part, ivs[number * IV_SIZE : (number + 1) * IV_SIZE]))
+            place += len(part) + OVERHEAD
+        if len(ivs) != len(pieces) * IV_SIZE:
+            raise ValueError("the pieces do not fit the columns")
+        buffers = threading.local()
 
-        for _, piece in in_order(open_piece, list(enumerate(_extents(file)))):
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
+        def open_piece(piece: tuple[int, memoryview, bytes]) -> None:
+            start, target, iv = piece
+            if not hasattr(buffers, "memory"):
+                buffers.memory = memoryview(bytearray(_PIECE + OVERHEAD))
+            sealed = buffers.memory[: len(target) + OVERHEAD]
+            if os.preadv(file.fileno(), [sealed], start) != len(sealed) or sealed[:IV_SIZE] != iv:
+                raise ValueError("cut short, or another piece")
+            self._cipher.open_into(sealed, target)
+
+        for _, failure in in_order(open_piece, pieces):
+            if failure is not None:
+                raise failure
 
     def store(self, index: BlobIndex, covered: set[bytes]) -> None:
         """Write the cache anew. A folder that cannot be written to is left alone."""
@@ -115,9 +130,14 @@ class IndexCache:
 
     def _write(self, file: BinaryIO, index: BlobIndex, covered: set[bytes]) -> None:
         state, parts = index.dump()
-        generation = os.urandom(16)
+        ivs = bytearray()
+        file.write(_MAGIC)
+        for piece in _pieces_of(parts):
+            sealed = self._cipher.seal(piece)
+            ivs += sealed[:IV_SIZE]
+            file.write(sealed)
         head = _Head(
-            generation,
+            bytes(ivs),
             state.rows,
             state.slots,
             state.packs,
@@ -125,46 +145,12 @@ class IndexCache:
             sorted(state.repeated),
             sorted(pack.hex() for pack in state.marked),
         )
-        file.write(_MAGIC)
-        self._write_piece(file, msgspec.json.encode(head))
-        number = 0
-        for part in parts:
-            for start in range(0, len(part), _PIECE):
-                self._write_piece(file, _PLACE.pack(generation, number) + part[start : start + _PIECE])
-                number += 1
-
-    def _write_piece(self, file: BinaryIO, plaintext: bytes) -> None:
-        sealed = self._cipher.seal(plaintext)
-        file.write(_LENGTH.pack(len(sealed)))
-        file.write(sealed)
+        start = file.tell()
+        file.write(self._cipher.seal(msgspec.json.encode(head)))
+        file.write(_HEAD_START.pack(start))
 
 
-class _Extent(NamedTuple):
-    """Where a sealed piece is in the file."""
-
-    start: int
-    length: int
-
-    def read(self, file: BinaryIO) -> bytes:
-        """The piece; any thread may do that."""
-        sealed = os.pread(file.fileno(), self.length, self.start)
-        if len(sealed) != self.length:
-            raise ValueError("cut short")
-        return sealed
-
-
-def _next_extent(file: BinaryIO) -> _Extent:
-    """The piece whose length comes next; the file then stands behind it."""
-    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-    if not OVERHEAD <= length <= 64 << 20:
-        raise ValueError("no piece is that long")
-    start = file.tell()
-    file.seek(length, os.SEEK_CUR)
-    return _Extent(start, length)
-
-
-def _extents(file: BinaryIO) -> Iterator[_Extent]:
-    """All pieces from where the file stands."""
-    end = os.fstat(file.fileno()).st_size
-    while file.tell() < end:
-        yield _next_extent(file)
+def _pieces_of(parts: list[memoryview]) -> Iterator[memoryview]:
+    for part in parts:
+        for start in range(0, len(part), _PIECE):
+            yield part[start : start + _PIECE]
