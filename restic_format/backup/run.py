@@ -18,7 +18,7 @@ from restic_format.backup.scan import Scanner
 from restic_format.backup.select import build_rejects
 from restic_format.backup.stream import Source, clean_stream_path, save_stream
 from restic_format.backup.targets import build_target_tree, clean
-from restic_format.errors import Interrupted, LockLost
+from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
 from restic_spec import gojson, gotime
@@ -160,7 +160,7 @@ class _Run:
             raise Interrupted("the backup was interrupted; what it has stored will be used by the next one")
 
     def _keep_what_is_stored(self) -> None:
-        if isinstance(self.team.failure, LockLost):
+        if isinstance(self.team.failure, LockLost | AlreadyLocked | InvalidLock):
             # Others may have removed packs that no index lists: ours must not be listed now.
             self.repository.discard()
             return

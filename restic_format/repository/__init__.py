@@ -1,7 +1,7 @@
 """The repository layer: keys, index, blobs, packs, locks; the only authority on the order of writes."""
 
 from restic_format.repository.index import BlobIndex, Location
-from restic_format.repository.lock import RepositoryLock, lock_repository
+from restic_format.repository.lock import RepositoryLock, lock_repository, lock_while_working
 from restic_format.repository.repository import Repository, SavedBlob
 from restic_format.repository.snapshots import FoundSnapshot, SnapshotFilter
 
@@ -14,4 +14,5 @@ __all__ = [
     "SavedBlob",
     "SnapshotFilter",
     "lock_repository",
+    "lock_while_working",
 ]

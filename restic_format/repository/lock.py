@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
+from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interrupted, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.repository import Repository
 from restic_spec import gotime
@@ -65,22 +65,46 @@ def _in_main_thread() -> bool:
 
 
 class RepositoryLock:
-    """A lock that is held; renews itself in a thread until `release`."""
+    """A lock that is written; it settles in the background and renews itself until `release`.
 
-    def __init__(self, repo: Repository, lock: Lock, lock_id: bytes) -> None:
+    Only a moment after it was written is it known whether somebody else came at the same time (LOCK-3). Until then things may
+    be read and prepared; `confirm` must have returned before the repository is changed.
+    """
+
+    def __init__(
+        self, repo: Repository, lock: Lock, lock_id: bytes, settled: Callable[[Exception | None], None] | None = None
+    ) -> None:
         self._repo = repo
         self._lock = lock
         self.id = lock_id
         self._stop = threading.Event()
+        self._look_again = time.monotonic() + RECHECK_AFTER
+        self._tell_settled = settled
+        self._settled = threading.Event()
+        self._refused: Exception | None = None
         self._renewed = time.time()
         self._lost: str | None = None
         _hangup.begin()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="lock-refresh")
         self._thread.start()
 
+    def _settle(self) -> None:
+        if self._stop.wait(max(self._look_again - time.monotonic(), 0.0)):
+            return
+        try:
+            _check_others(self._repo, self._lock.exclusive, frozenset((self.id,)))
+        except Exception as error:  # noqa: BLE001 - raised to whoever relies on the lock
+            self._refused = error
+        try:
+            if self._tell_settled is not None:
+                self._tell_settled(self._refused)
+        finally:
+            self._settled.set()
+
     def _keep(self) -> None:
+        self._settle()
         # Short waits and wall-clock time: a suspended machine must notice at once how long it slept.
-        while not self._stop.wait(min(1.0, REFRESH_EVERY)):
+        while self._refused is None and not self._stop.wait(min(1.0, REFRESH_EVERY)):
             age = time.time() - self._renewed
             if age < REFRESH_EVERY:
                 continue
@@ -106,15 +130,29 @@ class RepositoryLock:
         with contextlib.suppress(FileMissing):
             self._repo.remove(FileKind.LOCK, old_id)
 
+    def confirm(self) -> None:
+        """Wait until the lock has settled.
+
+        Raises:
+            AlreadyLocked: somebody holds one that conflicts.
+            InvalidLock: a lock cannot be read even after some tries.
+        """
+        self._settled.wait()
+        if self._refused is not None:
+            raise self._refused
+
     def check(self) -> None:
-        """Raise `LockLost` if the lock could not be kept; call before anything that relies on it."""
+        """Raise what `confirm` would by now, or `LockLost` if the lock could not be kept; call before what relies on it."""
+        if self._refused is not None:
+            raise self._refused
         if self._lost is not None:
             raise LockLost(self._lost)
 
     def release(self) -> None:
         """Stop renewing and remove the lock file (LOCK-10)."""
         self._stop.set()
-        self._thread.join()
+        if self._settled.is_set():
+            self._thread.join()  # before that it only reads, and may do so for long
         try:
             with contextlib.suppress(FileMissing):
                 self._repo.remove(FileKind.LOCK, self.id)
@@ -204,6 +242,26 @@ def acquire(
         AlreadyLocked: somebody holds one that conflicts.
         InvalidLock: a lock cannot be read even after some tries.
     """
+    held = begin(repo, exclusive=exclusive)
+    try:
+        failure = _attempt(repo, meanwhile)
+        held.confirm()
+        if failure is not None:
+            raise failure
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def begin(
+    repo: Repository, *, exclusive: bool = False, settled: Callable[[Exception | None], None] | None = None
+) -> RepositoryLock:
+    """Write a lock that has yet to be confirmed; *settled* is told, in a thread, when it is, or why it is refused.
+
+    Raises:
+        AlreadyLocked, InvalidLock: see `acquire`.
+    """
     user = current_user()
     lock = Lock(
         time=gotime.format_ns(time.time_ns()),
@@ -214,16 +272,12 @@ def acquire(
         uid=user.uid,
         gid=user.gid,
     )
+    looked = time.monotonic()
     _check_others(repo, exclusive, frozenset())
     try:
         lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
-        look_again = time.monotonic() + RECHECK_AFTER
-        failure = _attempt(repo, meanwhile)
-        time.sleep(max(look_again - time.monotonic(), 0.0))
-        _check_others(repo, exclusive, frozenset((lock_id,)))
-        if failure is not None:
-            raise failure
-        return RepositoryLock(repo, lock, lock_id)
+        took = time.monotonic() - looked
+        held = RepositoryLock(repo, lock, lock_id, settled)
     except BaseException:
         # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
         with contextlib.suppress(ResticFormatError):
@@ -231,6 +285,15 @@ def acquire(
                 if found == lock:
                     repo.remove(FileKind.LOCK, found_id)
         raise
+    if took > RECHECK_AFTER / 2:
+        # Somebody may have come after we looked and gone through all of this before our lock was there to be seen. What is
+        # read before he has gone as well would be out of date.
+        try:
+            held.confirm()
+        except BaseException:
+            held.release()
+            raise
+    return held
 
 
 def _attempt(repo: Repository, task: Callable[[Repository], None] | None) -> Exception | None:
@@ -287,6 +350,35 @@ def lock_repository(
     try:
         yield held
     finally:
+        held.release()
+
+
+@contextlib.contextmanager
+def lock_while_working(
+    repo: Repository, *, exclusive: bool = False, settled: Callable[[Exception | None], None] | None = None
+) -> Iterator[RepositoryLock]:
+    """Hold a lock for the block, which begins before the lock has settled.
+
+    Whatever the block stores in *repo* or removes there waits until then, and fails when the lock is refused; it must not
+    change anything else before it has called `RepositoryLock.confirm`. *settled* is told, in a thread, when the lock is
+    confirmed, or why it is refused. A refused lock is the error, whatever else the block has come upon.
+
+    Raises:
+        AlreadyLocked, InvalidLock: see `acquire`.
+    """
+    held = begin(repo, exclusive=exclusive, settled=settled)
+    repo.before_changes = held.confirm
+    try:
+        try:
+            yield held
+        except Interrupted:
+            raise
+        except Exception:
+            held.confirm()  # what it stumbled over may be somebody else's doing
+            raise
+        held.confirm()
+    finally:
+        repo.before_changes = None
         held.release()
 
 

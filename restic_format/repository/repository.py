@@ -103,6 +103,8 @@ class Repository:
         self.index = BlobIndex()
         self.pack_size = _checked_pack_size(pack_size)
         self.extra_verify = extra_verify
+        self.before_changes: Callable[[], None] | None = None
+        """Called before anything but locks is stored or removed; for a lock that has yet to settle."""
         self._cipher = BlobCipher(key.master)
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
@@ -257,12 +259,18 @@ class Repository:
         if self.extra_verify and decode_unpacked(self.version, self._cipher.open(sealed)) != plaintext:
             raise DamagedFile(f"new file for {kind.value}/ differs after sealing; memory or processor are unreliable")
         file_id = id_of(sealed)
+        self._may_change(kind)
         self.storage.save(kind, file_id.hex(), sealed)
         return file_id
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
         """Remove a file."""
+        self._may_change(kind)
         self.storage.remove(kind, file_id.hex())
+
+    def _may_change(self, kind: FileKind) -> None:
+        if self.before_changes is not None and kind is not FileKind.LOCK:
+            self.before_changes()
 
     def load_snapshot(self, snapshot_id: bytes) -> Snapshot:
         """Read a snapshot. Raises as `load_unpacked`."""
@@ -489,6 +497,11 @@ class Repository:
         uploader.submit(pack)
 
     def _store_pack(self, pack: OpenPack) -> None:
+        try:
+            self._may_change(FileKind.PACK)
+        except BaseException:
+            pack.abort()
+            raise
         pack_id = pack.finish(self._cipher)
         self.index.add_pack(pack_id, pack.entries)
         with self._write_lock:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AlreadyLocked, DamagedFile, InvalidLock, LockLost
-from restic_format.repository import Repository, keys, lock_repository
+from restic_format.errors import AlreadyLocked, DamagedFile, Interrupted, InvalidLock, LockLost
+from restic_format.repository import Repository, keys, lock_repository, lock_while_working
 from restic_format.repository import lock as lock_module
-from restic_format.storage import LocalStorage, MemoryStorage
+from restic_format.storage import Content, LocalStorage, MemoryStorage
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
+from restic_spec.pack import BlobType
 
 
 @pytest.fixture(autouse=True)
@@ -55,16 +56,102 @@ def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -
     assert locks_of(repo) == []
 
 
-@pytest.mark.clause("LOCK-3")
-def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    def rival_comes(seconds: float) -> None:
-        assert 0.1 < seconds <= 0.2
-        repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
+@pytest.fixture
+def rival(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Makes an exclusive lock appear a moment later, in time on a busy machine, too."""
+    monkeypatch.setattr(lock_module, "RECHECK_AFTER", 0.6)
+    threads: list[threading.Timer] = []
 
-    monkeypatch.setattr(lock_module.time, "sleep", rival_comes)
+    def later() -> None:
+        lock = encode_lock(foreign(exclusive=True))
+        threads.append(threading.Timer(0.05, lambda: repo.save_unpacked(FileKind.LOCK, lock)))
+        threads[-1].start()
+
+    yield later
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.clause("LOCK-3")
+def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, rival: Callable[[], None]) -> None:
+    rival()
+    start = time.monotonic()
     with pytest.raises(AlreadyLocked):
         lock_module.acquire(repo)
+    assert time.monotonic() - start >= 0.2
     assert len(locks_of(repo)) == 1, "our own lock is taken back"
+
+
+@pytest.mark.clause("LOCK-3")
+def test_work_may_begin_before_a_lock_has_settled_but_storing_waits(repo: Repository) -> None:
+    told: list[tuple[Exception | None, float]] = []
+    start = time.monotonic()
+    with lock_while_working(repo, settled=lambda refused: told.append((refused, time.monotonic()))) as held:
+        assert time.monotonic() - start < 0.2
+        assert len(locks_of(repo)) == 1
+        assert told == []
+        held.check()
+        saved = repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+        assert time.monotonic() - start >= 0.2
+        [(refused, settled)] = told
+        assert refused is None and settled - start >= 0.2
+        repo.remove(FileKind.SNAPSHOT, saved)
+    assert locks_of(repo) == []
+    repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+
+
+@pytest.mark.clause("LOCK-3")
+@pytest.mark.parametrize("what", ["save", "remove", "pack", "fail", "nothing"])
+def test_a_refused_lock_stops_the_work_before_anything_is_changed(
+    what: str, repo: Repository, rival: Callable[[], None]
+) -> None:
+    kept = repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    before = {key for key in storage.files if key[0] is not FileKind.LOCK}
+    told: list[Exception | None] = []
+    rival()
+    with pytest.raises(AlreadyLocked), lock_while_working(repo, settled=told.append) as held:
+        try:
+            if what == "save":
+                repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+            elif what == "remove":
+                repo.remove(FileKind.SNAPSHOT, kept)
+            elif what == "pack":
+                repo.save_blob(BlobType.DATA, b"data")
+                repo.flush()
+            elif what == "fail":
+                raise DamagedFile("what the rival has removed")
+        finally:
+            if what in ("save", "remove", "pack"):
+                with pytest.raises(AlreadyLocked):
+                    held.check()
+    assert {key for key in storage.files if key[0] is not FileKind.LOCK} == before
+    assert len(locks_of(repo)) == 1, "our own lock is taken back"
+    [refused] = told
+    assert isinstance(refused, AlreadyLocked)
+
+
+def test_a_lock_that_has_not_settled_is_released_at_once(repo: Repository) -> None:
+    start = time.monotonic()
+    with pytest.raises(Interrupted), lock_while_working(repo):
+        raise Interrupted("interrupted")
+    assert time.monotonic() - start < 0.2
+    assert locks_of(repo) == []
+
+
+@pytest.mark.clause("LOCK-3")
+def test_nothing_is_read_ahead_where_a_lock_took_long_to_appear(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = repo.storage.save
+
+    def slowly(kind: FileKind, name: str, data: Content) -> None:
+        time.sleep(0.15)
+        save(kind, name, data)
+
+    monkeypatch.setattr(repo.storage, "save", slowly)
+    start = time.monotonic()
+    with lock_while_working(repo):
+        assert time.monotonic() - start >= 0.35
 
 
 @pytest.mark.clause("LOCK-12")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.repository import Repository
-from restic_format.repository.lock import lock_repository
+from restic_format.repository.lock import RepositoryLock, lock_repository
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from tests.safety import kit
@@ -150,13 +150,13 @@ def test_a_signal_while_locking_leaves_no_lock(repo: Path, monkeypatch: pytest.M
         save(kind, name, data)
         raise KeyboardInterrupt
 
-    def interrupted_sleep(seconds: float) -> None:
+    def interrupted_wait(_: RepositoryLock) -> None:
         raise KeyboardInterrupt
 
     if moment == "saved":
         monkeypatch.setattr(storage, "save", interrupted_save)
     else:
-        monkeypatch.setattr("restic_format.repository.lock.time.sleep", interrupted_sleep)
+        monkeypatch.setattr(RepositoryLock, "confirm", interrupted_wait)
     with pytest.raises(KeyboardInterrupt), lock_repository(opened):
         pytest.fail("the lock must not be had")
     assert not kit.files_of(repo, "locks")

@@ -17,7 +17,11 @@ from pathlib import Path
 import pytest
 
 from restic_format.repository import Repository, keys, lock_repository
+from restic_format.repository import lock as lock_module
 from restic_format.storage import LocalStorage
+from restic_spec import gotime
+from restic_spec.layout import FileKind
+from restic_spec.lock import Lock, encode_lock
 from restic_tools import opening
 from tests.tools.kit import PASSWORD, Runner, new_repository, quick_kdf
 
@@ -400,6 +404,52 @@ def test_retry_lock_gives_up(empty: Path, run: Runner) -> None:
     assert (outcome.code, outcome.out) == (11, b"")
 
 
+def everything_in(folder: Path) -> dict[str, bytes]:
+    """Path and content of every file of a repository but its locks."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "locks"
+    }
+
+
+@pytest.mark.parametrize("words", [["--json"], ["-vv"], ["--retry-lock", "100ms", "--json"]])
+@pytest.mark.parametrize("pack_size", ["4", "16"])
+def test_a_backup_that_has_begun_changes_nothing_when_its_lock_is_refused(
+    words: list[str], pack_size: str, empty: Path, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "RECHECK_AFTER", 1.0)  # so that the rival comes in time on a busy machine, too
+    for number in range(4):
+        (tmp_path / f"file-{number}").write_bytes(os.urandom(3 << 20))
+    repo = opened(empty)
+    before = everything_in(empty)
+
+    def rival() -> None:
+        while not any((empty / "locks").iterdir()):
+            time.sleep(0.001)
+        repo.save_unpacked(FileKind.LOCK, encode_lock(a_lock(exclusive=True)))
+
+    thread = threading.Thread(target=rival)
+    thread.start()
+    outcome = run("backup", str(tmp_path), "--pack-size", pack_size, *words)
+    thread.join()
+    assert outcome.code == 11
+    assert b"already locked exclusively" in outcome.err
+    assert b"repo already locked, waiting" in outcome.out or outcome.out in (b"", b"open repository\n")
+    assert everything_in(empty) == before
+    assert len(list((empty / "locks").iterdir())) == 1
+
+
+def test_what_a_backup_says_is_complete_and_in_order(empty: Path, run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("content")
+    outcome = run("backup", str(tmp_path / "source"), "-vv")
+    lines = [line.split(b" ")[0] for line in outcome.out.splitlines() if line]
+    assert outcome.code == 0
+    assert lines[:4] == [b"open", b"no", b"load", b"start"]
+    assert lines[-1] == b"snapshot"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_waiting_for_a_lock(number: signal.Signals, empty: Path, environment: dict[str, str]) -> None:
     settings = {**environment, "RESTIC_REPOSITORY": str(empty), "RESTIC_PASSWORD": PASSWORD}
@@ -432,19 +482,15 @@ def test_unlock_removes_stale_locks_only(empty: Path, run: Runner, restic_here: 
     assert run("unlock", "--remove-all").out == restic_here("unlock", "--remove-all").out == b""
 
 
+def a_lock(*, exclusive: bool, hostname: str = "elsewhere", pid: int = 1) -> Lock:
+    """Somebody else's lock."""
+    return Lock(time=gotime.format_ns(time.time_ns()), exclusive=exclusive, hostname=hostname, username="somebody", pid=pid)
+
+
 def leave_lock(folder: Path, pid: int) -> None:
     """A lock of a process on this host that is gone."""
-    import socket
-
-    from restic_spec import gotime
-    from restic_spec.layout import FileKind
-    from restic_spec.lock import Lock, encode_lock
-
-    repo = opened(folder)
-    lock = Lock(
-        time=gotime.format_ns(time.time_ns()), exclusive=True, hostname=socket.gethostname(), username="somebody", pid=pid
-    )
-    repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
+    lock = a_lock(exclusive=True, hostname=keys.current_host(), pid=pid)
+    opened(folder).save_unpacked(FileKind.LOCK, encode_lock(lock))
 
 
 def test_an_unreadable_lock_stops_us_until_all_are_removed(empty: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

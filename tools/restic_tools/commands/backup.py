@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from restic_format.filter import ExcludeFilter
     from restic_format.repository import FoundSnapshot, Repository
     from restic_tools.backupprint import BackupPrinter
+    from restic_tools.context import LockMode
 
 MANY = "(may be given many times)"
 LIST_FILE = "back up also what this file names"
@@ -189,7 +190,8 @@ def backup(
         repository.load_index()
         import restic_format.backup.run  # noqa: F401 - it takes as long as the index
 
-    with ctx.open_repository(lock="none" if dry_run else "shared", honour_no_lock=False, meanwhile=read) as repository:
+    locking: LockMode = "none" if dry_run else "shared"
+    with ctx.open_repository(locking, honour_no_lock=False, meanwhile=read, at_once=True) as repository:
         tell_missing_kernels(ctx.out, cutting=True)
         printer = BackupPrinter(ctx)
         source: StreamSource | CommandSource | None = None
@@ -215,7 +217,7 @@ def _run(
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
     from restic_format.backup.select import InvalidTagSpec
-    from restic_format.errors import Interrupted, LockLost, ResticFormatError
+    from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost, ResticFormatError
 
     live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
     try:
@@ -227,7 +229,7 @@ def _run(
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
             return back_up(repository, targets, options, printer, cancel, ctx.out.warn, ctx.check_lock)
-    except (Interrupted, InvalidTagSpec, LockLost):
+    except (AlreadyLocked, Interrupted, InvalidLock, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:
         raise Failure(f"unable to save snapshot: {error}") from error
