@@ -5,6 +5,7 @@ It is not ``st_mode``: a directory with permissions 0755 is ``0x800001ed`` (2147
 
 from __future__ import annotations
 
+import functools
 import stat
 from typing import Final
 
@@ -57,6 +58,7 @@ def to_permissions(mode: int) -> int:
     return result
 
 
+@functools.lru_cache(maxsize=256)
 def mode_string(mode: int) -> str:
     """The mode as Go prints it (``drwxr-xr-x``, ``-rw-r--r--``, ``ug`` before it for setuid and setgid)."""
     prefix = "".join(letter for bit, letter in zip(range(31, 18, -1), _LETTERS, strict=True) if mode >> bit & 1)

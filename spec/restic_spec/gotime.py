@@ -87,7 +87,7 @@ def parse(text: str) -> tuple[int, int]:
     if not (in_month and hour < 24 and minute < 60 and second < 60):
         raise JsonInvalid(f"{text[:60]!r} is not an RFC 3339 time", clause="GOJSON-8")
     days = days_from_civil(year, month, day)
-    if civil_from_days(days)[2] != day:
+    if day > 28 and civil_from_days(days)[2] != day:
         raise JsonInvalid(f"{text[:60]!r} is not a date", clause="GOJSON-8")
     zone = match[8]
     offset = 0

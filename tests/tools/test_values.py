@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restic_spec import gotime
+from restic_spec.errors import JsonInvalid
 from restic_tools.flagtypes import comma_list, compression_mode, duration, size, tag_list
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.opening import duration_text
@@ -146,3 +148,20 @@ def test_times(zone: str, time: str, local: str, full: str, monkeypatch: pytest.
 def test_times_are_written_again_as_go_does() -> None:
     assert canonical("2026-07-01T10:00:00.500000000Z") == "2026-07-01T10:00:00.5Z"
     assert canonical(None) == "0001-01-01T00:00:00Z"
+
+
+@given(
+    st.from_regex(
+        r"(0000|0999|2023|2024|9999)-[01]\d-[0-3]\dT[0-2]\d:[0-6]\d:[0-6]\d(\.[0-9]{1,10})?(Z|[+-]([01][0-9]|24):[0-6][0-9])",
+        fullmatch=True,
+        alphabet=st.characters(max_codepoint=127),
+    )
+)
+def test_times_that_are_told_quickly_are_what_go_writes(text: str) -> None:
+    try:
+        expected = gotime.format_ns(*gotime.parse(text))
+    except JsonInvalid:
+        with pytest.raises(JsonInvalid):
+            canonical(text)
+    else:
+        assert canonical(text) == expected
