@@ -131,18 +131,13 @@ def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
 
 
 def encode_length(length: int) -> bytes:
-    """The pack's last four bytes for a sealed header of *length* bytes (PACK-2)."""
-    from restic_spec.packlayout import LENGTH_FIELD
-
-    encoded: bytes = LENGTH_FIELD.build(length)
-    return encoded
+    """The pack's last four bytes for a sealed header of *length* bytes (PACK-2): `restic_spec.packlayout.LENGTH_FIELD`."""
+    return length.to_bytes(LENGTH_SIZE, "little")
 
 
 def decode_length(field: bytes | memoryview) -> int:
     """Reverse `encode_length`."""
-    from restic_spec.packlayout import LENGTH_FIELD
-
-    return int(LENGTH_FIELD.parse(bytes(field)))
+    return int.from_bytes(field, "little")
 
 
 def header_length(trailer: bytes | memoryview, pack_size: int) -> int:

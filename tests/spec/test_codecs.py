@@ -19,7 +19,17 @@ from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.index import IndexFile, decode_index, encode_index, encode_packs, entries_of, index_pack
 from restic_spec.keyfile import Kdf, decode_keyfile, decode_master_key, encode_keyfile, encode_master_key, unwrap, wrap
 from restic_spec.lock import Lock, decode_lock, encode_lock
-from restic_spec.pack import BlobType, PackEntry, check_layout, decode_header, encode_header, header_length
+from restic_spec.pack import (
+    BlobType,
+    PackEntry,
+    check_layout,
+    decode_header,
+    decode_length,
+    encode_header,
+    encode_length,
+    header_length,
+)
+from restic_spec.packlayout import LENGTH_FIELD
 from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot, encode_snapshot, summary_fields
 from restic_spec.tree import ExtendedAttribute, Node, Tree, decode_tree, encode_tree, validate_tree
 from restic_spec.unpacked import decode_unpacked, decompress, encode_unpacked
@@ -500,3 +510,9 @@ def test_chunks_join_to_the_file(data):
     pieces = list(chunker.chunks(data, 0x3DA3358B4DC173))
     assert b"".join(pieces) == data
     assert len(pieces) == (1 if data else 0)
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_the_length_of_a_header_is_as_declared(length: int) -> None:
+    assert encode_length(length) == LENGTH_FIELD.build(length)
+    assert decode_length(encode_length(length)) == LENGTH_FIELD.parse(encode_length(length)) == length
