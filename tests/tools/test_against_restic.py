@@ -127,6 +127,18 @@ def test_other_time_zones_change_the_same_things(
     assert (ours.code, ours.out) == (theirs.code, theirs.out)
 
 
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize("line", ["snapshots --json", "ls latest --json", "ls latest --ncdu"])
+def test_a_snapshot_with_a_parent_is_shown_alike(line: str, tmp_path: Path, run: Runner, restic_here: Runner) -> None:
+    (tmp_path / "source").mkdir()
+    for number in range(2):
+        (tmp_path / "source" / str(number)).write_text("content")
+        assert restic_here("backup", "-q", str(tmp_path / "source")).code == 0
+    ours, theirs = run(*line.split()), restic_here(*line.split())
+    assert b'"parent":' in theirs.out
+    assert ours.out == theirs.out
+
+
 @pytest.mark.parametrize("kind", ["blobs", "packs", "index", "snapshots"])
 def test_lists_hold_the_same_lines(kind: str, filled: Filled, run: Runner, restic_here: Runner) -> None:
     ours, theirs = run("list", kind), restic_here("list", kind)

@@ -83,13 +83,13 @@ class Summary(msgspec.Struct):
     total_bytes_processed: int = 0
 
 
-class SnapshotMessage(msgspec.Struct, omit_defaults=True):
+class SnapshotMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One snapshot, in ``snapshots`` (with its ids) and ``ls`` (with its message type as well)."""
 
     time: str
+    parent: str | None = None
     tree: str | None
     paths: list[str] | None
-    parent: str | None = None
     hostname: str = ""
     username: str = ""
     uid: int = 0
@@ -176,9 +176,9 @@ def snapshot_fields(snapshot: Snapshot) -> SnapshotMessage:
         summary = Summary(**fields)
     return SnapshotMessage(
         time=canonical(snapshot.time),
+        parent=snapshot.parent,
         tree=snapshot.tree or None,
         paths=snapshot.paths if snapshot.paths is not msgspec.UNSET else None,
-        parent=snapshot.parent,
         hostname=snapshot.hostname,
         username=snapshot.username,
         uid=snapshot.uid,
