@@ -59,7 +59,10 @@ else:
         if _POLICY == "require":
             raise
 
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+
 __all__ = [
+    "IMPLEMENTATION",
     "UNAVAILABLE",
     "NodeWriter",
     "ParsedTree",

@@ -29,6 +29,8 @@ else:
             raise
         mix_lanes, SLOTS = None, {}
 
+IMPLEMENTATION = "pure, hashlib" if mix_lanes is None else "compiled"
+
 _MEMORY: Final = 40 << 20
 """Bytes the tables may take together.
 

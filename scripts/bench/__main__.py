@@ -57,7 +57,7 @@ class Bench:
         self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None, rounds: int = 0
     ) -> None:
         if self.only in workload:
-            self.rows.append(compare(workload, self.programs, rounds or self.rounds, once, stored))
+            self.rows.append(compare(workload, self.programs, min(rounds or self.rounds, self.rounds), once, stored))
 
     def run(self) -> None:
         for group, kinds in self.groups():
@@ -67,12 +67,12 @@ class Bench:
 
     def groups(self) -> Iterator[tuple[Callable[[], None], list[str]]]:
         """Groups of workloads that share sources and repositories."""
-        trees = [("big files", self.make_big), ("small files", self.make_small)]
+        trees = [("big files", self.make_big, 0), ("small files", self.make_small, 0)]
         if not self.quick:
-            trees.append(("tiny files", self.make_tiny))
-        for name, make in trees:
+            trees.append(("tiny files", self.make_tiny, 3))
+        for name, make, rounds in trees:
             kinds = [f"{what} {name}" for what in ("backup", "unchanged", "1 % changed", "restore", "check --read-data", "ls")]
-            yield partial(self.tree, name, make), kinds
+            yield partial(self.tree, name, make, rounds), kinds
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
         yield self.indexes, ["load index", "load index from the cache"]
@@ -91,7 +91,7 @@ class Bench:
     def make_tiny(self, folder: Path) -> None:
         sources.tiny_files(folder, 100_000)
 
-    def tree(self, name: str, make: Callable[[Path], None]) -> None:
+    def tree(self, name: str, make: Callable[[Path], None], rounds: int = 0) -> None:
         """Everything that is done with one source tree."""
         source = sources.fresh(self.folder / "source")
         make(source)
@@ -100,27 +100,33 @@ class Bench:
         def first_backup(program: Program) -> Sample:
             return self.call(program, self.new_repo(program, "tree"), "backup", str(source))
 
-        self.add(f"backup {name}", first_backup, lambda program: sources.size_of(self.repo(program, "tree") / "data"))
+        self.add(f"backup {name}", first_backup, lambda program: sources.size_of(self.repo(program, "tree") / "data"), rounds)
         for program in self.programs:
             if not self.repo(program, "tree").exists():
                 first_backup(program)
-        self.add(f"unchanged {name}", lambda program: self.call(program, self.repo(program, "tree"), "backup", str(source)))
+        self.add(
+            f"unchanged {name}",
+            lambda program: self.call(program, self.repo(program, "tree"), "backup", str(source)),
+            rounds=rounds,
+        )
 
         def restore(program: Program) -> Sample:
             shutil.rmtree(target, ignore_errors=True)
             return self.call(program, self.repo(program, "tree"), "restore", "latest", "--target", str(target))
 
-        self.add(f"restore {name}", restore)
+        self.add(f"restore {name}", restore, rounds=rounds)
         shutil.rmtree(target, ignore_errors=True)
         self.add(
-            f"check --read-data {name}", lambda program: self.call(program, self.repo(program, "tree"), "check", "--read-data")
+            f"check --read-data {name}",
+            lambda program: self.call(program, self.repo(program, "tree"), "check", "--read-data"),
+            rounds=rounds,
         )
-        self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"))
+        self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
         if self.only in f"1 % changed {name}":
-            self.changed(name, source)
+            self.changed(name, source, rounds)
         shutil.rmtree(source)
 
-    def changed(self, name: str, source: Path) -> None:
+    def changed(self, name: str, source: Path, rounds: int) -> None:
         """One more backup after a hundredth of the files was rewritten; the repository is the same each time."""
         sources.change_some(source, 0.01)
 
@@ -130,7 +136,7 @@ class Bench:
             shutil.copytree(self.repo(program, "tree"), copy)
             return self.call(program, copy, "backup", str(source))
 
-        self.add(f"1 % changed {name}", once)
+        self.add(f"1 % changed {name}", once, rounds=rounds)
 
     def million(self) -> None:
         """What many files cost; once, for it takes minutes."""
@@ -153,7 +159,7 @@ class Bench:
         assert self.disk is not None
         memory, self.folder = self.folder, sources.fresh(self.disk / "restic-format-bench")
         try:
-            self.tree("small files on a disk", self.make_small)
+            self.tree("small files on a disk", self.make_small, 3)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = memory
@@ -179,10 +185,9 @@ class Bench:
             def load(program: Program, repo: Path = repo, cache: Path | None = None) -> Sample:
                 return self.call(program, repo, *missing, expect=(1,), cache=cache)
 
-            rounds = min(self.rounds, 3)
-            self.add(f"load index, {blobs:,} blobs", load, rounds=rounds)
+            self.add(f"load index, {blobs:,} blobs", load, rounds=3)
             cache = sources.fresh(self.folder / "cache")
-            self.add(f"load index from the cache, {blobs:,} blobs", partial(load, cache=cache), rounds=rounds)
+            self.add(f"load index from the cache, {blobs:,} blobs", partial(load, cache=cache), rounds=3)
             shutil.rmtree(cache)
 
 

@@ -112,12 +112,12 @@ def compare(
     once: Callable[[Program], Sample],
     stored: Callable[[Program], int] | None = None,
 ) -> Row:
-    """Let *programs* take turns, after a warm-up of each."""
+    """Let *programs* take turns, after a warm-up of each; a single round has none."""
     taken: dict[str, list[Sample]] = {program.name: [] for program in programs}
-    for number in range(rounds + 1):
+    for number in range(rounds + (rounds > 1)):
         for program in programs:
             sample = once(program)
-            if number:
+            if number or rounds == 1:
                 taken[program.name].append(sample)
     sizes = {program.name: stored(program) for program in programs} if stored is not None else {}
     row = Row(workload, {name: _median(samples) for name, samples in taken.items()}, sizes)

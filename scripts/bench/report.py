@@ -58,8 +58,8 @@ def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool) -> s
     form = "Quick form" if quick else "Full form"
     on_disk = f" (on a disk: {_file_system(disk)})" if disk is not None else ""
     return (
-        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for indexes, 1 for a million files); "
-        f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
+        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for tiny files, indexes and the disk, 1 for a million "
+        f"files); {os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
         f"{_file_system(where.parent)}{on_disk}. Stored: ours / restic, in bytes.\n"
     )
 
