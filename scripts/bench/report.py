@@ -43,6 +43,9 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
         base = row.samples[BASE]
         cells = [row.workload, f"{base.wall:.2f} s, {base.cpu:.2f} s cpu, {base.memory / 1e6:.0f} MB"]
         for name in names:
+            if name not in row.samples:
+                cells.append("")
+                continue
             wall, cpu, memory = (row.ratio(name, BASE, what) for what in ("wall", "cpu", "memory"))
             cells.append(f"**{wall:.2f}** / {cpu:.2f} / {memory:.2f}")
         stored = row.stored
@@ -58,8 +61,8 @@ def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool) -> s
     form = "Quick form" if quick else "Full form"
     on_disk = f" (on a disk: {_file_system(disk)})" if disk is not None else ""
     return (
-        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for tiny files, indexes and the disk, 1 for a million "
-        f"files); {os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
+        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for tiny files, indexes and the disk, 1 for a "
+        f"million files); {os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
         f"{_file_system(where.parent)}{on_disk}. Stored: ours / restic, in bytes.\n"
     )
 
@@ -78,10 +81,10 @@ def plot(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
     height = 0.8 / len(names)
     figure, axes = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2))
     for offset, name in enumerate(names):
-        ratios = [row.ratio(name, BASE, "wall") for row in rows]
+        ratios = [row.ratio(name, BASE, "wall") if name in row.samples else 0.0 for row in rows]
         places = [number + offset * height for number in range(len(rows))]
         bars = axes.barh(places, ratios, height=height, label=name)
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+        axes.bar_label(bars, [f"{ratio:.2f}" if ratio else "" for ratio in ratios], padding=3, fontsize=8)
     axes.axvline(1.0, color="black", linewidth=1, label="restic 0.19.1")
     axes.set_yticks([number + height * (len(names) - 1) / 2 for number in range(len(rows))], [row.workload for row in rows])
     axes.invert_yaxis()
