@@ -16,7 +16,7 @@ from queue import Queue
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.coder import GROUP_COUNT, BlobCoder, PackHash, groups
 from restic_format.repository.header import decode_entries, encode_entries
-from restic_format.storage import Content, Writer
+from restic_format.storage import Writer
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import HeaderInvalid
 from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry, encode_length
@@ -29,6 +29,9 @@ MAX_PACK_SIZE = 128 << 20
 
 _CHOICE = 2
 """Packs of a type among which one is drawn."""
+
+_GATHERED = 256 << 10
+"""Bytes that are worth a call to the storage; fewer wait for more."""
 
 _HEADER_ROOM = 64 * GROUP_COUNT
 """Bytes of a header that are kept free for the blobs added next."""
@@ -44,6 +47,7 @@ class OpenPack:
         self.header_size = OVERHEAD + LENGTH_SIZE
         self._begin = begin
         self._writer: Writer | None = None
+        self._waiting = bytearray()
         self._hash = pack_hash
 
     def add(self, coder: BlobCoder, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
@@ -68,18 +72,27 @@ class OpenPack:
 
     def take_over(self, other: OpenPack) -> None:
         """Append everything of *other*, which is dropped."""
-        assert other._writer is not None
-        for piece in other._writer.contents():
+        for piece in other._written().contents():
             self._hash.update(piece)
-            self._append(piece)
+            self._append([piece])
         for entry in other.entries:
             self._note(entry._replace(offset=self.size))
         other.abort()
 
-    def _append(self, data: Content) -> Writer:
+    def _append(self, pieces: Sequence[Buffer]) -> None:
+        if len(self._waiting) + sum(map(len, pieces)) < _GATHERED:
+            for piece in pieces:
+                self._waiting += piece
+        else:
+            self._written(pieces)
+
+    def _written(self, pieces: Sequence[Buffer] = ()) -> Writer:
+        """The file, with everything that waits and then *pieces* in it."""
         if self._writer is None:
             self._writer = self._begin()
-        self._writer.append(data)
+        if self._waiting or pieces:
+            self._writer.append([self._waiting, *pieces])
+            self._waiting = bytearray()
         return self._writer
 
     def finish(self, cipher: BlobCipher) -> bytes:
@@ -98,7 +111,7 @@ class OpenPack:
             end = sealed + encode_length(len(sealed))
             self._hash.update(end)
             pack_id = self._hash.digest()
-            self._append(end).finish(pack_id.hex())
+            self._written([end]).finish(pack_id.hex())
         except BaseException:
             self.abort()
             raise

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from bench.measure import Row
 
 BASE = "restic"
@@ -27,9 +29,18 @@ What the compiled kernels do, and what was tried, is in the [decision on them](d
 """
 
 
-def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rounds: int, *, quick: bool) -> None:
-    """Write the page ``performance.md`` and its picture ``performance.svg`` into *folder*."""
+def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rounds: int, *, quick: bool, part: bool) -> None:
+    """Write the page ``performance.md`` and its picture ``performance.svg`` into *folder*.
+
+    The numbers are kept in ``performance.json``. A *part* of the workloads takes its rows' places in what is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    numbers = folder / "performance.json"
+    if part and numbers.exists():
+        new = {row.workload: row for row in rows}
+        kept = [new.pop(row.workload, row) for row in msgspec.json.decode(numbers.read_bytes(), type=list[Row])]
+        rows = [*kept, *new.values()]
+    numbers.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     names = [name for name in rows[0].samples if name != BASE]
     (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, disk, rounds, quick=quick) + FOOT)
     plot(rows, names, folder / "performance.svg")
