@@ -58,7 +58,8 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
                 cells.append("")
                 continue
             wall, cpu, memory = (row.ratio(name, BASE, what) for what in ("wall", "cpu", "memory"))
-            cells.append(f"**{wall:.2f}** / {cpu:.2f} / {memory:.2f}")
+            # A process may have ended before anybody could look at its memory.
+            cells.append(f"**{wall:.2f}** / {cpu:.2f} / " + (f"{memory:.2f}" if memory else "–"))
         stored = row.stored
         cells.append(f"{stored[names[0]] / stored[BASE]:.3f}" if stored else "")
         lines.append("| " + " | ".join(cells) + " |")
@@ -79,7 +80,8 @@ def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool) -> s
 
 
 def _file_system(folder: Path) -> str:
-    return subprocess.run(["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=False).stdout.strip()
+    command = ["findmnt", "--first-only", "--noheadings", "--output", "FSTYPE", "--target", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def plot(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
@@ -98,8 +100,9 @@ def plot(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
         axes.bar_label(bars, [f"{ratio:.2f}" if ratio else "" for ratio in ratios], padding=3, fontsize=8)
     axes.axvline(1.0, color="black", linewidth=1, label="restic 0.19.1")
     axes.set_yticks([number + height * (len(names) - 1) / 2 for number in range(len(rows))], [row.workload for row in rows])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
-    axes.set_xlabel("wall clock, ours / restic (less is better)")
+    axes.set_xlabel("wall clock as a share of restic's (less is better)")
     axes.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
