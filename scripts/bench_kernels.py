@@ -37,7 +37,7 @@ def coder(kernel: bool, verify: bool) -> BlobCoder:
     """A coder that uses the kernel or the libraries' Python bindings."""
     before, blobs.UNAVAILABLE = blobs.UNAVAILABLE, None if kernel else "not wanted"
     try:
-        return BlobCoder(KEY, BlobCipher(KEY), 2, "auto", extra_verify=verify)
+        return BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=verify)
     finally:
         blobs.UNAVAILABLE = before
 

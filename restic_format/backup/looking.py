@@ -5,11 +5,10 @@ Both give what ``lstat`` says, and whether a file is known to have no extended a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from restic_format.native import blobs, nodes
+from restic_format.native import nodes
 
 ASK_NOTHING, ASK_UNLESS_REGULAR, ASK_ALWAYS = 0, 1, 2
 """For which files to find out whether they have extended attributes."""
@@ -84,11 +83,3 @@ def look_at_many(prefix: bytes, names: list[bytes], ask: int) -> Sequence[FileIn
 def has_no_attributes(info: FileInfo) -> bool:
     """Whether the file is known to have no extended attributes."""
     return getattr(info, "no_attributes", False)
-
-
-def file_reader() -> blobs.Context | None:
-    """A kernel that reads and hashes small files in one call, for one thread; None where there is none."""
-    if blobs.UNAVAILABLE is not None or not kernel_works():
-        return None
-    # Nothing is sealed with it: the keys only have to have the right length.
-    return blobs.Context(os.urandom(32), os.urandom(16), os.urandom(16))

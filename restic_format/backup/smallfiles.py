@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from restic_format.backup import looking
 from restic_format.backup.errors import SourceError
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
-from restic_format.backup.looking import FileInfo, file_reader
+from restic_format.backup.looking import FileInfo
 from restic_format.backup.options import Change, ItemStats
 from restic_format.backup.parenttrees import decode_node
 from restic_format.backup.pending import NOTHING, change_of
 from restic_format.backup.trees import encode_node
+from restic_format.native import blobs as kernel
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import FILE, Node
@@ -35,13 +37,13 @@ class SmallFiles:
     def __init__(self, team: Team, buffer: memoryview) -> None:
         self._team = team
         self._buffer = buffer
-        self._reader = file_reader()
+        self._in_one_call = kernel.UNAVAILABLE is None and looking.kernel_works()
         self._limit = team.cutter.min_size
 
     def save(self, batch: Batch) -> Iterator[FileJob]:
         """Save what is small; gives the files that are left to the caller."""
         small = [work for work in batch if isinstance(work, FileGroup) or work.size <= self._limit]
-        if self._reader is None or not small or (len(small) == 1 and isinstance(small[0], FileJob)):
+        if not self._in_one_call or not small or (len(small) == 1 and isinstance(small[0], FileJob)):
             yield from _jobs(batch, self._team)
             return
         started = time.monotonic()
@@ -64,8 +66,7 @@ class SmallFiles:
     def _save(self, small: Batch, paths: list[bytes], names: list[bytes], started: float) -> list[FileJob]:
         """Save the files at *paths*; those that cannot be read this way are given back."""
         team = self._team
-        assert self._reader is not None
-        read = self._reader.read_files(paths, self._buffer, self._limit)
+        read = kernel.read_files(paths, self._buffer, self._limit)
         found = [number for number, done in enumerate(read) if done is not None]
         results: list[ReadFile] = [done for done in read if done is not None]
         blobs = [(blob_id, self._buffer[start : start + length]) for _, start, length, blob_id, _ in results if length]

@@ -139,6 +139,51 @@ def hash_many(list pieces not None):
         free(streams)
 
 
+def read_files(list paths not None, buffer, size_t limit):
+    """Small regular files read whole into *buffer*, and hashed; see restic_format.native.blobs."""
+    cdef Py_ssize_t count = len(paths), i
+    cdef Py_buffer view
+    cdef Reading *work
+    cdef size_t used = 0
+    cdef sha_queue queue
+    cdef uint8_t digest[32]
+    cdef Stat info
+    queue.blocks = 0
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    work = <Reading *> calloc(count + 1, sizeof(Reading))
+    try:
+        if work == NULL:
+            raise MemoryError
+        for i in range(count):
+            if not isinstance(paths[i], bytes):
+                raise TypeError("paths are bytes")
+            work[i].path = PyBytes_AS_STRING(paths[i])
+        with nogil:
+            for i in range(count):
+                work[i].offset = used
+                work[i].length = files_read(
+                    work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info, &work[i].attributes,
+                    &work[i].changed)
+                if work[i].length >= 0:
+                    sha_begin(&work[i].hash)
+                    sha_push(&queue, &work[i].hash, <uint8_t *> view.buf + used, work[i].length)
+                    used += work[i].length
+            sha_drain(&queue)
+        read = []
+        for i in range(count):
+            if work[i].length < 0:
+                read.append(None)
+                continue
+            sha_end(&work[i].hash, digest)
+            info = Stat.__new__(Stat)
+            info.info, info.attributes = work[i].info, work[i].attributes
+            read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
+        return read
+    finally:
+        free(work)
+        PyBuffer_Release(&view)
+
+
 cdef class Sha256:
     """A SHA-256 that goes on from call to call."""
     cdef sha_stream _stream
@@ -326,49 +371,6 @@ cdef class Context:
             return [shown[work[i].offset:work[i].offset + work[i].size] if work[i].opened else None for i in range(count)]
         finally:
             free(work)
-
-    def read_files(self, list paths not None, buffer, size_t limit):
-        cdef Py_ssize_t count = len(paths), i
-        cdef Py_buffer view
-        cdef Reading *work
-        cdef size_t used = 0
-        cdef sha_queue queue
-        cdef uint8_t digest[32]
-        cdef Stat info
-        queue.blocks = 0
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        work = <Reading *> calloc(count + 1, sizeof(Reading))
-        try:
-            if work == NULL:
-                raise MemoryError
-            for i in range(count):
-                if not isinstance(paths[i], bytes):
-                    raise TypeError("paths are bytes")
-                work[i].path = PyBytes_AS_STRING(paths[i])
-            with nogil:
-                for i in range(count):
-                    work[i].offset = used
-                    work[i].length = files_read(
-                        work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info, &work[i].attributes,
-                        &work[i].changed)
-                    if work[i].length >= 0:
-                        sha_begin(&work[i].hash)
-                        sha_push(&queue, &work[i].hash, <uint8_t *> view.buf + used, work[i].length)
-                        used += work[i].length
-                sha_drain(&queue)
-            read = []
-            for i in range(count):
-                if work[i].length < 0:
-                    read.append(None)
-                    continue
-                sha_end(&work[i].hash, digest)
-                info = Stat.__new__(Stat)
-                info.info, info.attributes = work[i].info, work[i].attributes
-                read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
-            return read
-        finally:
-            free(work)
-            PyBuffer_Release(&view)
 
 
 cdef class PackCheck:

@@ -80,6 +80,11 @@ class BlobCipher:
         self._libraries: _Libraries | None = None
 
     @property
+    def context(self) -> blobs.Context | None:
+        """The kernel's context for this thread, where there is a kernel."""
+        return None if self._kernel is None else self._kernel.context
+
+    @property
     def _twin(self) -> _Libraries:
         if self._libraries is None:
             self._libraries = _Libraries(self._key)
@@ -88,8 +93,9 @@ class BlobCipher:
     def seal(self, plaintext: Buffer) -> bytes:
         """``IV || ciphertext || MAC`` under a fresh random IV (CRYPTO-1, CRYPTO-7)."""
         iv = os.urandom(IV_SIZE)
-        if self._kernel is not None:
-            done = self._kernel.context.seal(plaintext, iv)
+        context = self.context
+        if context is not None:
+            done = context.seal(plaintext, iv)
             if done is not None:
                 return done
         return self._twin.seal(plaintext, iv)
@@ -100,8 +106,9 @@ class BlobCipher:
         Raises:
             LengthInvalid, MacInvalid: see `restic_spec.crypto.open_sealed`.
         """
-        if self._kernel is not None and len(sealed) >= OVERHEAD:
-            plaintext = self._kernel.context.open(sealed, len(sealed) - OVERHEAD, False)
+        context = self.context
+        if context is not None and len(sealed) >= OVERHEAD:
+            plaintext = context.open(sealed, len(sealed) - OVERHEAD, False)
             if plaintext is not None:
                 return plaintext
         return self._twin.open(sealed)
@@ -110,5 +117,6 @@ class BlobCipher:
         """`open` into memory of just the plaintext's length. Raises as `open`."""
         if len(sealed) != len(target) + OVERHEAD:
             raise LengthInvalid(f"sealed message of {len(sealed)} bytes is not of {len(target)}", clause="CRYPTO-1")
-        if self._kernel is None or not self._kernel.context.open_into(sealed, target):
+        context = self.context
+        if context is None or not context.open_into(sealed, target):
             target[:] = self._twin.open(sealed)

@@ -6,9 +6,9 @@ libraries' Python bindings, which always work and are the oracle. What the kerne
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from restic_format.errors import DamagedFile
 from restic_format.native import blobs
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
-from restic_spec.crypto import IV_SIZE, MasterKey
+from restic_spec.crypto import IV_SIZE
 from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
@@ -45,19 +45,17 @@ class PackHash(Protocol):
 class BlobCoder:
     """Seals and opens blobs of one repository, from any thread."""
 
-    def __init__(self, key: MasterKey, cipher: BlobCipher, version: int, compression: str, *, extra_verify: bool) -> None:
-        self._key = key
+    def __init__(self, cipher: BlobCipher, version: int, compression: str, *, extra_verify: bool) -> None:
         self._cipher = cipher
         self._version = version
         self._compressor = Compressor(compression)
         self._mode = compression
         self._extra_verify = extra_verify
-        self._kernel = None if blobs.UNAVAILABLE is not None else _Kernels(key)
 
     @property
     def context(self) -> blobs.Context | None:
         """The kernel's context for this thread, where there is a kernel."""
-        return None if self._kernel is None else self._kernel.context
+        return self._cipher.context
 
     def _compresses(self, blob_type: BlobType) -> bool:
         return self._version > 1 and (self._mode != "off" or blob_type is BlobType.TREE)
@@ -73,9 +71,14 @@ class BlobCoder:
         Raises:
             DamagedFile: what was sealed does not open to the same blob.
         """
-        if self._kernel is not None and isinstance(pack_hash, blobs.Sha256):
-            mode = self._mode if self._compresses(blob_type) else None
-            done = self._kernel.seal_many(items, mode, blob_type is BlobType.TREE, self._extra_verify, pack_hash)
+        context = self.context
+        if context is not None and isinstance(pack_hash, blobs.Sha256):
+            small = large = None
+            if self._compresses(blob_type):
+                small, large = _zstd(parameters_for(self._mode, 0)), _zstd(parameters_for(self._mode, SMALL))
+            ivs = os.urandom(IV_SIZE * len(items))
+            always = blob_type is BlobType.TREE
+            done = context.seal_many(items, ivs, small, large, SMALL, always, self._extra_verify, pack_hash)
             if done is not None:
                 return [done[0]], done[1]
         coded = [self._seal(blob_type, blob_id, data) for blob_id, data in items]
@@ -110,8 +113,9 @@ class BlobCoder:
         size = entry.plain_length
         if not 0 <= size <= MAX_BLOB_SIZE:
             raise LengthInvalid(f"blob of {size} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-14")
-        if self._kernel is not None:
-            plaintext = self._kernel.open(sealed, size, entry.uncompressed_length is not None, entry.id)
+        context = self.context
+        if context is not None:
+            plaintext = context.open(sealed, size, entry.uncompressed_length is not None, entry.id)
             if plaintext is not None:
                 return plaintext
         return self._open(entry, sealed)
@@ -124,23 +128,25 @@ class BlobCoder:
         Plaintexts are held a group at a time: at most 8 MiB, or one blob.
         """
         for group in groups(entries, lambda entry: entry.plain_length):
+            context = self.context
             opened: list[memoryview | None] = [None] * len(group)
-            if self._kernel is not None and _bounded(group):
-                opened = self._kernel.context.open_many(data, _ranges(group, start), True)
+            if context is not None and _bounded(group):
+                opened = context.open_many(data, _ranges(group, start), True)
             for entry, plain in zip(group, opened, strict=True):
                 yield entry, self._try_open(entry, data, start) if plain is None else plain
 
     def pack_hash(self) -> PackHash:
         """A new SHA-256 for `seal_many` or `verify_many` to go on with."""
-        return hashlib.sha256() if self._kernel is None else blobs.Sha256()
+        return hashlib.sha256() if self.context is None else blobs.Sha256()
 
     def verify_many(
         self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
     ) -> list[tuple[PackEntry, SpecError]]:
         """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
-        if self._kernel is not None and isinstance(pack_hash, blobs.Sha256) and _bounded(entries):
-            intact = self._kernel.context.open_many(data, _ranges(entries, start), False, pack_hash)
+        context = self.context
+        if context is not None and isinstance(pack_hash, blobs.Sha256) and _bounded(entries):
+            intact = context.open_many(data, _ranges(entries, start), False, pack_hash)
         else:
             pack_hash.update(data)
         suspect = [entry for well, entry in zip(intact, entries, strict=True) if not well]
@@ -188,26 +194,6 @@ def _ranges(entries: Sequence[PackEntry], start: int) -> list[tuple[int, int, in
     ]
 
 
-class _Kernels(threading.local):
-    """Each thread's kernel context."""
-
-    def __init__(self, key: MasterKey) -> None:
-        self.context = blobs.Context(key.encrypt, key.mac_k, key.mac_r)
-        self._zstd: dict[Parameters, blobs.Zstd] = {}
-
-    def seal_many(
-        self, items: Sequence[tuple[bytes, Buffer]], mode: str | None, always: bool, verify: bool, pack: blobs.Sha256
-    ) -> tuple[memoryview, list[tuple[int, int | None]]] | None:
-        small = large = None
-        if mode is not None:
-            small, large = self._parameters(parameters_for(mode, 0)), self._parameters(parameters_for(mode, SMALL))
-        return self.context.seal_many(items, os.urandom(IV_SIZE * len(items)), small, large, SMALL, always, verify, pack)
-
-    def _parameters(self, parameters: Parameters) -> blobs.Zstd:
-        zstd = self._zstd.get(parameters)
-        if zstd is None:
-            zstd = self._zstd[parameters] = blobs.Zstd(*parameters)
-        return zstd
-
-    def open(self, sealed: Buffer, size: int, compressed: bool, blob_id: bytes) -> bytes | None:
-        return self.context.open(sealed, size, compressed, blob_id)
+@functools.cache
+def _zstd(parameters: Parameters) -> blobs.Zstd:
+    return blobs.Zstd(*parameters)

@@ -109,7 +109,7 @@ class Repository:
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
-        self._coder = BlobCoder(key.master, self._cipher, self.version, compression, extra_verify=extra_verify)
+        self._coder = BlobCoder(self._cipher, self.version, compression, extra_verify=extra_verify)
         self._packer = Packer(self._coder, self.pack_size, lambda: self.storage.begin(FileKind.PACK), self._deliver)
         self._uploader: Uploader | None = None
         self._write_lock = threading.Lock()

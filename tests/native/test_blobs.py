@@ -112,7 +112,7 @@ def test_megabytes_are_hashed_alike(tmp_path: Path) -> None:
     for path, content in zip(paths, plain, strict=True):
         path.write_bytes(content)
     buffer = bytearray(sum(sizes) + len(sizes))
-    read = context().read_files([bytes(path) for path in paths], buffer, 8 << 20)
+    read = blobs.read_files([bytes(path) for path in paths], buffer, 8 << 20)
     assert [done and done[3] for done in read] == [sha256(content) for content in plain]
     pack = blobs.Sha256()
     for content in plain:
@@ -242,9 +242,9 @@ def decompressable(data: bytes) -> bytes:
 def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(blobs, "UNAVAILABLE", None if kernel else "not wanted")
-        sealer = BlobCoder(KEY, BlobCipher(KEY), 2, mode, extra_verify=True)
+        sealer = BlobCoder(BlobCipher(KEY), 2, mode, extra_verify=True)
         patch.setattr(blobs, "UNAVAILABLE", "not wanted" if kernel else None)
-        opener = BlobCoder(KEY, BlobCipher(KEY), 2, mode, extra_verify=True)
+        opener = BlobCoder(BlobCipher(KEY), 2, mode, extra_verify=True)
     for data in (b"", b"x", b"text " * 10_000, os.urandom(3000), bytes(600_000)):
         for kind in BlobType:
             sealed, uncompressed = coded(sealer, kind, data)
@@ -257,7 +257,7 @@ def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str,
 
 
 def test_threads_have_contexts_of_their_own() -> None:
-    coder = BlobCoder(KEY, BlobCipher(KEY), 2, "auto", extra_verify=True)
+    coder = BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=True)
     failures: list[Exception] = []
 
     def work(seed: int) -> None:

@@ -59,7 +59,7 @@ def test_header(vector):
 def test_blobs(vector, kernel):
     given = vector["input"]
     key = _key(given["key"])
-    coder = BlobCoder(key, BlobCipher(key), 2, "auto", extra_verify=False)
+    coder = BlobCoder(BlobCipher(key), 2, "auto", extra_verify=False)
     if not kernel:
         coder._kernel = None
     fields = given["entry"]

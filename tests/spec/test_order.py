@@ -276,7 +276,7 @@ def test_a_header_that_went_wrong_is_never_stored():
     key = MasterKey.generate()
     for cipher, stored in ((BlobCipher(key), 1), (Unreliable(key), 0)):
         storage = MemoryStorage()
-        coder = BlobCoder(key, BlobCipher(key), 2, "auto", extra_verify=True)
+        coder = BlobCoder(BlobCipher(key), 2, "auto", extra_verify=True)
         begin = partial(storage.begin, FileKind.PACK)
         packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher))
         packer.add(BlobType.DATA, [(id_of(bytes(100)), bytes(100))])
