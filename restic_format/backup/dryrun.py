@@ -41,6 +41,11 @@ class DryStorage:
         """As the inner storage."""
         return self._inner.connections
 
+    @property
+    def lists_at_once(self) -> bool:
+        """As the inner storage."""
+        return self._inner.lists_at_once
+
     def create(self) -> None:
         """Do nothing."""
 

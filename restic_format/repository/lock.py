@@ -1,7 +1,8 @@
 """Locks: who uses the repository, and whether alone; restic's rules, so that each honours the other's (LOCK-2 to LOCK-12).
 
-A lock is written, then the folder is looked at once more after a moment: of two that came at the same time at least one sees
-the other. It is renewed every five minutes under a new name; one that was not for half an hour is stale.
+A lock is written, then the folder is looked at once more, where listings may be late after a moment: of two that came at the
+same time at least one sees the other. It is renewed every five minutes under a new name; one that was not for half an hour is
+stale.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class RepositoryLock:
         self._lock = lock
         self.id = lock_id
         self._stop = threading.Event()
-        self._look_again = time.monotonic() + RECHECK_AFTER
+        self._look_again = time.monotonic() + (0.0 if repo.storage.lists_at_once else RECHECK_AFTER)
         self._tell_settled = settled
         self._settled = threading.Event()
         self._refused: Exception | None = None
@@ -285,9 +286,9 @@ def begin(
                 if found == lock:
                     repo.remove(FileKind.LOCK, found_id)
         raise
-    if took > RECHECK_AFTER / 2:
-        # Somebody may have come after we looked and gone through all of this before our lock was there to be seen. What is
-        # read before he has gone as well would be out of date.
+    # There is nothing to wait for, or somebody may have come after we looked and gone through all of this before our lock was
+    # there to be seen: what is read before he has gone as well would be out of date.
+    if repo.storage.lists_at_once or took > RECHECK_AFTER / 2:
         try:
             held.confirm()
         except BaseException:

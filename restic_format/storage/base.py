@@ -87,6 +87,10 @@ class Storage(Protocol):
     def connections(self) -> int:
         """How many operations may usefully run at once."""
 
+    @property
+    def lists_at_once(self) -> bool:
+        """Whether a listing is sure to show every file whose saving had ended before it began, whoever saved it (LOCK-3)."""
+
     def create(self) -> None:
         """Make the place and its folders ready for a new repository."""
 

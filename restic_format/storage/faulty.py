@@ -96,6 +96,11 @@ class FaultyStorage:
         """The wrapped storage's."""
         return self.inner.connections
 
+    @property
+    def lists_at_once(self) -> bool:
+        """The wrapped storage's."""
+        return self.inner.lists_at_once
+
     def _before(self, operation: str, kind: FileKind, name: str) -> Fault | None:
         with self._lock:
             call = Call(operation, kind, name, sum(old.operation == operation for old in self.calls))

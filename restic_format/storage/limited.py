@@ -93,6 +93,11 @@ class LimitedStorage:
         """The wrapped storage's."""
         return self.inner.connections
 
+    @property
+    def lists_at_once(self) -> bool:
+        """The wrapped storage's."""
+        return self.inner.lists_at_once
+
     def create(self) -> None:
         """Make ready."""
         self.inner.create()

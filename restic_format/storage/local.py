@@ -13,7 +13,7 @@ import secrets
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from restic_format.errors import FileMissing, StorageError
@@ -29,6 +29,10 @@ _PIECES_AT_ONCE = 512
 
 _PIECE = 1 << 20
 """Bytes that are read back at once."""
+
+_ONE_VIEW = frozenset({"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "vfat", "xfs", "zfs"})
+"""File systems of one machine, on which a name is there for everybody as soon as a rename has returned. Those of a network
+and those that programs provide (FUSE, 9p, overlays) may remember a folder's entries from before."""
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
@@ -47,6 +51,11 @@ class LocalStorage:
     def location(self) -> str:
         """The folder."""
         return self.path
+
+    @cached_property
+    def lists_at_once(self) -> bool:
+        """Whether the locks are on a file system of this machine (see `Storage.lists_at_once`)."""
+        return file_system(os.path.join(self.path, folder_of(FileKind.LOCK, self.layout))) in _ONE_VIEW
 
     def _detect_layout(self) -> Layout:
         if not os.path.isdir(os.path.join(self.path, "keys")) and os.path.isdir(os.path.join(self.path, "key")):
@@ -259,6 +268,24 @@ class _LocalWriter:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def file_system(folder: str) -> str | None:
+    """Type of the file system *folder* is on, such as ``ext4``; None where the system does not tell (proc(5))."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with open(f"/proc/self/fdinfo/{descriptor}", "rb") as told:
+                [mount] = [line.split()[1] for line in told if line.startswith(b"mnt_id:")]
+        finally:
+            os.close(descriptor)
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for words in map(bytes.split, mounts):
+                if words[0] == mount:
+                    return os.fsdecode(words[words.index(b"-") + 1])
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _read_exactly(descriptor: int, length: int, offset: int) -> bytes:

@@ -15,6 +15,7 @@ class MemoryStorage:
 
     location = "memory"
     connections = 2
+    lists_at_once = True
 
     def __init__(self) -> None:
         self.files: dict[tuple[FileKind, str], bytes] = {}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import pwd
 import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +27,9 @@ from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
 from restic_spec.pack import BlobType
+from tests.repository.conftest import CHEAP
+
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +66,21 @@ def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -
 
 
 @pytest.fixture
-def rival(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+def late(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository whose storage may list late what others stored."""
+    monkeypatch.setattr(repo.storage, "lists_at_once", False)
+    return repo
+
+
+@pytest.fixture
+def rival(late: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Makes an exclusive lock appear a moment later, in time on a busy machine, too."""
     monkeypatch.setattr(lock_module, "RECHECK_AFTER", 0.6)
     threads: list[threading.Timer] = []
 
     def later() -> None:
         lock = encode_lock(foreign(exclusive=True))
-        threads.append(threading.Timer(0.05, lambda: repo.save_unpacked(FileKind.LOCK, lock)))
+        threads.append(threading.Timer(0.05, lambda: late.save_unpacked(FileKind.LOCK, lock)))
         threads[-1].start()
 
     yield later
@@ -83,7 +99,8 @@ def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, rival:
 
 
 @pytest.mark.clause("LOCK-3")
-def test_work_may_begin_before_a_lock_has_settled_but_storing_waits(repo: Repository) -> None:
+def test_work_may_begin_before_a_lock_has_settled_but_storing_waits(late: Repository) -> None:
+    repo = late
     told: list[tuple[Exception | None, float]] = []
     start = time.monotonic()
     with lock_while_working(repo, settled=lambda refused: told.append((refused, time.monotonic()))) as held:
@@ -132,16 +149,17 @@ def test_a_refused_lock_stops_the_work_before_anything_is_changed(
     assert isinstance(refused, AlreadyLocked)
 
 
-def test_a_lock_that_has_not_settled_is_released_at_once(repo: Repository) -> None:
+def test_a_lock_that_has_not_settled_is_released_at_once(late: Repository) -> None:
     start = time.monotonic()
-    with pytest.raises(Interrupted), lock_while_working(repo):
+    with pytest.raises(Interrupted), lock_while_working(late):
         raise Interrupted("interrupted")
     assert time.monotonic() - start < 0.2
-    assert locks_of(repo) == []
+    assert locks_of(late) == []
 
 
 @pytest.mark.clause("LOCK-3")
-def test_nothing_is_read_ahead_where_a_lock_took_long_to_appear(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_ahead_where_a_lock_took_long_to_appear(late: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = late
     save = repo.storage.save
 
     def slowly(kind: FileKind, name: str, data: Content) -> None:
@@ -154,8 +172,108 @@ def test_nothing_is_read_ahead_where_a_lock_took_long_to_appear(repo: Repository
         assert time.monotonic() - start >= 0.35
 
 
+class Turns:
+    """Whose turn it is: lets two lockers go through their steps in a given order."""
+
+    def __init__(self, order: str) -> None:
+        self._order = deque(order)
+        self._turn = threading.Condition()
+
+    def take(self, who: str, step: Callable[[], T]) -> T:
+        """Do *step* when it is the turn of *who*."""
+        with self._turn:
+            assert self._turn.wait_for(lambda: self._order and self._order[0] == who, 10)
+            self._order.popleft()
+            done = step()
+            self._turn.notify_all()
+        return done
+
+    def leave(self, who: str) -> None:
+        """The rest goes on without *who*."""
+        with self._turn:
+            self._order = deque(one for one in self._order if one != who)
+            self._turn.notify_all()
+
+
+class InTurns(MemoryStorage):
+    """The same files for two lockers; storing a lock and listing them are steps."""
+
+    def __init__(self, files: dict[tuple[FileKind, str], bytes], who: str, turns: Turns) -> None:
+        super().__init__()
+        self.files = files
+        self._take = partial(turns.take, who)
+
+    def save(self, kind: FileKind, name: str, data: Content) -> None:
+        self._take(lambda: super(InTurns, self).save(kind, name, data))
+
+    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+        return self._take(lambda: iter([*super(InTurns, self).list(kind)]))
+
+
+ORDERS = ["".join("A" if step in chosen else "B" for step in range(6)) for chosen in itertools.combinations(range(6), 3)]
+
+
+@pytest.mark.clause("LOCK-3")
+@pytest.mark.parametrize("exclusive", [(True, True), (True, False), (False, True), (False, False)])
+def test_without_a_wait_no_order_of_steps_lets_two_in(exclusive: tuple[bool, bool], repo: Repository) -> None:
+    # Looking, storing, looking again: the steps of whoever waits in between are among these orders, too.
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    waited = 0.0
+    for order in ORDERS:
+        turns = Turns(order)
+        held: dict[str, lock_module.RepositoryLock] = {}
+
+        def come(who: str, alone: bool, turns: Turns = turns, held: dict[str, lock_module.RepositoryLock] = held) -> None:
+            mine = copy(repo)
+            mine.storage = InTurns(storage.files, who, turns)
+            with contextlib.suppress(AlreadyLocked):
+                held[who] = lock_module.acquire(mine, exclusive=alone)
+            turns.leave(who)
+
+        comers = [threading.Thread(target=come, args=(who, alone)) for who, alone in zip("AB", exclusive, strict=True)]
+        started = time.monotonic()
+        for comer in comers:
+            comer.start()
+        for comer in comers:
+            comer.join()
+        waited += time.monotonic() - started
+        assert len(held) < 2 if any(exclusive) else len(held) == 2, order
+        assert len(locks_of(repo)) == len(held), "who was refused leaves nothing behind"
+        for lock in held.values():
+            lock.release()
+        assert locks_of(repo) == []
+    assert waited < 0.2 * len(ORDERS)
+
+
+@pytest.mark.clause("LOCK-2", "LOCK-3")
+def test_many_at_once_on_a_file_system_are_alone_one_after_the_other(tmp_path: Path) -> None:
+    Repository.init(LocalStorage(tmp_path), "pw", kdf=CHEAP)
+    inside: list[int] = []
+    most: list[int] = []
+
+    def come(number: int) -> None:
+        mine = Repository.open(LocalStorage(tmp_path), "pw")
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            with contextlib.suppress(AlreadyLocked), lock_repository(mine, exclusive=True):
+                inside.append(number)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.remove(number)
+
+    comers = [threading.Thread(target=come, args=(number,)) for number in range(4)]
+    for comer in comers:
+        comer.start()
+    for comer in comers:
+        comer.join()
+    assert set(most) == {1}
+    assert len(most) > 3
+
+
 @pytest.mark.clause("LOCK-12")
-def test_there_is_time_to_read_while_a_lock_settles(repo: Repository) -> None:
+def test_there_is_time_to_read_while_a_lock_settles(late: Repository) -> None:
+    repo = late
     start = time.monotonic()
     with lock_repository(repo, meanwhile=lambda _: time.sleep(0.15)):
         assert 0.2 <= time.monotonic() - start < 0.35, "reading and waiting happen at the same time"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import FileMissing, StorageError, UsageError
-from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, open_storage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, local, open_storage
 from restic_format.storage.faulty import Delay, Fail, Lose, Truncate, nth
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import id_of
@@ -32,6 +32,20 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         made = FaultyStorage(made, lambda call: None)
     made.create()
     return made
+
+
+def test_a_local_storage_knows_what_it_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (local.file_system("/proc"), local.file_system("/sys")) == ("proc", "sysfs")
+    told = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", tmp_path], capture_output=True, text=True, check=True).stdout
+    assert local.file_system(str(tmp_path)) == told.strip()
+    assert local.file_system(str(tmp_path / "missing")) is None
+    assert not {"nfs", "nfs4", "cifs", "fuse", "fuseblk", "9p", "overlay"} & local._ONE_VIEW
+    for known, expected in (({told.strip()}, True), ({"nfs"}, False)):
+        monkeypatch.setattr(local, "_ONE_VIEW", known)
+        made = LocalStorage(tmp_path)
+        made.create()
+        assert made.lists_at_once is FaultyStorage(made, lambda call: None).lists_at_once is expected
+    assert MemoryStorage().lists_at_once
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FileKind if kind is not FileKind.CONFIG])

@@ -419,6 +419,7 @@ def test_a_backup_that_has_begun_changes_nothing_when_its_lock_is_refused(
     words: list[str], pack_size: str, empty: Path, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_module, "RECHECK_AFTER", 1.0)  # so that the rival comes in time on a busy machine, too
+    monkeypatch.setattr(LocalStorage, "lists_at_once", False)
     for number in range(4):
         (tmp_path / f"file-{number}").write_bytes(os.urandom(3 << 20))
     repo = opened(empty)
