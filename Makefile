@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv/bin
 environment = $(PYTHON) scripts/environment.py
 PYTEST_FLAGS ?= -n 2
-# What also has to hold where the engine is not compiled: the kernels' twins do the same work.
+# What also has to hold where nothing is compiled: the kernels' twins do the same work.
 TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
 	tests/restore/test_faults.py tests/maintenance/test_check_packs.py
+# What also has to hold where the kernels are used, except the one that calls libcrypto and libzstd.
+BINDINGS := tests/repository/test_repository.py tests/backup tests/restore/test_overwrite.py tests/restore/test_plan.py \
+	tests/maintenance
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
@@ -25,7 +28,8 @@ demo: ## back up a real directory tree, check it, restore it, compare everything
 test: ## install what the tests need, the real programs included, and run every test
 	@$(environment) --kernel require test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
-	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(TWINS)
+	RESTIC_FORMAT_KERNEL=off $(VENV)/python -m pytest $(PYTEST_FLAGS) $(TWINS)
+	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(BINDINGS)
 	$(VENV)/python -m pytest $(PYTEST_FLAGS)
 
 lint: ## ruff, mypy strict, who may import whom

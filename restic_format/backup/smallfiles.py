@@ -140,6 +140,7 @@ def _jobs(batch: Batch, team: Team) -> Iterator[FileJob]:
     """Everything one by one."""
     for work in batch:
         if isinstance(work, FileGroup):
+            work.nodes[:] = [None] * len(work.names)
             team.books.opened(work.directory, len(work.names))
             yield from (work.job(number) for number in range(len(work.names)))
             team.books.closed(work.directory)

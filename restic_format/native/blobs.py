@@ -39,10 +39,6 @@ changed meanwhile), None for one that is out of the ordinary or has more than *l
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
 `restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
-
-At run time the environment variable RESTIC_FORMAT_KERNEL means what it means for the chunker: `off` leaves the kernel
-alone (and so does `wheels`, which leaves the compiled chunker in use and shows what the libraries alone can do), `require`
-makes a missing one an ImportError.
 """
 
 from __future__ import annotations
@@ -52,7 +48,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-_POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+from restic_format.native import policy
 
 UNAVAILABLE: str | None
 
@@ -67,27 +63,25 @@ def _zstd_of_zstandard() -> bytes | None:
     return None
 
 
-if _POLICY in ("off", "wheels"):
-    UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
-else:
-    try:
-        from restic_format.native._engine import (
-            Context,
-            PackCheck,
-            PlaceWriter,
-            Sha256,
-            Zstd,
-            hash_many,
-            missing_library,
-            read_files,
-            zstd_version,
-        )
+try:
+    policy.permit(libraries=True)
+    from restic_format.native._engine import (
+        Context,
+        PackCheck,
+        PlaceWriter,
+        Sha256,
+        Zstd,
+        hash_many,
+        missing_library,
+        read_files,
+        zstd_version,
+    )
 
-        UNAVAILABLE = missing_library(_zstd_of_zstandard())
-    except ImportError as error:
-        UNAVAILABLE = f"not compiled ({error})"
-    if UNAVAILABLE is not None and _POLICY == "require":
+    UNAVAILABLE = missing_library(_zstd_of_zstandard())
+    if UNAVAILABLE is not None and policy.POLICY == "require":
         raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
+except ImportError as error:
+    UNAVAILABLE = policy.reason(error)
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 

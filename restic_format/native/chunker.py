@@ -15,27 +15,20 @@ scans. Sizes are in bytes, ranges are checked (ValueError), *buffer* is anything
 `Chunker.method` names the way of scanning; `methods(polynomial)` lists those that work on this processor, fastest
 first. All give the same cuts: `gfni` (AVX-512 and GFNI), `avx2`, `lanes` (portable C), `plain` (C), `python`.
 
-At run time the environment variable RESTIC_FORMAT_KERNEL means what it means to the build: `off` uses the twin
-although there is a kernel, `require` makes a missing kernel an ImportError.
+`restic_format.native.policy` says when the twin is used although there is a kernel.
 
 Sources: CHUNK clauses of the specification; `restic_spec.chunker` is the oracle.
 """
 
-import os
-
-_POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+from restic_format.native import policy
 
 try:
-    if _POLICY == "off":
-        raise ImportError("RESTIC_FORMAT_KERNEL=off")
+    policy.permit()
     from restic_format.native._chunker import Chunker, methods
 
     IMPLEMENTATION = "compiled"
-except ImportError:
-    if _POLICY == "require":
-        raise
+except ImportError as error:
+    IMPLEMENTATION = f"pure, {policy.reason(error)}"
     from restic_format.native._pure_chunker import Chunker, methods  # type: ignore[assignment]
-
-    IMPLEMENTATION = "pure"
 
 __all__ = ["IMPLEMENTATION", "Chunker", "methods"]

@@ -26,38 +26,32 @@ The latter are the files that *parent* has with the same size, times and inode, 
 caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content).
 
 The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the kernel is
-not used, None where it is; the environment variable RESTIC_FORMAT_KERNEL means what it means for the others.
+not used, None where it is.
 """
 
 from __future__ import annotations
 
-import os
-
-_POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
+from restic_format.native import policy
 
 UNAVAILABLE: str | None
 
-if _POLICY in ("off", "wheels"):
-    UNAVAILABLE = f"RESTIC_FORMAT_KERNEL={_POLICY}"
-else:
-    try:
-        from restic_format.native._nodes import (
-            NodeWriter,
-            ParsedTree,
-            Stat,
-            TakenOver,
-            directories,
-            look_at,
-            parse_tree,
-            small_files,
-            survey,
-        )
+try:
+    policy.permit()
+    from restic_format.native._nodes import (
+        NodeWriter,
+        ParsedTree,
+        Stat,
+        TakenOver,
+        directories,
+        look_at,
+        parse_tree,
+        small_files,
+        survey,
+    )
 
-        UNAVAILABLE = None
-    except ImportError as error:
-        UNAVAILABLE = f"not compiled ({error})"
-        if _POLICY == "require":
-            raise
+    UNAVAILABLE = None
+except ImportError as error:
+    UNAVAILABLE = policy.reason(error)
 
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 

@@ -12,6 +12,8 @@ import hashlib
 import os
 import threading
 
+from restic_format.native import policy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,17 +21,16 @@ if TYPE_CHECKING:
 
     SLOTS: dict[str, int]
     mix_lanes: Callable[[memoryview, int, int, int, int, str], None] | None
-elif os.environ.get("RESTIC_FORMAT_KERNEL") in ("off", "wheels"):
-    mix_lanes, SLOTS = None, {}
+    IMPLEMENTATION: str
 else:
     try:
+        policy.permit()
         from restic_format.native._scrypt import SLOTS, mix_lanes
-    except ImportError:
-        if os.environ.get("RESTIC_FORMAT_KERNEL") == "require":
-            raise
-        mix_lanes, SLOTS = None, {}
 
-IMPLEMENTATION = "pure, hashlib" if mix_lanes is None else "compiled"
+        IMPLEMENTATION = "compiled"
+    except ImportError as error:
+        IMPLEMENTATION = f"pure, hashlib, {policy.reason(error)}"
+        mix_lanes, SLOTS = None, {}
 
 _MEMORY: Final = 40 << 20
 """Bytes the tables may take together.

@@ -35,9 +35,10 @@ Of a pack its `PackOrder` says `layout(pack) -> (size of the file, mixed, gaps)`
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from restic_format.native import policy
 
 if TYPE_CHECKING:
     from restic_format.native._table import BlobTable, DecodedIndex
@@ -46,17 +47,14 @@ if TYPE_CHECKING:
     IMPLEMENTATION: str
 else:
     try:
-        if os.environ.get("RESTIC_FORMAT_KERNEL") in ("off", "wheels"):
-            raise ImportError("RESTIC_FORMAT_KERNEL forbids it")
+        policy.permit()
         from restic_format.native._table import BlobTable, decode_index
 
         IMPLEMENTATION = "compiled"
-    except ImportError:
-        if os.environ.get("RESTIC_FORMAT_KERNEL") == "require":
-            raise
+    except ImportError as error:
+        IMPLEMENTATION = f"pure, {policy.reason(error)}"
         from restic_format.native._pure_table import BlobTable
 
         decode_index = None
-        IMPLEMENTATION = "pure"
 
 __all__ = ["IMPLEMENTATION", "BlobTable", "decode_index"]

@@ -18,7 +18,7 @@ HEAD = """# Speed
 
 Made by `make bench`: restic 0.19.1 and others as whole processes, start-up and key derivation included, in turns in one run, on
 repositories with the same key. For the others: wall clock / processor time / peak memory, each divided by restic's; less is
-better. `wheels only` is our program without its engine kernel (`RESTIC_FORMAT_KERNEL=wheels`).
+better. `wheels only` is our program where libcrypto and libzstd cannot be called directly (`RESTIC_FORMAT_KERNEL=wheels`).
 
 """
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from restic_format.native import policy
 from restic_tools.output import NORMAL, Output
 
 EXPLICIT = ("off", "wheels")
@@ -15,7 +14,7 @@ def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
 
     ``cutting``: the command cuts files, too.
     """
-    if out.json_mode or out.verbosity < NORMAL or os.environ.get("RESTIC_FORMAT_KERNEL") in EXPLICIT:
+    if out.json_mode or out.verbosity < NORMAL or policy.POLICY in EXPLICIT:
         return
     from restic_format.native import blobs
 
