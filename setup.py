@@ -18,9 +18,13 @@ KERNELS = [
         ["_engine.pyx", "blobs.c", "files.c", "look.c", "packs.c", "places.c", "sha.c"],
         ["_places.pxi", "blobs.h", "files.h", "look.h", "packs.h", "places.h", "sha.h"],
     ),
-    ("_nodes", ["_nodes.pyx", "nodes.c", "look.c"], ["nodes.h", "look.h"]),
+    ("_nodes", ["_nodes.pyx", "nodes.c", "look.c", "trees.c"], ["json_cursor.h", "nodes.h", "look.h", "trees.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),
-    ("_table", ["_table.pyx", "plans.c", "table.c", "trees.c"], ["_plans.pxi", "plans.h", "table.h", "trees.h"]),
+    (
+        "_table",
+        ["_table.pyx", "checks.c", "plans.c", "table.c", "trees.c"],
+        ["_plans.pxi", "checks.h", "json_cursor.h", "plans.h", "table.h", "trees.h"],
+    ),
 ]
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")

@@ -90,11 +90,6 @@ def open_directory(raw: bytes, what: str) -> ParentDirectory:
 
 def _parse(raw: bytes) -> nodes.ParsedTree | None:
     """The tree where the kernel understands it, names with escapes included."""
-    if not raw.isascii():
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            return None
     parsed = nodes.parse_tree(raw)
     if parsed is not None and (escaped := parsed.escaped()):
         try:

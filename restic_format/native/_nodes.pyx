@@ -316,7 +316,7 @@ cdef class ParsedTree:
 
 
 def parse_tree(bytes raw not None):
-    """The tree whose JSON is *raw*, which is UTF-8; None where it is not exactly of the form restic writes."""
+    """The tree whose JSON is *raw*; None where it is not of the form restic writes."""
     cdef ParsedTree parsed = ParsedTree()
     cdef const char *json = raw
     cdef size_t size = len(raw)

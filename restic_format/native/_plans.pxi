@@ -5,7 +5,7 @@ cdef extern from "plans.h" nogil:
     ctypedef struct plans_column:
         uint8_t *data
         size_t used
-    int plans_read(const table *t, const uint8_t *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
+    int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
                    plans_column *columns)
 
 
@@ -19,7 +19,7 @@ cdef tuple plan_tree(const table *t, raw, uint32_t file, uint64_t names, uint32_
         PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
         try:
             with nogil:
-                failed = plans_read(t, <const uint8_t *> view.buf, view.len, file, names, largest, columns)
+                failed = plans_read(t, <const char *> view.buf, view.len, file, names, largest, columns)
         finally:
             PyBuffer_Release(&view)
         if failed == -1:

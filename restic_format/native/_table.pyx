@@ -33,11 +33,11 @@ cdef extern from "table.h" nogil:
     int TABLE_HAS_DATA, TABLE_HAS_TREES, TABLE_GAPS, TABLE_ENTRY
     uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits)
     size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header)
-    int table_decode(table *t, const uint8_t *json, size_t size)
+    int table_decode(table *t, const char *json, size_t size)
 
 
-cdef extern from "trees.h" nogil:
-    int tree_check(const table *t, const uint8_t *json, size_t size, uint8_t **subtrees, size_t *count)
+cdef extern from "checks.h" nogil:
+    int tree_check(const table *t, const char *json, size_t size, uint8_t **subtrees, size_t *count)
 
 
 cdef class DecodedIndex:
@@ -62,7 +62,7 @@ def decode_index(raw):
     PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
     try:
         with nogil:
-            failed = table_decode(&decoded._table, <const uint8_t *> view.buf, view.len)
+            failed = table_decode(&decoded._table, <const char *> view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
     if failed == -1:
@@ -198,7 +198,7 @@ cdef class BlobTable:
         PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
         try:
             with nogil:
-                failed = tree_check(&self._table, <const uint8_t *> view.buf, view.len, &subtrees, &count)
+                failed = tree_check(&self._table, <const char *> view.buf, view.len, &subtrees, &count)
         finally:
             PyBuffer_Release(&view)
         if failed == -1:

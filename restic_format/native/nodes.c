@@ -5,165 +5,16 @@
 #include <string.h>
 #include <time.h>
 
-enum { ID = 32, UNUSUAL = -2 };
-
-/* Reading. The cursor only ever advances over what is exactly as expected. */
-
-typedef struct {
-    const char *at, *end;
-} cursor;
-
-static int literal(cursor *c, const char *text, size_t length)
-{
-    if ((size_t)(c->end - c->at) < length || memcmp(c->at, text, length))
-        return 0;
-    c->at += length;
-    return 1;
-}
-#define LITERAL(c, text) literal(c, text, sizeof text - 1)
-
-static int is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-/* A string and the quotes around it. Of escapes only those that Go writes, and no surrogates. */
-static int string(cursor *c, nodes_text *text, int *escaped)
-{
-    if (!LITERAL(c, "\""))
-        return 0;
-    text->at = c->at;
-    while (c->at < c->end && *c->at != '"') {
-        if ((uint8_t)*c->at < 0x20)
-            return 0;
-        if (*c->at++ != '\\')
-            continue;
-        *escaped = 1;
-        if (LITERAL(c, "\"") || LITERAL(c, "\\"))
-            continue;
-        if (c->end - c->at < 5 || c->at[0] != 'u' || c->at[1] == 'd')
-            return 0;
-        for (int i = 1; i < 5; i++)
-            if (!is_hex(c->at[i]))
-                return 0;
-        c->at += 5;
-    }
-    text->length = (size_t)(c->at - text->at);
-    return LITERAL(c, "\"");
-}
-
-static int number(cursor *c, uint64_t limit, uint64_t *value)
-{
-    const char *start = c->at;
-    uint64_t sum = 0;
-    while (c->at < c->end && *c->at >= '0' && *c->at <= '9') {
-        uint64_t digit = (uint64_t)(*c->at++ - '0');
-        if (sum > (limit - digit) / 10)
-            return 0;
-        sum = sum * 10 + digit;
-    }
-    *value = sum;
-    return c->at > start && (*start != '0' || c->at - start == 1);
-}
-
-static int ids(cursor *c, nodes_entry *e)
-{
-    e->content.at = c->at;
-    if (!LITERAL(c, "["))
-        return 0;
-    if (!LITERAL(c, "]")) {
-        do {
-            if (c->end - c->at < 2 * ID + 2 || c->at[0] != '"' || c->at[2 * ID + 1] != '"')
-                return 0;
-            for (int i = 1; i <= 2 * ID; i++)
-                if (!is_hex(c->at[i]))
-                    return 0;
-            c->at += 2 * ID + 2;
-            e->blobs++;
-        } while (LITERAL(c, ","));
-        if (!LITERAL(c, "]"))
-            return 0;
-    }
-    e->content.length = (size_t)(c->at - e->content.at);
-    return 1;
-}
-
-static int is_base64(nodes_text text)
-{
-    size_t padding = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        char c = text.at[i];
-        if (c == '=')
-            padding++;
-        else if (padding || !((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
-            return 0;
-    }
-    return text.length % 4 == 0 && padding <= 2;
-}
-
-static int attributes(cursor *c)
-{
-    nodes_text text;
-    int escaped = 0;
-    do {
-        if (!LITERAL(c, "{\"name\":") || !string(c, &text, &escaped) || !LITERAL(c, ",\"value\":"))
-            return 0;
-        if (!LITERAL(c, "null") && !(string(c, &text, &escaped) && is_base64(text)))
-            return 0;
-        if (!LITERAL(c, "}"))
-            return 0;
-    } while (LITERAL(c, ","));
-    return LITERAL(c, "]");
-}
-
-#define KEY(c, name) LITERAL(c, ",\"" name "\":")
-#define OPTIONAL(c, name, value) (!KEY(c, name) || (value))
-
-static int entry(cursor *c, nodes_entry *e)
-{
-    nodes_text type, other;
-    uint64_t value;
-    int escaped = 0;
-    memset(e, 0, sizeof *e);
-    e->whole.at = c->at;
-    if (!LITERAL(c, "{\"name\":") || !string(c, &e->name, &e->escaped) || !KEY(c, "type") || !string(c, &type, &escaped))
-        return 0;
-    e->is_file = type.length == 4 && !memcmp(type.at, "file", 4);
-    if (!(OPTIONAL(c, "mode", number(c, UINT32_MAX, &value)) && KEY(c, "mtime") && string(c, &e->mtime, &escaped) &&
-          KEY(c, "atime") && string(c, &other, &escaped) && KEY(c, "ctime") && string(c, &e->ctime, &escaped) &&
-          KEY(c, "uid") && number(c, UINT32_MAX, &value) && KEY(c, "gid") && number(c, UINT32_MAX, &value) &&
-          OPTIONAL(c, "user", string(c, &other, &escaped)) && OPTIONAL(c, "group", string(c, &other, &escaped)) &&
-          OPTIONAL(c, "inode", number(c, UINT64_MAX, &e->inode)) &&
-          OPTIONAL(c, "device_id", number(c, UINT64_MAX, &value)) && OPTIONAL(c, "size", number(c, INT64_MAX, &e->size)) &&
-          OPTIONAL(c, "links", number(c, INT64_MAX, &value)) && OPTIONAL(c, "linktarget", string(c, &other, &escaped)) &&
-          OPTIONAL(c, "linktarget_raw", string(c, &other, &escaped) && is_base64(other)) &&
-          (!LITERAL(c, ",\"extended_attributes\":[") || attributes(c)) &&
-          OPTIONAL(c, "device", number(c, UINT64_MAX, &value)) && OPTIONAL(c, "content", LITERAL(c, "null") || ids(c, e)) &&
-          OPTIONAL(c, "subtree", string(c, &other, &escaped)) && LITERAL(c, "}")))
-        return 0;
-    e->whole.length = (size_t)(c->at - e->whole.at);
-    return 1;
-}
-
-static int same(nodes_text a, nodes_text b)
-{
-    return a.length == b.length && !memcmp(a.at, b.at, a.length);
-}
-
-static int compare(nodes_text a, nodes_text b)
-{
-    int order = memcmp(a.at, b.at, a.length < b.length ? a.length : b.length);
-    return order ? order : (a.length > b.length) - (a.length < b.length);
-}
+enum { ID = JSON_ID };
 
 const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *next)
 {
     size_t low = 0, high = list->count;
-    if (*next < high && same(list->entries[*next].name, name))
+    if (*next < high && json_same(list->entries[*next].name, name))
         return &list->entries[(*next)++];
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = compare(list->entries[middle].name, name);
+        int order = json_compare(list->entries[middle].name, name);
         if (!order) {
             *next = middle + 1;
             return &list->entries[middle];
@@ -176,6 +27,8 @@ const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *n
     *next = low;
     return NULL;
 }
+
+/* Reading. */
 
 static int append(nodes_list *list, const nodes_entry *e, size_t guess)
 {
@@ -191,30 +44,36 @@ static int append(nodes_list *list, const nodes_entry *e, size_t guess)
     return 0;
 }
 
+typedef struct {
+    nodes_tree *tree;
+    size_t size;
+} reading;
+
+static int add_entry(void *to, const trees_node *n)
+{
+    enum { OTHERS = 1u << TREES_GENERIC_ATTRIBUTES | 1u << TREES_ERROR }; /* not for regular files of a system like this */
+    reading *r = to;
+    nodes_entry e = {
+        .whole = n->whole, .name = n->texts[TREES_NAME], .mtime = n->texts[TREES_MTIME], .ctime = n->texts[TREES_CTIME],
+        .content = trees_content(n), .blobs = n->content_count, .size = n->numbers[TREES_SIZE],
+        .inode = n->numbers[TREES_INODE], .is_file = trees_is(n, "file"),
+    };
+    int escaped = memchr(e.name.at, '\\', e.name.length) != NULL;
+    nodes_list *list = escaped ? &r->tree->escaped : &r->tree->plain;
+    uint8_t id[ID];
+    if (n->seen & OTHERS || (!escaped && list->count && json_compare(list->entries[list->count - 1].name, e.name) >= 0))
+        return TREES_UNUSUAL;
+    for (size_t i = 0; i < e.blobs; i++)
+        if (!trees_blob(n, i, id))
+            return TREES_UNUSUAL;
+    return append(list, &e, escaped ? 4 : 4 + r->size / 400);
+}
+
 int nodes_parse(nodes_tree *tree, const char *json, size_t size)
 {
-    cursor c = {json, json + size};
-    nodes_entry e;
+    reading r = {tree, size};
     memset(tree, 0, sizeof *tree);
-    if (!LITERAL(&c, "{\"nodes\":["))
-        return UNUSUAL;
-    if (!LITERAL(&c, "]")) {
-        do {
-            if (!entry(&c, &e))
-                return UNUSUAL;
-            nodes_list *list = e.escaped ? &tree->escaped : &tree->plain;
-            if (!e.escaped && list->count && compare(list->entries[list->count - 1].name, e.name) >= 0)
-                return UNUSUAL;
-            if (append(list, &e, e.escaped ? 4 : 4 + size / 400))
-                return -1;
-        } while (LITERAL(&c, ","));
-        if (!LITERAL(&c, "]"))
-            return UNUSUAL;
-    }
-    if (!LITERAL(&c, "}"))
-        return UNUSUAL;
-    LITERAL(&c, "\n");
-    return c.at == c.end ? 0 : UNUSUAL;
+    return trees_walk(json, size, add_entry, &r);
 }
 
 void nodes_free(nodes_tree *tree)
@@ -350,8 +209,8 @@ size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry
     int ctime_length = nodes_time(clock, info->ctime, info->ctime_ns, ctime);
     if (mtime_length < 0 || ctime_length < 0)
         return 0;
-    if (before && (!same(before->mtime, (nodes_text){mtime, (size_t)mtime_length}) ||
-                   (!(flags & NODES_IGNORE_CTIME) && !same(before->ctime, (nodes_text){ctime, (size_t)ctime_length}))))
+    if (before && (!json_same(before->mtime, (nodes_text){mtime, (size_t)mtime_length}) ||
+                   (!(flags & NODES_IGNORE_CTIME) && !json_same(before->ctime, (nodes_text){ctime, (size_t)ctime_length}))))
         return 0;
     const char *accessed = mtime;
     int atime_length = mtime_length;
@@ -398,15 +257,9 @@ size_t nodes_write_ids(const uint8_t *ids, size_t count, char *out)
     return (size_t)(out - start);
 }
 
-static unsigned digit(char c)
-{
-    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
 void nodes_read_ids(nodes_text content, size_t count, uint8_t *ids)
 {
     const char *at = content.at + 2;
-    for (size_t number = 0; number < count; number++, at += 2 * ID + 3)
-        for (int i = 0; i < ID; i++)
-            *ids++ = (uint8_t)(digit(at[2 * i]) << 4 | digit(at[2 * i + 1]));
+    for (size_t number = 0; number < count; number++, at += JSON_HEX_ID + 3, ids += ID)
+        json_hex_id(at, ids);
 }

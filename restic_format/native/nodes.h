@@ -4,11 +4,9 @@
 #define RESTIC_FORMAT_NODES_H
 
 #include "look.h"
+#include "trees.h"
 
-typedef struct {
-    const char *at;
-    size_t length;
-} nodes_text;
+typedef json_text nodes_text;
 
 /* What a tree says of one entry; texts are slices of the tree. */
 typedef struct {
@@ -17,7 +15,6 @@ typedef struct {
     size_t blobs;       /* ids in it */
     uint64_t size, inode;
     int is_file;
-    int escaped; /* whether the name has escapes; others might write it in another way */
 } nodes_entry;
 
 typedef struct {
@@ -27,11 +24,11 @@ typedef struct {
 
 typedef struct {
     nodes_list plain;   /* ascending by name */
-    nodes_list escaped; /* whose names have escapes, in the tree's order */
+    nodes_list escaped; /* whose names have escapes, in the tree's order; others might write them in another way */
 } nodes_tree;
 
-/* Takes apart a tree of exactly the form restic writes, which stays in use: 0, -1 without memory, or -2 where there is
- * anything else in it; then somebody else must look at it. Bytes above 127 are not checked for UTF-8. */
+/* Takes apart a tree of the form restic writes, which stays in use: 0, -1 without memory, or -2 where there is anything else
+ * in it; then somebody else must look at it. */
 int nodes_parse(nodes_tree *tree, const char *json, size_t size);
 void nodes_free(nodes_tree *tree);
 /* The entry of that name, as it stands in JSON between its quotes; NULL where there is none. Going through names in order is

@@ -10,7 +10,7 @@ the ordinary. `directories(infos)` tells which of several `Stat` are directories
 most_bytes)` gives stretches of regular files of at most *limit* bytes as (first, end, bytes), each of at most *most* files and
 ending when *most_bytes* are reached.
 
-`parse_tree(raw)` takes apart a tree of exactly the form restic writes, otherwise it gives None; *raw* must be UTF-8.
+`parse_tree(raw)` takes apart a tree of the form restic writes, otherwise it gives None.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
 are found under those that `rename` gives them, in the same order.
 

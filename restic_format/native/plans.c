@@ -11,7 +11,7 @@ enum { ID = 32, OVERHEAD = 32, EARLIEST = 1700, LATEST = 2200 };
 #define STICKY (1u << 20)
 #define NOBODY UINT32_MAX /* no owner: "leave it as it is" to the system */
 
-static int digits(const uint8_t *at, int count)
+static int digits(const char *at, int count)
 {
     int sum = 0;
     for (int i = 0; i < count; i++) {
@@ -38,7 +38,7 @@ static int64_t days_before(int year, int month, int day)
     return days - 719527; /* 1970-01-01 */
 }
 
-int plans_time(const uint8_t *text, size_t length, int64_t *ns)
+int plans_time(const char *text, size_t length, int64_t *ns)
 {
     /* 2006-01-02T15:04:05.999999999+01:00 */
     if (length < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
@@ -73,7 +73,8 @@ int plans_time(const uint8_t *text, size_t length, int64_t *ns)
 
 typedef struct {
     const table *table;
-    const uint8_t *json;
+    json_text previous;
+    const char *json;
     uint32_t file, largest;
     uint64_t names;
     plans_column *columns;
@@ -112,19 +113,17 @@ static int seen(const trees_node *n, int field)
 /* Whether all about the node but its content is ordinary; its times. */
 static int ordinary(const trees_node *n, int64_t *atime, int64_t *mtime)
 {
-    const trees_text *changed = n->texts + TREES_MTIME, *accessed = n->texts + TREES_ATIME;
+    const json_text *changed = n->texts + TREES_MTIME, *accessed = n->texts + TREES_ATIME;
     if (!trees_is(n, "file") || !n->content || seen(n, TREES_EXTENDED_ATTRIBUTES) ||
         (n->numbers[TREES_LINKS] > 1 && n->numbers[TREES_INODE]))
         return 0;
     if (!seen(n, TREES_UID) || !seen(n, TREES_GID) || n->numbers[TREES_UID] == NOBODY || n->numbers[TREES_GID] == NOBODY)
         return 0;
-    if (!changed->start || !plans_time(changed->start, changed->length, mtime))
+    if (!changed->at || !plans_time(changed->at, changed->length, mtime))
         return 0;
     *atime = *mtime;
     /* Most backups are made without access times, which repeats the modification time. */
-    return !accessed->start ||
-           (accessed->length == changed->length && !memcmp(accessed->start, changed->start, changed->length)) ||
-           plans_time(accessed->start, accessed->length, atime);
+    return !accessed->at || json_same(*accessed, *changed) || plans_time(accessed->at, accessed->length, atime);
 }
 
 /* Appends the file's blobs: 1, 0 where one of them is not as it should be, -1 without memory. */
@@ -162,7 +161,7 @@ static int add_file(reading *r, const trees_node *n, int64_t atime, int64_t mtim
             r->columns[blob_columns[i][0]].used = before * (size_t)blob_columns[i][1];
         return 0;
     }
-    const trees_text *name = n->texts + TREES_NAME;
+    const json_text *name = n->texts + TREES_NAME;
     uint64_t mode = n->numbers[TREES_MODE];
     unsigned permissions = (unsigned)(mode & 0777) | (mode & SETUID ? 04000 : 0) | (mode & SETGID ? 02000 : 0) |
                            (mode & STICKY ? 01000 : 0);
@@ -171,7 +170,7 @@ static int add_file(reading *r, const trees_node *n, int64_t atime, int64_t mtim
     if (PUT(r, PLANS_SIZE, uint64_t, n->numbers[TREES_SIZE]) || PUT(r, PLANS_BLOBS, uint32_t, n->content_count) ||
         PUT(r, PLANS_PERMISSIONS, uint16_t, permissions) || PUT(r, PLANS_UID, uint32_t, n->numbers[TREES_UID]) ||
         PUT(r, PLANS_GID, uint32_t, n->numbers[TREES_GID]) || PUT(r, PLANS_ATIME, int64_t, atime) ||
-        PUT(r, PLANS_MTIME, int64_t, mtime) || put(r, PLANS_NAMES, name->start, name->length) ||
+        PUT(r, PLANS_MTIME, int64_t, mtime) || put(r, PLANS_NAMES, name->at, name->length) ||
         PUT(r, PLANS_NAME_ENDS, uint64_t, r->names))
         return -1;
     return 1;
@@ -181,18 +180,20 @@ static int add_node(void *to, const trees_node *n)
 {
     reading *r = to;
     int64_t atime, mtime;
+    if (!trees_follows(n, &r->previous))
+        return TREES_UNUSUAL;
     if (ordinary(n, &atime, &mtime)) {
         int added = add_file(r, n, atime, mtime);
         if (added)
             return added < 0 ? -1 : 0;
     }
-    uint64_t start = (uint64_t)(n->whole.start - r->json);
+    uint64_t start = (uint64_t)(n->whole.at - r->json);
     return PUT(r, PLANS_OTHERS, uint64_t, start) || PUT(r, PLANS_OTHERS, uint64_t, start + n->whole.length) ? -1 : 0;
 }
 
-int plans_read(const table *t, const uint8_t *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
+int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
                plans_column columns[PLANS_COLUMNS])
 {
-    reading r = {t, json, file, largest, names, columns};
+    reading r = {t, {NULL, 0}, json, file, largest, names, columns};
     return trees_walk(json, size, add_node, &r);
 }

@@ -2,6 +2,7 @@
 #ifndef RESTIC_FORMAT_PLANS_H
 #define RESTIC_FORMAT_PLANS_H
 
+#include "table.h"
 #include "trees.h"
 
 /* Each column as many items of 1, 2, 4 or 8 bytes as there are files, blobs of files, or other entries. */
@@ -39,10 +40,10 @@ typedef struct {
  *
  * Ordinary is a file with one name, whose size is that of its blobs, all of which the table knows with lengths up to *largest*;
  * without extended attributes; with an owner, and times from the years 1700 to 2200. */
-int plans_read(const table *t, const uint8_t *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
+int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
                plans_column columns[PLANS_COLUMNS]);
 
 /* Nanoseconds since the epoch of a time as Go writes it; 0 for any other text, and for years far away. */
-int plans_time(const uint8_t *text, size_t length, int64_t *ns);
+int plans_time(const char *text, size_t length, int64_t *ns);
 
 #endif

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_cursor.h"
+
 enum { ID = 32, OVERHEAD = 32 };
 
 void table_init(table *t)
@@ -267,82 +269,49 @@ size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t
     return (size_t)(to - header);
 }
 
-const uint8_t table_digits[256] = {
-    ['0'] = 1, ['1'] = 2, ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
-    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-};
+/* Decoding. */
 
-int table_hex(const uint8_t *text, uint8_t *id)
+static int hex_id(json_cursor *c, uint8_t *id)
 {
-    unsigned wrong = 0;
-    for (int i = 0; i < ID; i++) {
-        unsigned high = table_digits[text[2 * i]] - 1u, low = table_digits[text[2 * i + 1]] - 1u;
-        wrong |= high | low; /* no digit is 0 - 1 */
-        id[i] = (uint8_t)(high << 4 | low);
-    }
-    return wrong < 16;
-}
-
-/* Decoding. The cursor only ever advances over what is exactly as expected. */
-
-typedef struct {
-    const uint8_t *at, *end;
-} cursor;
-
-static int literal(cursor *c, const char *text, size_t length)
-{
-    if ((size_t)(c->end - c->at) < length || memcmp(c->at, text, length))
+    if (c->end - c->at < JSON_HEX_ID || !json_hex_id(c->at, id))
         return 0;
-    c->at += length;
+    c->at += JSON_HEX_ID;
     return 1;
 }
-#define LITERAL(c, text) literal(c, text, sizeof text - 1)
 
-static int hex_id(cursor *c, uint8_t *id)
+static int number(json_cursor *c, uint32_t *value)
 {
-    if (c->end - c->at < 2 * ID)
+    uint64_t found;
+    if (!json_number(c, UINT32_MAX, &found))
         return 0;
-    int right = table_hex(c->at, id);
-    c->at += 2 * ID;
-    return right;
-}
-
-static int number(cursor *c, uint32_t *value)
-{
-    uint64_t sum = 0;
-    const uint8_t *start = c->at;
-    while (c->at < c->end && *c->at >= '0' && *c->at <= '9' && c->at - start < 11)
-        sum = sum * 10 + (*c->at++ - '0');
-    if (c->at == start || (*start == '0' && c->at - start > 1) || sum > UINT32_MAX)
-        return 0;
-    *value = (uint32_t)sum;
+    *value = (uint32_t)found;
     return 1;
 }
 
 enum { UNUSUAL = -2 };
 
-static int blob(table *t, cursor *c, uint32_t pack)
+static int blob(table *t, json_cursor *c, uint32_t pack)
 {
     uint8_t id[ID], type;
     uint32_t offset, length, plain = 0;
-    if (!LITERAL(c, "{\"id\":\"") || !hex_id(c, id) || !LITERAL(c, "\",\"type\":\""))
+    if (!JSON_LITERAL(c, "{\"id\":\"") || !hex_id(c, id) || !JSON_LITERAL(c, "\",\"type\":\""))
         return UNUSUAL;
-    if (LITERAL(c, "data"))
+    if (JSON_LITERAL(c, "data"))
         type = 0;
-    else if (LITERAL(c, "tree"))
+    else if (JSON_LITERAL(c, "tree"))
         type = 1;
     else
         return UNUSUAL;
-    if (!LITERAL(c, "\",\"offset\":") || !number(c, &offset) || !LITERAL(c, ",\"length\":") || !number(c, &length))
+    if (!JSON_LITERAL(c, "\",\"offset\":") || !number(c, &offset) || !JSON_LITERAL(c, ",\"length\":") || !number(c, &length))
         return UNUSUAL;
-    if (LITERAL(c, ",\"uncompressed_length\":") && !number(c, &plain))
+    if (JSON_LITERAL(c, ",\"uncompressed_length\":") && !number(c, &plain))
         return UNUSUAL;
-    if (!LITERAL(c, "}") || length < OVERHEAD)
+    if (!JSON_LITERAL(c, "}") || length < OVERHEAD)
         return UNUSUAL;
     return append(t, type, id, pack, offset, length, plain);
 }
 
-static int add_pack(table *t, cursor *c)
+static int add_pack(table *t, json_cursor *c)
 {
     if (t->pack_count == t->pack_room) {
         size_t room = t->pack_room * 2 + 64;
@@ -350,22 +319,22 @@ static int add_pack(table *t, cursor *c)
             return -1;
         t->pack_room = room;
     }
-    if (!LITERAL(c, "{\"id\":\"") || !hex_id(c, t->pack_ids + t->pack_count * ID) || !LITERAL(c, "\",\"blobs\":["))
+    if (!JSON_LITERAL(c, "{\"id\":\"") || !hex_id(c, t->pack_ids + t->pack_count * ID) || !JSON_LITERAL(c, "\",\"blobs\":["))
         return UNUSUAL;
     uint32_t pack = (uint32_t)t->pack_count++;
     do {
         int failed = blob(t, c, pack);
         if (failed)
             return failed;
-    } while (LITERAL(c, ","));
-    return LITERAL(c, "]}") ? 0 : UNUSUAL;
+    } while (JSON_LITERAL(c, ","));
+    return JSON_LITERAL(c, "]}") ? 0 : UNUSUAL;
 }
 
-int table_decode(table *t, const uint8_t *json, size_t size)
+int table_decode(table *t, const char *json, size_t size)
 {
-    cursor c = {json, json + size};
+    json_cursor c = {json, json + size};
     enum { SHORTEST = 112 }; /* bytes of JSON about the smallest blob */
-    if (!LITERAL(&c, "{\"packs\":["))
+    if (!JSON_LITERAL(&c, "{\"packs\":["))
         return UNUSUAL;
     if (grow_columns(t, size / SHORTEST + 1))
         return -1;
@@ -373,9 +342,9 @@ int table_decode(table *t, const uint8_t *json, size_t size)
         int failed = add_pack(t, &c);
         if (failed)
             return failed;
-    } while (LITERAL(&c, ","));
-    if (!LITERAL(&c, "]}"))
+    } while (JSON_LITERAL(&c, ","));
+    if (!JSON_LITERAL(&c, "]}"))
         return UNUSUAL;
-    LITERAL(&c, "\n");
+    JSON_LITERAL(&c, "\n");
     return c.at == c.end ? 0 : UNUSUAL;
 }

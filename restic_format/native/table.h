@@ -44,13 +44,8 @@ uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *
 enum { TABLE_ENTRY = 41 };
 size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header);
 
-/* What a hexadecimal digit counts, plus 1; 0 for everything else. */
-extern const uint8_t table_digits[256];
-/* The id whose hexadecimal form is the 64 bytes at *text*; 0 where they are none. */
-int table_hex(const uint8_t *text, uint8_t *id);
-
 /* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
  * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */
-int table_decode(table *t, const uint8_t *json, size_t size);
+int table_decode(table *t, const char *json, size_t size);
 
 #endif
