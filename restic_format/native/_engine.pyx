@@ -19,6 +19,7 @@ cdef extern from "sha.h" nogil:
     int sha_pairs(int allowed)
     void sha_begin(sha_stream *stream)
     void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t size)
+    void sha_append(sha_stream *stream, const uint8_t *data, size_t size)
     void sha_drain(sha_queue *queue)
     void sha_end(sha_stream *stream, uint8_t *digest)
 
@@ -39,7 +40,6 @@ cdef extern from "blobs.h" nogil:
     const char *blobs_zstd_version()
     blobs_context *blobs_new(const uint8_t *encrypt, const uint8_t *mac_k, const uint8_t *mac_r)
     void blobs_free(blobs_context *context)
-    void blobs_sha256(const uint8_t *data, size_t size, uint8_t *id)
     ctypedef struct blobs_sealing:
         const uint8_t *plain
         const uint8_t *id
@@ -87,7 +87,7 @@ def zstd_version():
 
 
 def hash_in_pairs(bint allowed):
-    """Whether two hashes are worked out at a time: where it is *allowed* and the processor can."""
+    """Whether two hashes are worked out at a time, for which no library is needed: where it is *allowed* and the processor can."""
     return sha_pairs(allowed) != 0
 
 
@@ -112,23 +112,34 @@ cdef class Views:
         free(self.views)
 
 
-def hash_many(list pieces not None):
-    """The SHA-256 of each of *pieces*, two at a time."""
+def hash_many(list pieces not None, Sha256 pack=None, data=b""):
+    """The SHA-256 of each of *pieces*, two at a time; *data* are appended to *pack* on the way."""
     cdef Py_ssize_t count = len(pieces), i
-    cdef Views views = Views(count)
+    cdef Views views = Views(count + 1)
+    cdef Py_ssize_t *order = <Py_ssize_t *> calloc(count + 1, sizeof(Py_ssize_t))
     cdef sha_stream *streams = <sha_stream *> calloc(count + 1, sizeof(sha_stream))
     cdef sha_queue queue
     cdef uint8_t digest[32]
-    if streams == NULL:
-        raise MemoryError
+    cdef sha_stream *whole = NULL
     try:
+        if streams == NULL or order == NULL:
+            raise MemoryError
         for piece in pieces:
             views.add(piece)
+        # The longest first: what is left of one when its partner ends is then paired with the next, and little at the end.
+        longest = sorted(range(count), key=[-views.views[i].len for i in range(count)].__getitem__)
+        for i in range(count):
+            order[i] = longest[i]
+        if pack is not None:
+            whole = &pack._stream
+            views.add(data)
         queue.blocks = 0
         with nogil:
+            if whole != NULL:
+                sha_push(&queue, whole, <const uint8_t *> views.views[count].buf, views.views[count].len)
             for i in range(count):
-                sha_begin(streams + i)
-                sha_push(&queue, streams + i, <const uint8_t *> views.views[i].buf, views.views[i].len)
+                sha_begin(streams + order[i])
+                sha_push(&queue, streams + order[i], <const uint8_t *> views.views[order[i]].buf, views.views[order[i]].len)
             sha_drain(&queue)
         ids = []
         for i in range(count):
@@ -137,6 +148,7 @@ def hash_many(list pieces not None):
         return ids
     finally:
         free(streams)
+        free(order)
 
 
 def read_files(list paths not None, buffer, size_t limit):
@@ -189,19 +201,14 @@ cdef class Sha256:
     cdef sha_stream _stream
 
     def __cinit__(self):
-        if missing_library() is not None:
-            raise RuntimeError(missing_library())
         sha_begin(&self._stream)
 
     def update(self, data):
         cdef Py_buffer view
-        cdef sha_queue queue
-        queue.blocks = 0
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             with nogil:
-                sha_push(&queue, &self._stream, <const uint8_t *> view.buf, view.len)
-                sha_drain(&queue)
+                sha_append(&self._stream, <const uint8_t *> view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
 

@@ -23,9 +23,7 @@
     F(int, EVP_MAC_init, (void *, const uint8_t *, size_t, const void *)) \
     F(int, EVP_MAC_update, (void *, const uint8_t *, size_t)) \
     F(int, EVP_MAC_final, (void *, uint8_t *, size_t *, size_t)) \
-    F(int, SHA256_Init, (sha_stream *)) \
     F(int, SHA256_Update, (sha_stream *, const void *, size_t)) \
-    F(int, SHA256_Final, (uint8_t *, sha_stream *)) \
     F(int, CRYPTO_memcmp, (const void *, const void *, size_t))
 
 #define ZSTD_FUNCTIONS(F) \
@@ -80,7 +78,7 @@ static int find_crypto(const char *file)
     if (!library)
         return -1;
     CRYPTO_FUNCTIONS(RESOLVE)
-    sha_use(&(sha_library){SHA256_Init, SHA256_Update, SHA256_Final});
+    sha_use(SHA256_Update);
     return 0;
 }
 
@@ -177,14 +175,6 @@ void blobs_free(blobs_context *c)
     free(c);
 }
 
-void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID])
-{
-    sha_stream stream;
-    SHA256_Init(&stream);
-    SHA256_Update(&stream, data, size);
-    SHA256_Final(id, &stream);
-}
-
 /* AES-CTR is its own inverse. */
 static int apply_counter(blobs_context *c, const uint8_t iv[IV], const uint8_t *from, size_t size, uint8_t *to)
 {
@@ -257,6 +247,7 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
 {
     static const uint8_t zeros[IV];
     uint8_t tag[MAC], hash[BLOBS_ID];
+    sha_stream stream;
     if (size < BLOBS_OVERHEAD)
         return BLOBS_SHORT;
     if (!memcmp(sealed, zeros, IV))
@@ -279,7 +270,9 @@ int64_t blobs_open(blobs_context *c, const uint8_t *sealed, size_t size, int com
     int64_t length = compressed ? expand(c, target, inner, plain, room) : (int64_t)inner;
     if (length < 0 || !id)
         return length;
-    blobs_sha256(plain, length, hash);
+    sha_begin(&stream);
+    sha_append(&stream, plain, length);
+    sha_end(&stream, hash);
     return memcmp(hash, id, BLOBS_ID) ? BLOBS_HASH : length;
 }
 
@@ -350,6 +343,12 @@ size_t blobs_bound(size_t size)
     return ZSTD_compressBound(size) + BLOBS_OVERHEAD;
 }
 
+static int longest_first(const void *one, const void *two)
+{
+    const blobs_opening *a = one, *b = two;
+    return (a->size < b->size) - (a->size > b->size);
+}
+
 /* Whether what was sealed opens to what it was made of; *pack* goes on with all of it. */
 static int opens(blobs_context *c, const uint8_t *sealed, size_t size, const blobs_sealing *work, size_t count, sha_stream *pack)
 {
@@ -361,8 +360,11 @@ static int opens(blobs_context *c, const uint8_t *sealed, size_t size, const blo
                                       .compressed = work[i].uncompressed != 0};
         start += work[i].length;
     }
-    if (!failed)
+    if (!failed) {
+        /* What is left of one hash when its partner ends is then paired with the next, and little is left at the end. */
+        qsort(openings, count, sizeof *openings, longest_first);
         blobs_open_many(c, sealed, size, openings, count, NULL, pack);
+    }
     for (size_t i = 0; i < count && !failed; i++)
         failed = openings[i].opened ? 0 : BLOBS_HASH;
     free(openings);
@@ -382,7 +384,7 @@ int64_t blobs_seal_many(blobs_context *c, const blobs_zstd *small, const blobs_z
         used += length;
     }
     if (!verify) {
-        SHA256_Update(pack, sealed, used);
+        sha_append(pack, sealed, used);
         return used;
     }
     int failed = opens(c, sealed, used, work, count, pack);

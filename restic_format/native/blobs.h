@@ -41,8 +41,6 @@ const char *blobs_zstd_version(void);
 blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16]);
 void blobs_free(blobs_context *context);
 
-void blobs_sha256(const uint8_t *data, size_t size, uint8_t id[BLOBS_ID]);
-
 /* Seals a message that is no blob into size + BLOBS_OVERHEAD bytes; 0 or what went wrong. */
 int blobs_seal(blobs_context *context, const uint8_t iv[16], const uint8_t *plain, size_t size, uint8_t *sealed);
 

@@ -12,10 +12,10 @@ None means that something is wrong; the Python path is then asked, which says wh
 `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
 the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
 for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
-*verify* everything is opened again and its hash compared. *pack*, a `Sha256`, goes on with what was sealed. *room* is the
-length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length, plaintext length, compressed,
-id); without *keep* it only tells which are intact. Hashes are worked out two at a time where the processor has the SHA
-extensions; with *pack*, a `Sha256`, all of *data* is appended to that hash on the way.
+*verify* everything is opened again and its hash compared. *pack*, a `restic_format.native.hashes.Sha256`, goes on with what
+was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length,
+plaintext length, compressed, id); without *keep* it only tells which are intact. Hashes are worked out two at a time where
+the processor has the SHA extensions; with *pack* all of *data* is appended to that hash on the way.
 
 `PlaceWriter` writes what it opens to where a restore's tables say; the tables are columns of the kinds that
 `restic_format.restore.places` gives it, and are kept from growing as long as it lives::
@@ -32,7 +32,7 @@ place, *left* the rows with which something is wrong or merely unusual.
 that; `take(data)` whether all is well in them; `digest()` is the hash of all that was taken. Blobs over *largest* bytes are not
 well. A context does one thing at a time.
 
-`ids_of(pieces)` are hashes, two at a time. `read_files(paths, buffer, limit)` reads small regular files into *buffer*, one
+`read_files(paths, buffer, limit)` reads small regular files into *buffer*, one
 after the other, and gives for each (`restic_format.native.nodes.Stat`, where it begins there, its length, hash, whether it
 changed meanwhile), None for one that is out of the ordinary or has more than *limit* bytes.
 
@@ -43,9 +43,7 @@ can be had from there (it is newer than most machines' own), else the machine's.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
 from importlib.util import find_spec
 
 from restic_format.native import policy
@@ -69,9 +67,7 @@ try:
         Context,
         PackCheck,
         PlaceWriter,
-        Sha256,
         Zstd,
-        hash_many,
         missing_library,
         read_files,
         zstd_version,
@@ -86,11 +82,4 @@ except ImportError as error:
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
 
-def ids_of(pieces: Sequence[bytes | memoryview]) -> list[bytes]:
-    """The SHA-256 of each of *pieces*; with the kernel two are worked out at a time."""
-    if UNAVAILABLE is None:
-        return hash_many(list(pieces))
-    return [hashlib.sha256(piece).digest() for piece in pieces]
-
-
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Sha256", "Zstd", "ids_of", "read_files"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Zstd", "read_files"]

@@ -4,11 +4,11 @@
 
 #define BLOCK 64
 
-static sha_library library;
+static sha_update library; /* NULL: not to be had */
 
-void sha_use(const sha_library *functions)
+void sha_use(sha_update update)
 {
-    library = *functions;
+    library = update;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -92,7 +92,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void two_streams(uint32_t *on
 
 int sha_pairs(int allowed)
 {
-    paired = allowed && has_sha();
+    paired = (allowed || !library) && has_sha();
     return paired;
 }
 
@@ -120,25 +120,40 @@ static int can_pair(void)
 }
 #endif
 
-void sha_begin(sha_stream *stream)
+static void count(sha_stream *stream, size_t size)
 {
-    library.init(stream);
-}
-
-/* Whole blocks, while the stream may already hold the bytes that come after them. */
-static void hash_blocks(sha_stream *stream, const uint8_t *data, size_t blocks)
-{
-    unsigned behind = stream->num;
-    stream->num = 0;
-    library.update(stream, data, blocks * BLOCK);
-    stream->num = behind;
-}
-
-static void count(sha_stream *stream, size_t blocks)
-{
-    uint64_t bits = ((uint64_t)stream->high << 32 | stream->low) + (uint64_t)blocks * BLOCK * 8;
+    uint64_t bits = ((uint64_t)stream->high << 32 | stream->low) + (uint64_t)size * 8;
     stream->low = (uint32_t)bits;
     stream->high = (uint32_t)(bits >> 32);
+}
+
+/* Whole blocks of one stream. */
+static void hash_blocks(sha_stream *stream, const uint8_t *data, size_t blocks)
+{
+    sha_stream other = *stream;
+    if (can_pair()) { /* hardly takes longer than a stream by itself */
+        two_streams(stream->h, data, other.h, data, blocks);
+        return;
+    }
+    other.num = 0; /* *stream* may already hold the bytes that come after these */
+    library(&other, data, blocks * BLOCK);
+    memcpy(stream->h, other.h, sizeof stream->h);
+}
+
+/* At most what is missing of the block that is being filled. */
+static void fill(sha_stream *stream, const uint8_t *data, size_t size)
+{
+    memcpy((uint8_t *)stream->data + stream->num, data, size);
+    stream->num += size;
+    if (stream->num == BLOCK) {
+        stream->num = 0;
+        hash_blocks(stream, (const uint8_t *)stream->data, 1);
+    }
+}
+
+void sha_begin(sha_stream *stream)
+{
+    *stream = (sha_stream){.h = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
 void sha_drain(sha_queue *queue)
@@ -152,15 +167,16 @@ void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t 
 {
     if (queue->blocks && queue->stream == stream)
         sha_drain(queue);
+    count(stream, size);
     if (stream->num) {
         size_t head = BLOCK - stream->num;
         head = size < head ? size : head;
-        library.update(stream, data, head);
+        fill(stream, data, head);
         data += head;
         size -= head;
     }
     size_t blocks = size / BLOCK;
-    library.update(stream, data + blocks * BLOCK, size % BLOCK);
+    fill(stream, data + blocks * BLOCK, size % BLOCK);
     if (!blocks)
         return;
     if (!can_pair()) {
@@ -170,8 +186,6 @@ void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t 
     if (queue->blocks) {
         size_t both = queue->blocks < blocks ? queue->blocks : blocks;
         two_streams(queue->stream->h, queue->data, stream->h, data, both);
-        count(queue->stream, both);
-        count(stream, both);
         queue->data += both * BLOCK;
         queue->blocks -= both;
         data += both * BLOCK;
@@ -181,12 +195,31 @@ void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t 
         *queue = (sha_queue){stream, data, blocks};
 }
 
+void sha_append(sha_stream *stream, const uint8_t *data, size_t size)
+{
+    sha_queue alone = {0};
+    sha_push(&alone, stream, data, size);
+    sha_drain(&alone);
+}
+
 const uint8_t *sha_waiting(const sha_queue *queue)
 {
     return queue->blocks ? queue->data : NULL;
 }
 
+static void put_big_endian(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
 void sha_end(sha_stream *stream, uint8_t digest[SHA_SIZE])
 {
-    library.final(digest, stream);
+    uint8_t end[2 * BLOCK] = {0x80};
+    const size_t zeros = (stream->num < BLOCK - 8 ? BLOCK - 8 : 2 * BLOCK - 8) - stream->num;
+    put_big_endian(end + zeros, stream->high);
+    put_big_endian(end + zeros + 4, stream->low);
+    sha_append(stream, end, zeros + 8);
+    for (int i = 0; i < 8; i++)
+        put_big_endian(digest + 4 * i, stream->h[i]);
 }

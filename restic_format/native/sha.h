@@ -1,7 +1,7 @@
 /* SHA-256 of many pieces of memory, two at a time.
  *
  * A processor with the SHA extensions waits for each round's result; two independent streams at once take hardly longer than
- * one. Only that interleaving of two streams is here; everything else, and everything where it cannot be used, is libcrypto's. */
+ * one. Without these extensions whole blocks are libcrypto's, one stream after the other. */
 #ifndef RESTIC_FORMAT_SHA_H
 #define RESTIC_FORMAT_SHA_H
 
@@ -25,21 +25,21 @@ typedef struct {
     size_t blocks;
 } sha_queue;
 
-/* What sha.c needs of libcrypto. */
-typedef struct {
-    int (*init)(sha_stream *);
-    int (*update)(sha_stream *, const void *, size_t);
-    int (*final)(uint8_t *, sha_stream *);
-} sha_library;
-void sha_use(const sha_library *library);
+/* What is used where the processor has no SHA extensions: libcrypto's SHA256_Update. */
+typedef int (*sha_update)(sha_stream *, const void *, size_t);
+void sha_use(sha_update update);
 
-/* Whether this processor hashes two streams at once; with *allowed* 0 that is left alone from now on (for tests). */
+/* Whether this processor hashes two streams at once, which needs no library; with *allowed* 0 that is left alone from now on, if
+ * there is a library (for tests). */
 int sha_pairs(int allowed);
 
 void sha_begin(sha_stream *stream);
 
 /* Appends *data* to *stream*. It must stay as it is for as long as it waits for another piece to be paired with. */
 void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t size);
+
+/* The same for a stream that has to be hashed by itself. */
+void sha_append(sha_stream *stream, const uint8_t *data, size_t size);
 
 /* Where the memory begins that is still needed, NULL for none. */
 const uint8_t *sha_waiting(const sha_queue *queue);

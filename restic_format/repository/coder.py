@@ -7,13 +7,12 @@ libraries' Python bindings, which always work and are the oracle. What the kerne
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from restic_format.errors import DamagedFile
-from restic_format.native import blobs
+from restic_format.native import blobs, hashes
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
 from restic_spec.crypto import IV_SIZE
@@ -72,7 +71,7 @@ class BlobCoder:
             DamagedFile: what was sealed does not open to the same blob.
         """
         context = self.context
-        if context is not None and isinstance(pack_hash, blobs.Sha256):
+        if context is not None and isinstance(pack_hash, hashes.Sha256):
             small = large = None
             if self._compresses(blob_type):
                 small, large = _zstd(parameters_for(self._mode, 0)), _zstd(parameters_for(self._mode, SMALL))
@@ -137,7 +136,7 @@ class BlobCoder:
 
     def pack_hash(self) -> PackHash:
         """A new SHA-256 for `seal_many` or `verify_many` to go on with."""
-        return hashlib.sha256() if self.context is None else blobs.Sha256()
+        return hashes.Sha256()
 
     def verify_many(
         self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
@@ -145,7 +144,7 @@ class BlobCoder:
         """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
         context = self.context
-        if context is not None and isinstance(pack_hash, blobs.Sha256) and _bounded(entries):
+        if context is not None and isinstance(pack_hash, hashes.Sha256) and _bounded(entries):
             intact = context.open_many(data, _ranges(entries, start), False, pack_hash)
         else:
             pack_hash.update(data)

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import _engine, blobs
+from restic_format.native import _engine, blobs, hashes
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder
 from restic_spec.crypto import MasterKey, open_sealed, seal
@@ -33,7 +33,7 @@ def sealed_alone(
     data: bytes, iv: bytes, zstd: blobs.Zstd | None = None, always: bool = False, verify: bytes | None = None
 ) -> tuple[bytes, int] | None:
     """One blob sealed, and the plaintext's length or 0; the pack's hash must go on with it, or stay as it was."""
-    pack = blobs.Sha256()
+    pack = hashes.Sha256()
     item = (sha256(data) if verify is None else verify, data)
     done = context().seal_many([item], iv, zstd, zstd, 0, always, verify is not None, pack)
     if done is None:
@@ -81,7 +81,7 @@ def test_hashes_are_hashlibs(sizes: list[int], data: st.DataObject) -> None:
     """Blobs of all lengths are hashed beside each other, and beside the bytes of the pack they are in."""
     plain = [os.urandom(size) for size in sizes]
     sealed = [seal(KEY, content, os.urandom(16)) for content in plain]
-    pack = blobs.Sha256()
+    pack = hashes.Sha256()
     whole = b""
     while sealed:
         some = data.draw(st.integers(1, len(sealed)))
@@ -114,7 +114,7 @@ def test_megabytes_are_hashed_alike(tmp_path: Path) -> None:
     buffer = bytearray(sum(sizes) + len(sizes))
     read = blobs.read_files([bytes(path) for path in paths], buffer, 8 << 20)
     assert [done and done[3] for done in read] == [sha256(content) for content in plain]
-    pack = blobs.Sha256()
+    pack = hashes.Sha256()
     for content in plain:
         pack.update(content)
     assert pack.digest() == sha256(b"".join(plain))
@@ -187,7 +187,7 @@ def test_a_wrong_hash_is_refused_and_so_is_what_does_not_verify() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(contents, max_size=6), max_size=4), st.booleans(), st.booleans())
 def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[bytes]], always: bool, verify: bool) -> None:
-    pack, one = blobs.Sha256(), context()
+    pack, one = hashes.Sha256(), context()
     whole = b""
     for batch in batches:
         items = [(sha256(data), data) for data in batch]
@@ -213,9 +213,13 @@ def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[b
 
 @pytest.mark.usefixtures("pairs")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(contents, max_size=9))
-def test_ids_of_many_are_hashlibs(pieces: list[bytes]) -> None:
-    assert blobs.ids_of(pieces) == [sha256(piece) for piece in pieces]
+@given(st.lists(contents, max_size=9), st.lists(contents, max_size=3))
+def test_ids_of_many_are_hashlibs(pieces: list[bytes], packed: list[bytes]) -> None:
+    assert hashes.ids_of(pieces) == [sha256(piece) for piece in pieces]
+    pack = hashes.Sha256()
+    for data in packed:
+        assert hashes.ids_of(pieces, pack, data) == [sha256(piece) for piece in pieces]
+    assert pack.digest() == sha256(b"".join(packed))
 
 
 def test_an_iv_of_zeros_is_refused() -> None:
