@@ -27,7 +27,7 @@ class Survey(NamedTuple):
     """What is known of a directory when the walk comes to it."""
 
     info: FileInfo
-    """What it is itself; it has no extended attributes."""
+    """What it is itself; its extended attributes are known."""
     names: list[bytes]
     """What is in it, sorted."""
     infos: list[FileInfo | None] | None
@@ -39,7 +39,7 @@ class Survey(NamedTuple):
 def survey(paths: list[bytes], most: int) -> list[Survey | None]:
     """Look at directories and, where there are at most *most*, at their entries; None for what the walk must look at closer."""
     return [
-        Survey(found[0], found[1], found[2], None) if found is not None and found[0].no_attributes else None  # type: ignore[arg-type]
+        Survey(found[0], found[1], found[2], None) if found is not None and found[0].attributes is not None else None  # type: ignore[arg-type]
         for found in nodes.survey(paths, ASK_ALWAYS, most)
     ]
 

@@ -169,7 +169,7 @@ class Archiver:
                 some, infos = self._not_rejected(prefix, some, infos)
             below = self._look_ahead(prefix, some, infos, parent)
             at = 0
-            for first, end, encoded, size in self._stretches(some, infos, parent):
+            for first, end, encoded, size, links in self._stretches(some, infos, parent):
                 for number in range(at, first):
                     name = some[number]
                     before = below.get(number) or (parent.find(name) if parent is not None else None)
@@ -184,7 +184,10 @@ class Archiver:
                     self._queue_group(directory, item, prefix, some[first:end], size)
                 elif encoded:
                     directory.nodes.append(encoded)
-                    self._books.taken_over(item, some[first:end], size)
+                    files = some[first:end]
+                    if links:
+                        files = [files[n] for n, info in enumerate(infos[first:end]) if info and stat.S_ISREG(info.st_mode)]
+                    self._books.taken_over(item, files, size)
         self._books.closed(directory)
 
     def _look_ahead(
@@ -229,26 +232,27 @@ class Archiver:
 
     def _stretches(
         self, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
-    ) -> list[tuple[int, int, bytes | None, int]]:
-        """Stretches of neighbours to be dealt with together, an empty one at the end: the first, the one after the last, and
-        their bytes. They are as they were in *parent*, and come with their nodes; or they are new and small, without.
+    ) -> list[tuple[int, int, bytes | None, int, int]]:
+        """Stretches of neighbours to be dealt with together, an empty one at the end: the first, the one after the last, their
+        nodes, their bytes, and how many are symlinks. They are symlinks, or files as they were in *parent*; or they are files,
+        new and small, without nodes.
         """
-        end = (len(names), len(names), b"", 0)
-        if not parent:
-            if not looking.kernel_works():
-                return [end]
-            limit = self._team.cutter.min_size
-            found = nodes.small_files(infos, limit, BATCH_FILES, BATCH_BYTES)
-            return [*((first, last, None, size) for first, last, size in found), end]
-        if not isinstance(parent, ParsedDirectory) or self._builder.writer is None:
+        end = (len(names), len(names), b"", 0, 0)
+        tree = parent.tree if isinstance(parent, ParsedDirectory) else None
+        if self._builder.writer is None or (parent and tree is None):
             return [end]
-        taken = self._builder.writer.take_over(names, list(infos), parent.tree, not self._check_ctime, not self._check_inode)
+        taken = self._builder.writer.take_over(names, list(infos), tree, not self._check_ctime, not self._check_inode)
         has_all = self._repository.index.has_all
         if not has_all(BlobType.DATA, taken.ids()):
             for number in range(len(names)):
                 if taken[number] and not has_all(BlobType.DATA, taken.ids(number, number + 1)):
                     taken.drop(number)
-        return [*taken.runs(), end]
+        found: list[tuple[int, int, bytes | None, int, int]] = [*taken.runs(), end]
+        if not parent:
+            small = nodes.small_files(infos, self._team.cutter.min_size, BATCH_FILES, BATCH_BYTES)
+            found += [(first, last, None, size, 0) for first, last, size in small]
+            found.sort()
+        return found
 
     def _visit(
         self,

@@ -1,6 +1,6 @@
 """Looking at many files in one call: with the kernel where it works, file by file elsewhere.
 
-Both give what ``lstat`` says, and whether a file is known to have no extended attributes, which saves asking again.
+Both give what ``lstat`` says; the kernel also extended attributes, which saves asking again.
 """
 
 from __future__ import annotations
@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from restic_format.native import nodes
+from restic_spec.tree import ExtendedAttribute
 
 ASK_NOTHING, ASK_UNLESS_REGULAR, ASK_ALWAYS = 0, 1, 2
-"""For which files to find out whether they have extended attributes."""
+"""For which files to find out their extended attributes."""
 
 
 LOOK_AT_ONCE = 256
 """Entries of a directory that are looked at together."""
+
+
+_attributes = msgspec.json.Decoder(list[ExtendedAttribute])
 
 
 class FileInfo(Protocol):
@@ -80,6 +86,7 @@ def look_at_many(prefix: bytes, names: list[bytes], ask: int) -> Sequence[FileIn
     return [None] * len(names)
 
 
-def has_no_attributes(info: FileInfo) -> bool:
-    """Whether the file is known to have no extended attributes."""
-    return getattr(info, "no_attributes", False)
+def known_attributes(info: FileInfo) -> list[ExtendedAttribute] | None:
+    """The file's extended attributes where the kernel has found them out, which it does if they are nothing unusual."""
+    text: bytes | None = getattr(info, "attributes", None)
+    return None if text is None else _attributes.decode(text) if text else []

@@ -14,11 +14,12 @@ import pwd
 import stat
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from restic_format.backup import looking
 from restic_format.backup.errors import SourceError, errno_text
-from restic_format.backup.looking import FileInfo, has_no_attributes
+from restic_format.backup.looking import FileInfo, known_attributes
 from restic_format.native import nodes
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
@@ -58,6 +59,7 @@ class NodeBuilder:
                 lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
                 lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),
                 quote_in_json,
+                _link,
                 with_atime,
                 device_id_for_hardlinks,
             )
@@ -114,8 +116,11 @@ class NodeBuilder:
                 return node
         elif kind in (DEV, CHARDEV):
             node.device = info.st_rdev
-        if not has_no_attributes(info):
+        attributes = known_attributes(info)
+        if attributes is None:
             self._add_attributes(node, path, fd, warn, is_parent)
+        elif attributes:
+            node.extended_attributes = attributes
         return node
 
     def time_text(self, ns: int) -> str:
@@ -192,6 +197,14 @@ class NodeBuilder:
 
 def _member(key: bytes, name: str) -> bytes:
     return b',"' + key + b'":' + gojson.encode(name) if name else b""
+
+
+def _link(target: bytes) -> bytes:
+    """The members of a symlink's node that tell where it leads."""
+    node = Node("", SYMLINK)
+    node.set_target(target)
+    encoded = b',"linktarget":' + gojson.encode(node.linktarget)
+    return encoded if node.linktarget_raw is None else encoded + b',"linktarget_raw":"' + b64encode(target) + b'"'
 
 
 def quote_in_json(name: bytes) -> bytes:

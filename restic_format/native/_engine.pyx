@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free
 
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
-from restic_format.native._nodes cimport Stat, look_stat
+from restic_format.native._nodes cimport Stat, look_found, look_texts, stat_of
 
 
 cdef extern from "sha.h" nogil:
@@ -69,7 +69,7 @@ cdef extern from "packs.h" nogil:
 
 
 cdef extern from "files.h" nogil:
-    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
+    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
                        int *changed)
 
 
@@ -159,7 +159,8 @@ def read_files(list paths not None, buffer, size_t limit):
     cdef size_t used = 0
     cdef sha_queue queue
     cdef uint8_t digest[32]
-    cdef Stat info
+    cdef Stat info = None
+    cdef look_texts texts = look_texts(NULL, 0, 0)
     queue.blocks = 0
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
     work = <Reading *> calloc(count + 1, sizeof(Reading))
@@ -174,7 +175,7 @@ def read_files(list paths not None, buffer, size_t limit):
             for i in range(count):
                 work[i].offset = used
                 work[i].length = files_read(
-                    work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &work[i].info, &work[i].attributes,
+                    work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &texts, &work[i].found,
                     &work[i].changed)
                 if work[i].length >= 0:
                     sha_begin(&work[i].hash)
@@ -187,12 +188,12 @@ def read_files(list paths not None, buffer, size_t limit):
                 read.append(None)
                 continue
             sha_end(&work[i].hash, digest)
-            info = Stat.__new__(Stat)
-            info.info, info.attributes = work[i].info, work[i].attributes
+            info = stat_of(&work[i].found, &texts, info)
             read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
         return read
     finally:
         free(work)
+        free(texts.at)
         PyBuffer_Release(&view)
 
 
@@ -417,9 +418,8 @@ cdef struct Reading:
     const char *path
     size_t offset
     int64_t length
-    int attributes
     int changed
-    look_stat info
+    look_found found
     sha_stream hash
 
 

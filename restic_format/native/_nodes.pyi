@@ -3,7 +3,7 @@ from typing import Any
 
 class Stat:
     @staticmethod
-    def of(info: Any, no_attributes: bool = False) -> Stat: ...
+    def of(info: Any, attributes: bytes | None = None, target: bytes | None = None) -> Stat: ...
     st_size: int
     st_mtime_ns: int
     st_ctime_ns: int
@@ -15,7 +15,8 @@ class Stat:
     st_mode: int
     st_uid: int
     st_gid: int
-    no_attributes: bool
+    attributes: bytes | None
+    target: bytes | None
 
 class ParsedTree:
     @property
@@ -30,7 +31,7 @@ class TakenOver:
     def __getitem__(self, number: int) -> bool: ...
     def ids(self, first: int = 0, last: int | None = None) -> bytes: ...
     def drop(self, number: int) -> None: ...
-    def runs(self) -> list[tuple[int, int, bytes, int]]: ...
+    def runs(self) -> list[tuple[int, int, bytes, int, int]]: ...
 
 class NodeWriter:
     def __init__(
@@ -38,6 +39,7 @@ class NodeWriter:
         user: Callable[[int], bytes],
         group: Callable[[int], bytes],
         quote: Callable[[bytes], bytes],
+        link: Callable[[bytes], bytes],
         with_atime: bool = False,
         device_id_for_hardlinks: bool = False,
     ) -> None: ...
@@ -45,7 +47,7 @@ class NodeWriter:
         self,
         names: list[bytes],
         infos: Sequence[object],
-        parent: ParsedTree,
+        parent: ParsedTree | None,
         ignore_ctime: bool = False,
         ignore_inode: bool = False,
     ) -> TakenOver: ...

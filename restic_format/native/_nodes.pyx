@@ -4,7 +4,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memchr, memset, strlen
+from libc.string cimport memchr, memcmp, memset, strlen
 
 
 cdef extern from "look.h" nogil:
@@ -16,10 +16,11 @@ cdef extern from "look.h" nogil:
         char *text
         const char **names
         size_t count
-    int look_list(const char *path, look_names *names, look_stat *info, int *attributes)
+    int look_list(const char *path, look_names *names, look_texts *texts, look_found *found)
     int look_listed(look_directory *directory, const char *path, const look_names *names)
     void look_forget(look_names *names)
-    int c_look_at "look_at"(look_directory *directory, const char *name, int ask, look_stat *info, int *attributes)
+    int c_look_at "look_at"(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found)
+    int look_is_plain(const char *name, size_t length)
 
 
 cdef extern from "nodes.h" nogil:
@@ -42,12 +43,11 @@ cdef extern from "nodes.h" nogil:
     int nodes_parse(nodes_tree *tree, const char *json, size_t size)
     void nodes_free(nodes_tree *tree)
     const nodes_entry *nodes_find(const nodes_list *entries, nodes_text name, size_t *next)
-    int nodes_is_plain(const char *name, size_t length)
     ctypedef struct nodes_clock:
         pass
     ctypedef struct nodes_file:
         const look_stat *info
-        nodes_text name, user, group
+        nodes_text name, user, group, target, attributes
         uint64_t size
     size_t nodes_room(const nodes_file *file)
     size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry *before, int flags, nodes_clock *clock,
@@ -59,6 +59,7 @@ cdef extern from "nodes.h" nogil:
 cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(uint32_t mode)
     bint S_ISDIR(uint32_t mode)
+    bint S_ISLNK(uint32_t mode)
 
 
 cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
@@ -71,7 +72,7 @@ cdef class Stat:
     """What a file is; the names are those of os.stat_result."""
 
     @staticmethod
-    def of(info, bint no_attributes=False):
+    def of(info, bytes attributes=None, bytes target=None):
         """The same as what somebody else found out."""
         cdef Stat made = Stat.__new__(Stat)
         made.info.size, made.info.mode, made.info.uid, made.info.gid = info.st_size, info.st_mode, info.st_uid, info.st_gid
@@ -79,7 +80,7 @@ cdef class Stat:
         made.info.ctime, made.info.ctime_ns = divmod(info.st_ctime_ns, 1000000000)
         made.info.atime, made.info.atime_ns = divmod(info.st_atime_ns, 1000000000)
         made.info.ino, made.info.dev, made.info.rdev, made.info.nlink = info.st_ino, info.st_dev, info.st_rdev, info.st_nlink
-        made.attributes = LOOK_NO_ATTRIBUTES if no_attributes else LOOK_ATTRIBUTES_UNKNOWN
+        made.attributes, made.target = attributes, target
         return made
 
     @property
@@ -126,16 +127,45 @@ cdef class Stat:
     def st_gid(self):
         return self.info.gid
 
-    @property
-    def no_attributes(self):
-        return self.attributes == LOOK_NO_ATTRIBUTES
+
+cdef bytes _taken(look_text text, const look_texts *texts, bytes before):
+    """A text; *before* where that is the same, as it mostly is with attributes."""
+    if text.length < 0:
+        return None
+    if text.length == 0:
+        return b""
+    if before is not None and PyBytes_GET_SIZE(before) == text.length and not memcmp(
+            PyBytes_AS_STRING(before), texts.at + text.start, text.length):
+        return before
+    return PyBytes_FromStringAndSize(texts.at + text.start, text.length)
+
+
+cdef Stat stat_of(const look_found *found, const look_texts *texts, Stat before):
+    """What was found; *before* is the one before it."""
+    cdef Stat made = Stat.__new__(Stat)
+    made.info = found.info
+    made.attributes = _taken(found.attributes, texts, None if before is None else before.attributes)
+    made.target = _taken(found.target, texts, None)
+    return made
 
 
 cdef struct Looking:
     const char *name
     int error
-    int attributes
-    look_stat info
+    look_found found
+
+
+cdef list _stats(const Looking *entries, size_t count, const look_texts *texts):
+    cdef Stat before = None
+    cdef size_t i
+    cdef list made = []
+    for i in range(count):
+        if entries[i].error:
+            made.append(None)
+        else:
+            before = stat_of(&entries[i].found, texts, before)
+            made.append(before)
+    return made
 
 
 def look_at(bytes prefix not None, list names not None, int ask):
@@ -144,6 +174,7 @@ def look_at(bytes prefix not None, list names not None, int ask):
     cdef const char *path = prefix
     cdef size_t length = len(prefix)
     cdef look_directory directory
+    cdef look_texts texts = look_texts(NULL, 0, 0)
     cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
     if work == NULL:
         raise MemoryError
@@ -156,35 +187,28 @@ def look_at(bytes prefix not None, list names not None, int ask):
                     work[i].error = 1
             else:
                 for i in range(count):
-                    work[i].error = c_look_at(&directory, work[i].name, ask, &work[i].info, &work[i].attributes)
+                    work[i].error = c_look_at(&directory, work[i].name, ask, &texts, &work[i].found)
                 look_close(&directory)
-        return [_stat(&work[i]) for i in range(count)]
+        return _stats(work, count, &texts)
     finally:
         free(work)
+        free(texts.at)
 
 
 cdef struct Surveying:
     const char *path
     int failed
     look_names names
-    Looking self
+    look_texts texts
+    look_found self
     Looking *entries
-
-
-cdef Stat _stat(const Looking *found):
-    cdef Stat made
-    if found.error:
-        return None
-    made = Stat.__new__(Stat)
-    made.info, made.attributes = found.info, found.attributes
-    return made
 
 
 cdef void _survey(Surveying *work, int ask, size_t most) noexcept nogil:
     cdef look_directory directory
     cdef Looking *entry
     cdef size_t i
-    work.failed = look_list(work.path, &work.names, &work.self.info, &work.self.attributes)
+    work.failed = look_list(work.path, &work.names, &work.texts, &work.self)
     if work.failed or work.names.count > most or look_listed(&directory, work.path, &work.names):
         return
     work.entries = <Looking *> calloc(work.names.count + 1, sizeof(Looking))
@@ -192,7 +216,7 @@ cdef void _survey(Surveying *work, int ask, size_t most) noexcept nogil:
         return
     for i in range(work.names.count):
         entry = work.entries + i
-        entry.error = c_look_at(&directory, work.names.names[i], ask, &entry.info, &entry.attributes)
+        entry.error = c_look_at(&directory, work.names.names[i], ask, &work.texts, &entry.found)
 
 
 def survey(list paths not None, int ask, size_t most):
@@ -217,12 +241,14 @@ def survey(list paths not None, int ask, size_t most):
                 continue
             infos = None
             if work[i].entries != NULL:
-                infos = [_stat(&work[i].entries[n]) for n in range(work[i].names.count)]
-            found.append((_stat(&work[i].self), [<bytes> work[i].names.names[n] for n in range(work[i].names.count)], infos))
+                infos = _stats(work[i].entries, work[i].names.count, &work[i].texts)
+            found.append((stat_of(&work[i].self, &work[i].texts, None),
+                          [<bytes> work[i].names.names[n] for n in range(work[i].names.count)], infos))
         return found
     finally:
         for i in range(count):
             look_forget(&work[i].names)
+            free(work[i].texts.at)
             free(work[i].entries)
         free(work)
 
@@ -360,12 +386,12 @@ cdef class TakenOver:
         if not 0 <= first <= end <= self._count:
             raise IndexError("no such entry")
         for i in range(first, end):
-            if self._work[i].length:
+            if self._work[i].length and self._work[i].before != NULL:
                 blobs += self._work[i].before.blobs
         found = PyBytes_FromStringAndSize(NULL, 32 * blobs)
         ids = <uint8_t *> PyBytes_AS_STRING(found)
         for i in range(first, end):
-            if self._work[i].length:
+            if self._work[i].length and self._work[i].before != NULL:
                 nodes_read_ids(self._work[i].before.content, self._work[i].before.blobs, ids)
                 ids += 32 * self._work[i].before.blobs
         return found
@@ -377,34 +403,36 @@ cdef class TakenOver:
         self._work[number].length = 0
 
     def runs(self):
-        """Neighbours taken over: the first one, the one after the last, their nodes with commas between, and their bytes."""
+        """Neighbours in this: the first one, the one after the last, their nodes with commas between, their bytes and how many
+        of them are symlinks."""
         cdef Py_ssize_t first = 0, last
         cdef uint64_t size
-        cdef size_t start
+        cdef size_t start, links
         found = []
         while first < self._count:
             if not self._work[first].length:
                 first += 1
                 continue
-            size, last, start = 0, first, self._work[first].start
+            size, links, last, start = 0, 0, first, self._work[first].start
             while last < self._count and self._work[last].length:
                 size += self._work[last].file.size
+                links += self._work[last].before == NULL
                 last += 1
             text = PyBytes_FromStringAndSize(
                 self._out + start, self._work[last - 1].start + self._work[last - 1].length - start)
-            found.append((first, last, text, size))
+            found.append((first, last, text, size, links))
             first = last
         return found
 
 
 cdef class NodeWriter:
-    """Writes nodes of regular files; see restic_format.native.nodes."""
-    cdef object _user, _group, _quote
+    """Writes nodes of regular files and symlinks; see restic_format.native.nodes."""
+    cdef object _user, _group, _quote, _link
     cdef dict _users, _groups
     cdef int _flags
 
-    def __init__(self, user, group, quote, bint with_atime=False, bint device_id_for_hardlinks=False):
-        self._user, self._group, self._quote = user, group, quote
+    def __init__(self, user, group, quote, link, bint with_atime=False, bint device_id_for_hardlinks=False):
+        self._user, self._group, self._quote, self._link = user, group, quote, link
         self._users, self._groups = {}, {}
         self._flags = (NODES_WITH_ATIME if with_atime else 0) | (NODES_DEVICE_FOR_LINKS if device_id_for_hardlinks else 0)
 
@@ -416,8 +444,14 @@ cdef class NodeWriter:
                 raise TypeError("members are bytes")
         return _text(member)
 
+    cdef bytes _target_of(self, bytes target):
+        if look_is_plain(PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)):
+            return b',"linktarget":"' + target + b'"'
+        return self._link(target)
+
     cdef size_t _prepare(self, list names, list infos, Writing *work, list held) except? 0:
-        """Fill in what a node needs, for those entries that are regular files without attributes; their room in all."""
+        """Fill in what a node needs, for those entries that are regular files or symlinks of which enough is known; their room
+        in all."""
         cdef Py_ssize_t count = len(names), i
         cdef Stat info
         cdef nodes_file *file
@@ -431,10 +465,17 @@ cdef class NodeWriter:
             if not isinstance(infos[i], Stat):
                 continue
             info = <Stat> infos[i]
-            if info.attributes != LOOK_NO_ATTRIBUTES or not S_ISREG(info.info.mode):
+            file = &work[i].file
+            if info.attributes is None or not (S_ISREG(info.info.mode) or (S_ISLNK(info.info.mode) and info.target)):
                 continue
+            if S_ISLNK(info.info.mode):
+                target = self._target_of(info.target)
+                held.append(target)
+                file.target = _text(target)
+            else:
+                file.size = info.info.size
             name = names[i]
-            if not nodes_is_plain(_bytes(name), PyBytes_GET_SIZE(name)):
+            if not look_is_plain(_bytes(name), PyBytes_GET_SIZE(name)):
                 name = self._quote(name)
                 _bytes(name)
                 held.append(name)
@@ -442,13 +483,12 @@ cdef class NodeWriter:
                 known, uid, gid = True, info.info.uid, info.info.gid
                 user = self._name_of(self._users, self._user, uid)
                 group = self._name_of(self._groups, self._group, gid)
-            file = &work[i].file
             file.info, file.name, file.user, file.group = &info.info, _text(name), user, group
-            file.size = info.info.size
+            file.attributes = _text(info.attributes)
             room += nodes_room(file)
         return room
 
-    def take_over(self, list names not None, list infos not None, ParsedTree parent not None,
+    def take_over(self, list names not None, list infos not None, ParsedTree parent,
                   bint ignore_ctime=False, bint ignore_inode=False):
         cdef Py_ssize_t count = len(names), i
         cdef TakenOver taken = TakenOver()
@@ -457,7 +497,7 @@ cdef class NodeWriter:
         cdef size_t next = 0, room, used = 0
         cdef int flags = self._flags
         cdef list held = []
-        cdef nodes_text nothing = nodes_text(NULL, 0)
+        cdef nodes_text nothing = nodes_text("null", 4)
         flags |= (NODES_IGNORE_CTIME if ignore_ctime else 0) | (NODES_IGNORE_INODE if ignore_inode else 0)
         taken._parent, taken._count = parent, count
         taken._work = work = <Writing *> calloc(count + 1, sizeof(Writing))
@@ -465,9 +505,12 @@ cdef class NodeWriter:
             raise MemoryError
         room = self._prepare(names, infos, work, held)
         for i in range(count):
-            if work[i].file.info != NULL:
-                work[i].before = parent._find(work[i].file.name, &next)
-                if work[i].before != NULL:
+            if work[i].file.info != NULL and not work[i].file.target.length:
+                if parent is not None:
+                    work[i].before = parent._find(work[i].file.name, &next)
+                if work[i].before == NULL:
+                    work[i].file.info = NULL
+                else:
                     room += work[i].before.content.length
         taken._out = <char *> malloc(room)
         if taken._out == NULL:
@@ -475,7 +518,7 @@ cdef class NodeWriter:
         memset(&clock, 0, sizeof(clock))
         with nogil:
             for i in range(count):
-                if work[i].before == NULL:
+                if work[i].file.info == NULL:
                     continue
                 work[i].start = used
                 work[i].length = nodes_write(&work[i].file, nothing, work[i].before, flags, &clock, taken._out + used)
@@ -517,7 +560,7 @@ cdef class NodeWriter:
             memset(&clock, 0, sizeof(clock))
             with nogil:
                 for i in range(count):
-                    if work[i].file.info == NULL:
+                    if work[i].file.info == NULL or work[i].file.target.length:
                         continue
                     content.at = scratch
                     content.length = nodes_write_ids(<const uint8_t *> contents[i].at, contents[i].length // 32, scratch)

@@ -13,7 +13,7 @@
 /* As the Python path opens: nothing that replaced a file meanwhile may make us follow it or wait for it. */
 enum { OPEN_FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK };
 
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
+int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
                    int *changed)
 {
     struct stat before, after;
@@ -26,8 +26,9 @@ int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit,
         return -1;
     if (fstat(fd, &before) || !S_ISREG(before.st_mode) || (uint64_t)before.st_size > limit || (uint64_t)before.st_size >= room)
         goto done;
-    look_take(info, &before);
-    *attributes = look_judge(flistxattr(fd, NULL, 0));
+    look_take(&found->info, &before);
+    found->attributes = look_attributes(texts, fd, path);
+    found->target.length = LOOK_UNKNOWN;
     for (;;) {
         /* One byte more than it should have shows whether it has grown. */
         size_t wanted = (filled <= (size_t)before.st_size ? (size_t)before.st_size - filled : 0) + 1;
@@ -62,7 +63,8 @@ static struct timespec moment(int64_t ns)
 static int learn(int fd, uint8_t *traits, const files_owner *self)
 {
     struct stat s;
-    if (look_judge(flistxattr(fd, NULL, 0)) != LOOK_NO_ATTRIBUTES || fstat(fd, &s))
+    ssize_t listed = flistxattr(fd, NULL, 0);
+    if (listed > 0 || (listed < 0 && errno != ENOTSUP) || fstat(fd, &s))
         return -1;
     *traits = FILES_KNOWN | (s.st_uid == self->uid && s.st_gid == self->gid ? FILES_OWN : 0);
     return 0;

@@ -6,7 +6,7 @@
 
 /* Reads a small regular file whole: its length, or -1 where anything is out of the ordinary: it cannot be
  * opened, is no regular file, has more than *limit* bytes or more than *room*. The caller then looks closer. */
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_stat *info, int *attributes,
+int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
                    int *changed);
 
 typedef struct {

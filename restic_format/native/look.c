@@ -27,11 +27,103 @@ void look_take(look_stat *info, const struct stat *s)
     info->nlink = s->st_nlink;
 }
 
-int look_judge(ssize_t listed)
+int look_is_plain(const char *name, size_t length)
 {
-    if (listed >= 0)
-        return listed ? LOOK_ATTRIBUTES : LOOK_NO_ATTRIBUTES;
-    return errno == ENOTSUP ? LOOK_NO_ATTRIBUTES : LOOK_ATTRIBUTES_UNKNOWN;
+    for (size_t i = 0; i < length; i++) {
+        char c = name[i];
+        if (c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&')
+            return 0;
+    }
+    return 1;
+}
+
+/* Room for *length* more bytes; NULL without memory. */
+static char *grow(look_texts *texts, size_t length)
+{
+    if (length > texts->room - texts->used) {
+        size_t room = texts->room * 2 + length + 4096;
+        char *grown = realloc(texts->at, room);
+        if (!grown)
+            return NULL;
+        texts->at = grown;
+        texts->room = room;
+    }
+    return texts->at + texts->used;
+}
+
+static char *put(char *out, const char *text, size_t length)
+{
+    memcpy(out, text, length);
+    return out + length;
+}
+#define PUT(out, text) put(out, text, sizeof text - 1)
+
+static char *put_base64(char *out, const uint8_t *data, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (; size; data += 3, out += 4) {
+        size_t count = size < 3 ? size : 3;
+        uint32_t bits = (uint32_t)data[0] << 16 | (count > 1 ? (uint32_t)data[1] << 8 : 0) | (count > 2 ? data[2] : 0);
+        out[0] = digits[bits >> 18];
+        out[1] = digits[bits >> 12 & 63];
+        out[2] = count > 1 ? digits[bits >> 6 & 63] : '=';
+        out[3] = count > 2 ? digits[bits & 63] : '=';
+        size -= count;
+    }
+    return out;
+}
+
+/* One attribute in the list that begins at *start*. */
+static int add_attribute(look_texts *texts, size_t start, const char *name, const uint8_t *value, size_t size)
+{
+    size_t length = strlen(name);
+    char *out = look_is_plain(name, length) ? grow(texts, length + size / 3 * 4 + 40) : NULL;
+    if (!out)
+        return -1;
+    *out++ = texts->used == start ? '[' : ',';
+    out = put(PUT(out, "{\"name\":\""), name, length);
+    out = put_base64(PUT(out, "\",\"value\":\""), value, size);
+    texts->used = (size_t)(PUT(out, "\"}") - texts->at);
+    return 0;
+}
+
+look_text look_attributes(look_texts *texts, int fd, const char *path)
+{
+    char names[LOOK_LONGEST + 1];
+    uint8_t value[LOOK_LONGEST];
+    look_text made = {texts->used, 0};
+    ssize_t listed = fd >= 0 ? flistxattr(fd, names, LOOK_LONGEST) : llistxattr(path, names, LOOK_LONGEST);
+    if (listed <= 0) {
+        made.length = !listed || errno == ENOTSUP ? 0 : LOOK_UNKNOWN;
+        return made;
+    }
+    names[listed] = 0;
+    for (const char *name = names; name < names + listed; name += strlen(name) + 1) {
+        ssize_t size = fd >= 0 ? fgetxattr(fd, name, value, sizeof value) : lgetxattr(path, name, value, sizeof value);
+        if (size < 0 || add_attribute(texts, made.start, name, value, (size_t)size))
+            goto unknown;
+    }
+    if (!grow(texts, 1))
+        goto unknown;
+    texts->at[texts->used++] = ']';
+    made.length = (int64_t)(texts->used - made.start);
+    return made;
+unknown:
+    texts->used = made.start;
+    made.length = LOOK_UNKNOWN;
+    return made;
+}
+
+static look_text read_target(look_texts *texts, int directory, const char *path)
+{
+    look_text made = {texts->used, LOOK_UNKNOWN};
+    char *out = grow(texts, LOOK_LONGEST);
+    ssize_t length = out ? readlinkat(directory, path, out, LOOK_LONGEST) : -1;
+    if (length > 0 && length < LOOK_LONGEST) {
+        made.length = length;
+        texts->used += (size_t)length;
+    }
+    return made;
 }
 
 int look_open(look_directory *directory, const char *path, size_t length)
@@ -51,20 +143,23 @@ void look_close(look_directory *directory)
         close(directory->fd);
 }
 
-int look_at(look_directory *directory, const char *name, int ask, look_stat *info, int *attributes)
+int look_at(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found)
 {
     struct stat s;
     size_t length = strlen(name);
-    *attributes = LOOK_ATTRIBUTES_UNKNOWN;
+    found->attributes.length = found->target.length = LOOK_UNKNOWN;
     if (length >= sizeof directory->path - directory->length)
         return ENAMETOOLONG;
     memcpy(directory->path + directory->length, name, length + 1);
-    int failed = directory->fd >= 0 ? fstatat(directory->fd, name, &s, AT_SYMLINK_NOFOLLOW) : lstat(directory->path, &s);
-    if (failed)
+    const char *path = directory->fd >= 0 ? name : directory->path;
+    int at = directory->fd >= 0 ? directory->fd : AT_FDCWD;
+    if (fstatat(at, path, &s, AT_SYMLINK_NOFOLLOW))
         return errno;
-    look_take(info, &s);
+    look_take(&found->info, &s);
     if (ask == LOOK_ASK_ALWAYS || (ask == LOOK_ASK_UNLESS_REGULAR && !S_ISREG(s.st_mode)))
-        *attributes = look_judge(llistxattr(directory->path, NULL, 0));
+        found->attributes = look_attributes(texts, -1, directory->path);
+    if (ask != LOOK_ASK_NEVER && S_ISLNK(s.st_mode))
+        found->target = read_target(texts, at, path);
     return 0;
 }
 
@@ -106,7 +201,7 @@ static int read_names(look_names *names)
     return 0;
 }
 
-int look_list(const char *path, look_names *names, look_stat *info, int *attributes)
+int look_list(const char *path, look_names *names, look_texts *texts, look_found *found)
 {
     enum { FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_DIRECTORY };
     struct stat s;
@@ -120,8 +215,9 @@ int look_list(const char *path, look_names *names, look_stat *info, int *attribu
         close(fd);
         return -1;
     }
-    look_take(info, &s);
-    *attributes = look_judge(flistxattr(fd, NULL, 0));
+    look_take(&found->info, &s);
+    found->attributes = look_attributes(texts, fd, path);
+    found->target.length = LOOK_UNKNOWN;
     names->stream = fdopendir(fd);
     if (!names->stream)
         close(fd);

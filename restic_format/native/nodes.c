@@ -85,16 +85,6 @@ void nodes_free(nodes_tree *tree)
 
 /* Writing. */
 
-int nodes_is_plain(const char *name, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        char c = name[i];
-        if (c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&')
-            return 0;
-    }
-    return 1;
-}
-
 static char *put(char *out, const char *text, size_t length)
 {
     memcpy(out, text, length);
@@ -176,8 +166,8 @@ int nodes_time(nodes_clock *clock, int64_t second, uint32_t ns, char text[NODES_
 
 size_t nodes_room(const nodes_file *file)
 {
-    /* Keys and punctuation take 130 characters, three times 36 each, eight numbers 20 each. */
-    return 512 + file->name.length + file->user.length + file->group.length;
+    /* Keys and punctuation take 170 characters, three times 36 each, eight numbers 20 each. */
+    return 512 + file->name.length + file->user.length + file->group.length + file->target.length + file->attributes.length;
 }
 
 static size_t key_number(char **out, const char *key, size_t length, uint64_t value)
@@ -190,7 +180,8 @@ static size_t key_number(char **out, const char *key, size_t length, uint64_t va
 
 static uint32_t go_mode(uint32_t mode)
 {
-    return (mode & 0777) | (mode & S_ISUID ? 1u << 23 : 0) | (mode & S_ISGID ? 1u << 22 : 0) | (mode & S_ISVTX ? 1u << 20 : 0);
+    return (mode & 0777) | (S_ISLNK(mode) ? 1u << 27 : 0) | (mode & S_ISUID ? 1u << 23 : 0) | (mode & S_ISGID ? 1u << 22 : 0) |
+           (mode & S_ISVTX ? 1u << 20 : 0);
 }
 
 size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry *before, int flags, nodes_clock *clock,
@@ -221,7 +212,7 @@ size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry
             return 0;
     }
     out = put_text(PUT(out, "{\"name\":\""), file->name);
-    out = PUT(out, "\",\"type\":\"file\"");
+    out = S_ISLNK(info->mode) ? PUT(out, "\",\"type\":\"symlink\"") : PUT(out, "\",\"type\":\"file\"");
     KEY_NUMBER(out, "mode", go_mode(info->mode));
     out = put(PUT(out, ",\"mtime\":\""), mtime, (size_t)mtime_length);
     out = put(PUT(out, "\",\"atime\":\""), accessed, (size_t)atime_length);
@@ -234,6 +225,9 @@ size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry
         KEY_NUMBER(out, "device_id", info->dev);
     KEY_NUMBER(out, "size", file->size);
     KEY_NUMBER(out, "links", info->nlink);
+    out = put_text(out, file->target);
+    if (file->attributes.length)
+        out = put_text(PUT(out, ",\"extended_attributes\":"), file->attributes);
     out = put_text(PUT(out, ",\"content\":"), content);
     return (size_t)(PUT(out, "}") - start);
 }

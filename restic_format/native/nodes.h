@@ -1,4 +1,4 @@
-/* Nodes of regular files in restic's JSON: written from what a file is, and read just far enough to see whether a file is as
+/* Nodes of regular files and symlinks in restic's JSON: written from what a file is, and read just far enough to see whether a file is as
  * it was. Nothing here touches the interpreter. */
 #ifndef RESTIC_FORMAT_NODES_H
 #define RESTIC_FORMAT_NODES_H
@@ -35,9 +35,6 @@ void nodes_free(nodes_tree *tree);
  * fastest: *next* is where to look first, 0 in the beginning. */
 const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *next);
 
-/* Whether *name* stands in a tree as it is. */
-int nodes_is_plain(const char *name, size_t length);
-
 /* Local time as restic writes it; parts of times seen before are kept. */
 enum { NODES_SECONDS = 64, NODES_TIME = 40 };
 typedef struct {
@@ -49,20 +46,21 @@ typedef struct {
 /* Its length, or -1 where the year is out of the ordinary. */
 int nodes_time(nodes_clock *clock, int64_t second, uint32_t ns, char text[NODES_TIME]);
 
-/* A regular file without attributes on its way into a tree. */
+/* A regular file or symlink on its way into a tree. */
 typedef struct {
     const look_stat *info;
     nodes_text name; /* as it stands in JSON between its quotes */
-    nodes_text user, group; /* as they stand in a node, comma and key included; empty where unknown */
-    uint64_t size;
+    nodes_text user, group, target; /* as they stand in a node, comma and key included; empty where there is none */
+    nodes_text attributes; /* the list of extended attributes, brackets included; empty where there are none */
+    uint64_t size; /* 0 for a symlink */
 } nodes_file;
 
 enum { NODES_WITH_ATIME = 1, NODES_DEVICE_FOR_LINKS = 2, NODES_IGNORE_CTIME = 4, NODES_IGNORE_INODE = 8 };
 
 /* Room that the node of *file* takes at most, beside its content. */
 size_t nodes_room(const nodes_file *file);
-/* Writes the node; gives its length, or 0 where somebody else must do it. *content* is the list of ids; with *before* the
- * node is written only if the file is as *before* says, and has the content of that. */
+/* Writes the node; gives its length, or 0 where somebody else must do it. *content* is the list of ids, or ``null``; with
+ * *before* the node is written only if the file is as *before* says, and has the content of that. */
 size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry *before, int flags, nodes_clock *clock,
                    char *out);
 /* A list of ids: *count* of 32 bytes each. 67 characters each and 2 more are needed. */

@@ -1,8 +1,9 @@
 """Directories in few calls without the interpreter lock: what their files are, which are as they were, and their nodes' JSON.
 
 `look_at(prefix, names, ask)` gives an `os.stat_result`-like `Stat` for each entry *names* of the directory *prefix* (a path
-that ends with a slash, or empty), None for each that cannot be looked at; `no_attributes` says whether it is known to have no
-extended attributes, for which files to find out is *ask*: 0 none, 1 all but regular ones, 2 all.
+that ends with a slash, or empty), None for each that cannot be looked at. `attributes` is the JSON list of its extended
+attributes, empty where it has none, `target` what a symlink leads to; for which files to find these out is *ask*: 0 none, 1
+all but regular ones, 2 all. They are None where nobody has asked, or where they are too long or out of the ordinary.
 
 `survey(paths, ask, most)` gives for each of several directories its own `Stat`, the names in it, sorted by their bytes, and
 what `look_at` gives for them where there are at most *most*, otherwise None; and None for a directory where anything is out of
@@ -14,16 +15,18 @@ ending when *most_bytes* are reached.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
 are found under those that `rename` gives them, in the same order.
 
-`NodeWriter(user, group, quote)` writes the nodes of regular files without attributes, of others it leaves the writing to its
-caller. ``user(uid)`` and ``group(gid)`` give the member of a node with that name, comma included (``,"user":"root"``, or
-nothing), ``quote(name)`` a name as it stands in JSON::
+`NodeWriter(user, group, quote, link)` writes the nodes of regular files and symlinks of which enough is known; others it leaves
+to its caller. ``user(uid)`` and ``group(gid)`` give the member of a node with that name, comma included (``,"user":"root"``, or
+nothing), ``quote(name)`` a name as it stands in JSON, ``link(target)`` the members for the target of a symlink, which is only
+asked for where that is not plain ASCII::
 
-    write(names, infos, sizes, ids) -> list[bytes | None]    # ids: 32 bytes for each blob of the content
+    write(names, infos, sizes, ids) -> list[bytes | None]    # of files; ids: 32 bytes for each blob of the content
     take_over(names, infos, parent, ignore_ctime=False, ignore_inode=False) -> TakenOver
 
-The latter are the files that *parent* has with the same size, times and inode, with the content they have there:
-``taken[n]`` tells whether entry n is one of them, ``ids(first, last)`` the ids of their content, ``drop(n)`` leaves one to the
-caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content).
+The latter are all symlinks, and the files that *parent* has with the same size, times and inode, with the content they have
+there: ``taken[n]`` tells whether entry n is one of them, ``ids(first, last)`` the ids of their content, ``drop(n)`` leaves one
+to the caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content,
+how many symlinks). Attributes decide nothing: a node has those that the file has now.
 
 The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the kernel is
 not used, None where it is.

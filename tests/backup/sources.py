@@ -166,3 +166,34 @@ class Restic:
         """A snapshot as stored."""
         found: dict[str, Any] = json.loads(self("cat", "snapshot", name))
         return found
+
+
+def make_labelled_tree(root: Path) -> list[Path]:
+    """Fill *root* with files, directories and symlinks that have extended attributes; gives those that have them."""
+    base = os.fsencode(root)
+    rng = random.Random(19)
+    labelled: list[bytes] = [base]
+    for folder in (b"a", b"b", b"a/deeper"):
+        os.makedirs(base + b"/" + folder, exist_ok=True)
+        labelled.append(base + b"/" + folder)
+        for number in range(60):
+            path = base + b"/%s/%02d" % (folder, number)
+            if number % 3:
+                write(path, rng.randbytes(rng.choice([0, 10, 5000])))
+                labelled.append(path)
+            else:
+                os.symlink(
+                    rng.choice([b"../%d" % number, "ü<\u2028".encode(), b"\xff\n", b"t" * rng.randint(1000, 1050)]), path
+                )
+    for number, path in enumerate(labelled):
+        os.setxattr(path, "user.number", b"%d" % (number % 4))
+        for chance, name, value in [
+            (6, b"user.empty", b""),
+            (6, b"system.posix_acl_access", NOBODY_READS),
+            (12, b"user.<\xc3\xbc>", b"escaped"),
+            (12, b"user.\xff", b"no UTF-8"),
+            (12, b"user.long", rng.randbytes(rng.randint(1000, 2000))),
+        ]:
+            if not rng.randrange(chance):
+                os.setxattr(path, name, value)
+    return [Path(os.fsdecode(path)) for path in labelled]

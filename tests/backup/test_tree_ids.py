@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import BackupOptions, backup
+from restic_format.backup import BackupOptions, backup, looking
 from restic_format.repository import Repository
-from tests.backup.sources import Restic, make_strange_tree
+from restic_format.repository.snapshots import find_snapshot
+from tests.backup.sources import Restic, make_labelled_tree, make_strange_tree
 
 OpenRepository = Callable[[], Repository]
 
@@ -51,6 +52,34 @@ def test_strange_tree_has_restics_id(source: Path, restic: Restic, ours: OpenRep
 def test_looking_file_by_file_gives_the_same(source: Path, restic: Restic, ours: OpenRepository) -> None:
     theirs = restic.backup(".", cwd=source)
     assert backup(ours(), ["."]).tree == theirs["tree"]
+
+
+@pytest.mark.clause("TREE-18", "TREE-19")
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "file by file"])
+def test_attributes_of_new_and_of_unchanged_files(
+    kernel: bool, tmp_path: Path, restic: Restic, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "labelled"
+    root.mkdir()
+    labelled = make_labelled_tree(root)
+    monkeypatch.chdir(root)
+    if not kernel:
+        monkeypatch.setattr(looking, "kernel_works", lambda: False)
+    theirs = restic.backup(".", cwd=root)
+    first = backup(repository, ["."])
+    assert first.tree == theirs["tree"]
+    for number, path in enumerate(labelled):
+        if number % 5 == 0:
+            os.setxattr(path, "user.number", b"another")
+        elif number % 5 == 1:
+            os.removexattr(path, "user.number")
+    # Nothing is read again, for attributes are not looked at for that; but those that are there now are stored.
+    theirs = restic.backup("--ignore-ctime", ".", cwd=root)
+    parent = find_snapshot(repository, "latest")[0].snapshot
+    second = backup(repository, ["."], BackupOptions(ignore_ctime=True, parent=parent, parent_id=first.snapshot_id))
+    assert second.tree == theirs["tree"] != first.tree
+    assert first.summary.errors == second.summary.errors == 0
+    assert second.summary.files.total == second.summary.files.unchanged == sum(path.is_file() for path in labelled)
 
 
 @pytest.mark.clause("TREE-12")

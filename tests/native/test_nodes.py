@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import msgspec
 import pytest
@@ -27,21 +28,35 @@ U64 = st.integers(0, (1 << 64) - 1)
 SECONDS = st.integers(-62135596800, 253402214400) | st.integers(-(1 << 62), 1 << 62) | st.integers(-5, 5)
 FRACTIONS = st.integers(0, 999_999_999) | st.sampled_from([0, 1, 10, 500_000_000, 120_000])
 TIMES = st.builds(lambda seconds, fraction: seconds * 1_000_000_000 + fraction, SECONDS, FRACTIONS)
-FILES = st.builds(
-    SimpleNamespace,
-    st_mode=st.integers(0, 0o7777).map(lambda mode: mode | stat.S_IFREG),
-    st_size=st.integers(0, (1 << 63) - 1),
-    st_mtime_ns=TIMES,
-    st_ctime_ns=TIMES,
-    st_atime_ns=TIMES,
-    st_ino=U64,
-    st_dev=U64,
-    st_rdev=st.just(0),
-    st_nlink=st.integers(0, 3),
-    st_uid=U32 | st.just(0),
-    st_gid=U32 | st.just(0),
-    no_attributes=st.just(True),
-)
+ATTRIBUTES = st.lists(st.tuples(st.sampled_from(["security.selinux", "user.x", "user.<"]), st.binary(max_size=8)), max_size=3)
+
+
+def files(kind: int = stat.S_IFREG) -> st.SearchStrategy[SimpleNamespace]:
+    return st.builds(
+        SimpleNamespace,
+        st_mode=st.integers(0, 0o7777).map(lambda mode: mode | kind),
+        st_size=st.integers(0, (1 << 63) - 1),
+        st_mtime_ns=TIMES,
+        st_ctime_ns=TIMES,
+        st_atime_ns=TIMES,
+        st_ino=U64,
+        st_dev=U64,
+        st_rdev=st.just(0),
+        st_nlink=st.integers(0, 3),
+        st_uid=U32 | st.just(0),
+        st_gid=U32 | st.just(0),
+        attributes=ATTRIBUTES.map(as_json),
+    )
+
+
+def as_json(attributes: list[tuple[str, bytes]]) -> bytes:
+    """Attributes as the kernel gives them."""
+    if not attributes:
+        return b""
+    return gojson.escape_html(msgspec.json.encode([ExtendedAttribute(name, value) for name, value in attributes]))
+
+
+FILES = files()
 NAMES = st.binary(min_size=1, max_size=20) | st.text(min_size=1, max_size=20).map(lambda text: text.encode("utf-8", "replace"))
 IDS = st.lists(st.binary(min_size=32, max_size=32), max_size=3)
 
@@ -73,7 +88,7 @@ def test_files_are_written_as_the_builder_builds_them(
     builder = NodeBuilder(with_atime=with_atime, device_id_for_hardlinks=hardlinks)
     written = builder.write(
         [name for name, _, _ in files],
-        [Stat.of(info, True) for _, info, _ in files],
+        [Stat.of(info, info.attributes) for _, info, _ in files],
         [info.st_size for _, info, _ in files],
         [b"".join(ids) for _, _, ids in files],
     )
@@ -89,19 +104,85 @@ def test_odd_names(name: bytes) -> None:
     assert b'{"name":"' + quote_in_json(name) + b'"' == encode_node(Node(gojson.quote(gojson.to_text(name)), "file"))[:-15]
 
 
-def test_others_than_plain_files_are_left_to_the_builder(tmp_path: Path) -> None:
+TARGETS = st.binary(min_size=1).filter(lambda target: b"\0" not in target) | st.text('<a&"\\\u2028ü\n', min_size=1).map(
+    str.encode
+)
+
+
+@given(st.dictionaries(NAMES, st.tuples(files(stat.S_IFLNK), TARGETS), max_size=5), st.booleans(), st.booleans())
+def test_symlinks_are_written_as_the_builder_builds_them(
+    links: dict[bytes, tuple[SimpleNamespace, bytes]], with_atime: bool, hardlinks: bool
+) -> None:
+    builder = NodeBuilder(with_atime=with_atime, device_id_for_hardlinks=hardlinks)
+    names = sorted(links)
+    infos = [Stat.of(info, info.attributes, target) for info, target in links.values()]
+    taken = writer_of(builder).take_over(list(links), infos, None)
+    written: dict[bytes, bytes] = {}
+    for first, end, text, size, count in taken.runs():
+        nodes = msgspec.json.decode(b"[" + text + b"]", type=list[msgspec.Raw])
+        assert (len(nodes), size, count) == (end - first, 0, end - first)
+        written.update(zip(list(links)[first:end], map(bytes, nodes), strict=True))
+    for name in names:
+        info, target = links[name]
+        if name not in written:
+            assert not ordinary(info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
+            continue
+        with mock.patch("os.readlink", return_value=target):
+            assert written[name] == encode_node(builder.build(name, info, b"/none", refuse))
+    assert taken.ids() == b""
+
+
+def test_attributes_and_targets_are_those_of_the_file(tmp_path: Path) -> None:
+    values = {"user.empty": b"", "user.z": b"\0\xff", "user.a": b"12", "user.b": b"1", "user.longest": b"v" * 1024}
+    for name in ("several", "long", "unusual", "crowded"):
+        (tmp_path / name).touch()
+    for name, value in values.items():
+        os.setxattr(tmp_path / "several", name, value)
+    os.setxattr(tmp_path / "long", "user.long", b"v" * 1025)
+    os.setxattr(tmp_path / "unusual", "user.<", b"1")
+    for number in range(20):
+        os.setxattr(tmp_path / "crowded", f"user.{'n' * 60}{number}", b"")
+    targets = [b"several", b"\xff<\n", b"t" * 1023, b"t" * 1024]
+    for number, target in enumerate(targets):
+        os.symlink(target, os.fsencode(tmp_path) + b"/%d" % number)
+    folder = os.fsencode(tmp_path) + b"/"
+    several, *others, file = look_at(folder, [b"several", b"long", b"unusual", b"crowded", b"0"], 2)
+    assert several is not None and several.attributes is not None
+    listed = [ExtendedAttribute(name, values[name]) for name in os.listxattr(tmp_path / "several")]
+    assert several.attributes == msgspec.json.encode(listed)
+    # What is long or needs escapes is left to the builder.
+    assert [info.attributes if info else b"gone" for info in others] == [None, None, None]
+    links = look_at(folder, [b"%d" % number for number in range(4)], 1)
+    assert [info.target if info else b"gone" for info in links] == [*targets[:3], None]
+    assert file is not None and file.attributes == b"" and several.target is None
+    # The builder takes what is known, and asks otherwise.
+    builder = NodeBuilder()
+    for name in (b"several", b"long", b"unusual", b"crowded"):
+        [looked] = look_at(folder, [name], 2)
+        assert looked is not None
+        assert builder.build(name, looked, folder + name, refuse) == builder.build(
+            name, os.lstat(folder + name), folder + name, refuse
+        )
+
+
+def test_others_than_files_and_symlinks_are_left_to_the_builder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "attributes").touch()
     os.setxattr(tmp_path / "attributes", "user.x", b"y")
+    (tmp_path / "long").touch()
+    os.setxattr(tmp_path / "long", "user.x", b"y" * 2000)
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("file")
-    names = [b"attributes", b"fifo", b"file", b"gone", b"link"]
+    names = [b"attributes", b"fifo", b"file", b"gone", b"link", b"long"]
     infos = look_at(os.fsencode(tmp_path) + b"/", names, 2)
-    written = writer_of(NodeBuilder()).write(names, infos, [0] * 5, [b""] * 5)
-    assert [node is not None for node in written] == [False, False, True, False, False]
+    writer = writer_of(NodeBuilder())
+    written = writer.write(names, infos, [0] * 6, [b""] * 6)
+    assert [node is not None for node in written] == [True, False, True, False, False, False]
     assert infos[3] is None
+    taken = writer.take_over(names, infos, None)
+    assert [taken[number] for number in range(6)] == [False, False, False, False, True, False]
     # Without having asked nobody knows whether there are attributes.
-    assert writer_of(NodeBuilder()).write([b"file"], look_at(os.fsencode(tmp_path) + b"/", [b"file"], 0), [0], [b""]) == [None]
+    assert writer.write([b"file"], look_at(os.fsencode(tmp_path) + b"/", [b"file"], 0), [0], [b""]) == [None]
 
 
 @pytest.mark.parametrize("prefix", [True, False], ids=["directory", "whole paths"])
@@ -111,14 +192,14 @@ def test_looking_is_lstat(prefix: bool, tmp_path: Path) -> None:
     os.utime(tmp_path / "file", ns=(-1_500_000_000, -1))
     folder = os.fsencode(tmp_path) + b"/"
     names = [b"file", b"link", b"", b"x" * 300]
+    lstats = [os.lstat(folder + name) for name in names[:2]]  # looking reads the symlink, which sets its access time
     found = look_at(folder, names, 2) if prefix else look_at(b"", [folder + name for name in names], 2)
     assert found[3] is None
-    for name, info in zip(names[:2], found, strict=False):
-        expected = os.lstat(folder + name)
+    for expected, info in zip(lstats, found, strict=False):
         fields = [field for field in dir(Stat) if field.startswith("st_")]
         assert len(fields) == 11
         assert [getattr(info, field) for field in fields] == [getattr(expected, field) for field in fields]
-        assert info is not None and info.no_attributes
+        assert info is not None and info.attributes == b""
     assert look_at(b"/" * 5000, [b"file"], 2) == [None]
     assert look_at(folder + b"nothing/", [b"file"], 2) == [None]
 
@@ -282,7 +363,7 @@ def test_files_taken_over(
                 setattr(node, key, value)
     directory = open_directory(join_nodes(encode_node(node) for node in before.values()), "tree")
     assert isinstance(directory, ParsedDirectory)
-    infos = [Stat.of(files[name][0], True) for name in names]
+    infos = [Stat.of(files[name][0], files[name][0].attributes) for name in names]
     taken = writer_of(builder).take_over(names, infos, directory.tree, ignore_ctime, ignore_inode)
     wanted: dict[int, bytes] = {}
     for number, name in enumerate(names):
@@ -303,9 +384,9 @@ def test_files_taken_over(
                 assert taken.ids(number, number + 1) == b"".join(ids)
     found: dict[int, bytes] = {}
     runs = taken.runs()
-    for first, end, text, size in runs:
+    for first, end, text, size, links in runs:
         nodes = msgspec.json.decode(b"[" + text + b"]", type=list[msgspec.Raw])
-        assert len(nodes) == end - first
+        assert len(nodes) == end - first and not links
         assert size == sum(files[name][0].st_size for name in names[first:end])
         found.update({first + number: bytes(node) for number, node in enumerate(nodes)})
     assert all(found[number] == node for number, node in wanted.items())
@@ -316,7 +397,7 @@ def test_files_taken_over(
     if found:
         dropped = min(found)
         taken.drop(dropped)
-        assert sum(end - first for first, end, _, _ in taken.runs()) == len(found) - 1
+        assert sum(end - first for first, end, *_ in taken.runs()) == len(found) - 1
         assert not taken[dropped] and taken.ids(dropped, dropped + 1) == b""
     with pytest.raises(IndexError):
         taken[len(names)]
@@ -335,7 +416,7 @@ def test_surveys_are_listing_and_looking(tmp_path: Path) -> None:
     assert full is not None and full[2] is not None and empty is not None
     assert full[1] == sorted(map(os.fsencode, os.listdir(root)))
     assert [info.st_ino if info else 0 for info in full[2]] == [os.lstat(root + b"/" + name).st_ino for name in full[1]]
-    assert full[0].st_ino == os.stat(root).st_ino and full[0].no_attributes
+    assert full[0].st_ino == os.stat(root).st_ino and full[0].attributes == b""
     assert [full[1][number] for number in directories(full[2])] == [b"d"]
     assert empty[1:] == ([], [])
     assert missing is link is file is None
@@ -345,7 +426,7 @@ def test_surveys_are_listing_and_looking(tmp_path: Path) -> None:
         survey([b"a\0b"], 2, 1)
     os.setxattr(root, "user.x", b"y")
     [marked] = survey([root], 2, 0)
-    assert marked is not None and not marked[0].no_attributes
+    assert marked is not None and marked[0].attributes == b'[{"name":"user.x","value":"eQ=="}]'
 
 
 def test_reading_a_directory_leaves_its_access_time(tmp_path: Path) -> None:
