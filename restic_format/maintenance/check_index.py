@@ -13,7 +13,7 @@ from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.repository.inorder import in_order
+from restic_format.repository.loading import read_indexes
 from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
 from restic_spec.index import IndexFile, decode_index, entries_of
 from restic_spec.layout import FileKind
@@ -23,23 +23,20 @@ from restic_spec.pack import BlobType, PackEntry
 def load_indexes(run: Run) -> None:
     """Load every index file into the repository's index; each one that cannot be used is a finding."""
     repo = run.repo
-    files = sorted(ident for ident, _size in repo.list(FileKind.INDEX))
+    files = sorted(repo.list(FileKind.INDEX))
     run.progress.stage(Stage.INDEX, len(files))
-    for done, (ident, prepared) in enumerate(in_order(repo.prepare_index, files), 1):
+    for done, (ident, failure) in enumerate(read_indexes(repo, files), 1):
         run.check_interrupt()
-        try:
-            if isinstance(prepared, Exception):
-                raise prepared
-            repo.index.add_raw(prepared, f"index {ident.hex()}")
-        except (ResticFormatError, OSError) as error:
+        if isinstance(failure, ResticFormatError | OSError):
             ref = ObjectRef(ObjectKind.INDEX, ident.hex())
-            message = f"error loading index {ident.hex()}: {load_reason('index', ident, error)}"
-            run.add(Finding(Code.INDEX_DAMAGED, ref, message, fault_clause(error)))
+            message = f"error loading index {ident.hex()}: {load_reason('index', ident, failure)}"
+            run.add(Finding(Code.INDEX_DAMAGED, ref, message, fault_clause(failure)))
+        elif failure is not None:
+            raise failure
         run.progress.advance(Stage.INDEX, done)
-    repo.index.finish_loading()
     repeated = repo.index.repeated_packs()
     if repeated:
-        _name_repeated(run, files, repeated)
+        _name_repeated(run, [ident for ident, _ in files], repeated)
 
 
 def reason(error: BaseException) -> str:

@@ -27,6 +27,7 @@ cdef extern from "table.h" nogil:
     int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
     int table_merge(table *t, const table *other, const uint32_t *numbers)
     int table_settle(table *t)
+    int table_expect(table *t, size_t rows)
     int table_allocate(table *t, size_t rows, size_t slots)
     int table_adopt(table *t, size_t rows, size_t packs)
     int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
@@ -113,7 +114,8 @@ cdef class BlobTable:
         try:
             if view.len != 4 * <Py_ssize_t> decoded._table.pack_count:
                 raise ValueError("a number of 4 bytes for each pack")
-            failed = table_merge(&self._table, &decoded._table, <const uint32_t *> view.buf)
+            with nogil:
+                failed = table_merge(&self._table, &decoded._table, <const uint32_t *> view.buf)
         finally:
             PyBuffer_Release(&view)
         if failed:
@@ -151,6 +153,10 @@ cdef class BlobTable:
     cdef tuple _row(self, size_t row):
         cdef const table *t = &self._table
         return (t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None)
+
+    def expect(self, size_t rows):
+        if table_expect(&self._table, rows):
+            raise MemoryError
 
     def finish_loading(self):
         if table_settle(&self._table):

@@ -1,7 +1,11 @@
+#define _GNU_SOURCE
 #include "table.h"
 
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
 
 #include "json_cursor.h"
 
@@ -73,11 +77,17 @@ static void place_from(table *t, size_t first)
     t->placed = t->count;
 }
 
-/* Slots for *rows* rows, at most three quarters full. */
+/* Rows that so many slots are for: three quarters of them stay the most. */
+static size_t most_rows(size_t slots)
+{
+    return slots / 4 * 3;
+}
+
+/* Slots for *rows* rows. */
 static int grow_slots(table *t, size_t rows)
 {
     size_t wanted = t->slot_count ? t->slot_count : 1024;
-    while (rows > wanted / 4 * 3)
+    while (rows > most_rows(wanted))
         wanted *= 2;
     if (wanted == t->slot_count)
         return 0;
@@ -89,6 +99,13 @@ static int grow_slots(table *t, size_t rows)
     t->slot_count = wanted;
     place_from(t, 0);
     return 0;
+}
+
+int table_expect(table *t, size_t rows)
+{
+    if (rows > UINT32_MAX - 1)
+        rows = UINT32_MAX - 1;
+    return (rows > t->room && grow_columns(t, rows)) || grow_slots(t, rows) ? -1 : 0;
 }
 
 int table_settle(table *t)
@@ -154,6 +171,8 @@ int table_merge(table *t, const table *from, const uint32_t *numbers)
     for (size_t row = 0; row < from->count; row++)
         t->packs[old + row] = numbers[from->packs[row]];
     t->count = wanted;
+    if (t->slot_count && wanted <= most_rows(t->slot_count))
+        place_from(t, t->placed);
     return 0;
 }
 

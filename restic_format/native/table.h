@@ -27,6 +27,8 @@ int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t afte
 /* Adds all rows of *from*, whose pack n is pack numbers[n] here; they are found after table_settle. */
 int table_merge(table *t, const table *from, const uint32_t *numbers);
 int table_settle(table *t);
+/* Makes room for about *rows* rows in all; then merging also makes them findable, as long as it is enough. */
+int table_expect(table *t, size_t rows);
 
 /* An empty table with room for exactly *rows* rows and *slots* slots, to be filled from outside; then table_adopt. */
 int table_allocate(table *t, size_t rows, size_t slots);

@@ -19,7 +19,8 @@ Threads may read while one adds.
 
 What follows has only the compiled table. It takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are
 its pack ids), or None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` loads its rows, *numbers* being
-the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way.
+the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way. After `expect(rows)` there is
+room for so many rows in all, and each merge also puts its rows where they are found. Nothing may be looked up during a merge.
 
 It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong
 with it, a blob missing from the table for instance, or is only unusual. Nothing may be added meanwhile.

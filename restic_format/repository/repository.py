@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from restic_format.errors import (
     BlobMissing,
@@ -26,13 +26,12 @@ from restic_format.errors import (
     UsageError,
 )
 from restic_format.native import blobs
-from restic_format.repository import keys
+from restic_format.repository import keys, loading
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder, PackHash
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
-from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
-from restic_format.repository.inorder import in_order
+from restic_format.repository.indexcache import IndexCache
 from restic_format.repository.packer import (
     DEFAULT_PACK_SIZE,
     MAX_PACK_SIZE,
@@ -55,9 +54,6 @@ from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
-
-if TYPE_CHECKING:
-    from restic_format.native._table import DecodedIndex
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
@@ -295,42 +291,7 @@ class Repository:
 
         A damaged index is given to *damaged* and left out; without that callback it is raised.
         """
-        index_ids = [file_id for file_id, _ in self.list(FileKind.INDEX)]
-        self.index = BlobIndex()
-        covered: set[bytes] = set()
-        if self._index_cache is not None and (cached := self._index_cache.load(set(index_ids))) is not None:
-            self.index, covered = cached
-        cached_rows = len(self.index)
-        done = len(covered)
-        if progress is not None and done:
-            progress(done, len(index_ids))
-        missing = [file_id for file_id in index_ids if file_id not in covered]
-        for file_id, prepared in in_order(self.prepare_index, missing):
-            try:
-                if isinstance(prepared, Exception):
-                    raise prepared
-                self._add_index(file_id, prepared)
-                covered.add(file_id)
-            except ResticFormatError as error:
-                if damaged is None:
-                    raise
-                damaged(file_id, error)
-            if progress is not None:
-                done += 1
-                progress(done, len(index_ids))
-        self.index.finish_loading()
-        if self._index_cache is not None and len(self.index) - cached_rows >= WORTH_ROWS:
-            self._index_cache.store(self.index, covered)
-
-    def prepare_index(self, file_id: bytes) -> DecodedIndex | bytes:
-        """Load an index file as far as `BlobIndex.add_raw` wants it; any thread may do that. Raises as `load_unpacked`."""
-        return BlobIndex.prepare(self.load_unpacked(FileKind.INDEX, file_id))
-
-    def _add_index(self, file_id: bytes, prepared: DecodedIndex | bytes) -> None:
-        try:
-            self.index.add_raw(prepared, f"index {file_id.hex()[:8]}")
-        except SpecError as error:
-            raise DamagedFile(f"index/{file_id.hex()}", error) from error
+        loading.load_index(self, self._index_cache, progress, damaged)
 
     def open_blob(self, entry: PackEntry, sealed: Buffer) -> bytes:
         """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.native import _table
-from restic_format.repository import Repository, repository
+from restic_format.repository import Repository, loading
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
 from restic_format.storage import MemoryStorage
@@ -28,7 +28,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> MemoryStorage:
     """A repository with three index files whose cache is worth writing."""
-    monkeypatch.setattr(repository, "WORTH_ROWS", 1)
+    monkeypatch.setattr(loading, "WORTH_ROWS", 1)
     storage = MemoryStorage()
     repo = Repository.init(storage, "pw", kdf=CHEAP)
     for batch in range(3):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.native import _table
-from restic_format.repository import Repository, repository
+from restic_format.repository import Repository, loading
 from restic_format.repository import index as index_module
 from restic_format.repository.indexcache import TAG
 from restic_format.repository.oldcaches import MAX_AGE, remove_old_caches
@@ -97,7 +97,7 @@ def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
 
 def test_using_a_cache_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable)
-    monkeypatch.setattr(repository, "WORTH_ROWS", 1)
+    monkeypatch.setattr(loading, "WORTH_ROWS", 1)
     storage = MemoryStorage()
     made = Repository.init(storage, "pw", kdf=CHEAP)
     made.save_blob(BlobType.DATA, b"data")

@@ -1,0 +1,77 @@
+"""Index files read into the index in memory: by a few threads ahead, taken in one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from restic_format.errors import DamagedFile, ResticFormatError, SpecError
+from restic_format.repository.index import BlobIndex
+from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
+from restic_format.repository.inorder import in_order
+from restic_spec.ids import ID_SIZE
+from restic_spec.layout import FileKind
+
+if TYPE_CHECKING:
+    from restic_format.native._table import DecodedIndex
+    from restic_format.repository.repository import Repository
+
+
+def read_indexes(repo: Repository, files: Sequence[tuple[bytes, int]]) -> Iterator[tuple[bytes, Exception | None]]:
+    """Take *files*, given by ids and sizes, into the repository's index; with each comes what is wrong with it, if anything.
+
+    Blobs may be looked up only when all is read.
+    """
+    sizes = dict(files)
+    before = len(repo.index)
+
+    def prepare(file_id: bytes) -> DecodedIndex | bytes:
+        return BlobIndex.prepare(repo.load_unpacked(FileKind.INDEX, file_id))
+
+    for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes))):
+        failure = prepared if isinstance(prepared, Exception) else _take_in(repo, file_id, prepared)
+        if number == 0 and sizes[file_id]:
+            # The others are likely to be like the first. No blob takes less than its id, however an index is compressed.
+            total = sum(sizes.values())
+            rows = (len(repo.index) - before) * total // sizes[file_id]
+            repo.index.expect(before + min(rows + rows // 50, total // ID_SIZE))
+        yield file_id, failure
+    repo.index.finish_loading()
+
+
+def _take_in(repo: Repository, file_id: bytes, prepared: DecodedIndex | bytes) -> DamagedFile | None:
+    try:
+        repo.index.add_raw(prepared, f"index {file_id.hex()[:8]}")
+    except SpecError as error:
+        return DamagedFile(f"index/{file_id.hex()}", error)
+    return None
+
+
+def load_index(
+    repo: Repository,
+    cache: IndexCache | None,
+    progress: Callable[[int, int], None] | None,
+    damaged: Callable[[bytes, ResticFormatError], None] | None,
+) -> None:
+    """What `Repository.load_index` says, with the help of a *cache*."""
+    files = dict(repo.list(FileKind.INDEX))
+    repo.index = BlobIndex()
+    covered: set[bytes] = set()
+    if cache is not None and (cached := cache.load(set(files))) is not None:
+        repo.index, covered = cached
+    cached_rows = len(repo.index)
+    done = len(covered)
+    if progress is not None and done:
+        progress(done, len(files))
+    for file_id, failure in read_indexes(repo, [(name, size) for name, size in files.items() if name not in covered]):
+        if failure is None:
+            covered.add(file_id)
+        elif damaged is None or not isinstance(failure, ResticFormatError):
+            raise failure
+        else:
+            damaged(file_id, failure)
+        done += 1
+        if progress is not None:
+            progress(done, len(files))
+    if cache is not None and len(repo.index) - cached_rows >= WORTH_ROWS:
+        cache.store(repo.index, covered)
