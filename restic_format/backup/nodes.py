@@ -64,13 +64,15 @@ class NodeBuilder:
                 device_id_for_hardlinks,
             )
 
-    def write(self, names: list[bytes], infos: list[FileInfo], sizes: list[int], ids: list[bytes]) -> Sequence[bytes | None]:
+    def write(
+        self, names: list[bytes], infos: Sequence[FileInfo | None], sizes: list[int], ids: list[bytes]
+    ) -> Sequence[bytes | None]:
         """The JSON of the nodes of files whose content has *sizes* and *ids* (32 bytes for each blob); None for those that
-        have to be built.
+        have to be built, or of which nothing is known.
         """
         if self.writer is None:
             return [None] * len(names)
-        return self.writer.write(names, infos, sizes, ids)
+        return self.writer.write(names, list(infos), sizes, ids)
 
     def build(
         self, name: bytes, info: FileInfo, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False

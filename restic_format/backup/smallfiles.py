@@ -1,4 +1,4 @@
-"""Files of one chunk, many at a time: read and hashed in one call, sealed in another, their nodes written in a third."""
+"""Files of one chunk, many at a time: read in one call, hashed and sealed in others, their nodes written in another."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from restic_format.backup import looking
 from restic_format.backup.errors import SourceError
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
-from restic_format.backup.looking import FileInfo
 from restic_format.backup.options import Change, ItemStats
 from restic_format.backup.parenttrees import decode_node
 from restic_format.backup.pending import NOTHING, change_of
 from restic_format.backup.trees import encode_node
-from restic_format.native import blobs as kernel
+from restic_format.native import nodes
+from restic_format.native.hashes import ids_of
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import FILE, Node
@@ -23,12 +23,8 @@ from restic_spec.tree import FILE, Node
 if TYPE_CHECKING:
     from restic_format.backup.files import Team
 
-ReadFile = tuple[FileInfo, int, int, bytes, bool]
-"""A file that is in the buffer: what it is, where its content begins, its length, its hash, whether it changed meanwhile."""
-
-
-_Outcome = tuple[bytes, Node | None, int, ItemStats]
-"""A saved file: its node, the same as an object where that was needed, its bytes, what was added."""
+_Outcome = tuple[bytes, Node | None, ItemStats]
+"""A saved file: its node, the same as an object where that was needed, what was added."""
 
 
 class SmallFiles:
@@ -37,14 +33,15 @@ class SmallFiles:
     def __init__(self, team: Team, buffer: memoryview) -> None:
         self._team = team
         self._buffer = buffer
-        self._in_one_call = kernel.UNAVAILABLE is None and looking.kernel_works()
+        self._in_one_call = looking.kernel_works()
         self._limit = team.cutter.min_size
 
     def save(self, batch: Batch) -> Iterator[FileJob]:
         """Save what is small; gives the files that are left to the caller."""
         small = [work for work in batch if isinstance(work, FileGroup) or work.size <= self._limit]
         if not self._in_one_call or not small or (len(small) == 1 and isinstance(small[0], FileJob)):
-            yield from _jobs(batch, self._team)
+            # Groups are found only by the kernel.
+            yield from (work for work in batch if isinstance(work, FileJob))
             return
         started = time.monotonic()
         shown = small[0].item
@@ -66,32 +63,28 @@ class SmallFiles:
     def _save(self, small: Batch, paths: list[bytes], names: list[bytes], started: float) -> list[FileJob]:
         """Save the files at *paths*; those that cannot be read this way are given back."""
         team = self._team
-        read = kernel.read_files(paths, self._buffer, self._limit)
-        found = [number for number, done in enumerate(read) if done is not None]
-        results: list[ReadFile] = [done for done in read if done is not None]
-        blobs = [(blob_id, self._buffer[start : start + length]) for _, start, length, blob_id, _ in results if length]
-        saved = iter(team.repository.save_blobs(BlobType.DATA, blobs))
-        written = team.builder.write(
-            [names[number] for number in found],
-            [done[0] for done in results],
-            [done[2] for done in results],
-            [done[3] if done[2] else b"" for done in results],
-        )
+        infos, pieces, changed = nodes.read_files(paths, self._buffer, self._limit)
+        ids = [blob_id if piece else b"" for blob_id, piece in zip(ids_of(pieces), pieces, strict=True)]
+        saved = iter(team.repository.save_blobs(BlobType.DATA, [blob for blob in zip(ids, pieces, strict=True) if blob[0]]))
+        sizes = list(map(len, pieces))
+        written = team.builder.write(names, infos, sizes, ids)
         outcomes: list[_Outcome | None] = [None] * len(paths)
-        for number, (info, _, length, blob_id, changed), encoded in zip(found, results, written, strict=True):
+        for number, (info, size, blob_id, encoded) in enumerate(zip(infos, sizes, ids, written, strict=True)):
+            if info is None:
+                continue
             stats = NOTHING
-            if length and not (blob := next(saved)).known:
-                stats = ItemStats(1, length, blob.stored)
+            if size and not (blob := next(saved)).known:
+                stats = ItemStats(1, size, blob.stored)
             node = None
             if encoded is None:
                 node = team.builder.build(names[number], info, paths[number], team.warn)
-                node.content = [blob_id.hex()] if length else []
-                node.size = length
+                node.content = [blob_id.hex()] if size else []
+                node.size = size
                 encoded = encode_node(node)
-            outcomes[number] = encoded, node, length, stats
-            if changed:
-                team.books.error(gojson.to_text(os.path.abspath(paths[number])), changed_meanwhile(paths[number]))
-        team.books.files_done(sum(done[2] for done in results), [one[3] for one in outcomes if one is not None])
+            outcomes[number] = encoded, node, stats
+        for number in changed:
+            team.books.error(gojson.to_text(os.path.abspath(paths[number])), changed_meanwhile(paths[number]))
+        team.books.files_done(sum(sizes), [one[2] for one in outcomes if one is not None])
         seconds = time.monotonic() - started
         failed: list[FileJob] = []
         first = 0
@@ -109,7 +102,7 @@ class SmallFiles:
         """Put a file's node in its place; it is given back where there is none."""
         if outcome is None:
             return [job]
-        encoded, node, _, stats = outcome
+        encoded, node, stats = outcome
         job.nodes[job.slot] = encoded
         change: Change = "new"
         if job.previous is not None:
@@ -129,23 +122,11 @@ class SmallFiles:
         if team.progress.tells_items:
             for name, one in zip(group.names, outcomes, strict=True):
                 if one is not None:
-                    team.progress.item_done(f"{group.item}/{gojson.to_text(name)}", FILE, "new", one[3], seconds)
+                    team.progress.item_done(f"{group.item}/{gojson.to_text(name)}", FILE, "new", one[2], seconds)
         if failed:
             team.books.opened(group.directory, len(failed))
         team.books.closed(group.directory)
         return failed
-
-
-def _jobs(batch: Batch, team: Team) -> Iterator[FileJob]:
-    """Everything one by one."""
-    for work in batch:
-        if isinstance(work, FileGroup):
-            work.nodes[:] = [None] * len(work.names)
-            team.books.opened(work.directory, len(work.names))
-            yield from (work.job(number) for number in range(len(work.names)))
-            team.books.closed(work.directory)
-        else:
-            yield work
 
 
 def changed_meanwhile(path: bytes) -> SourceError:

@@ -8,8 +8,6 @@ from libc.stdlib cimport calloc, free
 
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
-from restic_format.native._nodes cimport Stat, look_found, look_texts, stat_of
-
 
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
@@ -66,11 +64,6 @@ cdef extern from "packs.h" nogil:
     void packs_begin(packs_check *check, const uint8_t *header, size_t header_size, size_t largest)
     size_t packs_ahead(const packs_check *check, size_t most)
     int packs_take(packs_check *check, blobs_context *context, const uint8_t *data, size_t size)
-
-
-cdef extern from "files.h" nogil:
-    int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
-                       int *changed)
 
 
 def missing_library(bytes zstd=None):
@@ -149,52 +142,6 @@ def hash_many(list pieces not None, Sha256 pack=None, data=b""):
     finally:
         free(streams)
         free(order)
-
-
-def read_files(list paths not None, buffer, size_t limit):
-    """Small regular files read whole into *buffer*, and hashed; see restic_format.native.blobs."""
-    cdef Py_ssize_t count = len(paths), i
-    cdef Py_buffer view
-    cdef Reading *work
-    cdef size_t used = 0
-    cdef sha_queue queue
-    cdef uint8_t digest[32]
-    cdef Stat info = None
-    cdef look_texts texts = look_texts(NULL, 0, 0)
-    queue.blocks = 0
-    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-    work = <Reading *> calloc(count + 1, sizeof(Reading))
-    try:
-        if work == NULL:
-            raise MemoryError
-        for i in range(count):
-            if not isinstance(paths[i], bytes):
-                raise TypeError("paths are bytes")
-            work[i].path = PyBytes_AS_STRING(paths[i])
-        with nogil:
-            for i in range(count):
-                work[i].offset = used
-                work[i].length = files_read(
-                    work[i].path, <uint8_t *> view.buf + used, view.len - used, limit, &texts, &work[i].found,
-                    &work[i].changed)
-                if work[i].length >= 0:
-                    sha_begin(&work[i].hash)
-                    sha_push(&queue, &work[i].hash, <uint8_t *> view.buf + used, work[i].length)
-                    used += work[i].length
-            sha_drain(&queue)
-        read = []
-        for i in range(count):
-            if work[i].length < 0:
-                read.append(None)
-                continue
-            sha_end(&work[i].hash, digest)
-            info = stat_of(&work[i].found, &texts, info)
-            read.append((info, work[i].offset, work[i].length, digest[:32], work[i].changed != 0))
-        return read
-    finally:
-        free(work)
-        free(texts.at)
-        PyBuffer_Release(&view)
 
 
 cdef class Sha256:
@@ -412,15 +359,6 @@ cdef class PackCheck:
         cdef uint8_t digest[32]
         sha_end(&last, digest)
         return digest[:32]
-
-
-cdef struct Reading:
-    const char *path
-    size_t offset
-    int64_t length
-    int changed
-    look_found found
-    sha_stream hash
 
 
 include "_places.pxi"

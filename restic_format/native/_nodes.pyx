@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The compiled walk of a directory; use it by way of restic_format.native.nodes, which documents it."""
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -8,6 +9,20 @@ from libc.string cimport memchr, memcmp, memset, strlen
 
 
 cdef extern from "look.h" nogil:
+    ctypedef struct look_stat:
+        int64_t size, mtime, ctime, atime
+        uint32_t mtime_ns, ctime_ns, atime_ns
+        uint32_t mode, uid, gid
+        uint64_t ino, dev, rdev, nlink
+    ctypedef struct look_texts:
+        char *at
+        size_t used, room
+    ctypedef struct look_text:
+        size_t start
+        int64_t length
+    ctypedef struct look_found:
+        look_stat info
+        look_text attributes, target
     ctypedef struct look_directory:
         pass
     int look_open(look_directory *directory, const char *path, size_t length)
@@ -21,6 +36,11 @@ cdef extern from "look.h" nogil:
     void look_forget(look_names *names)
     int c_look_at "look_at"(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found)
     int look_is_plain(const char *name, size_t length)
+
+
+cdef extern from "read.h" nogil:
+    int64_t read_small(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
+                       int *changed)
 
 
 cdef extern from "nodes.h" nogil:
@@ -70,6 +90,9 @@ cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
 
 cdef class Stat:
     """What a file is; the names are those of os.stat_result."""
+    cdef look_stat info
+    cdef readonly bytes attributes
+    cdef readonly bytes target
 
     @staticmethod
     def of(info, bytes attributes=None, bytes target=None):
@@ -251,6 +274,48 @@ def survey(list paths not None, int ask, size_t most):
             free(work[i].texts.at)
             free(work[i].entries)
         free(work)
+
+
+cdef struct Reading:
+    size_t start
+    int64_t length
+    int changed
+
+
+def read_files(list paths not None, buffer, size_t limit):
+    """Small regular files read whole into *buffer*; see restic_format.native.nodes."""
+    cdef Py_ssize_t count = len(paths), i
+    cdef size_t used = 0
+    cdef Py_buffer view
+    cdef look_texts texts = look_texts(NULL, 0, 0)
+    cdef Looking *files = <Looking *> calloc(count + 1, sizeof(Looking))
+    cdef Reading *work = <Reading *> calloc(count + 1, sizeof(Reading))
+    try:
+        if files == NULL or work == NULL:
+            raise MemoryError
+        for i in range(count):
+            files[i].name = _bytes(paths[i])
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            with nogil:
+                for i in range(count):
+                    work[i].start = used
+                    work[i].length = read_small(files[i].name, <uint8_t *> view.buf + used, view.len - used, limit, &texts,
+                                                &files[i].found, &work[i].changed)
+                    files[i].error = work[i].length < 0
+                    used += max(work[i].length, 0)
+        finally:
+            PyBuffer_Release(&view)
+        shown = memoryview(buffer)
+        return (
+            _stats(files, count, &texts),
+            [shown[work[i].start:work[i].start + max(work[i].length, 0)] for i in range(count)],
+            [i for i in range(count) if not files[i].error and work[i].changed],
+        )
+    finally:
+        free(files)
+        free(work)
+        free(texts.at)
 
 
 def directories(infos not None):

@@ -32,10 +32,6 @@ place, *left* the rows with which something is wrong or merely unusual.
 that; `take(data)` whether all is well in them; `digest()` is the hash of all that was taken. Blobs over *largest* bytes are not
 well. A context does one thing at a time.
 
-`read_files(paths, buffer, limit)` reads small regular files into *buffer*, one
-after the other, and gives for each (`restic_format.native.nodes.Stat`, where it begins there, its length, hash, whether it
-changed meanwhile), None for one that is out of the ordinary or has more than *limit* bytes.
-
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
 `restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
@@ -69,7 +65,6 @@ try:
         PlaceWriter,
         Zstd,
         missing_library,
-        read_files,
         zstd_version,
     )
 
@@ -82,4 +77,4 @@ except ImportError as error:
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Zstd", "read_files"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Zstd"]

@@ -10,48 +10,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* As the Python path opens: nothing that replaced a file meanwhile may make us follow it or wait for it. */
-enum { OPEN_FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK };
-
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
-                   int *changed)
-{
-    struct stat before, after;
-    size_t filled = 0;
-    int64_t result = -1;
-    int fd = open(path, OPEN_FLAGS | O_NOATIME);
-    if (fd < 0 && errno == EPERM) /* only the owner and root may leave the access time alone */
-        fd = open(path, OPEN_FLAGS);
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &before) || !S_ISREG(before.st_mode) || (uint64_t)before.st_size > limit || (uint64_t)before.st_size >= room)
-        goto done;
-    look_take(&found->info, &before);
-    found->attributes = look_attributes(texts, fd, path);
-    found->target.length = LOOK_UNKNOWN;
-    for (;;) {
-        /* One byte more than it should have shows whether it has grown. */
-        size_t wanted = (filled <= (size_t)before.st_size ? (size_t)before.st_size - filled : 0) + 1;
-        if (filled > limit || wanted > room - filled)
-            goto done;
-        ssize_t count = read(fd, buffer + filled, wanted);
-        if (count < 0)
-            goto done;
-        filled += (size_t)count;
-        /* Of a regular file less than what was asked for is what there is. */
-        if (count == 0 || ((size_t)count < wanted && filled == (size_t)before.st_size))
-            break;
-    }
-    if (fstat(fd, &after))
-        goto done;
-    *changed = after.st_size != before.st_size || after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
-               after.st_mtim.tv_nsec != before.st_mtim.tv_nsec;
-    result = (int64_t)filled;
-done:
-    close(fd);
-    return result;
-}
-
 static struct timespec moment(int64_t ns)
 {
     int64_t fraction = ns % 1000000000;

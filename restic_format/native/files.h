@@ -1,13 +1,9 @@
-/* Files in bulk: reading and creating many small ones. System calls only, nothing of the interpreter. */
+/* Creating many small files. System calls only, nothing of the interpreter. */
 #ifndef RESTIC_FORMAT_FILES_H
 #define RESTIC_FORMAT_FILES_H
 
-#include "look.h"
-
-/* Reads a small regular file whole: its length, or -1 where anything is out of the ordinary: it cannot be
- * opened, is no regular file, has more than *limit* bytes or more than *room*. The caller then looks closer. */
-int64_t files_read(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
-                   int *changed);
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     uint32_t uid, gid, mode;

@@ -11,6 +11,10 @@ the ordinary. `directories(infos)` tells which of several `Stat` are directories
 most_bytes)` gives stretches of regular files of at most *limit* bytes as (first, end, bytes), each of at most *most* files and
 ending when *most_bytes* are reached.
 
+`read_files(paths, buffer, limit)` reads small regular files into *buffer*, one after the other. It gives a column of their
+`Stat`, None for each that is out of the ordinary or has more than *limit* bytes, a column of their contents in *buffer*, and
+the numbers of those that changed meanwhile.
+
 `parse_tree(raw)` takes apart a tree of the form restic writes, otherwise it gives None.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
 are found under those that `rename` gives them, in the same order.
@@ -48,6 +52,7 @@ try:
         directories,
         look_at,
         parse_tree,
+        read_files,
         small_files,
         survey,
     )
@@ -68,6 +73,7 @@ __all__ = [
     "directories",
     "look_at",
     "parse_tree",
+    "read_files",
     "small_files",
     "survey",
 ]

@@ -18,7 +18,7 @@ from restic_format.backup.nodes import NodeBuilder, quote_in_json
 from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
 from restic_format.backup.trees import encode_node, file_changed, join_nodes
 from restic_format.errors import ResticFormatError
-from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, small_files, survey
+from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, read_files, small_files, survey
 from restic_spec import gojson
 from restic_spec.tree import ExtendedAttribute, Node, decode_tree, encode_tree
 from tests.backup.sources import ODD_NAMES
@@ -445,3 +445,27 @@ def test_stretches_of_small_files(tmp_path: Path) -> None:
     assert small_files(infos, 11, 100, 100) == [(0, 7, 28), (8, 9, 2)]
     assert small_files(infos, 11, 100, 6) == [(0, 3, 16), (3, 5, 6), (5, 7, 6), (8, 9, 2)]
     assert small_files([], 1, 1, 1) == small_files([None], 1, 1, 1) == []
+
+
+def test_reading_files(tmp_path: Path) -> None:
+    contents = [b"", b"a", b"text " * 1001, b"x" * 4096, b"x" * 4097, b"last"]
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).write_bytes(content)
+    (tmp_path / "link").symlink_to("1")
+    os.mkfifo(tmp_path / "pipe")
+    os.setxattr(tmp_path / "5", "user.key", b"value")
+    names = ["0", "1", "link", "2", "3", "4", "pipe", "missing", ".", "5"]
+    buffer = memoryview(bytearray(8 << 10))
+    infos, pieces, changed = read_files([bytes(tmp_path / name) for name in names], buffer, 5000)
+    expected = dict(zip("012345", contents, strict=True))
+    assert [name for name, info in zip(names, infos, strict=True) if info is None] == ["link", "2", "4", "pipe", "missing", "."]
+    assert [bytes(piece) for piece in pieces] == [expected[n] if i else b"" for n, i in zip(names, infos, strict=True)]
+    assert [(info.st_ino, info.st_size, info.attributes) for info in infos if info is not None] == [
+        (found.st_ino, found.st_size, b'[{"name":"user.key","value":"dmFsdWU="}]' if name == "5" else b"")
+        for name in "0135"
+        for found in [os.lstat(tmp_path / name)]
+    ]
+    assert changed == []
+    with pytest.raises(TypeError):
+        read_files([str(tmp_path)], buffer, 5000)  # type: ignore[list-item]
+    assert read_files([], buffer, 5000) == ([], [], [])
