@@ -35,7 +35,7 @@ class _Contexts(threading.local):
         self.block = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()
 
 
-class _Libraries:
+class Libraries:
     """Seals and opens with `cryptography`."""
 
     def __init__(self, key: MasterKey) -> None:
@@ -48,13 +48,34 @@ class _Libraries:
         self._invalid = InvalidSignature
 
     def seal(self, plaintext: Buffer, iv: bytes) -> bytes:
+        """The sealed message."""
+        sealed = bytearray(len(plaintext) + OVERHEAD)
+        self.seal_into(plaintext, iv, memoryview(sealed))
+        return bytes(sealed)
+
+    def seal_into(self, plaintext: Buffer, iv: bytes, target: memoryview) -> int:
+        """Seal into the beginning of *target*, which may be longer than the sealed message; gives the length of that."""
         contexts = self._contexts
+        end = IV_SIZE + len(plaintext)
+        target[:IV_SIZE] = iv
         contexts.counter.reset_nonce(iv)
-        ciphertext = contexts.counter.update(plaintext)
-        tag = self._poly1305.generate_tag(self._mac_r + contexts.block.update(iv), ciphertext)
-        return b"".join((iv, ciphertext, tag))
+        # The library asks for room for a block more than it fills; the MAC comes there.
+        contexts.counter.update_into(plaintext, target[IV_SIZE : end + MAC_SIZE])
+        tag = self._poly1305.generate_tag(self._mac_r + contexts.block.update(iv), target[IV_SIZE:end])
+        target[end : end + MAC_SIZE] = tag
+        return end + MAC_SIZE
 
     def open(self, sealed: Buffer) -> bytes:
+        """The plaintext."""
+        plaintext: bytes = self._contexts.counter.update(self._ciphertext(sealed))
+        return plaintext
+
+    def open_within(self, sealed: Buffer, room: memoryview) -> memoryview:
+        """The plaintext, at the beginning of *room*, which has as many bytes as *sealed*."""
+        return room[: self._contexts.counter.update_into(self._ciphertext(sealed), room)]
+
+    def _ciphertext(self, sealed: Buffer) -> memoryview:
+        """What is to be decrypted, after the MAC was found to fit; the counter begins at the IV."""
         view = memoryview(sealed)
         if len(view) < OVERHEAD:
             raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
@@ -67,8 +88,7 @@ class _Libraries:
         except self._invalid:
             raise MacInvalid("ciphertext verification failed", clause="CRYPTO-4") from None
         contexts.counter.reset_nonce(iv)
-        plaintext: bytes = contexts.counter.update(ciphertext)
-        return plaintext
+        return ciphertext
 
 
 class BlobCipher:
@@ -77,7 +97,7 @@ class BlobCipher:
     def __init__(self, key: MasterKey) -> None:
         self._key = key
         self._kernel = None if blobs.UNAVAILABLE is not None else _Kernel(key)
-        self._libraries: _Libraries | None = None
+        self._libraries: Libraries | None = None
 
     @property
     def context(self) -> blobs.Context | None:
@@ -85,9 +105,10 @@ class BlobCipher:
         return None if self._kernel is None else self._kernel.context
 
     @property
-    def _twin(self) -> _Libraries:
+    def libraries(self) -> Libraries:
+        """The libraries' bindings, which work without a kernel, too."""
         if self._libraries is None:
-            self._libraries = _Libraries(self._key)
+            self._libraries = Libraries(self._key)
         return self._libraries
 
     def seal(self, plaintext: Buffer) -> bytes:
@@ -98,7 +119,7 @@ class BlobCipher:
             done = context.seal(plaintext, iv)
             if done is not None:
                 return done
-        return self._twin.seal(plaintext, iv)
+        return self.libraries.seal(plaintext, iv)
 
     def open(self, sealed: Buffer) -> bytes:
         """Verify, then decrypt (CRYPTO-4).
@@ -111,7 +132,7 @@ class BlobCipher:
             plaintext = context.open(sealed, len(sealed) - OVERHEAD, False)
             if plaintext is not None:
                 return plaintext
-        return self._twin.open(sealed)
+        return self.libraries.open(sealed)
 
     def open_into(self, sealed: Buffer, target: memoryview) -> None:
         """`open` into memory of just the plaintext's length. Raises as `open`."""
@@ -119,4 +140,4 @@ class BlobCipher:
             raise LengthInvalid(f"sealed message of {len(sealed)} bytes is not of {len(target)}", clause="CRYPTO-1")
         context = self.context
         if context is None or not context.open_into(sealed, target):
-            target[:] = self._twin.open(sealed)
+            target[:] = self.libraries.open(sealed)

@@ -7,15 +7,18 @@ libraries' Python bindings, which always work and are the oracle. What the kerne
 from __future__ import annotations
 
 import functools
+import mmap
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from restic_format.errors import DamagedFile
-from restic_format.native import blobs, hashes
+from restic_format.native import blobs
+from restic_format.native.hashes import Sha256, ids_of
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
-from restic_spec.crypto import IV_SIZE
+from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
@@ -29,16 +32,11 @@ GROUP_COUNT = 1024
 """Blobs that are sealed or opened at once."""
 
 T = TypeVar("T")
+Stored = TypeVar("Stored", bytes, memoryview)
 
 
-class PackHash(Protocol):
-    """The SHA-256 of a pack, in the making."""
-
-    def update(self, data: Buffer, /) -> None:
-        """Append *data*."""
-
-    def digest(self) -> bytes:
-        """The hash of all so far."""
+PackHash = Sha256
+"""The SHA-256 of a pack, in the making."""
 
 
 class BlobCoder:
@@ -50,6 +48,7 @@ class BlobCoder:
         self._compressor = Compressor(compression)
         self._mode = compression
         self._extra_verify = extra_verify
+        self._rooms = _Rooms()
 
     @property
     def context(self) -> blobs.Context | None:
@@ -71,7 +70,7 @@ class BlobCoder:
             DamagedFile: what was sealed does not open to the same blob.
         """
         context = self.context
-        if context is not None and isinstance(pack_hash, hashes.Sha256):
+        if context is not None:
             small = large = None
             if self._compresses(blob_type):
                 small, large = _zstd(parameters_for(self._mode, 0)), _zstd(parameters_for(self._mode, SMALL))
@@ -80,28 +79,51 @@ class BlobCoder:
             done = context.seal_many(items, ivs, small, large, SMALL, always, self._extra_verify, pack_hash)
             if done is not None:
                 return [done[0]], done[1]
-        coded = [self._seal(blob_type, blob_id, data) for blob_id, data in items]
-        for sealed, _ in coded:
-            pack_hash.update(sealed)
-        return [sealed for sealed, _ in coded], [(len(sealed), uncompressed) for sealed, uncompressed in coded]
+        return self._seal_many(blob_type, items, pack_hash)
 
-    def _seal(self, blob_type: BlobType, blob_id: bytes, data: Buffer) -> tuple[bytes, int | None]:
-        stored: Buffer = data
-        uncompressed_length: int | None = None
+    def _seal_many(
+        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: PackHash
+    ) -> tuple[Sequence[Buffer], Sequence[tuple[int, int | None]]]:
+        ivs = os.urandom(IV_SIZE * len(items))
+        room = self._rooms.sealed.of_size(sum(_bound(len(data)) for _, data in items))
+        seal_into = self._cipher.libraries.seal_into
+        entries = []
+        end = 0
+        for number, (blob_id, data) in enumerate(items):
+            stored, uncompressed_length = self._compress(blob_type, data)
+            length = seal_into(stored, ivs[IV_SIZE * number : IV_SIZE * (number + 1)], room[end:])
+            entries.append(PackEntry(blob_type, blob_id, end, length, uncompressed_length))
+            end += length
+        sealed = room[:end]
+        if self._extra_verify:
+            self._verify_sealed(entries, sealed, pack_hash)
+        else:
+            pack_hash.update(sealed)
+        return [sealed], [(entry.length, entry.uncompressed_length) for entry in entries]
+
+    def _compress(self, blob_type: BlobType, data: Buffer) -> tuple[Buffer, int | None]:
+        """What is to be sealed for *data*, and how long these are where that is compressed."""
         if self._compresses(blob_type) and len(data):
             compressed = self._compressor.compress(data)
             if len(compressed) < len(data) or blob_type is BlobType.TREE:
-                stored, uncompressed_length = compressed, len(data)
-        sealed = self._cipher.seal(stored)
-        if self._extra_verify:
-            try:
-                self._open(PackEntry(blob_type, blob_id, 0, len(sealed), uncompressed_length), sealed)
-            except SpecError as error:
-                raise DamagedFile(
-                    f"{blob_type.value} blob {blob_id.hex()[:8]} differs after sealing; memory or processor are unreliable",
-                    error,
-                ) from error
-        return sealed, uncompressed_length
+                return compressed, len(data)
+        return data, None
+
+    def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview, pack_hash: PackHash) -> None:
+        """Open everything again and compare the hashes; *pack_hash* goes on with *sealed*."""
+        room = self._rooms.opened.of_size(len(sealed))
+        libraries = self._cipher.libraries
+        try:
+            plaintexts = []
+            for entry in entries:
+                end = entry.offset + entry.length
+                opened = libraries.open_within(sealed[entry.offset : end], room[entry.offset : end])
+                plaintexts.append(self._expand(entry, opened))
+            for entry, plaintext, found in zip(entries, plaintexts, ids_of(plaintexts, pack_hash, sealed), strict=True):
+                if found != entry.id:
+                    verify_id(plaintext, entry.id, _name(entry))
+        except SpecError as error:
+            raise DamagedFile(f"{_name(entry)} differs after sealing; memory or processor are unreliable", error) from error
 
     def open(self, entry: PackEntry, sealed: Buffer) -> bytes:
         """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).
@@ -136,7 +158,7 @@ class BlobCoder:
 
     def pack_hash(self) -> PackHash:
         """A new SHA-256 for `seal_many` or `verify_many` to go on with."""
-        return hashes.Sha256()
+        return Sha256()
 
     def verify_many(
         self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
@@ -144,7 +166,7 @@ class BlobCoder:
         """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
         context = self.context
-        if context is not None and isinstance(pack_hash, hashes.Sha256) and _bounded(entries):
+        if context is not None and _bounded(entries):
             intact = context.open_many(data, _ranges(entries, start), False, pack_hash)
         else:
             pack_hash.update(data)
@@ -159,15 +181,50 @@ class BlobCoder:
             return error
 
     def _open(self, entry: PackEntry, sealed: Buffer) -> bytes:
-        plaintext = self._cipher.open(sealed)
-        if entry.uncompressed_length is not None:
-            plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
-            if len(plaintext) != entry.uncompressed_length:
-                raise LengthInvalid(
-                    f"blob expands to {len(plaintext)} bytes, not {entry.uncompressed_length}", clause="PACK-12"
-                )
-        verify_id(plaintext, entry.id, f"{entry.type.value} blob {entry.id.hex()[:8]}")
+        plaintext = self._expand(entry, self._cipher.open(sealed))
+        verify_id(plaintext, entry.id, _name(entry))
         return plaintext
+
+    @staticmethod
+    def _expand(entry: PackEntry, stored: Stored) -> bytes | Stored:
+        """The plaintext of what was *stored* in the sealed message."""
+        if entry.uncompressed_length is None:
+            return stored
+        plaintext = decompress(stored, entry.uncompressed_length, "PACK-12")
+        if len(plaintext) != entry.uncompressed_length:
+            raise LengthInvalid(f"blob expands to {len(plaintext)} bytes, not {entry.uncompressed_length}", clause="PACK-12")
+        return plaintext
+
+
+class _Room:
+    """Memory that is used again; it grows as needed. Pages are taken when they are first used."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(b"")
+
+    def of_size(self, size: int) -> memoryview:
+        """The same *size* bytes as before, whatever is in them."""
+        if len(self._memory) < size:
+            self._memory = memoryview(b"")
+            self._memory = memoryview(mmap.mmap(-1, size + size // 4, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        return self._memory[:size]
+
+
+class _Rooms(threading.local):
+    """One thread's memory for what is sealed, and what that opens to."""
+
+    def __init__(self) -> None:
+        self.sealed = _Room()
+        self.opened = _Room()
+
+
+def _bound(size: int) -> int:
+    """Bytes a blob of *size* bytes may take sealed: what does not shrink grows a little in zstd's hands."""
+    return size + size // 256 + 128 + OVERHEAD
+
+
+def _name(entry: PackEntry) -> str:
+    return f"{entry.type.value} blob {entry.id.hex()[:8]}"
 
 
 def _bounded(entries: Sequence[PackEntry]) -> bool:

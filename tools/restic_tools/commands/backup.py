@@ -149,9 +149,7 @@ def backup(
     from restic_format.repository.keys import current_host
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.kernelnote import tell_missing_kernels
-    from restic_tools.memory import give_back_freed_memory
 
-    give_back_freed_memory()
     del exclude_cloud_files  # there are none on this system
     lists = FileLists(files_from or [], files_from_verbatim or [], files_from_raw or [])
     stream = stdin or stdin_from_command
