@@ -1,7 +1,8 @@
 """A repository in a folder of a local file system.
 
-A file appears under its name complete and synced, or not at all: it is written under a temporary name in a folder for files of
-its kind, synced, made read-only, renamed, and the folder is synced.
+A file appears under its name complete and synced, or not at all: it is written in a folder for files of its kind, synced, made
+read-only, named, and the folder is synced. Until then it has no name, and vanishes with the process that writes it; where the
+file system does not offer that, it has a temporary one, and what a killed process leaves is for `unlock` to remove.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _ONE_VIEW = frozenset({"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2
 """File systems of one machine, on which a name is there for everybody as soon as a rename has returned. Those of a network
 and those that programs provide (FUSE, 9p, overlays) may remember a folder's entries from before."""
 
+_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -202,17 +204,33 @@ class _LocalWriter:
         self._storage = storage
         self._kind = kind
         self._descriptor = -1
+        self._temporary = ""
         # Any id will do, and that of a pack picks a folder.
         place = storage.path_of(kind, secrets.token_hex(ID_SIZE))
-        self._temporary = f"{place}{_TEMPORARY}{secrets.token_hex(6)}"
         with self._saving():
-            self._descriptor = self._in_folder(self._temporary, self._open)
+            self._descriptor = self._in_folder(place, self._open)
 
     def __del__(self) -> None:
         self.abort()
 
-    def _open(self, path: str) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._storage.modes[1])
+    def _open(self, place: str) -> int:
+        """A file that is open, beside *place*."""
+        mode = self._storage.modes[1]
+        # What others provide may refuse the name in the end.
+        if hasattr(os, "O_TMPFILE") and self._storage.lists_at_once:
+            try:
+                descriptor = os.open(os.path.dirname(place), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS:
+                    raise
+            else:
+                if os.path.lexists(_own(descriptor)):
+                    return descriptor
+                os.close(descriptor)
+        temporary = _temporary_name(place)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        self._temporary = temporary
+        return descriptor
 
     def _in_folder(self, path: str, act: Callable[[str], T]) -> T:
         """*act* on *path*, whose folder is made if it is missing."""
@@ -251,10 +269,23 @@ class _LocalWriter:
             _sync(self._descriptor)
             with contextlib.suppress(PermissionError):
                 os.fchmod(self._descriptor, self._storage.modes[1] & ~0o222)
+            if not self._temporary:
+                try:
+                    self._in_folder(target, self._link)
+                except FileExistsError:  # only renaming replaces
+                    temporary = _temporary_name(target)
+                    self._link(temporary)
+                    self._temporary = temporary
             self._close()
-            self._in_folder(target, partial(os.rename, self._temporary))
-            self._temporary = ""
+            if self._temporary:
+                self._in_folder(target, partial(os.rename, self._temporary))
+                self._temporary = ""
             _sync_folder(os.path.dirname(target))
+
+    def _link(self, path: str) -> None:
+        """Give the file without a name the name *path*."""
+        # Only with a descriptor Python asks the system to follow the link in proc; an absolute path makes no use of it.
+        os.link(_own(self._descriptor), path, src_dir_fd=self._descriptor, follow_symlinks=True)
 
     def abort(self) -> None:
         """See `Writer`."""
@@ -268,6 +299,15 @@ class _LocalWriter:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _own(descriptor: int) -> str:
+    """A path by which this process finds an open file of its own."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _temporary_name(place: str) -> str:
+    return f"{place}{_TEMPORARY}{secrets.token_hex(6)}"
 
 
 def file_system(folder: str) -> str | None:

@@ -41,6 +41,11 @@ class SlowOs:
         os.rename(old, new)
         time.sleep(0.005)
 
+    def link(self, old: str, new: str, *, src_dir_fd: int, follow_symlinks: bool) -> None:
+        time.sleep(0.005)
+        os.link(old, new, src_dir_fd=src_dir_fd, follow_symlinks=follow_symlinks)
+        time.sleep(0.005)
+
 
 def back_up(repo: Path, source: Path, *, slow: bool = False) -> str:
     """Back *source* up into *repo*; the id of the snapshot."""

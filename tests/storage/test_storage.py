@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -22,10 +23,24 @@ CONTENT = b"some sealed bytes"
 NAME = id_of(CONTENT).hex()
 
 
-@pytest.fixture(params=["local", "memory", "faulty"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+def without_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system where a file has a name from the beginning."""
+    real = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+@pytest.fixture(params=["local", "named", "memory", "faulty"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Each kind of storage, created."""
     made: Storage = MemoryStorage()
+    if request.param == "named":
+        without_nameless_files(monkeypatch)
     if request.param != "memory":
         made = LocalStorage(tmp_path / "repo")
     if request.param == "faulty":
@@ -90,7 +105,16 @@ def test_a_file_that_is_not_finished_leaves_nothing(storage: Storage, how: str) 
     assert list(storage.list(FileKind.PACK)) == list(storage.strays()) == []
 
 
-def test_a_file_in_the_making_is_a_stray_that_others_can_look_at(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["not supported", "no proc", "not of this machine"])
+def test_a_file_in_the_making_is_a_stray_where_it_must_have_a_name(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "not supported":
+        without_nameless_files(monkeypatch)
+    elif why == "no proc":
+        monkeypatch.setattr(local, "_own", lambda descriptor: f"/missing/{descriptor}")
+    else:
+        monkeypatch.setattr(local, "_ONE_VIEW", {"nfs"})
     storage = LocalStorage(tmp_path)
     storage.create()
     writers = [storage.begin(FileKind.PACK) for _ in range(9)]
@@ -100,6 +124,20 @@ def test_a_file_in_the_making_is_a_stray_that_others_can_look_at(tmp_path: Path)
     assert list(storage.list(FileKind.PACK)) == []
     for writer in writers:
         writer.abort()
+
+
+def test_a_file_in_the_making_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_ONE_VIEW", {local.file_system(str(tmp_path))})
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    writers = [storage.begin(FileKind.PACK) for _ in range(9)]
+    assert list(storage.strays()) == list(storage.list(FileKind.PACK)) == []
+    for number, writer in enumerate(writers):
+        writer.append(b"%d" % number)
+        writer.finish(id_of(b"%d" % (number // 2)).hex())
+    # The later one of the same name replaces the earlier, as in every other storage.
+    assert [storage.load(FileKind.PACK, id_of(b"%d" % number).hex()) for number in range(5)] == [b"1", b"3", b"5", b"7", b"8"]
+    assert list(storage.strays()) == []
 
 
 def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
@@ -170,23 +208,32 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.clause("LAYOUT-8")
 def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_ONE_VIEW", {local.file_system(str(tmp_path))})
     storage = LocalStorage(tmp_path)
     storage.create()
     events: list[str] = []
-    real_fsync, real_rename = os.fsync, os.rename
+    real_fsync = os.fsync
 
     def fsync(descriptor: int) -> None:
         events.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
         real_fsync(descriptor)
 
-    def rename(source: str, target: str) -> None:
-        events.append("rename")
-        real_rename(source, target)
+    def noted(name: str) -> None:
+        real = getattr(os, name)
+
+        def act(*arguments: object, **keywords: object) -> None:
+            events.append(name)
+            real(*arguments, **keywords)
+
+        monkeypatch.setattr(os, name, act)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "rename", rename)
+    noted("rename")
+    noted("link")
     storage.save(FileKind.SNAPSHOT, NAME, CONTENT)
-    assert events == ["sync file", "rename", "sync folder"]
+    without_nameless_files(monkeypatch)
+    storage.save(FileKind.SNAPSHOT, NAME, CONTENT)
+    assert events == ["sync file", "link", "sync folder", "sync file", "rename", "sync folder"]
 
 
 def test_strays_are_found_and_never_listed(tmp_path: Path) -> None:
