@@ -14,6 +14,11 @@ cdef extern from "sha.h" nogil:
         pass
     ctypedef struct sha_queue:
         size_t blocks
+    ctypedef struct sha_piece:
+        sha_stream *stream
+        const uint8_t *data
+        size_t size
+    void sha_beside(sha_piece *pieces, size_t count)
     int sha_pairs(int allowed)
     void sha_begin(sha_stream *stream)
     void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t size)
@@ -109,31 +114,23 @@ def hash_many(list pieces not None, Sha256 pack=None, data=b""):
     """The SHA-256 of each of *pieces*, two at a time; *data* are appended to *pack* on the way."""
     cdef Py_ssize_t count = len(pieces), i
     cdef Views views = Views(count + 1)
-    cdef Py_ssize_t *order = <Py_ssize_t *> calloc(count + 1, sizeof(Py_ssize_t))
     cdef sha_stream *streams = <sha_stream *> calloc(count + 1, sizeof(sha_stream))
-    cdef sha_queue queue
+    cdef sha_piece *work = <sha_piece *> calloc(count + 1, sizeof(sha_piece))
     cdef uint8_t digest[32]
-    cdef sha_stream *whole = NULL
     try:
-        if streams == NULL or order == NULL:
+        if streams == NULL or work == NULL:
             raise MemoryError
         for piece in pieces:
             views.add(piece)
-        # The longest first: what is left of one when its partner ends is then paired with the next, and little at the end.
-        longest = sorted(range(count), key=[-views.views[i].len for i in range(count)].__getitem__)
-        for i in range(count):
-            order[i] = longest[i]
         if pack is not None:
-            whole = &pack._stream
             views.add(data)
-        queue.blocks = 0
+        for i in range(views.held):
+            work[i] = sha_piece(streams + i, <const uint8_t *> views.views[i].buf, views.views[i].len)
+            sha_begin(streams + i)
+        if pack is not None:
+            work[count].stream = &pack._stream
         with nogil:
-            if whole != NULL:
-                sha_push(&queue, whole, <const uint8_t *> views.views[count].buf, views.views[count].len)
-            for i in range(count):
-                sha_begin(streams + order[i])
-                sha_push(&queue, streams + order[i], <const uint8_t *> views.views[order[i]].buf, views.views[order[i]].len)
-            sha_drain(&queue)
+            sha_beside(work, views.held)
         ids = []
         for i in range(count):
             sha_end(streams + i, digest)
@@ -141,7 +138,7 @@ def hash_many(list pieces not None, Sha256 pack=None, data=b""):
         return ids
     finally:
         free(streams)
-        free(order)
+        free(work)
 
 
 cdef class Sha256:

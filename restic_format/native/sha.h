@@ -41,6 +41,14 @@ void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t 
 /* The same for a stream that has to be hashed by itself. */
 void sha_append(sha_stream *stream, const uint8_t *data, size_t size);
 
+/* Appends each piece to its stream, another for each, so that little is hashed by itself; *pieces* are put in another order. */
+typedef struct {
+    sha_stream *stream;
+    const uint8_t *data;
+    size_t size;
+} sha_piece;
+void sha_beside(sha_piece *pieces, size_t count);
+
 /* Where the memory begins that is still needed, NULL for none. */
 const uint8_t *sha_waiting(const sha_queue *queue);
 
