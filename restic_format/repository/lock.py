@@ -18,6 +18,7 @@ from types import FrameType
 from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interrupted, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.repository import Repository
+from restic_format.storage import LeavesUnfinished
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
@@ -229,6 +230,23 @@ def remove_locks(repo: Repository, *, everything: bool = False) -> int:
                 repo.remove(FileKind.LOCK, lock_id)
                 removed += 1
     return removed
+
+
+def remove_unfinished(repo: Repository) -> int:
+    """Remove the unfinished files of writers that were killed, unless anybody has a lock; returns how many (LOCK-15).
+
+    Raises:
+        StorageError: the locks cannot be listed, or a file cannot be removed.
+    """
+
+    def nobody_writes() -> bool:
+        if any(True for _ in repo.list(FileKind.LOCK)):
+            return False
+        time.sleep(RECHECK_AFTER)
+        return not any(True for _ in repo.list(FileKind.LOCK))
+
+    storage = repo.storage
+    return storage.remove_unfinished(STALE_AFTER, nobody_writes) if isinstance(storage, LeavesUnfinished) else 0
 
 
 def acquire(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from restic_format.errors import UsageError
-from restic_format.storage.base import Buffer, Content, FillsMemory, Storage, Writer
+from restic_format.storage.base import Buffer, Content, FillsMemory, LeavesUnfinished, Storage, Writer
 from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.memory import MemoryStorage
@@ -16,6 +16,7 @@ __all__ = [
     "Content",
     "FaultyStorage",
     "FillsMemory",
+    "LeavesUnfinished",
     "LocalStorage",
     "MemoryStorage",
     "RangeReader",

@@ -31,6 +31,20 @@ class FillsMemory(Protocol):
         """Fill *target* with a file's bytes from *offset* on. Raises as `Storage.load`."""
 
 
+@runtime_checkable
+class LeavesUnfinished(Protocol):
+    """What a storage may do besides: remove what writers have left that were killed."""
+
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """Remove unfinished packs, index files and snapshots to which nothing was written for *age* seconds; says how many.
+
+        *is_safe* is asked whether anybody may still be writing, after all of them have been found (LOCK-15).
+
+        Raises:
+            StorageError: one could not be removed.
+        """
+
+
 class Writer(Protocol):
     """A file in the making. It gets its name at the end, and until then nobody sees it. One thread at a time may use it."""
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -25,6 +27,7 @@ from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folder
 T = TypeVar("T")
 
 _TEMPORARY = "-tmp-"
+_TEMPORARY_NAME = re.compile(r"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
 _PIECES_AT_ONCE = 512
 """Well below the system's bound on what one call takes."""
 
@@ -187,6 +190,24 @@ class LocalStorage:
             return False
         return any(path == path_of(kind, name, self.layout) for kind in LISTED_KINDS)
 
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """Remove what killed writers have left, restic's as well as ours (see `LeavesUnfinished`)."""
+        places = {folder_of(kind, self.layout) for kind in (FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT)}
+        found = [path for path in self.strays() if path.split("/")[0] in places and _TEMPORARY_NAME.search(path)]
+        paths = [path for path in (os.path.join(self.path, one) for one in found) if _untouched_for(path, age)]
+        if not paths or not is_safe():
+            return 0
+        removed = 0
+        for path in paths:
+            try:
+                os.unlink(path)
+                removed += 1
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageError(f"unfinished file {path} cannot be removed: {error.strerror}") from error
+        return removed
+
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
         try:
@@ -304,6 +325,12 @@ class _LocalWriter:
 def _own(descriptor: int) -> str:
     """A path by which this process finds an open file of its own."""
     return f"/proc/self/fd/{descriptor}"
+
+
+def _untouched_for(path: str, age: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(path).st_mtime < time.time() - age
+    return False
 
 
 def _temporary_name(place: str) -> str:

@@ -13,8 +13,9 @@ import pytest
 
 from restic_format.maintenance.check import CheckOptions, check
 from restic_format.repository import Repository
-from restic_format.repository.lock import remove_locks
-from restic_format.storage import LocalStorage
+from restic_format.repository.lock import lock_repository, remove_locks, remove_unfinished
+from restic_format.storage import LocalStorage, local
+from restic_spec.layout import FileKind
 from tests.safety import kit
 from tests.safety.child import back_up, forked_backup
 
@@ -128,3 +129,45 @@ def test_interrupted_by_a_signal(tmp_path: Path, number: signal.Signals) -> None
     total = sum(path.stat().st_size for path in kit.files_of(repo, "data"))
     assert total < sum(path.stat().st_size for path in source.iterdir()) * 1.05
     kit.restic(repo, "check", "--read-data")
+
+
+@pytest.mark.clause("LOCK-15")
+def test_unlock_removes_what_a_killed_backup_has_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_ONE_VIEW", frozenset())  # as on a file system where unfinished files must have names
+    source = kit.grow_source(tmp_path / "src", files=1, size=60_000)
+    repo = tmp_path / "repo"
+    kit.restic(repo, "init", "-q")
+    kit.cheap_key(repo)
+    with forked_backup(repo, source) as child:
+        while not any(path.parent.parent.name == "data" for path in leftovers(repo)):
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    dead = leftovers(repo)
+    # What restic leaves, and what others have put there or may be writing without a lock.
+    restics = repo / "index" / f"{'ab' * 32}-tmp-1234567"
+    others = [repo / "data" / "notes-tmp-1", repo / "keys" / restics.name, repo / "locks" / restics.name]
+    for path in (restics, *others):
+        path.write_bytes(b"?")
+    opened = Repository.open(LocalStorage(repo), kit.PASSWORD)
+    assert remove_locks(opened) == 1
+    assert remove_unfinished(opened) == 0, "they are new"
+    for path in (*dead, restics, *others):
+        os.utime(path, (time.time() - 1860, time.time() - 1860))
+    with lock_repository(opened):
+        writer = opened.storage.begin(FileKind.PACK)
+        writer.append(b"content")
+        [living] = set(leftovers(repo)) - {*dead, restics, *others}
+        os.utime(living, (0, 0))
+        kit.ours(repo, "unlock")
+        assert living.exists() and all(path.exists() for path in dead), "somebody writes"
+        # A single listing may miss a lock that is being refreshed.
+        seen = iter([[], [(b"", 0)]])
+        with monkeypatch.context() as patched:
+            patched.setattr(opened, "list", lambda kind: iter(next(seen)))
+            assert remove_unfinished(opened) == 0
+        assert living.exists()
+        writer.finish(kit.PASSWORD.encode().hex().ljust(64, "0"))
+    assert "removed" in kit.ours(repo, "unlock").stdout
+    assert set(kit.files_of(repo)) & {*dead, restics, *others} == set(others)
+    assert remove_unfinished(opened) == 0
