@@ -13,8 +13,7 @@ import os
 import secrets
 import struct
 import threading
-from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -33,6 +32,19 @@ TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of restic-format; 
 
 WORTH_ROWS = 50_000
 """Rows that must have come from index files before the cache is written again."""
+
+
+class _Piece(NamedTuple):
+    """A stretch of the columns: its number, where its sealed form begins in the file, the memory it is in."""
+
+    number: int
+    start: int
+    content: memoryview
+
+    @property
+    def end(self) -> int:
+        """Where its sealed form ends."""
+        return self.start + len(self.content) + OVERHEAD
 
 
 class _Head(msgspec.Struct):
@@ -87,17 +99,14 @@ class IndexCache:
 
     def _fill(self, parts: list[memoryview], file: BinaryIO, ivs: bytes) -> None:
         """Open the pieces into the memory they are the content of."""
-        pieces: list[tuple[int, memoryview, bytes]] = []
-        place = len(_MAGIC)
-        for number, part in enumerate(_pieces_of(parts)):
-            pieces.append((place, part, ivs[number * IV_SIZE : (number + 1) * IV_SIZE]))
-            place += len(part) + OVERHEAD
+        pieces = _pieces_of(parts)
         if len(ivs) != len(pieces) * IV_SIZE:
             raise ValueError("the pieces do not fit the columns")
         buffers = threading.local()
 
-        def open_piece(piece: tuple[int, memoryview, bytes]) -> None:
-            start, target, iv = piece
+        def open_piece(piece: _Piece) -> None:
+            number, start, target = piece
+            iv = ivs[number * IV_SIZE : (number + 1) * IV_SIZE]
             if not hasattr(buffers, "memory"):
                 buffers.memory = memoryview(bytearray(_PIECE + OVERHEAD))
             sealed = buffers.memory[: len(target) + OVERHEAD]
@@ -105,17 +114,21 @@ class IndexCache:
                 raise ValueError("cut short, or another piece")
             self._cipher.open_into(sealed, target)
 
-        for _, failure in in_order(open_piece, pieces):
-            if failure is not None:
-                raise failure
+        with contextlib.closing(in_order(open_piece, pieces)) as opening:
+            for _, failure in opening:
+                if failure is not None:
+                    raise failure
 
     def store(self, index: BlobIndex, covered: set[bytes]) -> None:
         """Write the cache anew. A folder that cannot be written to is left alone."""
         temporary = f"{self._path}-{secrets.token_hex(6)}"
         try:
             self._make_folder()
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                self._write(file, index, covered)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                self._write(descriptor, index, covered)
+            finally:
+                os.close(descriptor)
             os.rename(temporary, self._path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -128,14 +141,23 @@ class IndexCache:
             with open(tag, "wb") as file:
                 file.write(TAG)
 
-    def _write(self, file: BinaryIO, index: BlobIndex, covered: set[bytes]) -> None:
+    def _write(self, descriptor: int, index: BlobIndex, covered: set[bytes]) -> None:
         state, parts = index.dump()
         ivs = bytearray()
-        file.write(_MAGIC)
-        for piece in _pieces_of(parts):
-            sealed = self._cipher.seal(piece)
-            ivs += sealed[:IV_SIZE]
-            file.write(sealed)
+        _write_at(descriptor, _MAGIC, 0)
+
+        def seal_piece(piece: _Piece) -> bytes:
+            sealed = self._cipher.seal(piece.content)
+            _write_at(descriptor, sealed, piece.start)
+            return sealed[:IV_SIZE]
+
+        pieces = _pieces_of(parts)
+        # Whatever happens, nobody may go on writing when the file is closed.
+        with contextlib.closing(in_order(seal_piece, pieces)) as sealing:
+            for _, iv in sealing:
+                if isinstance(iv, Exception):
+                    raise iv
+                ivs += iv
         head = _Head(
             bytes(ivs),
             state.rows,
@@ -145,12 +167,23 @@ class IndexCache:
             sorted(state.repeated),
             sorted(pack.hex() for pack in state.marked),
         )
-        start = file.tell()
-        file.write(self._cipher.seal(msgspec.json.encode(head)))
-        file.write(_HEAD_START.pack(start))
+        start = pieces[-1].end if pieces else len(_MAGIC)
+        _write_at(descriptor, self._cipher.seal(msgspec.json.encode(head)) + _HEAD_START.pack(start), start)
 
 
-def _pieces_of(parts: list[memoryview]) -> Iterator[memoryview]:
+def _write_at(descriptor: int, data: bytes, place: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, place)
+        left = left[written:]
+        place += written
+
+
+def _pieces_of(parts: list[memoryview]) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    place = len(_MAGIC)
     for part in parts:
         for start in range(0, len(part), _PIECE):
-            yield part[start : start + _PIECE]
+            pieces.append(_Piece(len(pieces), place, part[start : start + _PIECE]))
+            place = pieces[-1].end
+    return pieces

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -14,10 +14,10 @@ _AHEAD = 4
 """Results that are in the making or wait for their turn."""
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[Item, Result | Exception]]:
+def in_order(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[tuple[Item, Result | Exception], None, None]:
     """Each of *items* with what *work* makes of it, or what it raises.
 
-    Worth it where the work mostly goes on without the interpreter lock.
+    Worth it where the work mostly goes on without the interpreter lock. Nothing is worked on any more once this is closed.
     """
     if len(items) < 2:
         for item in items:

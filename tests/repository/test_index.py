@@ -106,6 +106,24 @@ def test_restics_own_form_is_decoded_in_one_go() -> None:
     assert index.lookup_all(BlobType.DATA, b"b" * 32) == [(b"p" * 32, 1, 4_000_000_000, 7)]
 
 
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("expected", [None, 0, 3, 1500, 100_000])
+def test_whatever_is_expected_all_that_comes_is_found(expected: int | None) -> None:
+    index = index_module.BlobIndex()
+    lists = [
+        [PackEntry(BlobType.TREE, id_of(b"%d %d" % (number, n)), 40 * n, 40, None) for n in range(300)] for number in range(9)
+    ]
+    for number, listed in enumerate(lists):
+        index.add_raw(encode_index(IndexFile(packs=[index_pack(id_of(bytes([number])), listed)])))
+        if number == 0 and expected is not None:
+            index.expect(expected)
+    index.finish_loading()
+    for number, listed in enumerate(lists):
+        for entry in listed:
+            assert index.lookup_all(BlobType.TREE, entry.id) == [(id_of(bytes([number])), entry.offset, 40, None)]
+    assert not index.has(BlobType.DATA, lists[0][0].id)
+
+
 @given(st.integers(0, len(USUAL) - 1), st.sampled_from(b'0123456789abcdefABCDEF{}[]",: x\n\0'), st.booleans())
 def test_what_the_fast_decoder_takes_the_specification_takes_alike(where: int, byte: int, insert: bool) -> None:
     raw = USUAL[:where] + bytes([byte]) + USUAL[where + (not insert) :]

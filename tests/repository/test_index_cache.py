@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from restic_format.native import _table
-from restic_format.repository import Repository, loading
+from restic_format.repository import Repository, indexcache, loading
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
 from restic_format.storage import MemoryStorage
@@ -129,6 +132,42 @@ def test_a_folder_that_cannot_be_written_does_no_harm(storage: MemoryStorage, tm
     repo, read = load(storage, tmp_path / "file")
     assert len(read) == 3
     assert len(repo.index) == 150
+
+
+@pytest.mark.parametrize("working", [0, 1, 2, 40])
+def test_a_cache_that_cannot_be_written_to_its_end_is_not_kept(
+    working: int, storage: MemoryStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+
+    def pwrite(descriptor: int, data: memoryview, place: int) -> int:
+        if next(calls) >= working:
+            raise OSError(errno.ENOSPC, "full")
+        return real(descriptor, data[:50], place)
+
+    real = os.pwrite
+    with monkeypatch.context() as patch:
+        patch.setattr(indexcache, "_PIECE", 100)
+        patch.setattr(os, "pwrite", pwrite)
+        repo, _ = load(storage, tmp_path)
+    assert next(calls) > working
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert len(repo.index) == 150
+    _, read = load(storage, tmp_path)
+    assert len(read) == 3
+
+
+def test_what_is_written_in_parts_is_read_as_a_whole(
+    storage: MemoryStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+    monkeypatch.setattr(indexcache, "_PIECE", 100)
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, place: real(descriptor, data[:70], place))
+    first, _ = load(storage, tmp_path)
+    second, read = load(storage, tmp_path)
+    assert read == []
+    assert content(second.index) == content(first.index)
 
 
 def test_columns_that_contradict_each_other_are_refused() -> None:
