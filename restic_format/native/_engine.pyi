@@ -21,6 +21,7 @@ class Zstd:
         hash_log: int = 0,
         chain_log: int = 0,
         min_match: int = 0,
+        sampled: bool = False,
     ) -> None: ...
 
 class Context:

@@ -103,9 +103,10 @@ class BlobCoder:
 
     def _compress(self, blob_type: BlobType, data: Buffer) -> tuple[Buffer, int | None]:
         """What is to be sealed for *data*, and how long these are where that is compressed."""
-        if self._compresses(blob_type) and len(data):
+        always = blob_type is BlobType.TREE
+        if self._compresses(blob_type) and len(data) and (always or self._compressor.promising(data)):
             compressed = self._compressor.compress(data)
-            if len(compressed) < len(data) or blob_type is BlobType.TREE:
+            if always or len(compressed) < len(data):
                 return compressed, len(data)
         return data, None
 
