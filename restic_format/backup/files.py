@@ -23,7 +23,7 @@ from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
 from restic_format.native.hashes import ids_of
 from restic_format.repository import Repository
-from restic_format.repository.repository import SavedBlob
+from restic_format.repository.writer import SavedBlob
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node

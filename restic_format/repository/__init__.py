@@ -2,8 +2,9 @@
 
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.lock import RepositoryLock, lock_repository, lock_while_working
-from restic_format.repository.repository import Repository, SavedBlob
+from restic_format.repository.repository import Repository
 from restic_format.repository.snapshots import FoundSnapshot, SnapshotFilter
+from restic_format.repository.writer import SavedBlob
 
 __all__ = [
     "BlobIndex",

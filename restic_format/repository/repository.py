@@ -10,10 +10,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from restic_format.errors import (
     BlobMissing,
@@ -36,10 +33,8 @@ from restic_format.repository.packer import (
     DEFAULT_PACK_SIZE,
     MAX_PACK_SIZE,
     MIN_PACK_SIZE,
-    OpenPack,
-    Packer,
-    Uploader,
 )
+from restic_format.repository.writer import BlobWriter, SavedBlob
 from restic_format.storage import Storage
 from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
@@ -47,7 +42,6 @@ from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config,
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import HeaderInvalid
 from restic_spec.ids import id_of, verify_id
-from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
@@ -66,15 +60,6 @@ _TAIL = 64 << 10
 
 _MAX_GAP = 256 << 10
 """Unwanted bytes between two wanted blobs that are cheaper read than skipped."""
-
-
-class SavedBlob(NamedTuple):
-    """What became of a blob: its id, whether it was there already, plaintext bytes, bytes newly stored."""
-
-    id: bytes
-    known: bool
-    length: int
-    stored: int
 
 
 class Repository:
@@ -106,13 +91,7 @@ class Repository:
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
         self._coder = BlobCoder(self._cipher, self.version, compression, extra_verify=extra_verify)
-        self._packer = Packer(self._coder, self.pack_size, lambda: self.storage.begin(FileKind.PACK), self._deliver)
-        self._uploader: Uploader | None = None
-        self._write_lock = threading.Lock()
-        self._in_flight: set[tuple[BlobType, bytes]] = set()
-        self._unindexed: list[IndexPack] = []
-        self._unindexed_blobs = 0
-        self._index_started = time.monotonic()
+        self._writer = BlobWriter(self, self._coder, self._cipher)
 
     @property
     def id(self) -> str:
@@ -255,16 +234,17 @@ class Repository:
         if self.extra_verify and decode_unpacked(self.version, self._cipher.open(sealed)) != plaintext:
             raise DamagedFile(f"new file for {kind.value}/ differs after sealing; memory or processor are unreliable")
         file_id = id_of(sealed)
-        self._may_change(kind)
+        self.may_change(kind)
         self.storage.save(kind, file_id.hex(), sealed)
         return file_id
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
         """Remove a file."""
-        self._may_change(kind)
+        self.may_change(kind)
         self.storage.remove(kind, file_id.hex())
 
-    def _may_change(self, kind: FileKind) -> None:
+    def may_change(self, kind: FileKind) -> None:
+        """To be called before a file of *kind* is stored or removed: see `before_changes`."""
         if self.before_changes is not None and kind is not FileKind.LOCK:
             self.before_changes()
 
@@ -415,73 +395,15 @@ class Repository:
         Raises:
             ResticFormatError: this or an earlier blob could not be stored.
         """
-        if blob_id is None:
-            blob_id = id_of(data)
-        return self.save_blobs(blob_type, [(blob_id, data)])[0]
+        return self.save_blobs(blob_type, [(id_of(data) if blob_id is None else blob_id, data)])[0]
 
     def save_blobs(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
         """`save_blob` for several blobs, each given by id and data; sealed in one go."""
-        claimed = self._claim(blob_type, blobs)
-        saved = [SavedBlob(blob_id, True, len(data), 0) for blob_id, data in blobs]
-        if not claimed:
-            return saved
-        try:
-            taken = self._packer.add(blob_type, [blobs[number] for number in claimed])
-            for number, entry_size in zip(claimed, taken, strict=True):
-                blob_id, data = blobs[number]
-                saved[number] = SavedBlob(blob_id, False, len(data), entry_size)
-        except BaseException:
-            with self._write_lock:
-                self._in_flight.difference_update((blob_type, blobs[number][0]) for number in claimed)
-            raise
-        return saved
+        return self._writer.save(blob_type, blobs)
 
     def has_blob(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is stored or being stored."""
-        return (blob_type, blob_id) in self._in_flight or self.index.has(blob_type, blob_id)
-
-    def _claim(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[int]:
-        """Which of *blobs*, by number, the caller must store: the repository has them not, and nobody else will store them."""
-        claimed = []
-        with self._write_lock:
-            for number, (blob_id, _) in enumerate(blobs):
-                if not self.has_blob(blob_type, blob_id):
-                    self._in_flight.add((blob_type, blob_id))
-                    claimed.append(number)
-        return claimed
-
-    def _deliver(self, pack: OpenPack) -> None:
-        with self._write_lock:
-            if self._uploader is None:
-                self._uploader = Uploader(self._store_pack, self.storage.connections)
-            uploader = self._uploader
-        uploader.submit(pack)
-
-    def _store_pack(self, pack: OpenPack) -> None:
-        try:
-            self._may_change(FileKind.PACK)
-        except BaseException:
-            pack.abort()
-            raise
-        pack_id = pack.finish(self._cipher)
-        self.index.add_pack(pack_id, pack.entries)
-        with self._write_lock:
-            self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
-            if not self._unindexed:
-                self._index_started = time.monotonic()
-            self._unindexed.append(index_pack(pack_id, pack.entries))
-            self._unindexed_blobs += len(pack.entries)
-            age = time.monotonic() - self._index_started
-            full = self._take_unindexed() if self._unindexed_blobs >= FULL_BLOBS or age > FULL_AGE else []
-        self._save_index(full)
-
-    def _take_unindexed(self) -> Sequence[IndexPack]:
-        packs, self._unindexed, self._unindexed_blobs = self._unindexed, [], 0
-        return packs
-
-    def _save_index(self, packs: Sequence[IndexPack]) -> None:
-        if packs:
-            self.save_unpacked(FileKind.INDEX, encode_packs(list(packs)))
+        return self._writer.has(blob_type, blob_id)
 
     def flush(self) -> None:
         """Finish open packs and write the index: afterwards every saved blob is findable.
@@ -489,37 +411,15 @@ class Repository:
         Raises:
             ResticFormatError: something could not be stored.
         """
-        self._packer.flush()
-        self._finish_uploads()
-        with self._write_lock:
-            packs = self._take_unindexed()
-        self._save_index(packs)
-
-    def _finish_uploads(self) -> None:
-        with self._write_lock:
-            uploader, self._uploader = self._uploader, None
-        if uploader is not None:
-            try:
-                uploader.wait()
-            except BaseException as error:
-                self._packer.fail(error)
-                raise
-            finally:
-                uploader.close()
+        self._writer.flush()
 
     def abandon(self) -> None:
         """After a failure: keep what is stored findable, drop the rest."""
-        self.discard()
-        try:
-            self._finish_uploads()
-        finally:
-            with self._write_lock:
-                packs = self._take_unindexed()
-            self._save_index(packs)
+        self._writer.abandon()
 
     def discard(self) -> None:
         """Drop every pack that is not full yet; nothing more can be saved."""
-        self._packer.fail(UsageError("the repository was given up; open it again to go on"))
+        self._writer.discard()
 
 
 def _checked_pack_size(size: int | None) -> int:
