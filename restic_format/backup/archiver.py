@@ -82,11 +82,7 @@ class Archiver:
         root = PendingDirectory(None, "/", None, None)
         if parent_tree is not None and looking.kernel_works():
             self._ahead = Ahead(self._parents, look=self._excluded is None)
-        try:
-            self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
-        finally:
-            if self._ahead is not None:
-                self._ahead.close()
+        self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
         if not root.nodes:
             raise NothingToBackUp("snapshot is empty; check the targets and the patterns that exclude")
         self._flush()
