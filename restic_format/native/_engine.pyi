@@ -21,7 +21,6 @@ class Zstd:
         hash_log: int = 0,
         chain_log: int = 0,
         min_match: int = 0,
-        sampled: bool = False,
     ) -> None: ...
 
 class Context:

@@ -37,7 +37,6 @@ cdef extern from "blobs.h" nogil:
         int hash_log
         int chain_log
         int min_match
-        int sampled
     ctypedef struct blobs_context:
         pass
     int blobs_load_libraries(const char *zstd, char *why, size_t size)
@@ -166,12 +165,11 @@ cdef class Sha256:
 
 
 cdef class Zstd:
-    """Compression parameters, 0 stands for what the level implies; and whether samples decide if a blob is compressed."""
+    """Compression parameters; 0 stands for what the level implies."""
     cdef blobs_zstd values
 
-    def __init__(self, int level, int strategy=0, int window_log=0, int hash_log=0, int chain_log=0, int min_match=0,
-                 bint sampled=False):
-        self.values = blobs_zstd(level, strategy, window_log, hash_log, chain_log, min_match, sampled)
+    def __init__(self, int level, int strategy=0, int window_log=0, int hash_log=0, int chain_log=0, int min_match=0):
+        self.values = blobs_zstd(level, strategy, window_log, hash_log, chain_log, min_match)
 
 
 cdef class Context:

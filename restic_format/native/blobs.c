@@ -52,8 +52,6 @@ enum { RESET_PARAMETERS = 2 };
 
 #define IV 16
 #define MAC 16
-#define SAMPLE (8 << 10)         /* as in restic_format.repository.compression */
-#define STRIDE (128 << 10)       /* a sample of each of zstd's blocks */
 #define PIECE (1 << 30)          /* EVP_EncryptUpdate counts in int */
 
 static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -315,17 +313,6 @@ void blobs_open_many(blobs_context *c, const uint8_t *data, size_t size, blobs_o
     }
 }
 
-/* Whether any sample shrinks: to find out that a large blob does not, it need not all be compressed. */
-static int promising(blobs_context *c, const uint8_t *plain, size_t size, uint8_t *room)
-{
-    for (size_t start = 0; start < size; start += STRIDE) {
-        size_t left = size - start, length = left < SAMPLE ? left : SAMPLE;
-        if (ZSTD_compress2(c->compressor, room, ZSTD_compressBound(length), plain + start, length) < length)
-            return 1;
-    }
-    return 0;
-}
-
 /* Compresses, encrypts and authenticates one blob; its sealed length, or what went wrong. */
 static int64_t seal(blobs_context *c, const blobs_zstd *zstd, int always, blobs_sealing *w, uint8_t *sealed)
 {
@@ -333,10 +320,9 @@ static int64_t seal(blobs_context *c, const blobs_zstd *zstd, int always, blobs_
     const uint8_t *from = w->plain;
     size_t length = w->size;
     w->uncompressed = 0;
-    if (zstd && w->size && set_compressor(c, zstd))
-        return BLOBS_LIBRARY;
-    /* A compressed blob cannot say that it is empty (PACK-20). */
-    if (zstd && w->size && (!zstd->sampled || always || promising(c, w->plain, w->size, inside))) {
+    if (zstd && w->size) { /* a compressed blob cannot say that it is empty (PACK-20) */
+        if (set_compressor(c, zstd))
+            return BLOBS_LIBRARY;
         size_t packed = ZSTD_compress2(c->compressor, inside, ZSTD_compressBound(w->size), w->plain, w->size);
         if (ZSTD_isError(packed))
             return BLOBS_LIBRARY;

@@ -29,7 +29,6 @@ enum {
 
 typedef struct {
     int level, strategy, window_log, hash_log, chain_log, min_match; /* 0: what the level implies */
-    int sampled; /* not compressed, unless it has to be, where no sample shrinks */
 } blobs_zstd;
 
 typedef struct blobs_context blobs_context;

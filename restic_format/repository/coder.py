@@ -103,10 +103,9 @@ class BlobCoder:
 
     def _compress(self, blob_type: BlobType, data: Buffer) -> tuple[Buffer, int | None]:
         """What is to be sealed for *data*, and how long these are where that is compressed."""
-        always = blob_type is BlobType.TREE
-        if self._compresses(blob_type) and len(data) and (always or self._compressor.promising(data)):
+        if self._compresses(blob_type) and len(data):
             compressed = self._compressor.compress(data)
-            if always or len(compressed) < len(data):
+            if len(compressed) < len(data) or blob_type is BlobType.TREE:
                 return compressed, len(data)
         return data, None
 

@@ -22,23 +22,14 @@ class Parameters(NamedTuple):
     hash_log: int = 0
     chain_log: int = 0
     min_match: int = 0
-    sampled: bool = False
-    """Not compressed, unless it has to be, where no sample shrinks."""
 
 
 SMALL: Final = 512 << 10
 """Blobs below this many bytes compress better with another strategy; measured against restic's stored size."""
 
-_SAMPLE: Final = 8 << 10
-_STRIDE: Final = 128 << 10
-"""Bytes: a sample of each of zstd's blocks, as in native/blobs.c. To find out that random bytes do not shrink, they need not
-all be compressed."""
-
 _LEVELS: Final = {"fastest": Parameters(1), "better": Parameters(7), "max": Parameters(13)}
 _AUTO_SMALL: Final = Parameters(3, zstandard.STRATEGY_DFAST, hash_log=15, chain_log=14, min_match=5)
-_AUTO_LARGE: Final = Parameters(
-    3, zstandard.STRATEGY_DFAST, window_log=21, hash_log=17, chain_log=13, min_match=5, sampled=True
-)
+_AUTO_LARGE: Final = Parameters(3, zstandard.STRATEGY_DFAST, window_log=21, hash_log=17, chain_log=13, min_match=5)
 
 
 def parameters_for(mode: str, size: int) -> Parameters:
@@ -64,23 +55,12 @@ class Compressor(threading.local):
         self.mode = check_mode(mode)
         self._made: dict[Parameters, zstandard.ZstdCompressor] = {}
 
-    def promising(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether *data* are to be compressed where they need not be."""
-        if not parameters_for(self.mode, len(data)).sampled:
-            return True
-        compress = self._compressor(len(data)).compress
-        samples = (data[start : start + _SAMPLE] for start in range(0, len(data), _STRIDE))
-        return any(len(compress(sample)) < len(sample) for sample in samples)
-
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
         """One zstd frame that announces its content size."""
-        return self._compressor(len(data)).compress(data)
-
-    def _compressor(self, size: int) -> zstandard.ZstdCompressor:
-        wanted = parameters_for(self.mode, size)
+        wanted = parameters_for(self.mode, len(data))
         compressor = self._made.get(wanted)
         if compressor is None:
-            given = {name: value for name, value in wanted._asdict().items() if value and name not in ("level", "sampled")}
+            given = {name: value for name, value in wanted._asdict().items() if value and name != "level"}
             parameters = zstandard.ZstdCompressionParameters(compression_level=wanted.level, write_content_size=True, **given)
             compressor = self._made[wanted] = zstandard.ZstdCompressor(compression_params=parameters)
-        return compressor
+        return compressor.compress(data)

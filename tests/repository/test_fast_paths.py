@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.errors import DamagedFile
-from restic_format.native import blobs
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
 from restic_format.repository.compression import MODES, Compressor
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_spec.crypto import MasterKey, open_sealed, seal
@@ -74,43 +70,8 @@ def test_every_mode_gives_one_frame_with_its_size(mode: str, size: int) -> None:
     assert decompress(Compressor(mode).compress(data), size, "PACK-12") == data
 
 
-TEXT = b"".join(b"line %d of some text\n" % number for number in range(40_000))
-MEGABYTE = 1 << 20
-
-
-@pytest.fixture(params=["as configured", "bindings"])
-def coder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BlobCoder:
-    if request.param == "bindings":
-        monkeypatch.setattr(blobs, "UNAVAILABLE", "to use the bindings")
-    return BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=True)
-
-
-@pytest.mark.parametrize("kind", BlobType)
-def test_large_blobs_are_compressed_where_a_sample_of_any_block_shrinks(coder: BlobCoder, kind: BlobType) -> None:
-    random = os.urandom(MEGABYTE)
-    late = random[: 3 * MEGABYTE // 4] + TEXT[: MEGABYTE // 4]
-    data = [random, TEXT[: 600 << 10], late, random[: 512 << 10], os.urandom((512 << 10) - 1)]
-    pack_hash = coder.pack_hash()
-    pieces, lengths = coder.seal_many(kind, [(sha256(plain), plain) for plain in data], pack_hash)
-    sealed = b"".join(pieces)
-    assert pack_hash.digest() == sha256(sealed)
-    shrink = [False, True, True, False, False]
-    start = 0
-    for plain, (length, uncompressed), shrinks in zip(data, lengths, shrink, strict=True):
-        assert (uncompressed is not None) == (shrinks or kind is BlobType.TREE)
-        assert (length < len(plain)) == shrinks
-        entry = PackEntry(kind, sha256(plain), start, length, uncompressed)
-        assert coder.open(entry, sealed[start : start + length]) == plain
-        start += length
-    assert start == len(sealed)
-
-
-@pytest.mark.parametrize("data", [TEXT, os.urandom(MEGABYTE), b"few"])
-def test_what_does_not_open_to_its_id_is_not_given_out(coder: BlobCoder, data: bytes) -> None:
-    blobs_wanted = [(sha256(TEXT), TEXT), (sha256(b"other"), data)]
-    with pytest.raises(DamagedFile, match=f"data blob {sha256(b'other').hex()[:8]} differs after sealing"):
-        coder.seal_many(BlobType.DATA, blobs_wanted, coder.pack_hash())
-
-
-def sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+@pytest.mark.parametrize("distance", [300 << 10, 700 << 10])
+def test_what_repeats_only_at_a_distance_is_stored_once(distance: int) -> None:
+    # As two copies of a picture in one archive: no short stretch of it shrinks.
+    picture = random.Random(7).randbytes(distance)
+    assert len(Compressor("auto").compress(picture * 2)) < 1.01 * distance
