@@ -15,14 +15,15 @@ KERNELS = [
     ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
     (
         "_engine",
-        ["_engine.pyx", "blobs.c", "files.c", "packs.c", "places.c", "sha.c"],
-        ["_places.pxi", "blobs.h", "files.h", "packs.h", "places.h", "sha.h"],
+        ["_engine.pyx", "blobs.c", "packs.c", "sha.c"],
+        ["blobs.h", "packs.h", "sha.h"],
     ),
     (
         "_nodes",
         ["_nodes.pyx", "look.c", "nodes.c", "read.c", "trees.c"],
         ["json_cursor.h", "look.h", "nodes.h", "read.h", "trees.h"],
     ),
+    ("_places", ["_places.pyx", "places.c"], ["places.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),
     (
         "_table",

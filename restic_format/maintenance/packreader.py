@@ -10,8 +10,7 @@ from restic_format.errors import StorageError
 from restic_format.maintenance.blobs import clause_of, describe
 from restic_format.maintenance.check_state import Run
 from restic_format.maintenance.findings import Fault, ObjectKind, ObjectRef
-from restic_format.native import blobs
-from restic_format.repository.coder import PackHash
+from restic_format.native import blobs, hashes
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader
 from restic_spec.errors import SpecError
@@ -152,7 +151,7 @@ class PackReader:
         reading.done += length
         return piece
 
-    def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: PackHash) -> None:
+    def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: hashes.Sha256) -> None:
         for entry, error in self.repo.verify_blobs(piece, start, inside, digest):
             reading.bad.append(entry)
             ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), reading.name)

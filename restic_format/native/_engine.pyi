@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, overload
 
 from typing_extensions import Buffer
@@ -44,6 +44,7 @@ class Context:
         entries: Sequence[tuple[int, int, int, bool, bytes]],
         keep: Literal[True],
         pack: Sha256 | None = None,
+        again: bool = False,
     ) -> list[memoryview | None]: ...
     @overload
     def open_many(
@@ -52,6 +53,7 @@ class Context:
         entries: Sequence[tuple[int, int, int, bool, bytes]],
         keep: Literal[False],
         pack: Sha256 | None = None,
+        again: bool = False,
     ) -> list[bool]: ...
     def open(self, sealed: Buffer, room: int, compressed: bool, blob_id: bytes | None = None) -> bytes | None: ...
     def open_into(self, sealed: Buffer, target: Buffer) -> bool: ...
@@ -61,25 +63,3 @@ class PackCheck:
     def ahead(self, most: int) -> int: ...
     def take(self, data: Buffer) -> bool: ...
     def digest(self) -> bytes: ...
-
-class PlaceWriter:
-    def __init__(
-        self,
-        context: Context,
-        blobs: tuple[Buffer, Buffer, Buffer, Buffer, Buffer, Buffer],
-        files: tuple[Buffer, Buffer, Buffer, Buffer, Buffer],
-        names: tuple[Buffer, Buffer],
-        meta: tuple[Buffer, Buffer, Buffer, Buffer, Buffer],
-        directories: tuple[Buffer, Buffer],
-        owner: tuple[int, int],
-        create: bool,
-    ) -> None: ...
-    def write(
-        self,
-        rows: Sequence[int],
-        first: int,
-        data: Buffer,
-        start: int,
-        directory: Callable[[int], int],
-        descriptor: Callable[[int], int],
-    ) -> tuple[int, list[int], list[int], list[int]]: ...

@@ -172,10 +172,17 @@ cdef class Zstd:
         self.values = blobs_zstd(level, strategy, window_log, hash_log, chain_log, min_match)
 
 
+cdef object _grown(memory, size_t room):
+    """*memory* if there is so much *room* in it, otherwise other memory; None is none yet."""
+    if memory is not None and <size_t> len(memory) >= room:
+        return memory
+    return memoryview(mmap(-1, room + room // 4 + 4096, MAP_PRIVATE | MAP_ANONYMOUS))
+
+
 cdef class Context:
     """One thread's cipher, hash and compression contexts for one key."""
     cdef blobs_context *_context
-    cdef object _sealed
+    cdef object _sealed, _opened
 
     def __cinit__(self, bytes encrypt not None, bytes mac_k not None, bytes mac_r not None):
         if (len(encrypt), len(mac_k), len(mac_r)) != (32, 16, 16):
@@ -272,9 +279,7 @@ cdef class Context:
                 if work[i].size >= <size_t> 1 << 32:
                     raise ValueError("a blob has less than 4 GiB")
                 room += blobs_bound(work[i].size)
-            if self._sealed is None or <size_t> len(self._sealed) < room:
-                self._sealed = None
-                self._sealed = memoryview(mmap(-1, room + room // 4 + 4096, MAP_PRIVATE | MAP_ANONYMOUS))
+            self._sealed = _grown(self._sealed, room)
             PyObject_GetBuffer(self._sealed, &target, PyBUF_WRITABLE)
             try:
                 with nogil:
@@ -288,9 +293,9 @@ cdef class Context:
         finally:
             free(work)
 
-    def open_many(self, data, entries not None, bint keep, Sha256 pack=None):
+    def open_many(self, data, entries not None, bint keep, Sha256 pack=None, bint again=False):
         cdef Py_ssize_t count = len(entries), i
-        cdef Py_buffer view
+        cdef Py_buffer view, target
         cdef blobs_opening *work = <blobs_opening *> calloc(count + 1, sizeof(blobs_opening))
         cdef size_t room = 0
         cdef uint8_t *plain = NULL
@@ -306,9 +311,16 @@ cdef class Context:
                 work[i].start, work[i].length, work[i].size, work[i].compressed = start, length, size, compressed
                 work[i].offset = room
                 room += work[i].size
-            if keep:
+            if keep and again:
+                self._opened = _grown(self._opened, room)
+                shown = self._opened
+                PyObject_GetBuffer(shown, &target, PyBUF_WRITABLE)
+                plain = <uint8_t *> target.buf
+                PyBuffer_Release(&target)  # *shown* holds it
+            elif keep:
                 opened = PyBytes_FromStringAndSize(NULL, room)
                 plain = <uint8_t *> PyBytes_AS_STRING(opened)
+                shown = memoryview(opened)
             if pack is not None:
                 whole = &pack._stream
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -319,7 +331,6 @@ cdef class Context:
                 PyBuffer_Release(&view)
             if not keep:
                 return [work[i].opened != 0 for i in range(count)]
-            shown = memoryview(opened)
             return [shown[work[i].offset:work[i].offset + work[i].size] if work[i].opened else None for i in range(count)]
         finally:
             free(work)
@@ -356,6 +367,3 @@ cdef class PackCheck:
         cdef uint8_t digest[32]
         sha_end(&last, digest)
         return digest[:32]
-
-
-include "_places.pxi"

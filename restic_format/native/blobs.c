@@ -117,7 +117,7 @@ struct blobs_context {
     uint8_t mac_r[16];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
-    scratch packed, verified, opened, spare;
+    scratch packed, verified, spare;
 };
 
 static int reserve(scratch *memory, size_t size)
@@ -170,7 +170,6 @@ void blobs_free(blobs_context *c)
     ZSTD_freeDCtx(c->decompressor);
     forget(&c->packed);
     forget(&c->verified);
-    forget(&c->opened);
     forget(&c->spare);
     free(c);
 }
@@ -391,9 +390,4 @@ int64_t blobs_seal_many(blobs_context *c, const blobs_zstd *small, const blobs_z
     if (failed)
         *pack = before;
     return failed ? failed : (int64_t)used;
-}
-
-uint8_t *blobs_room(blobs_context *c, size_t size)
-{
-    return reserve(&c->opened, size) ? NULL : c->opened.data;
 }

@@ -59,9 +59,6 @@ int64_t blobs_seal_many(blobs_context *context, const blobs_zstd *small, const b
                         int verify, blobs_sealing *work, size_t count, uint8_t *sealed, sha_stream *pack);
 size_t blobs_bound(size_t size);
 
-/* Memory of the context for what is opened, good until the next call; NULL without memory. */
-uint8_t *blobs_room(blobs_context *context, size_t size);
-
 /* Opens *sealed* into *plain*, which has room for *room* bytes: the stated length of a compressed blob, otherwise
  * size - BLOBS_OVERHEAD. The MAC is checked before anything is decrypted, the hash (where *id* is given) last. */
 int64_t blobs_open(blobs_context *context, const uint8_t *sealed, size_t size, int compressed, const uint8_t *id,

@@ -6,7 +6,7 @@
     seal_many(items, ivs, small, large, threshold, always, verify, pack) -> (sealed, lengths) | None
     open(sealed, room, compressed, blob_id=None) -> bytes | None
     open_into(sealed, target) -> bool  # what is not compressed, into memory of just the plaintext's length
-    open_many(data, entries, keep, pack=None) -> list[memoryview | None] if keep else list[bool]
+    open_many(data, entries, keep, pack=None, again=False) -> list[memoryview | None] if keep else list[bool]
 
 None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are no blobs.
 `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
@@ -14,18 +14,9 @@ the next call, with (sealed length, plaintext length or None) for each. *small* 
 for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
 *verify* everything is opened again and its hash compared. *pack*, a `restic_format.native.hashes.Sha256`, goes on with what
 was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length,
-plaintext length, compressed, id); without *keep* it only tells which are intact. Hashes are worked out two at a time where
-the processor has the SHA extensions; with *pack* all of *data* is appended to that hash on the way.
-
-`PlaceWriter` writes what it opens to where a restore's tables say; the tables are columns of the kinds that
-`restic_format.restore.places` gives it, and are kept from growing as long as it lives::
-
-    write(rows, first, data, start, directory, descriptor) -> (next, created, written, left)
-
-deals with some of *rows*, numbers of the table's blobs in the order of their offsets in *data*, which is a piece of a pack
-from *start* on, from number *first* on. ``directory(number)`` gives a directory's descriptor, ``descriptor(file)`` that of a
-file to write into, -1 for none. *created* are the files that are restored with that, *written* the rows whose blobs are in
-place, *left* the rows with which something is wrong or merely unusual.
+plaintext length, compressed, id); without *keep* it only tells which are intact, with *again* the plaintexts are good until the
+next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of *data* is appended
+to that hash on the way.
 
 `PackCheck(context, header, largest)` looks through a pack that must have *header* (in plaintext) and be what that says:
 `ahead(most)` says how many bytes come next, whole blobs of about *most* bytes together, at last with the header, and 0 after
@@ -62,7 +53,6 @@ try:
     from restic_format.native._engine import (
         Context,
         PackCheck,
-        PlaceWriter,
         Zstd,
         missing_library,
         zstd_version,
@@ -77,4 +67,4 @@ except ImportError as error:
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "PlaceWriter", "Zstd"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "Zstd"]

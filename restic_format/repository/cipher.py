@@ -42,10 +42,11 @@ class Libraries:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-        self._contexts = _Contexts(key)
-        self._mac_r = key.mac_r
-        self._poly1305 = Poly1305
-        self._invalid = InvalidSignature
+        self.contexts = _Contexts(key)
+        self.mac_r = key.mac_r
+        self.verify_tag = Poly1305.verify_tag
+        self.generate_tag = Poly1305.generate_tag
+        self.invalid = InvalidSignature
 
     def seal(self, plaintext: Buffer, iv: bytes) -> bytes:
         """The sealed message."""
@@ -55,37 +56,37 @@ class Libraries:
 
     def seal_into(self, plaintext: Buffer, iv: bytes, target: memoryview) -> int:
         """Seal into the beginning of *target*, which may be longer than the sealed message; gives the length of that."""
-        contexts = self._contexts
+        contexts = self.contexts
         end = IV_SIZE + len(plaintext)
         target[:IV_SIZE] = iv
         contexts.counter.reset_nonce(iv)
         # The library asks for room for a block more than it fills; the MAC comes there.
         contexts.counter.update_into(plaintext, target[IV_SIZE : end + MAC_SIZE])
-        tag = self._poly1305.generate_tag(self._mac_r + contexts.block.update(iv), target[IV_SIZE:end])
+        tag = self.generate_tag(self.mac_r + contexts.block.update(iv), target[IV_SIZE:end])
         target[end : end + MAC_SIZE] = tag
         return end + MAC_SIZE
 
     def open(self, sealed: Buffer) -> bytes:
         """The plaintext."""
-        plaintext: bytes = self._contexts.counter.update(self._ciphertext(sealed))
+        plaintext: bytes = self.contexts.counter.update(self._ciphertext(sealed))
         return plaintext
 
     def open_within(self, sealed: Buffer, room: memoryview) -> memoryview:
         """The plaintext, at the beginning of *room*, which has as many bytes as *sealed*."""
-        return room[: self._contexts.counter.update_into(self._ciphertext(sealed), room)]
+        return room[: self.contexts.counter.update_into(self._ciphertext(sealed), room)]
 
     def _ciphertext(self, sealed: Buffer) -> memoryview:
         """What is to be decrypted, after the MAC was found to fit; the counter begins at the IV."""
         view = memoryview(sealed)
         if len(view) < OVERHEAD:
             raise LengthInvalid(f"sealed message of {len(view)} bytes is shorter than IV and MAC", clause="CRYPTO-1")
-        contexts = self._contexts
+        contexts = self.contexts
         iv = bytes(view[:IV_SIZE])
         check_iv(iv)
         ciphertext = view[IV_SIZE:-MAC_SIZE]
         try:
-            self._poly1305.verify_tag(self._mac_r + contexts.block.update(iv), ciphertext, bytes(view[-MAC_SIZE:]))
-        except self._invalid:
+            self.verify_tag(self.mac_r + contexts.block.update(iv), ciphertext, bytes(view[-MAC_SIZE:]))
+        except self.invalid:
             raise MacInvalid("ciphertext verification failed", clause="CRYPTO-4") from None
         contexts.counter.reset_nonce(iv)
         return ciphertext

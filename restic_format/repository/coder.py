@@ -18,6 +18,7 @@ from restic_format.native import blobs
 from restic_format.native.hashes import Sha256, ids_of
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
+from restic_format.repository.opening import Opener, Range
 from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.ids import verify_id
@@ -49,6 +50,7 @@ class BlobCoder:
         self._mode = compression
         self._extra_verify = extra_verify
         self._rooms = _Rooms()
+        self._opener = Opener(cipher)
 
     @property
     def context(self) -> blobs.Context | None:
@@ -149,25 +151,30 @@ class BlobCoder:
         Plaintexts are held a group at a time: at most 8 MiB, or one blob.
         """
         for group in groups(entries, lambda entry: entry.plain_length):
-            context = self.context
-            opened: list[memoryview | None] = [None] * len(group)
-            if context is not None and _bounded(group):
-                opened = context.open_many(data, _ranges(group, start), True)
+            opened: Sequence[bytes | memoryview | None] = [None] * len(group)
+            if _bounded(group):
+                opened = (self.context or self._opener).open_many(data, _ranges(group, start), True)
             for entry, plain in zip(group, opened, strict=True):
                 yield entry, self._try_open(entry, data, start) if plain is None else plain
 
-    def pack_hash(self) -> PackHash:
+    def open_ranges(self, data: Buffer, ranges: Sequence[Range]) -> Sequence[bytes | memoryview | None]:
+        """The plaintexts of blobs that are together no more than is opened at once; None where anything is wrong with one.
+
+        They are good until this thread opens some again.
+        """
+        return (self.context or self._opener).open_many(data, ranges, True, again=True)
+
+    def pack_hash(self) -> Sha256:
         """A new SHA-256 for `seal_many` or `verify_many` to go on with."""
         return Sha256()
 
     def verify_many(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Sha256
     ) -> list[tuple[PackEntry, SpecError]]:
         """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
-        context = self.context
-        if context is not None and _bounded(entries):
-            intact = context.open_many(data, _ranges(entries, start), False, pack_hash)
+        if _bounded(entries):
+            intact = (self.context or self._opener).open_many(data, _ranges(entries, start), False, pack_hash)
         else:
             pack_hash.update(data)
         suspect = [entry for well, entry in zip(intact, entries, strict=True) if not well]

@@ -11,6 +11,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from restic_format.errors import (
     BlobMissing,
@@ -25,7 +26,7 @@ from restic_format.errors import (
 from restic_format.native import blobs
 from restic_format.repository import keys, loading
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder, PackHash
+from restic_format.repository.coder import BlobCoder
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import IndexCache
@@ -48,6 +49,10 @@ from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
+
+if TYPE_CHECKING:
+    from restic_format.native.hashes import Sha256
+    from restic_format.repository.opening import Range
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
@@ -348,12 +353,19 @@ class Repository:
         """
         return self._coder.open_many(data, start, entries)
 
-    def pack_hash(self) -> PackHash:
+    def open_ranges(self, data: Buffer, ranges: Sequence[Range]) -> Sequence[bytes | memoryview | None]:
+        """The plaintexts of some blobs of *data*, None where anything is wrong with one, which `open_blobs` tells.
+
+        They are good until the same thread calls this again.
+        """
+        return self._coder.open_ranges(data, ranges)
+
+    def pack_hash(self) -> Sha256:
         """The SHA-256 of a pack that `verify_blobs` is given piece by piece."""
         return self._coder.pack_hash()
 
     def verify_blobs(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: PackHash
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Sha256
     ) -> Sequence[tuple[PackEntry, SpecError]]:
         """Those of *entries* that are damaged, and how; otherwise like `open_blobs`. *data* is appended to *pack_hash*."""
         return self._coder.verify_many(data, start, entries, pack_hash)

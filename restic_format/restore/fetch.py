@@ -19,7 +19,7 @@ from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native.blobs import PlaceWriter
+    from restic_format.native._places import PlaceWriter
 
 _Opener = Callable[[Sequence[PackEntry]], Iterable[tuple[PackEntry, bytes | memoryview | ResticFormatError]]]
 """Gives the plaintexts of a run's blobs, or what is wrong with each."""
@@ -173,9 +173,11 @@ class Fetcher:
             return opened
 
         while done < len(run.rows) and not self._stop.is_set():
+            done, wanted = kernel.take(run.rows, done, run.offset)
+            opened = session.repository.open_ranges(data, wanted)
             try:
                 with cache.holding():
-                    done, created, written, failed = kernel.write(run.rows, done, data, run.offset, cache.fd, descriptor)
+                    created, written, failed = kernel.put(opened, cache.fd, descriptor)
             finally:
                 while held:
                     self._files.release(held.pop())

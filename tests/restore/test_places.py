@@ -95,12 +95,13 @@ def test_what_appears_meanwhile_is_replaced_and_symlinks_are_not_followed(
     class Meddling:
         def __init__(self, session: Session) -> None:
             self._writer: Any = place_writer(session)
+            self.take = self._writer.take
 
-        def write(self, *arguments: Any) -> Any:
+        def put(self, *arguments: Any) -> Any:
             for name in ("a", "b"):
                 if not os.path.lexists(tmp_path / "t" / "d" / name):
                     (tmp_path / "t" / "d" / name).symlink_to("../../outside")
-            return self._writer.write(*arguments)
+            return self._writer.put(*arguments)
 
     monkeypatch.setattr(fetch, "place_writer", Meddling)
     files = [maker.file(name, block(number)) for number, name in enumerate("abc")]

@@ -1,28 +1,30 @@
-# Part of _engine.pyx: what a restore does with a piece of a pack.
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A restore's blobs written to their places; use it by way of restic_format.native.places, which documents it."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
-from libc.stdint cimport uint16_t
-from libc.string cimport memcmp, memset
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 
 cdef extern from "places.h" nogil:
-    ctypedef struct files_meta:
+    ctypedef struct places_meta:
         uint32_t uid, gid, mode
         int64_t atime, mtime
-    ctypedef struct files_owner:
+    ctypedef struct places_owner:
         uint32_t uid, gid
     ctypedef struct place:
-        size_t blob
+        const uint8_t *data
+        size_t size
         int descriptor
         uint64_t offset
         int directory
         const char *name
         size_t name_length
-        files_meta meta
+        places_meta meta
         uint8_t *traits
         int done
-    int places_write(blobs_context *context, const uint8_t *data, size_t size, blobs_opening *blobs, size_t blob_count,
-                     place *places, size_t count, const files_owner *self)
+    void places_write(place *places, size_t count, const places_owner *self)
 
 
 # How much is opened before it is written: little enough for the processor's cache, and mostly two blobs, whose hashes are
@@ -46,7 +48,6 @@ cdef int64_t TIME_BOUND = <int64_t> 1 << 62
 
 cdef class PlaceWriter:
     """Writes blobs to the places that a restore's tables say."""
-    cdef Context _context
     cdef list _held
     cdef size_t _rows, _files, _directories
     cdef const uint8_t *_ids
@@ -69,14 +70,17 @@ cdef class PlaceWriter:
     cdef const int64_t *_mtime
     cdef const uint8_t *_dir_state
     cdef uint8_t *_traits
-    cdef files_owner _self
+    cdef places_owner _self
     cdef bint _create
-    cdef blobs_opening _work[ROWS]
-    cdef place _places[ROWS]
+    cdef size_t _overhead
+    cdef size_t _count, _opened
     cdef uint32_t _taken[ROWS]
+    cdef uint32_t _blob[ROWS]
+    cdef Py_buffer _views[ROWS]
+    cdef place _places[ROWS]
 
-    def __init__(self, Context context not None, blobs, files, names, meta, directories, owner, bint create):
-        self._context = context
+    def __init__(self, size_t overhead, blobs, files, names, meta, directories, owner, bint create):
+        self._overhead = overhead
         self._held = []
         ids, offset, length, uncompressed, file, file_offset = blobs
         self._rows = len(file)
@@ -106,7 +110,7 @@ cdef class PlaceWriter:
         self._directories = len(dir_state)
         self._dir_state = <const uint8_t *> self._column(dir_state, 1, self._directories)
         self._traits = <uint8_t *> self._column(traits, 1, self._directories)
-        self._self = files_owner(owner[0], owner[1])
+        self._self = places_owner(owner[0], owner[1])
         self._create = create
 
     cdef void *_column(self, object source, Py_ssize_t item, Py_ssize_t count) except? NULL:
@@ -125,71 +129,93 @@ cdef class PlaceWriter:
             and -TIME_BOUND < self._atime[file] < TIME_BOUND and -TIME_BOUND < self._mtime[file] < TIME_BOUND
         )
 
-    def write(self, list rows not None, Py_ssize_t first, data, uint64_t start, directory, descriptor):
-        """Write the blobs of some of *rows* from number *first* on, which stand in the order of their places in the pack."""
+    cdef size_t _plain_size(self, size_t row):
+        """Bytes of a row's blob."""
+        return self._uncompressed[row] or self._length[row] - self._overhead
+
+    def take(self, list rows not None, Py_ssize_t first, uint64_t start):
+        """What is to be opened next for *rows* from number *first* on, for `put` to write."""
         cdef Py_ssize_t number = first
-        cdef size_t i, count = 0, opened = 0, row, file, size, folder, room = 0, folders = 0, last = <size_t> -1
-        cdef Py_buffer view
-        cdef place *p
-        cdef blobs_opening *work = NULL
-        cdef int failed, last_descriptor = -1
-        left = []
-        while number < len(rows) and count < ROWS and folders < FOLDERS:
+        cdef size_t row, file, size = 0, room = 0, folders = 0, folder = <size_t> -1, last = 0
+        cdef list wanted = []
+        self._count = self._opened = 0
+        while number < len(rows) and self._count < ROWS and folders < FOLDERS:
             row = rows[number]
             if row >= self._rows or self._offset[row] < start:
                 raise ValueError("no such blob")
             file = self._file[row]
-            size = self._uncompressed[row] or self._length[row] - BLOBS_OVERHEAD
             if file >= self._files or self._directory[file] >= self._directories:
                 raise ValueError("no such file")
-            p = &self._places[count]
-            if not opened or self._offset[row] != work.start + start or memcmp(self._ids + 32 * row, work.id, 32):
-                if (opened and room + size > BYTES) and (opened > 1 or room + size > PAIR_BYTES):
+            if not self._opened or self._offset[row] != self._offset[last] or memcmp(self._ids + 32 * row, self._ids + 32 * last, 32):
+                size = self._plain_size(row)
+                if self._opened and room + size > BYTES and (self._opened > 1 or room + size > PAIR_BYTES):
                     break
-                work = &self._work[opened]
-                memset(work, 0, sizeof(blobs_opening))
-                work.id = self._ids + 32 * row
-                work.start, work.length, work.size = self._offset[row] - start, self._length[row], size
-                work.compressed = self._uncompressed[row] != 0
+                wanted.append((self._offset[row] - start, self._length[row], size, self._uncompressed[row] != 0,
+                               self._ids[32 * row:32 * row + 32]))
                 room += size
-                opened += 1
-            number += 1
-            p.blob, p.done = opened - 1, 0
-            if self._is_simple(file, size):
-                folder = self._directory[file]
-                if folder != last:
-                    try:
-                        p.directory = directory(folder)
-                    except OSError:
-                        left.append(row)
-                        continue
-                    last, last_descriptor = folder, p.directory
-                    folders += 1
-                p.directory = last_descriptor
-                self._state[file] |= FILE_BEGUN
-                p.descriptor = -1
-                p.name, p.name_length = self._heap + self._ends[file], self._ends[file + 1] - self._ends[file]
-                p.meta = files_meta(self._uid[file], self._gid[file], self._permissions[file], self._atime[file], self._mtime[file])
-                p.traits = self._traits + folder
-            else:
+                self._opened += 1
+                last = row
+            if not self._is_simple(file, size):
                 folders += 1
-                p.descriptor = descriptor(file)
-                if p.descriptor < 0:
+            elif self._directory[file] != folder:
+                folder = self._directory[file]
+                folders += 1
+            self._taken[self._count], self._blob[self._count] = row, self._opened - 1
+            self._count += 1
+            number += 1
+        return number, wanted
+
+    def put(self, list opened not None, directory, descriptor):
+        """Write what `take` asked for, which is now *opened* or None."""
+        cdef size_t i, row, file, folder, count = 0, held = 0, last = <size_t> -1
+        cdef int last_descriptor = -1
+        cdef uint32_t rows[ROWS]
+        cdef place *p
+        created, written, left = [], [], []
+        if <size_t> len(opened) != self._opened:
+            raise ValueError("other blobs than were asked for")
+        try:
+            for plain in opened:
+                PyObject_GetBuffer(b"" if plain is None else plain, &self._views[held], PyBUF_SIMPLE)
+                held += 1
+            for i in range(self._count):
+                row = self._taken[i]
+                file = self._file[row]
+                p = &self._places[count]
+                p.data, p.size = <const uint8_t *> self._views[self._blob[i]].buf, self._views[self._blob[i]].len
+                if opened[self._blob[i]] is None or p.size != self._plain_size(row):
                     left.append(row)
                     continue
-                p.offset = self._file_offset[row]
-            self._taken[count] = row
-            count += 1
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
+                if self._is_simple(file, p.size):
+                    folder = self._directory[file]
+                    if folder != last:
+                        try:
+                            last_descriptor = directory(folder)
+                        except OSError:
+                            left.append(row)
+                            continue
+                        last = folder
+                    self._state[file] |= FILE_BEGUN
+                    p.descriptor, p.directory = -1, last_descriptor
+                    p.name, p.name_length = self._heap + self._ends[file], self._ends[file + 1] - self._ends[file]
+                    p.meta = places_meta(
+                        self._uid[file], self._gid[file], self._permissions[file], self._atime[file], self._mtime[file])
+                    p.traits = self._traits + folder
+                else:
+                    p.descriptor = descriptor(file)
+                    if p.descriptor < 0:
+                        left.append(row)
+                        continue
+                    p.offset = self._file_offset[row]
+                rows[count] = row
+                count += 1
             with nogil:
-                failed = places_write(self._context._context, <const uint8_t *> view.buf, view.len, self._work, opened,
-                                      self._places, count, &self._self)
+                places_write(self._places, count, &self._self)
         finally:
-            PyBuffer_Release(&view)
-        created, written = [], []
+            for i in range(held):
+                PyBuffer_Release(&self._views[i])
         for i in range(count):
-            row = self._taken[i]
+            row = rows[i]
             file = self._file[row]
             if self._places[i].descriptor >= 0:
                 (written if self._places[i].done else left).append(row)
@@ -200,6 +226,4 @@ cdef class PlaceWriter:
             else:
                 self._state[file] &= ~FILE_BEGUN
                 left.append(row)
-        if failed:
-            raise MemoryError
-        return number, created, written, left
+        return created, written, left
