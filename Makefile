@@ -9,7 +9,7 @@ TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restor
 	tests/restore/test_faults.py tests/maintenance/test_check_packs.py
 # What also has to hold where the kernels are used, except the one that calls libcrypto and libzstd.
 BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup \
-	tests/restore/test_command.py tests/restore/test_overwrite.py \
+	tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
 	tests/maintenance/test_check_packs.py tests/maintenance/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
