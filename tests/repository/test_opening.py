@@ -1,0 +1,89 @@
+"""Opening many blobs with the bindings gives what opening each by itself gives."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import zstandard
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from restic_format.native.hashes import Sha256
+from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.coder import BlobCoder
+from restic_format.repository.opening import Opener
+from restic_spec.crypto import OVERHEAD, MasterKey, seal
+from restic_spec.errors import SpecError
+from restic_spec.ids import id_of
+from restic_spec.pack import BlobType, PackEntry
+
+KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
+WAYS = ["plain", "compressed", "no size", "trailing", "wrong id", "wrong size", "flipped", "no iv", "cut", "not zstd"]
+
+
+def stored(plain: bytes, way: str) -> tuple[bytes, int, bool, bytes]:
+    """A sealed blob of *plain*, well or not: sealed bytes, plaintext length, whether it is compressed, id."""
+    compressed = way in ("compressed", "no size", "trailing", "not zstd")
+    inner = plain
+    if compressed and way != "not zstd":
+        inner = zstandard.ZstdCompressor(write_content_size=way != "no size").compress(plain)
+    inner += b"more" * (way == "trailing")
+    sealed = bytearray(seal(KEY, inner))
+    if way == "flipped":
+        sealed[len(sealed) // 2] ^= 1
+    elif way == "no iv":
+        sealed[:16] = bytes(16)
+    elif way == "cut":
+        del sealed[OVERHEAD - 1 :]
+    return bytes(sealed), len(plain) + (way == "wrong size"), compressed, id_of(plain + b"!" * (way == "wrong id"))
+
+
+@pytest.mark.clause("PACK-13")
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=3000), st.sampled_from(WAYS), st.integers(0, 40)), max_size=12))
+@example([(b"ab" * 1000, way, 3) for way in WAYS])
+def test_a_batch_opens_as_each_of_its_blobs(blobs: list[tuple[bytes, str, int]]) -> None:
+    data = bytearray()
+    ranges = []
+    for plain, way, gap in blobs:
+        data += bytes(gap)
+        sealed, size, compressed, blob_id = stored(plain, way)
+        ranges.append((len(data), len(sealed), size, compressed, blob_id))
+        data += sealed
+    ranges.append((len(data) - 10, 200, 168, False, bytes(32)))
+    coder = BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=True)
+    expected: list[bytes | None] = []
+    for start, length, size, compressed, blob_id in ranges:
+        entry = PackEntry(BlobType.DATA, blob_id, start, length, size if compressed else None)
+        try:
+            plain_alone = coder.open(entry, bytes(data[start : start + length]))
+            expected.append(plain_alone if len(plain_alone) == size else None)
+        except SpecError:
+            expected.append(None)
+    assert [found is not None for found in expected] == [way in ("plain", "compressed", "no size") for _, way, _ in blobs] + [
+        False
+    ]
+    opener = Opener(BlobCipher(KEY))
+    for again in (False, True):
+        pack = Sha256()
+        opened = opener.open_many(bytes(data), ranges, True, pack, again)
+        assert [None if found is None else bytes(found) for found in opened] == expected
+        assert pack.digest() == hashlib.sha256(data).digest()
+    pack = Sha256()
+    assert opener.open_many(bytes(data), ranges, False, pack) == [found is not None for found in expected]
+    assert pack.digest() == hashlib.sha256(data).digest()
+
+
+def test_many_megabytes_are_opened_piece_by_piece() -> None:
+    data, ranges = bytearray(), []
+    for number in range(9):
+        plain = bytes([number]) * (700_000 + number)
+        sealed, size, compressed, blob_id = stored(plain, ("plain", "compressed")[number % 2])
+        ranges.append((len(data), len(sealed), size, compressed, blob_id))
+        data += sealed
+    pack = Sha256()
+    opener = Opener(BlobCipher(KEY))
+    assert opener.open_many(bytes(data), ranges, False, pack) == [True] * 9
+    assert pack.digest() == hashlib.sha256(data).digest()
+    kept = opener.open_many(bytes(data), ranges, True)
+    assert [found is not None and id_of(found) for found in kept] == [blob_id for *_, blob_id in ranges]
