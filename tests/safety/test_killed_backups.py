@@ -38,6 +38,7 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     kit.restic(repo, "init", "-q")
     kit.cheap_key(repo)
+    new_content(source, rng, KILLS)
     started = time.perf_counter()
     with forked_backup(repo, source) as child:
         assert os.waitpid(child, 0)[1] == 0
@@ -49,8 +50,7 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
         new_content(source, rng, number)
         packs = len(packs_of(repo))
         with forked_backup(repo, source) as child:
-            # Locking takes its first 0.2 s; most kills are to come after it.
-            time.sleep(rng.uniform(0.0 if number % 5 == 0 else 0.2, duration))
+            time.sleep(rng.uniform(0.0, duration))
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
