@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.kit import PASSWORD, new_repository
 
-NOTE = b"note: this takes longer than it could, some compiled parts cannot be used: "
+NOTE = b"note: this could be faster, some compiled parts cannot be used: "
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys({modules!r}))

@@ -24,4 +24,4 @@ def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
 
         reason = None if chunker.IMPLEMENTATION == "compiled" else "the chunker is not compiled"
     if reason is not None:
-        out.warn(f"note: this takes longer than it could, some compiled parts cannot be used: {reason} (see restic-format version -v)")
+        out.warn(f"note: this could be faster, some compiled parts cannot be used: {reason} (see restic-format version -v)")
