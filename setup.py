@@ -21,7 +21,7 @@ KERNELS = [
     (
         "_nodes",
         ["_nodes.pyx", "look.c", "nodes.c", "read.c", "trees.c"],
-        ["json_cursor.h", "look.h", "nodes.h", "read.h", "trees.h"],
+        ["_look.pxi", "json_cursor.h", "look.h", "nodes.h", "read.h", "trees.h"],
     ),
     ("_places", ["_places.pyx", "places.c"], ["places.h"]),
     ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),

@@ -1,0 +1,263 @@
+# Part of _nodes.pyx: what the entries of directories are, and small files read.
+
+
+cdef object _nanoseconds(int64_t seconds, uint32_t fraction):
+    if -9000000000 < seconds < 9000000000:
+        return seconds * 1000000000 + fraction
+    return (<object> seconds) * 1000000000 + fraction
+
+
+cdef class Stat:
+    """What a file is; the names are those of os.stat_result."""
+    cdef look_stat info
+    cdef readonly bytes attributes
+    cdef readonly bytes target
+
+    @staticmethod
+    def of(info, bytes attributes=None, bytes target=None):
+        """The same as what somebody else found out."""
+        cdef Stat made = Stat.__new__(Stat)
+        made.info.size, made.info.mode, made.info.uid, made.info.gid = info.st_size, info.st_mode, info.st_uid, info.st_gid
+        made.info.mtime, made.info.mtime_ns = divmod(info.st_mtime_ns, 1000000000)
+        made.info.ctime, made.info.ctime_ns = divmod(info.st_ctime_ns, 1000000000)
+        made.info.atime, made.info.atime_ns = divmod(info.st_atime_ns, 1000000000)
+        made.info.ino, made.info.dev, made.info.rdev, made.info.nlink = info.st_ino, info.st_dev, info.st_rdev, info.st_nlink
+        made.attributes, made.target = attributes, target
+        return made
+
+    @property
+    def st_mode(self):
+        return self.info.mode
+
+    @property
+    def st_size(self):
+        return self.info.size
+
+    @property
+    def st_mtime_ns(self):
+        return _nanoseconds(self.info.mtime, self.info.mtime_ns)
+
+    @property
+    def st_ctime_ns(self):
+        return _nanoseconds(self.info.ctime, self.info.ctime_ns)
+
+    @property
+    def st_atime_ns(self):
+        return _nanoseconds(self.info.atime, self.info.atime_ns)
+
+    @property
+    def st_ino(self):
+        return self.info.ino
+
+    @property
+    def st_dev(self):
+        return self.info.dev
+
+    @property
+    def st_rdev(self):
+        return self.info.rdev
+
+    @property
+    def st_nlink(self):
+        return self.info.nlink
+
+    @property
+    def st_uid(self):
+        return self.info.uid
+
+    @property
+    def st_gid(self):
+        return self.info.gid
+
+
+cdef bytes _taken(look_text text, const look_texts *texts, bytes before):
+    """A text; *before* where that is the same, as it mostly is with attributes."""
+    if text.length < 0:
+        return None
+    if text.length == 0:
+        return b""
+    if before is not None and PyBytes_GET_SIZE(before) == text.length and not memcmp(
+            PyBytes_AS_STRING(before), texts.at + text.start, text.length):
+        return before
+    return PyBytes_FromStringAndSize(texts.at + text.start, text.length)
+
+
+cdef Stat stat_of(const look_found *found, const look_texts *texts, Stat before):
+    """What was found; *before* is the one before it."""
+    cdef Stat made = Stat.__new__(Stat)
+    made.info = found.info
+    made.attributes = _taken(found.attributes, texts, None if before is None else before.attributes)
+    made.target = _taken(found.target, texts, None)
+    return made
+
+
+cdef struct Looking:
+    const char *name
+    int error
+    look_found found
+
+
+cdef list _stats(const Looking *entries, size_t count, const look_texts *texts):
+    cdef Stat before = None
+    cdef size_t i
+    cdef list made = []
+    for i in range(count):
+        if entries[i].error:
+            made.append(None)
+        else:
+            before = stat_of(&entries[i].found, texts, before)
+            made.append(before)
+    return made
+
+
+def look_at(bytes prefix not None, list names not None, int ask):
+    """What the entries *names* of a directory are; None for each that cannot be told."""
+    cdef Py_ssize_t count = len(names), i
+    cdef const char *path = prefix
+    cdef size_t length = len(prefix)
+    cdef look_directory directory
+    cdef look_texts texts = look_texts(NULL, 0, 0)
+    cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
+    if work == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            work[i].name = _bytes(names[i])
+        with nogil:
+            if look_open(&directory, path, length):
+                for i in range(count):
+                    work[i].error = 1
+            else:
+                for i in range(count):
+                    work[i].error = c_look_at(&directory, work[i].name, ask, &texts, &work[i].found)
+                look_close(&directory)
+        return _stats(work, count, &texts)
+    finally:
+        free(work)
+        free(texts.at)
+
+
+cdef struct Surveying:
+    const char *path
+    int failed
+    look_names names
+    look_texts texts
+    look_found self
+    Looking *entries
+
+
+cdef void _survey(Surveying *work, int ask, size_t most) noexcept nogil:
+    cdef look_directory directory
+    cdef Looking *entry
+    cdef size_t i
+    work.failed = look_list(work.path, &work.names, &work.texts, &work.self)
+    if work.failed or work.names.count > most or look_listed(&directory, work.path, &work.names):
+        return
+    work.entries = <Looking *> calloc(work.names.count + 1, sizeof(Looking))
+    if work.entries == NULL:
+        return
+    for i in range(work.names.count):
+        entry = work.entries + i
+        entry.error = c_look_at(&directory, work.names.names[i], ask, &work.texts, &entry.found)
+
+
+def survey(list paths not None, int ask, size_t most):
+    """What the directories *paths* are, the names in them, and what these are where there are at most *most*."""
+    cdef Py_ssize_t count = len(paths), i
+    cdef size_t n
+    cdef Surveying *work = <Surveying *> calloc(count + 1, sizeof(Surveying))
+    if work == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            work[i].path = _bytes(paths[i])
+            if strlen(work[i].path) != <size_t> PyBytes_GET_SIZE(paths[i]):
+                raise ValueError("a path has no zero bytes")
+        with nogil:
+            for i in range(count):
+                _survey(&work[i], ask, most)
+        found = []
+        for i in range(count):
+            if work[i].failed:
+                found.append(None)
+                continue
+            infos = None
+            if work[i].entries != NULL:
+                infos = _stats(work[i].entries, work[i].names.count, &work[i].texts)
+            found.append((stat_of(&work[i].self, &work[i].texts, None),
+                          [<bytes> work[i].names.names[n] for n in range(work[i].names.count)], infos))
+        return found
+    finally:
+        for i in range(count):
+            look_forget(&work[i].names)
+            free(work[i].texts.at)
+            free(work[i].entries)
+        free(work)
+
+
+cdef struct Reading:
+    size_t start
+    int64_t length
+    int changed
+
+
+def read_files(list paths not None, buffer, size_t limit):
+    """Small regular files read whole into *buffer*; see restic_format.native.nodes."""
+    cdef Py_ssize_t count = len(paths), i
+    cdef size_t used = 0
+    cdef Py_buffer view
+    cdef look_texts texts = look_texts(NULL, 0, 0)
+    cdef Looking *files = <Looking *> calloc(count + 1, sizeof(Looking))
+    cdef Reading *work = <Reading *> calloc(count + 1, sizeof(Reading))
+    try:
+        if files == NULL or work == NULL:
+            raise MemoryError
+        for i in range(count):
+            files[i].name = _bytes(paths[i])
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            with nogil:
+                for i in range(count):
+                    work[i].start = used
+                    work[i].length = read_small(files[i].name, <uint8_t *> view.buf + used, view.len - used, limit, &texts,
+                                                &files[i].found, &work[i].changed)
+                    files[i].error = work[i].length < 0
+                    used += max(work[i].length, 0)
+        finally:
+            PyBuffer_Release(&view)
+        shown = memoryview(buffer)
+        return (
+            _stats(files, count, &texts),
+            [shown[work[i].start:work[i].start + max(work[i].length, 0)] for i in range(count)],
+            [i for i in range(count) if not files[i].error and work[i].changed],
+        )
+    finally:
+        free(files)
+        free(work)
+        free(texts.at)
+
+
+def directories(infos not None):
+    """Which of *infos* are directories."""
+    cdef Py_ssize_t i
+    return [i for i in range(len(infos)) if isinstance(infos[i], Stat) and S_ISDIR((<Stat> infos[i]).info.mode)]
+
+
+def small_files(infos not None, int64_t limit, Py_ssize_t most, int64_t most_bytes):
+    """Neighbours that are regular files of at most *limit* bytes: the first, the one after the last, their bytes in all."""
+    cdef Py_ssize_t count = len(infos), first = 0, at
+    cdef int64_t size
+    found = []
+    while first < count:
+        size, at = 0, first
+        while at < count and at - first < most and size < most_bytes and _is_small(infos[at], limit):
+            size += (<Stat> infos[at]).info.size
+            at += 1
+        if at > first:
+            found.append((first, at, size))
+        first = max(at, first + 1)
+    return found
+
+
+cdef bint _is_small(object info, int64_t limit):
+    return isinstance(info, Stat) and S_ISREG((<Stat> info).info.mode) and (<Stat> info).info.size <= limit
