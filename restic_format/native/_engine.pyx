@@ -12,8 +12,6 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
         pass
-    ctypedef struct sha_queue:
-        size_t blocks
     ctypedef struct sha_piece:
         sha_stream *stream
         const uint8_t *data
@@ -21,9 +19,7 @@ cdef extern from "sha.h" nogil:
     void sha_beside(sha_piece *pieces, size_t count)
     int sha_pairs(int allowed)
     void sha_begin(sha_stream *stream)
-    void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t size)
     void sha_append(sha_stream *stream, const uint8_t *data, size_t size)
-    void sha_drain(sha_queue *queue)
     void sha_end(sha_stream *stream, uint8_t *digest)
 
 

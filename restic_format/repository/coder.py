@@ -36,10 +36,6 @@ T = TypeVar("T")
 Stored = TypeVar("Stored", bytes, memoryview)
 
 
-PackHash = Sha256
-"""The SHA-256 of a pack, in the making."""
-
-
 class BlobCoder:
     """Seals and opens blobs of one repository, from any thread."""
 
@@ -61,7 +57,7 @@ class BlobCoder:
         return self._version > 1 and (self._mode != "off" or blob_type is BlobType.TREE)
 
     def seal_many(
-        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: PackHash
+        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: Sha256
     ) -> tuple[Sequence[Buffer], Sequence[tuple[int, int | None]]]:
         """Seal blobs, each given by id and data, for a pack whose hash goes on with *pack_hash*.
 
@@ -84,7 +80,7 @@ class BlobCoder:
         return self._seal_many(blob_type, items, pack_hash)
 
     def _seal_many(
-        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: PackHash
+        self, blob_type: BlobType, items: Sequence[tuple[bytes, Buffer]], pack_hash: Sha256
     ) -> tuple[Sequence[Buffer], Sequence[tuple[int, int | None]]]:
         ivs = os.urandom(IV_SIZE * len(items))
         room = self._rooms.sealed.of_size(sum(_bound(len(data)) for _, data in items))
@@ -111,7 +107,7 @@ class BlobCoder:
                 return compressed, len(data)
         return data, None
 
-    def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview, pack_hash: PackHash) -> None:
+    def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview, pack_hash: Sha256) -> None:
         """Open everything again and compare the hashes; *pack_hash* goes on with *sealed*."""
         room = self._rooms.opened.of_size(len(sealed))
         libraries = self._cipher.libraries

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import Queue
 
+from restic_format.native.hashes import Sha256
 from restic_format.repository.cipher import BlobCipher, Buffer
-from restic_format.repository.coder import GROUP_COUNT, BlobCoder, PackHash, groups
+from restic_format.repository.coder import GROUP_COUNT, BlobCoder, groups
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_format.storage import Writer
 from restic_spec.crypto import OVERHEAD
@@ -40,7 +41,7 @@ _HEADER_ROOM = 64 * GROUP_COUNT
 class OpenPack:
     """A pack that is being filled. One thread at a time may use it."""
 
-    def __init__(self, begin: Callable[[], Writer], pack_hash: PackHash) -> None:
+    def __init__(self, begin: Callable[[], Writer], pack_hash: Sha256) -> None:
         self.entries: list[PackEntry] = []
         self.size = 0
         """Bytes of its blobs."""
