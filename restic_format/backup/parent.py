@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from restic_format.errors import SnapshotNotFound
-from restic_format.repository import FoundSnapshot, Repository, SnapshotFilter
-from restic_format.repository.snapshots import find_snapshot
+from restic_format.repository import Repository
+from restic_format.snapshots import FoundSnapshot, SnapshotFilter, find_snapshot
 
 DEFAULT_GROUPING = frozenset({"host", "paths"})
 

@@ -6,7 +6,7 @@ from restic_format.errors import SnapshotNotFound
 from restic_format.maintenance.check_index import fault_clause, load_reason
 from restic_format.maintenance.check_state import Run
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.repository.snapshots import SnapshotFilter, filter_snapshots
+from restic_format.snapshots import SnapshotFilter, filter_snapshots
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import is_hex_id
 

@@ -3,17 +3,14 @@
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.lock import RepositoryLock, lock_repository, lock_while_working
 from restic_format.repository.repository import Repository
-from restic_format.repository.snapshots import FoundSnapshot, SnapshotFilter
 from restic_format.repository.writer import SavedBlob
 
 __all__ = [
     "BlobIndex",
-    "FoundSnapshot",
     "Location",
     "Repository",
     "RepositoryLock",
     "SavedBlob",
-    "SnapshotFilter",
     "lock_repository",
     "lock_while_working",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from restic_format.backup import BackupOptions, backup, looking
 from restic_format.repository import Repository
-from restic_format.repository.snapshots import find_snapshot
+from restic_format.snapshots import find_snapshot
 from tests.backup.sources import Restic, make_labelled_tree, make_strange_tree
 
 OpenRepository = Callable[[], Repository]

@@ -14,8 +14,8 @@ from restic_conformance import trees
 from restic_conformance.compare import Facts, differences, restorable, scan
 from restic_format.filter import IncludeFilter
 from restic_format.repository import Repository
-from restic_format.repository.snapshots import find_snapshot
 from restic_format.restore import RestoreOptions, Restorer, include_selector, xattr_selector
+from restic_format.snapshots import find_snapshot
 from restic_format.storage import LocalStorage
 from restic_spec import gomode, gotime
 from tests.restore.kit import PASSWORD, T0, Heard, Maker, as_nobody, cheap_repo, memory_repo, ours, restic, restore

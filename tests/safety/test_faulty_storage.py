@@ -14,8 +14,8 @@ from restic_format.maintenance.check import CheckOptions, CheckReport, check
 from restic_format.maintenance.findings import Code
 from restic_format.repository import Repository
 from restic_format.repository.lock import lock_repository, remove_locks
-from restic_format.repository.snapshots import find_snapshot
 from restic_format.restore import Restorer
+from restic_format.snapshots import find_snapshot
 from restic_format.storage import FaultyStorage, MemoryStorage, Storage
 from restic_format.storage.faulty import Call, Fail, Fault, Lose, Truncate
 from restic_spec.keyfile import SALT_SIZE, Kdf

@@ -10,7 +10,7 @@ from vectors.generators.base import stream
 
 from restic_format.repository.lock import acquire
 from restic_format.repository.repository import Repository
-from restic_format.repository.snapshots import SnapshotFilter, find_id, find_latest, find_snapshot, resolve_subfolder
+from restic_format.snapshots import SnapshotFilter, find_id, find_latest, find_snapshot, resolve_subfolder
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec import chunker, gojson, ids, layout, tree
 from restic_spec.errors import ResticFormatError

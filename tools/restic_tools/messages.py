@@ -14,7 +14,7 @@ from restic_spec import gojson
 from restic_tools.gotext import canonical
 
 if TYPE_CHECKING:
-    from restic_format.repository.snapshots import FoundSnapshot
+    from restic_format.snapshots import FoundSnapshot
     from restic_spec.snapshot import Snapshot
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from restic_format.repository import SnapshotFilter
+from restic_format.snapshots import SnapshotFilter
 from restic_tools.declare import Option
 from restic_tools.environment import variable
 from restic_tools.flagtypes import tag_list

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from restic_format.backup import BackupOptions, CommandSource, Result, StreamSource
     from restic_format.filter import ExcludeFilter
-    from restic_format.repository import FoundSnapshot, Repository
+    from restic_format.repository import Repository
+    from restic_format.snapshots import FoundSnapshot
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.context import LockMode
 

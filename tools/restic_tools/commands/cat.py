@@ -8,9 +8,9 @@ from typing import Annotated
 import msgspec
 
 from restic_format.errors import SnapshotNotFound
-from restic_format.repository import FoundSnapshot, Repository
+from restic_format.repository import Repository
 from restic_format.repository.keys import load_key
-from restic_format.repository.snapshots import find_id, find_snapshot, resolve_subfolder
+from restic_format.snapshots import FoundSnapshot, find_id, find_snapshot, resolve_subfolder
 from restic_spec import wire
 from restic_spec.errors import SpecError
 from restic_spec.ids import parse_id

@@ -7,7 +7,7 @@ from typing import Annotated
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
 from restic_format.repository.keys import add_key, load_key, open_key
-from restic_format.repository.snapshots import find_id
+from restic_format.snapshots import find_id
 from restic_spec.keyfile import KeyFile
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure

@@ -9,8 +9,8 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from restic_format.repository import FoundSnapshot, Repository
-from restic_format.repository.snapshots import find_snapshot, resolve_subfolder
+from restic_format.repository import Repository
+from restic_format.snapshots import FoundSnapshot, find_snapshot, resolve_subfolder
 from restic_spec import gomode, gotime
 from restic_spec import tree as tree_format
 from restic_spec.tree import Node

@@ -19,8 +19,9 @@ from restic_tools.restoreprint import RestorePrinter
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
 if TYPE_CHECKING:
-    from restic_format.repository import FoundSnapshot, Repository
+    from restic_format.repository import Repository
     from restic_format.restore import Restorer
+    from restic_format.snapshots import FoundSnapshot
 
 _MANY = "(may be given many times)"
 
@@ -131,7 +132,7 @@ def restore(
         select_xattr=_xattrs(include_xattr, exclude_xattr),
     )
     wanted = snapshot_filter(host, tag, path)
-    from restic_format.repository.snapshots import find_snapshot
+    from restic_format.snapshots import find_snapshot
     from restic_tools.kernelnote import tell_missing_kernels
 
     found: tuple[FoundSnapshot, str] | None = None
@@ -161,8 +162,8 @@ def _restore(
     *,
     verify: bool,
 ) -> None:
-    from restic_format.repository.snapshots import resolve_subfolder
     from restic_format.restore import Restorer
+    from restic_format.snapshots import resolve_subfolder
     from restic_spec.ids import parse_id
 
     snapshot = found.snapshot

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.repository.snapshots import FoundSnapshot, filter_snapshots
+from restic_format.snapshots import FoundSnapshot, filter_snapshots
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.gotext import local_text, zone_text

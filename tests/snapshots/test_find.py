@@ -7,8 +7,8 @@ import time
 import pytest
 
 from restic_format.errors import DamagedFile, SnapshotNotFound
-from restic_format.repository import Repository, SnapshotFilter
-from restic_format.repository.snapshots import filter_snapshots, find_id, find_snapshot, resolve_subfolder
+from restic_format.repository import Repository
+from restic_format.snapshots import SnapshotFilter, filter_snapshots, find_id, find_snapshot, resolve_subfolder
 from restic_format.storage import MemoryStorage
 from restic_spec import gotime
 from restic_spec.layout import FileKind
