@@ -68,11 +68,25 @@ class BlobMissing(ResticFormatError):
 
 
 class DamagedFile(ResticFormatError):
-    """A file or blob in the repository is there but not what it must be; ``cause`` is the violated clause."""
+    """A file or blob in the repository is there but not what it must be; ``cause`` says why."""
 
-    def __init__(self, what: str, cause: SpecError | None = None) -> None:
-        super().__init__(what if cause is None else f"{what}: {cause}")
-        self.cause = cause
+    def __init__(
+        self,
+        what: str,
+        cause: ResticFormatError | None = None,
+        *,
+        object: str = "",
+        pack: bytes = b"",
+    ) -> None:
+        """*what* is the object's name, or a sentence about *object*."""
+        super().__init__(what, object=object or what, pack=pack, cause=cause)
+
+    def __str__(self) -> str:
+        if self.cause is None:
+            return self.what
+        # The cause may name the same object in other words.
+        told = f"{self.cause.what} [{self.cause.clause}]" if isinstance(self.cause, SpecError) else str(self.cause)
+        return f"{self.what}: {told}"
 
 
 class SnapshotNotFound(ResticFormatError):

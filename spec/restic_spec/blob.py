@@ -26,15 +26,15 @@ def open_blob(key: MasterKey, entry: PackEntry, sealed: bytes | memoryview) -> b
     """
     what = f"{entry.type.value} blob {entry.id.hex()}"
     if len(sealed) != entry.length:
-        raise LengthInvalid(f"{what}: {len(sealed)} bytes instead of {entry.length}", clause="PACK-1")
+        raise LengthInvalid(f"{len(sealed)} bytes instead of {entry.length}", object=what, clause="PACK-1")
     if entry.plain_length > MAX_BLOB_SIZE:
-        raise LengthInvalid(f"{what}: {entry.plain_length} bytes are beyond the bound", clause="PACK-14")
+        raise LengthInvalid(f"{entry.plain_length} bytes are beyond the bound", object=what, clause="PACK-14")
     plaintext = open_sealed(key, sealed)
     if entry.uncompressed_length is not None:
         plaintext = decompress(plaintext, entry.uncompressed_length, "PACK-12")
         if len(plaintext) != entry.uncompressed_length:
             raise LengthInvalid(
-                f"{what}: expands to {len(plaintext)} bytes instead of {entry.uncompressed_length}", clause="PACK-12"
+                f"expands to {len(plaintext)} bytes instead of {entry.uncompressed_length}", object=what, clause="PACK-12"
             )
     verify_id(plaintext, entry.id, what)
     return plaintext

@@ -9,24 +9,43 @@ from typing import ClassVar
 
 
 class ResticFormatError(Exception):
-    """Root of every error this project raises on purpose."""
+    """Root of every error this project raises on purpose. The message is for people; programs read the class and the fields."""
+
+    def __init__(
+        self,
+        what: str = "",
+        *,
+        object: str = "",
+        clause: str = "",
+        pack: bytes = b"",
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        """What is wrong, without the name of the object and the clause."""
+        self.object = object
+        """What it is wrong with: ``snapshots/`` and an id, ``tree`` and an id, a file's path; "" where nothing has a name."""
+        self.clause: str = clause or (cause.clause if isinstance(cause, ResticFormatError) else "")
+        """The clause of the specification that is violated, "" for none."""
+        self.pack: bytes = pack or (cause.pack if isinstance(cause, ResticFormatError) else b"")
+        """Id of the pack that holds the object, b"" for none."""
+        self.cause = cause
+        """The error this one comes from."""
 
 
 class SpecError(ResticFormatError):
     """Data violate a clause of the specification.
 
-    ``what`` says what is wrong, ``clause`` names the rule that is broken (``PACK-3``).
+    ``what`` says what is wrong, ``clause`` names the rule that is broken (``PACK-3``), ``object`` what breaks it.
     """
 
     layer: ClassVar[str] = "invalid"
 
-    def __init__(self, what: str, *, clause: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.clause = clause
+    def __init__(self, what: str, *, clause: str, object: str = "") -> None:
+        super().__init__(what, clause=clause, object=object)
 
     def __str__(self) -> str:
-        return f"{self.what} [{self.clause}]"
+        return f"{self.object}: {self.what} [{self.clause}]" if self.object else f"{self.what} [{self.clause}]"
 
 
 class LengthInvalid(SpecError):

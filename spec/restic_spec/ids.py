@@ -56,4 +56,4 @@ def verify_id(data: bytes | bytearray | memoryview, expected: bytes, what: str) 
     """
     actual = id_of(data)
     if actual != expected:
-        raise IdMismatch(f"{what}: content hashes to {actual.hex()}, not {expected.hex()}", clause="LAYOUT-1")
+        raise IdMismatch(f"content hashes to {actual.hex()}, not {expected.hex()}", object=what, clause="LAYOUT-1")

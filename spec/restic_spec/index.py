@@ -79,7 +79,7 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
     if raw[:1] == b"[":
         return IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))
     index: IndexFile = wire.decode_known(_decoder, raw, what, "INDEX-1")
-    index.keep_extra(wire.raw_members(raw, what, "INDEX-1"))
+    index.keep_extra(wire.raw_members(raw, what, "INDEX-1"), what)
     return index
 
 
@@ -95,7 +95,7 @@ def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
         JsonInvalid: an id, type or length is impossible.
     """
     if not is_hex_id(pack.id):
-        raise JsonInvalid(f"{what}: {pack.id[:80]!r} is not a pack id", clause="INDEX-3")
+        raise JsonInvalid(f"{pack.id[:80]!r} is not a pack id", object=what, clause="INDEX-3")
     result = []
     for blob in pack.blobs:
         if blob.type == "data":
@@ -103,12 +103,12 @@ def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
         elif blob.type == "tree":
             blob_type = BlobType.TREE
         else:
-            raise JsonInvalid(f"{what}: unknown blob type {blob.type[:20]!r}", clause="INDEX-4")
+            raise JsonInvalid(f"unknown blob type {blob.type[:20]!r}", object=what, clause="INDEX-4")
         if not is_hex_id(blob.id):
-            raise JsonInvalid(f"{what}: {blob.id[:80]!r} is not a blob id", clause="INDEX-3")
+            raise JsonInvalid(f"{blob.id[:80]!r} is not a blob id", object=what, clause="INDEX-3")
         lengths_fit = OVERHEAD <= blob.length < 1 << 32 and 0 <= blob.uncompressed_length < 1 << 32
         if not (lengths_fit and 0 <= blob.offset < 1 << 32):
-            raise JsonInvalid(f"{what}: blob {blob.id} has an impossible range", clause="INDEX-5")
+            raise JsonInvalid(f"blob {blob.id} has an impossible range", object=what, clause="INDEX-5")
         entry = PackEntry(blob_type, bytes.fromhex(blob.id), blob.offset, blob.length, blob.uncompressed_length or None)
         result.append(entry)
     return result

@@ -102,7 +102,7 @@ def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
     """
     key = wire.decode(KeyFile, raw, what, "KEY-1")
     if not key.data:
-        raise JsonInvalid(f"{what}: holds no sealed key", clause="KEY-7")
+        raise JsonInvalid("holds no sealed key", object=what, clause="KEY-7")
     return key
 
 

@@ -95,7 +95,7 @@ def decode_snapshot(raw: bytes, what: str = "snapshot") -> Snapshot:
         JsonInvalid: not of this schema.
     """
     snapshot = wire.decode(Snapshot, raw, what, "SNAP-1")
-    wire.check_raw(snapshot.summary or {})
+    wire.check_raw(snapshot.summary or {}, what)
     return snapshot
 
 

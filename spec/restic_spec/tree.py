@@ -164,12 +164,12 @@ def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -
     # A view would be searched element by element.
     if b'"generic_attributes"' in bytes(raw):
         for node in tree:
-            wire.check_raw(node.generic_attributes or {})
+            wire.check_raw(node.generic_attributes or {}, what)
     if keep_unknown:
-        tree.keep_extra(wire.raw_members(raw, what, "TREE-1"))
+        tree.keep_extra(wire.raw_members(raw, what, "TREE-1"), what)
         raw_tree: _RawTree = wire.decode_known(_raw_decoder, raw, what, "TREE-1")
         for node, fields in zip(tree, raw_tree.nodes or (), strict=True):
-            node.keep_extra(fields)
+            node.keep_extra(fields, what)
     return tree
 
 
@@ -205,9 +205,9 @@ def validate_tree(tree: Tree, what: str = "tree") -> None:
     for node in tree:
         name = node.name_bytes
         if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-            raise TreeInvalid(f"{what}: {node.quoted!r} cannot be an entry of a directory", clause="TREE-6")
+            raise TreeInvalid(f"{node.quoted!r} cannot be an entry of a directory", object=what, clause="TREE-6")
         if previous is not None and name <= previous:
-            raise TreeInvalid(f"{what}: {node.quoted!r} is out of order or stands twice", clause="TREE-4")
+            raise TreeInvalid(f"{node.quoted!r} is out of order or stands twice", object=what, clause="TREE-4")
         previous = name
         _validate_references(node, what)
 
@@ -215,8 +215,8 @@ def validate_tree(tree: Tree, what: str = "tree") -> None:
 def _validate_references(node: Node, what: str) -> None:
     if node.type == DIR:
         if node.subtree is None or not is_hex_id(node.subtree):
-            raise TreeInvalid(f"{what}: directory {node.quoted!r} has no subtree", clause="TREE-7")
+            raise TreeInvalid(f"directory {node.quoted!r} has no subtree", object=what, clause="TREE-7")
     elif node.type == FILE:
         for blob in node.blobs:
             if not is_hex_id(blob):
-                raise TreeInvalid(f"{what}: file {node.quoted!r} has content that is no id", clause="TREE-8")
+                raise TreeInvalid(f"file {node.quoted!r} has content that is no id", object=what, clause="TREE-8")

@@ -36,7 +36,7 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         extra: dict[str, msgspec.Raw] = self.__dict__.get("extra", _NO_EXTRA)
         return extra
 
-    def keep_extra(self, fields: dict[str, msgspec.Raw]) -> None:
+    def keep_extra(self, fields: dict[str, msgspec.Raw], what: str = "") -> None:
         """Remember from all *fields* of the stored object those that are not declared.
 
         Raises:
@@ -45,7 +45,7 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         known = self.__struct_encode_fields__
         extra = {name: raw.copy() for name, raw in fields.items() if name not in known}
         if extra:
-            check_raw(extra)
+            check_raw(extra, what)
             self.__dict__["extra"] = extra
 
 
@@ -56,18 +56,21 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
         JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
     value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
-    value.keep_extra(raw_members(raw, what, clause))
+    value.keep_extra(raw_members(raw, what, clause), what)
     return value
 
 
-def check_raw(members: dict[str, msgspec.Raw]) -> None:
+def check_raw(members: dict[str, msgspec.Raw], what: str = "") -> None:
     """Check raw members, which were only skimmed so far: what is copied into new files must be sound.
 
     Raises:
         JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
     """
     for name, raw in members.items():
-        decode_known(_anything, raw, f"member {name[:80]!r}", "GOJSON-11")
+        try:
+            decode_known(_anything, raw, "", "GOJSON-11")
+        except JsonInvalid as error:
+            raise JsonInvalid(f"member {name[:80]!r}: {error.what}", object=what, clause=error.clause) from None
 
 
 def raw_members(raw: bytes | bytearray | memoryview, what: str, clause: str) -> dict[str, msgspec.Raw]:
@@ -85,7 +88,7 @@ def decode_known(decoder: msgspec.json.Decoder[Any], raw: bytes | bytearray | me
     try:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise JsonInvalid(f"{what}: {error}", clause=clause) from None
+        raise JsonInvalid(str(error), object=what, clause=clause) from None
 
 
 def encode(document: Document) -> bytes:
