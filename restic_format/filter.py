@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from restic_spec import gojson
 from restic_spec.errors import ResticFormatError
 
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -62,13 +63,13 @@ class Pattern(NamedTuple):
     negated: bool
     """Whether it takes back earlier matches."""
     regex: re.Pattern[str]
-    """Found in the path when the pattern matches."""
+    """Matches at the beginning of the path when the pattern matches."""
     parents: tuple[re.Pattern[str], ...] | None
     """For an anchored pattern the components (without the root) that decide where it can match; None for any other."""
 
     def match(self, path: str) -> bool:
         """Whether *path* matches, apart from negation."""
-        return self.regex.search(path) is not None
+        return self.regex.match(path) is not None
 
     def child_may_match(self, path: str) -> bool:
         """Whether something below *path* might match."""
@@ -100,16 +101,26 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(text, negated, re.compile(_whole_regex(regexes, anchored), re.DOTALL), parents if anchored else None)
 
 
+# Every regular expression takes time in proportion to the length of the path times that of the pattern. Between two wildcards
+# stands a run of a fixed number of characters (or of components): where the first place that fits it does not lead to a match,
+# no later one does. So such a run is an atomic group, which is never tried at a second place.
+
+_COMPONENT_ENDS = r"(?=/|\Z)"
+
+
 def _whole_regex(parts: list[str | None], anchored: bool) -> str:
-    """The regular expression for all *parts*; None stands for ``**``."""
-    start = r"\A/" if anchored else r"(?:\A(?!/)|/)"
-    while parts and parts[-1] is None:  # what follows a match does not matter anyway
-        parts = parts[:-1]
-    if not parts:
-        return start
-    *front, last = parts
-    body = "".join("(?:[^/]*/)*?" if part is None else part + "/" for part in front)
-    return rf"{start}{body}{last}(?=/|\Z)"
+    """The regular expression (for ``match``) for all *parts*; None stands for ``**``."""
+    runs: list[list[str]] = [[]]
+    for part in parts:
+        if part is None:
+            runs.append([])
+        else:
+            runs[-1].append(part)
+    texts = ["/".join(run) + _COMPONENT_ENDS for run in runs if run]
+    first_has_its_place = anchored and bool(runs[0])
+    for number in range(first_has_its_place, len(texts)):
+        texts[number] = f"(?>(?:[^/]*+/)*?{texts[number]})"
+    return (r"\A/" if anchored else r"\A/?+") + "/".join(texts)
 
 
 def part_regex(part: str) -> str:
@@ -118,26 +129,30 @@ def part_regex(part: str) -> str:
     Raises:
         ValueError: the part is malformed.
     """
-    result = []
+    runs = [""]
     position = 0
     while position < len(part):
         char = part[position]
         position += 1
         if char == "*":
-            result.append("[^/]*")
+            runs.append("")
         elif char == "?":
-            result.append("[^/]")
+            runs[-1] += "[^/]"
         elif char == "[":
             regex, position = _class_regex(part, position)
-            result.append(regex)
+            runs[-1] += regex
         else:
             if char == "\\":
                 if position == len(part):
                     raise ValueError(part)
                 char = part[position]
                 position += 1
-            result.append(re.escape(char))
-    return "".join(result)
+            runs[-1] += re.escape(char)
+    first, *middle = runs
+    if not middle:
+        return first
+    last = middle.pop()
+    return first + "".join(f"(?>[^/]*?{run})" for run in middle if run) + (f"[^/]*{last}" if last else "[^/]*+")
 
 
 def _class_regex(part: str, position: int) -> tuple[str, int]:
@@ -181,6 +196,8 @@ def _class_char(part: str, position: int) -> tuple[str, int]:
 class PatternList:
     """A list of patterns that is asked about many paths; later patterns overrule earlier ones only when negated.
 
+    An empty pattern matches nothing. Truth: whether there is any other.
+
     Raises:
         InvalidPattern: names every malformed pattern.
     """
@@ -210,7 +227,7 @@ class PatternList:
         if self.ignore_case:
             path = go_lower(path)
         if not self._any_negated:
-            return bool(self.patterns) and self._union.search(path) is not None
+            return bool(self.patterns) and self._union.match(path) is not None
         matched = False
         for pattern in self.patterns:
             if matched == pattern.negated and pattern.match(path):
@@ -253,7 +270,7 @@ def read_pattern_file(path: str) -> list[str]:
         PatternFileUnreadable: the file cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open(gojson.to_bytes(path), "rb") as file:
             text = decode_text(file.read())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -279,41 +296,49 @@ def expand_variables(text: str) -> str:
         if unclosed is not None:
             return ""
         name = special_braced or braced or special or plain or ""
-        return "$" if name == "$" else os.environ.get(name, "")
+        return "$" if name == "$" else gojson.to_text(os.environb.get(gojson.to_bytes(name), b""))
 
     return _VARIABLE.sub(replacement, text)
 
 
-class ExcludeFilter:
-    """What ``--exclude`` and ``--iexclude`` and their files ask for; truth: whether there is any pattern.
+class _Filter:
+    """Patterns and those for which case does not matter; truth: whether any pattern was given, even an empty one.
+
+    ``--include ""`` with a variable that is not set selects nothing; it does not mean that there is no such option.
+    """
+
+    def __init__(self, patterns: Iterable[str] = (), insensitive: Iterable[str] = ()) -> None:
+        given = [*insensitive], [*patterns]
+        self._lists = [PatternList(given[0], ignore_case=True), PatternList(given[1])]
+        self._given = any(given)
+
+    def __bool__(self) -> bool:
+        return self._given
+
+    @property
+    def matches_something(self) -> bool:
+        """Whether any pattern is not empty."""
+        return any(self._lists)
+
+
+class ExcludeFilter(_Filter):
+    """What ``--exclude`` and ``--iexclude`` and their files ask for; truth: whether any pattern was given, even an empty one.
 
     Raises:
         InvalidPattern: names every malformed pattern.
     """
-
-    def __init__(self, patterns: Iterable[str] = (), insensitive: Iterable[str] = ()) -> None:
-        self._lists = [PatternList(insensitive, ignore_case=True), PatternList(patterns)]
-
-    def __bool__(self) -> bool:
-        return any(self._lists)
 
     def rejects(self, path: str) -> bool:
         """Whether *path*, which is absolute, is excluded."""
         return any(patterns.match(path) for patterns in self._lists)
 
 
-class IncludeFilter:
-    """What ``--include`` and ``--iinclude`` and their files ask for; truth: whether there is any pattern.
+class IncludeFilter(_Filter):
+    """What ``--include`` and ``--iinclude`` and their files ask for; truth: whether any pattern was given, even an empty one.
 
     Raises:
         InvalidPattern: names every malformed pattern.
     """
-
-    def __init__(self, patterns: Iterable[str] = (), insensitive: Iterable[str] = ()) -> None:
-        self._lists = [PatternList(insensitive, ignore_case=True), PatternList(patterns)]
-
-    def __bool__(self) -> bool:
-        return any(self._lists)
 
     def selects(self, path: str) -> tuple[bool, bool]:
         """Whether *path* is included, and whether something below it may be."""

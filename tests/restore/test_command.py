@@ -107,6 +107,12 @@ CASES: list[tuple[Prepare, list[str]]] = [
     (nothing, ["latest", "-t", "out", "-vv", "--include-file", "patterns"]),
     (nothing, ["latest", "-t", "out", "-vv", "--iinclude-file", "patterns", "--json"]),
     (nothing, ["latest", "-t", "out", "--include", "nothing"]),
+    (nothing, ["latest", "-t", "out", "-vv", "--include", "", "--include", "/a/b"]),
+    (nothing, ["latest", "-t", "out", "-vv", "--include", "", "--iinclude", "B/FILE"]),
+    (nothing, ["latest", "-t", "out", "-vv", "--exclude", ""]),
+    (nothing, ["latest", "-t", "out", "-vv", "--iexclude", "", "--exclude", "/a"]),
+    (nothing, ["latest", "-t", "out", "-vv", "--include-xattr", ""]),
+    (nothing, ["latest", "-t", "out", "-vv", "--exclude-xattr", ""]),
     (nothing, ["latest", "-t", "out", "--dry-run", "-vv"]),
     (changed, ["latest", "-t", "out", "-vv"]),
     (changed, ["latest", "-t", "out", "-vv", "--json", "--verify"]),
@@ -114,6 +120,12 @@ CASES: list[tuple[Prepare, list[str]]] = [
     (changed, ["latest", "-t", "out", "-vv", "--delete", "--json"]),
     (changed, ["latest", "-t", "out", "-vv", "--delete", "--dry-run"]),
     (changed, ["latest", "-t", "out", "-vv", "--delete", "--include", "/a"]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--include", ""]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--iinclude", ""]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--include-file", "empty"]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--include-file", "unset"]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--iinclude-file", "unset"]),
+    (changed, ["latest", "-t", "out", "-vv", "--delete", "--exclude", ""]),
     (changed, ["latest", "-t", "out", "-vv", "--delete", "--exclude", "/extra"]),
     (changed, ["latest", "-t", "out", "-vv", "--overwrite", "never"]),
     (changed, ["latest", "-t", "out", "-vv", "--overwrite=if-changed"]),
@@ -137,7 +149,10 @@ def test_as_restic_does_it(peer: Peer, repo: Path, tmp_path: Path, prepare: Prep
         folder.mkdir()
         prepare(folder)
         (folder / "patterns").write_text("# a comment\n\n  /a/b \n*.TXT\n")
-        os.utime(folder / "patterns", ns=(T0, T0))
+        (folder / "empty").write_text("\n# nothing\n")
+        (folder / "unset").write_text("$RESTIC_FORMAT_IS_NOT_SET\n")
+        for file in ("patterns", "empty", "unset"):
+            os.utime(folder / file, ns=(T0, T0))
         if name == "theirs":
             done = restic(peer("restic-0.19"), repo, "restore", *args, cwd=folder)
         else:
@@ -173,6 +188,10 @@ def test_as_restic_does_it(peer: Peer, repo: Path, tmp_path: Path, prepare: Prep
         ["latest"],
         ["a", "b", "--target", "out"],
         ["latest", "--target", "out", "-i", "a", "-e", "b"],
+        ["latest", "--target", "out", "-i", "", "-e", "b"],
+        ["latest", "--target", "out", "-i", "a", "-e", ""],
+        ["latest", "--target", "out", "--iinclude", "", "--iexclude", ""],
+        ["latest", "--target", "out", "--include-xattr", "", "--exclude-xattr", "b"],
         ["latest", "--target", "out", "--dry-run", "--verify"],
         ["latest", "--target", "/", "--delete"],
         ["latest", "--target", "/../.", "--delete"],

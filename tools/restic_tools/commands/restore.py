@@ -120,7 +120,7 @@ def restore(
         raise Failure("exclude and include patterns are mutually exclusive")
     if dry_run and verify:
         raise Failure("--dry-run and --verify are mutually exclusive")
-    if delete and clean_path(os.path.abspath(target)) == "/" and not (excludes or includes):
+    if delete and clean_path(os.path.abspath(target)) == "/" and not (excludes.matches_something or includes.matches_something):
         raise Failure("'--target / --delete' must be combined with an include or exclude filter")
     options = RestoreOptions(
         overwrite=overwrite,
