@@ -18,10 +18,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from restic_format.words import WHITE_SPACE, decode_text
 from restic_spec import gojson
 from restic_spec.errors import ResticFormatError
 
-WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VARIABLE = re.compile(r"\$(?:\{([*#$@!?0-9-])\}|\{([^}]*)\}|(\{)|([*#$@!?0-9-])|([A-Za-z0-9_]+))", re.ASCII)
 
@@ -279,13 +279,6 @@ def read_pattern_file(path: str) -> list[str]:
         ) from error
     lines = (line.strip(WHITE_SPACE) for line in text.split("\n"))
     return [expand_variables(line) for line in lines if line and not line.startswith("#")]
-
-
-def decode_text(raw: bytes) -> str:
-    """Text of a list file: UTF-8 unless a byte order mark says UTF-16; bytes that do not fit stay as surrogates."""
-    if raw.startswith((b"\xfe\xff", b"\xff\xfe")):
-        return raw.decode("utf-16", "replace")
-    return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
 def expand_variables(text: str) -> str:

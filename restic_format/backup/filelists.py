@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from restic_format.backup.errors import NothingToBackUp, SourceError
 from restic_format.backup.targets import join
 from restic_format.errors import ResticFormatError
-from restic_format.filter import WHITE_SPACE, InvalidPattern, decode_text, part_regex
+from restic_format.filter import InvalidPattern, part_regex
+from restic_format.words import WHITE_SPACE, decode_text
 from restic_spec import gojson
 
 _META = frozenset("*?[\\")

@@ -22,7 +22,7 @@ from restic_format.storage import LocalStorage
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
-from restic_tools import opening
+from restic_tools import access
 from tests.tools.kit import PASSWORD, Runner, new_repository, quick_kdf
 
 
@@ -247,6 +247,16 @@ def test_a_person_may_try_three_times(empty: Path, terminal: Callable[..., Termi
         session.read_until(b"enter password for repository: ")
         session.type("wrong")
     assert session.finish() == 12
+
+
+def test_a_password_command_runs_once_on_a_terminal(empty: Path, terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    for password, code in ((PASSWORD, 0), ("wrong", 12)):
+        count.unlink(missing_ok=True)
+        command = f"sh -c 'echo x >>{count}; echo {password}'"
+        session = terminal("backup", str(Path(__file__)), "-r", str(empty), "--password-command", command)
+        assert session.finish() == code
+        assert len(count.read_text().split()) == 1
 
 
 def test_a_new_password_is_typed_twice(tmp_path: Path, terminal: Callable[..., Terminal]) -> None:
@@ -536,5 +546,5 @@ def test_opening_passes_the_options_on(empty: Path) -> None:
     from restic_tools.output import Output
 
     options = GlobalOptions(repo=str(empty), password=PASSWORD, pack_size=8, no_extra_verify=True)
-    with opening.open_repository(options, Output(), lock="none") as (repo, lock):
+    with access.open_repository(options, Output(), lock="none") as (repo, lock):
         assert (repo.pack_size, repo.extra_verify, lock) == (8 << 20, False, None)

@@ -7,10 +7,10 @@ The modules and what each one owns:
 ``globalflags`` the options every command takes.
 ``registry``    which commands exist and where they live.
 ``declare``     turns an annotated function into a command.
-``options``     the global options as a command sees them.
-``ahead``       begins to derive the key before the command is imported.
+``globaloptions`` the global options as a command sees them.
 ``context``     what a command is given: options, output, interruption, the repository.
-``opening``     passwords, repository opening, locks.
+``passwords``   where passwords come from, each fetched once.
+``access``      opening a repository, its lock.
 ``output``      lines for people, JSON lines for programs.
 ``messages``    every JSON message as a struct.
 ``progress``    live progress on a terminal, status lines with ``--json``.

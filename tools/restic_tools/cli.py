@@ -13,7 +13,6 @@ import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
 from restic_tools.environment import words_from_system
-from restic_tools.exitcodes import WRONG_PASSWORD
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
@@ -88,10 +87,6 @@ def _run(args: list[str], parsed: Parsed) -> int:
     entry = BY_PATH.get(path)
     if entry is None:
         return _overview(path, rest, parsed)
-    if WRONG_PASSWORD in entry.codes:
-        from restic_tools import ahead
-
-        ahead.begin(rest)
     declaration = load(entry)
     parse(rest, FlagSet([*declaration.flags, *GLOBAL_FLAGS]), parsed)
     if parsed.help:

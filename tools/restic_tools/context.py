@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from restic_tools.globaloptions import ENVIRONMENT, GlobalOptions, global_options
 from restic_tools.interrupt import Interrupt
-from restic_tools.options import ENVIRONMENT, GlobalOptions, global_options
 from restic_tools.output import Output
 
 TYPE_CHECKING = False
@@ -46,9 +46,9 @@ class Context:
         and must lock all the same. ``meanwhile`` is called with the repository while the lock settles (200 ms): read there what
         the command needs, print and write nothing. ``at_once`` is for commands that change nothing but the repository: they
         go on before the lock has settled. ``options`` opens another repository than the global one (see
-        ``restic_tools.opening.secondary_options``). Raises the engine's errors and ``Failure``.
+        ``restic_tools.access.secondary_options``). Raises the engine's errors and ``Failure``.
         """
-        from restic_tools.opening import open_repository
+        from restic_tools.access import open_repository
 
         with open_repository(
             options or self.options,

@@ -14,6 +14,11 @@ def words_from_system(words: Iterable[str]) -> list[str]:
     return [os.fsencode(word).decode("utf-8", "surrogateescape") for word in words]
 
 
+def encode(text: str) -> bytes:
+    """The bytes of a text that may hold undecodable names."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def variable(name: str, default: str = "") -> str:
     """An environment variable's value, ``default`` where it is not set."""
     raw = os.environ.get(name)

@@ -88,9 +88,15 @@ def _kinds(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
+def os_reason(error: OSError) -> str:
+    """What the system says is wrong, as restic words it: beginning in lower case, so that scripts find the same text."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
 def _os_text(error: OSError) -> str:
     if error.filename is None:
-        return error.strerror or str(error)
+        return os_reason(error)
     name = error.filename
     shown = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-    return f"{shown}: {error.strerror}"
+    return f"{shown}: {os_reason(error)}"

@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 
-from restic_tools.options import DEBUG, NORMAL, QUIET, VERBOSE
+from restic_tools.environment import encode
+from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DEBUG", "DEFAULT_WIDTH", "NORMAL", "QUIET", "VERBOSE", "Output", "encode"]
 
 DEFAULT_WIDTH = 80
-
-
-def encode(text: str) -> bytes:
-    """The bytes of a text that may hold undecodable names."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 class Output:

@@ -294,7 +294,7 @@ class FileLists:
 
 def _check_streams(ctx: Context, lists: FileLists, words: list[str], *, stdin: bool, from_command: bool) -> None:
     """Refuse what would read standard input twice, or targets and a stream at once."""
-    from restic_tools.opening import given_password
+    from restic_tools.passwords import given_password
 
     if not ctx.options.insecure_no_password and not given_password(ctx.options):
         if stdin:

@@ -47,9 +47,9 @@ def check(
     from restic_format.maintenance.checking import Checking
     from restic_format.maintenance.subset import InvalidSubset, parse_subset
     from restic_format.storage import open_storage
+    from restic_tools.access import repository_location
     from restic_tools.checkprint import CheckPrinter, summary_of
     from restic_tools.kernelnote import tell_missing_kernels
-    from restic_tools.opening import repository_location
 
     # Checks read the repository itself, whatever is cached.
     del with_cache

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from restic_tools.access import repository_location, secondary_options
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.messages import Initialized
-from restic_tools.opening import ask_new_password, ask_password, given_password, repository_location, secondary_options
+from restic_tools.passwords import ask_new_password, ask_password, given_password
 
 
 def init(

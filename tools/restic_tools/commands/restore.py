@@ -10,11 +10,11 @@ from restic_format.errors import SnapshotNotFound
 from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path, read_pattern_file
 from restic_format.restore.options import Overwrite, RestoreOptions, Selector, XattrSelector
 from restic_format.restore.select import exclude_selector, include_selector, xattr_selector
+from restic_tools.access import duration_text
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import full_text
-from restic_tools.opening import duration_text
 from restic_tools.restoreprint import RestorePrinter
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 

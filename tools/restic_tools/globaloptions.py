@@ -1,7 +1,4 @@
-"""The global options as a command sees them: flags and environment variables put together.
-
-A light module: before the command's own is imported, the options say which key is to be derived.
-"""
+"""The global options as a command sees them: flags and environment variables put together."""
 
 from __future__ import annotations
 
@@ -51,8 +48,8 @@ class GlobalOptions:
     http_user_agent: str = ""
     no_extra_verify: bool = False
     stuck_request_timeout: float = DEFAULT_STUCK_TIMEOUT
-    password: str = ""
-    """The password once it is known; empty while it has to be asked for."""
+    password: str | None = None
+    """The password as given: None until it is fetched, empty when none is given and it has to be asked for."""
     password_variable: str = "RESTIC_PASSWORD"
     """The environment variable that may hold the password."""
 

@@ -1,13 +1,13 @@
-"""Opening repositories for commands: where the repository is, its password, its lock."""
+"""Access to repositories for commands: where the repository is, its key, its lock."""
 
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager, nullcontext, suppress
 
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
+from restic_tools.passwords import ask_password, may_try_again, read_text_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,29 +17,11 @@ if TYPE_CHECKING:
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
     from restic_tools.context import LockMode
-    from restic_tools.options import GlobalOptions
+    from restic_tools.globaloptions import GlobalOptions
     from restic_tools.output import Output
 
 PASSWORD_TRIES = 3
 """How often a person at a terminal may try."""
-
-BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-
-
-def read_text_file(path: str) -> str:
-    """A small text file's content without a byte order mark and without white space at its ends.
-
-    Raises ``Failure`` when the file is not there; other ``OSError``s pass.
-    """
-    try:
-        with open(path.encode("utf-8", "surrogateescape"), "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        raise Failure(f"{path} does not exist") from None
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace").strip()
-    return data.decode("utf-8", "surrogateescape").strip()
 
 
 def repository_location(options: GlobalOptions) -> str:
@@ -47,104 +29,11 @@ def repository_location(options: GlobalOptions) -> str:
     if options.repository_file:
         if options.repo:
             raise Failure("Options -r and --repository-file are mutually exclusive, please specify only one")
-        return read_text_file(options.repository_file)
+        # Once: the file may be a FIFO, which is empty the second time.
+        options.repo, options.repository_file = read_text_file(options.repository_file), ""
     if not options.repo:
         raise Failure("Please specify repository location (-r or --repository-file)")
     return options.repo
-
-
-def given_password(options: GlobalOptions) -> str:
-    """The password from command, file or environment, in that order; empty when it has to be asked for."""
-    if options.password_file and options.password_command:
-        raise Failure("Resolving password failed: Fatal: Password file and command are mutually exclusive options")
-    if options.password_command:
-        return _password_from_command(options.password_command)
-    if options.password_file:
-        try:
-            return read_text_file(options.password_file)
-        except Failure as error:
-            raise Failure(f"Resolving password failed: Fatal: {error}") from None
-    return options.password or variable(options.password_variable)
-
-
-def _password_from_command(command: str) -> str:
-    import shlex
-    import subprocess
-
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise Failure(f"Resolving password failed: the password command cannot be read: {error}") from None
-    if not words:
-        raise Failure("Resolving password failed: the password command is empty")
-    try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
-    except OSError as error:
-        raise Failure(f"Resolving password failed: {words[0]}: {error.strerror}") from None
-    if done.returncode:
-        raise Failure(f"Resolving password failed: exit status {done.returncode}")
-    return done.stdout.decode("utf-8", "surrogateescape").strip()
-
-
-def ask_password(options: GlobalOptions, prompt: str) -> str:
-    """The password as given, or as typed at the prompt (read from standard input when that is no terminal).
-
-    Raises ``Failure`` when it is empty, or given although --insecure-no-password says there is none.
-    """
-    known = given_password(options)
-    if options.insecure_no_password:
-        if known:
-            raise Failure(
-                "--insecure-no-password must not be specified together with providing a password "
-                "via a cli option or environment variable"
-            )
-        return ""
-    return known or _not_empty(_read_password(prompt))
-
-
-def _not_empty(password: str) -> str:
-    if not password:
-        raise Failure(
-            "an empty password is not allowed by default. Pass the flag `--insecure-no-password` to restic-format "
-            "to disable this check"
-        )
-    return password
-
-
-def ask_new_password(prompt: str) -> str:
-    """A new password, typed twice by a person, or read once from standard input; ``Failure`` when the two differ."""
-    password = _not_empty(_read_password(prompt))
-    if _stdin_is_terminal() and _read_password("enter password again: ") != password:
-        raise Failure("passwords do not match")
-    return password
-
-
-def _read_password(prompt: str) -> str:
-    if _stdin_is_terminal():
-        import getpass
-
-        try:
-            return getpass.getpass(prompt, sys.stderr)
-        except EOFError:
-            raise Failure("unable to read password: end of input") from None
-    if sys.stdout is not None and sys.stdout.isatty():
-        # A person who only sees a hanging program should learn what it waits for.
-        sys.stderr.write("reading repository password from stdin\n")
-        sys.stderr.flush()
-    if sys.stdin is None:
-        raise Failure("unable to read password: standard input is closed")
-    try:
-        line = sys.stdin.buffer.readline() if hasattr(sys.stdin, "buffer") else sys.stdin.readline().encode()
-    except (OSError, ValueError) as error:
-        raise Failure(f"unable to read password: {error}") from None
-    return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-
-
-def _stdin_is_terminal() -> bool:
-    try:
-        return sys.stdin is not None and sys.stdin.isatty()
-    except ValueError:
-        return False
 
 
 @contextmanager
@@ -247,9 +136,7 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             f"repository does not exist: unable to open config file: stat {location.removeprefix('local:')}/config: "
             f"no such file or directory\nIs there a repository at the following location?\n{location}"
         )
-    tries = 1
-    if _stdin_is_terminal() and not options.insecure_no_password and not given_password(options):
-        tries = PASSWORD_TRIES
+    tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:
         tries -= 1
         try:
@@ -313,7 +200,7 @@ def secondary_options(
         password_command=password_command or variable("RESTIC_FROM_PASSWORD_COMMAND"),
         key_hint=key_hint or variable("RESTIC_FROM_KEY_HINT"),
         insecure_no_password=insecure_no_password,
-        password="",
+        password=None,
         password_variable="RESTIC_FROM_PASSWORD",
     )
 
