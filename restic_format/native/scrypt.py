@@ -7,7 +7,6 @@ asked for. PBKDF2 is hashlib's, and so is the oracle.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -59,45 +58,12 @@ def best_plan(n: int, r: int, p: int, cores: int, slots: int) -> Plan:
     return min(plans)[-1] if plans else (1, 1, _SPARSEST)
 
 
-class _Begun(threading.Thread):
-    """A derivation that goes on in the background."""
-
-    def __init__(self, arguments: tuple[bytes, bytes, int, int, int]) -> None:
-        super().__init__(daemon=True, name="scrypt")
-        self._arguments = arguments
-        self.derived: bytes | None = None
-
-    def run(self) -> None:
-        # Who asks for it tries again and is told what failed.
-        with contextlib.suppress(MemoryError):
-            self.derived = _derive(*self._arguments)
-
-
-_begun: dict[tuple[bytes, bytes, int, int, int], _Begun] = {}
-
-
-def begin(password: bytes, salt: bytes, n: int, r: int, p: int) -> None:
-    """Start a derivation in the background that `derive` will be asked for: others can be done at the same time."""
-    arguments = (password, salt, n, r, p)
-    _begun[arguments] = thread = _Begun(arguments)
-    thread.start()
-
-
 def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     """64 bytes derived from *password*; the parameters have been checked.
 
     Raises:
         MemoryError: the tables do not fit into the memory.
     """
-    begun = _begun.pop((password, salt, n, r, p), None)
-    if begun is not None:
-        begun.join()
-        if begun.derived is not None:
-            return begun.derived
-    return _derive(password, salt, n, r, p)
-
-
-def _derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     if mix_lanes is None:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
     method = next(iter(SLOTS))
