@@ -199,10 +199,12 @@ class Bench:
         self.programs = everybody
 
 
-def programs_to_compare(ours: Path, with_wheels: bool) -> list[Program]:
+def programs_to_compare(ours: Path, with_wheels: bool, before: Path | None) -> list[Program]:
     """restic first: the others are compared with it. rustic takes part where it is."""
     command = [str(ours.absolute())]
     found = [Program("restic", [str(ROOT / ".peers/restic-0.19/restic")]), Program("ours", command)]
+    if before is not None:
+        found.append(Program("before", [str(before.absolute())]))
     if with_wheels:
         found.append(Program("wheels only", command, {"RESTIC_FORMAT_KERNEL": "wheels"}))
     rustic = find_rustic(ROOT / ".peers")
@@ -220,11 +222,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
+    parser.add_argument("--before", type=Path, help="an older build of our program, to see what a change costs or gains")
     parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs)")
     options = parser.parse_args()
     options.folder = options.folder.absolute()
     sources.fresh(options.folder)
-    bench = Bench(options, programs_to_compare(options.program, not options.no_wheels))
+    bench = Bench(options, programs_to_compare(options.program, not options.no_wheels, options.before))
     try:
         bench.run()
     finally:
