@@ -19,7 +19,7 @@ import msgspec
 
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.index import BlobIndex, IndexState
-from restic_format.repository.inorder import in_order
+from restic_format.work import in_order
 from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from restic_format.errors import DamagedFile, ResticFormatError, SpecError
 from restic_format.repository.index import BlobIndex
 from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
-from restic_format.repository.inorder import in_order
+from restic_format.work import in_order
 from restic_spec.ids import ID_SIZE
 from restic_spec.layout import FileKind
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from queue import Queue
 
 from restic_format.native.hashes import Sha256
 from restic_format.repository.cipher import BlobCipher, Buffer
@@ -209,51 +208,3 @@ class Packer:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-class Uploader:
-    """A few threads that finish packs, so that workers need not wait for the disk; the queue is bounded.
-
-    A failed upload is reported at the next `submit` or `wait`, and nothing is stored after it.
-    """
-
-    def __init__(self, store: Callable[[OpenPack], None], threads: int) -> None:
-        self._store = store
-        self._queue: Queue[OpenPack | None] = Queue(maxsize=1)
-        self._threads = [threading.Thread(target=self._run, daemon=True, name=f"upload-{n}") for n in range(threads)]
-        self._error: BaseException | None = None
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self) -> None:
-        while (pack := self._queue.get()) is not None:
-            try:
-                if self._error is None:
-                    self._store(pack)
-                else:
-                    pack.abort()
-            except BaseException as error:  # noqa: BLE001 - reported to whoever submits or waits next
-                self._error = error
-            finally:
-                self._queue.task_done()
-        self._queue.task_done()
-
-    def submit(self, pack: OpenPack) -> None:
-        """Queue a pack, waiting while the queue is full."""
-        if self._error is not None:
-            pack.abort()
-            raise self._error
-        self._queue.put(pack)
-
-    def wait(self) -> None:
-        """Return when everything submitted is stored."""
-        self._queue.join()
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        """Stop the threads."""
-        for _ in self._threads:
-            self._queue.put(None)
-        for thread in self._threads:
-            thread.join()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from restic_format.errors import UsageError
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.coder import BlobCoder
-from restic_format.repository.packer import OpenPack, Packer, Uploader
+from restic_format.repository.packer import OpenPack, Packer
+from restic_format.work import JobQueue
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -35,7 +36,7 @@ class BlobWriter:
         self._repo = repo
         self._cipher = cipher
         self._packer = Packer(coder, repo.pack_size, lambda: repo.storage.begin(FileKind.PACK), self._deliver)
-        self._uploader: Uploader | None = None
+        self._uploader: JobQueue[OpenPack] | None = None
         self._lock = threading.Lock()
         self._in_flight: set[tuple[BlobType, bytes]] = set()
         self._unindexed: list[IndexPack] = []
@@ -76,7 +77,7 @@ class BlobWriter:
     def _deliver(self, pack: OpenPack) -> None:
         with self._lock:
             if self._uploader is None:
-                self._uploader = Uploader(self._store_pack, self._repo.storage.connections)
+                self._uploader = JobQueue("upload", self._repo.storage.connections, self._store_pack, OpenPack.abort)
             uploader = self._uploader
         uploader.submit(pack)
 
