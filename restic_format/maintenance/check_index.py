@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from restic_format.errors import DamagedFile, StorageError
 from restic_format.maintenance.affected import Damage
 from restic_format.maintenance.blobs import clause_of
+from restic_format.maintenance.check_packs import distinct_blobs
 from restic_format.maintenance.check_state import Run, Stage
 from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.repository.loading import read_indexes
@@ -144,7 +145,7 @@ def _ref(pack: bytes) -> ObjectRef:
 
 def _mark(run: Run, damage: Damage, pack: bytes, lost: Iterable[PackEntry], number: int) -> None:
     """Note the blobs a faulty pack takes with it, but for those that have a copy elsewhere."""
-    for entry in lost:
+    for entry in distinct_blobs(lost):
         copies = run.repo.index.lookup_all(entry.type, entry.id)
         if any(copy.pack != pack and copy.pack in run.file_sizes for copy in copies):
             continue

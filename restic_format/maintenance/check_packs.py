@@ -7,7 +7,7 @@ without the interpreter's lock; what they find goes through a queue to the threa
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from queue import SimpleQueue
 
 from restic_format.maintenance.affected import Damage
@@ -78,13 +78,18 @@ def _record(run: Run, result: PackResult, damage: Damage) -> None:
     lost = list(result.bad)
     if run.file_sizes.get(result.pack) == run.sizes[result.pack]:
         lost += result.unread  # A file that is missing or cut short was named, with what it costs, before.
-    for entry in lost:
+    for entry in distinct_blobs(lost):
         if _has_other_copy(run, entry, result.pack):
             continue
         if entry.type is BlobType.DATA:
             damage.data(entry.id, number)
         else:
             damage.tree(entry.id, number)
+
+
+def distinct_blobs(entries: Iterable[PackEntry]) -> Iterable[PackEntry]:
+    """One entry for each blob: a pack may list any number of copies, and the index is asked for all of them each time."""
+    return {(entry.type, entry.id): entry for entry in entries}.values()
 
 
 def _short(fault: Fault) -> str:

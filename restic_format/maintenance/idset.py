@@ -42,8 +42,8 @@ class IdSet:
         return True
 
     def _slot(self, ident: bytes) -> int:
-        # Ids are hashes already: their first bytes are as good as any hash of them.
-        slot = int.from_bytes(ident[:8], "little") & self._mask
+        # Ids come from the repository: Python's own hash is keyed, so that nobody can choose ids that collide.
+        slot = hash(ident) & self._mask
         table, ids = self._table, self._ids
         while number := table[slot]:
             if ids[number * _ID - _ID : number * _ID] == ident:
@@ -58,7 +58,7 @@ class IdSet:
         ids = self._ids
         for number in range(1, self._count + 1):
             start = (number - 1) * _ID
-            slot = int.from_bytes(ids[start : start + 8], "little") & mask
+            slot = hash(bytes(ids[start : start + _ID])) & mask
             while table[slot]:
                 slot = (slot + 1) & mask
             table[slot] = number

@@ -5,7 +5,9 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, P
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
+
+from os import urandom
 
 
 cdef extern from "table.h" nogil:
@@ -18,17 +20,24 @@ cdef extern from "table.h" nogil:
         uint32_t *plain
         size_t count
         uint32_t *slots
+        uint8_t *tags
         size_t slot_count
+        uint32_t *following
+        uint64_t *seed
         uint8_t *pack_ids
         size_t pack_count
-    void table_init(table *t)
+    enum: TABLE_SEED
+    void table_init(table *t, const uint64_t *seed)
     void table_free(table *t)
     int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
-    int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
+    int64_t table_last(const table *t, uint8_t type, const uint8_t *id)
+    uint32_t table_following(const table *t, uint32_t row)
+    int64_t table_first(const table *t, uint8_t type, const uint8_t *id)
+    size_t table_longest_search(const table *t)
     int table_merge(table *t, const table *other, const uint32_t *numbers)
     int table_settle(table *t)
     int table_expect(table *t, size_t rows)
-    int table_allocate(table *t, size_t rows, size_t slots)
+    int table_allocate(table *t, size_t rows, size_t slots, int copies)
     int table_adopt(table *t, size_t rows, size_t packs)
     int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
     int TABLE_HAS_DATA, TABLE_HAS_TREES, TABLE_GAPS, TABLE_ENTRY
@@ -46,7 +55,9 @@ cdef class DecodedIndex:
     cdef table _table
 
     def __cinit__(self):
-        table_init(&self._table)
+        cdef uint64_t[TABLE_SEED] unused
+        memset(unused, 0, sizeof(unused))
+        table_init(&self._table, unused)
 
     def __dealloc__(self):
         table_free(&self._table)
@@ -90,8 +101,14 @@ cdef class Memory:
 cdef class BlobTable:
     cdef table _table
 
-    def __cinit__(self):
-        table_init(&self._table)
+    def __cinit__(self, bytes seed=None):
+        cdef uint64_t[TABLE_SEED] words
+        if seed is None:
+            seed = urandom(sizeof(words))
+        if len(seed) != sizeof(words):
+            raise ValueError("a seed has 40 bytes")
+        memcpy(words, <const char *> seed, sizeof(words))
+        table_init(&self._table, words)
 
     def __dealloc__(self):
         table_free(&self._table)
@@ -122,27 +139,30 @@ cdef class BlobTable:
             raise MemoryError
 
     def copies(self, uint8_t type_code, bytes blob_id not None):
-        cdef int64_t row = -1
+        cdef int64_t last, row
+        cdef size_t left
         if len(blob_id) != 32:
             raise ValueError("an id has 32 bytes")
+        last = row = table_last(&self._table, type_code, blob_id)
         found = []
-        while True:
-            row = table_find(&self._table, type_code, blob_id, row)
-            if row < 0:
-                return found
+        for left in range(0 if last < 0 else self._table.count):
+            row = table_following(&self._table, <uint32_t> row)
             found.append(self._place(row))
+            if row == last:
+                break
+        return found
 
     def first(self, uint8_t type_code, bytes blob_id not None):
         if len(blob_id) != 32:
             raise ValueError("an id has 32 bytes")
-        cdef int64_t row = table_find(&self._table, type_code, blob_id, -1)
+        cdef int64_t row = table_first(&self._table, type_code, blob_id)
         return None if row < 0 else self._place(row)
 
     def has_all(self, uint8_t type_code, bytes ids not None):
         cdef const uint8_t *id = ids
         cdef Py_ssize_t i
         for i in range(len(ids) // 32):
-            if table_find(&self._table, type_code, id + 32 * i, -1) < 0:
+            if table_last(&self._table, type_code, id + 32 * i) < 0:
                 return False
         return True
 
@@ -165,10 +185,19 @@ cdef class BlobTable:
     def slot_count(self):
         return self._table.slot_count
 
+    def longest_search(self):
+        return table_longest_search(&self._table)
+
+    def seed(self):
+        return (<const char *> self._table.seed)[:8 * TABLE_SEED]
+
+    def has_copies(self):
+        return self._table.following != NULL
+
     @staticmethod
-    def allocate(size_t rows, size_t slots):
-        cdef BlobTable made = BlobTable()
-        if table_allocate(&made._table, rows, slots):
+    def allocate(size_t rows, size_t slots, bint copies, bytes seed not None):
+        cdef BlobTable made = BlobTable(seed)
+        if table_allocate(&made._table, rows, slots, copies):
             raise ValueError("no table has that many rows and slots")
         return made
 
@@ -184,7 +213,8 @@ cdef class BlobTable:
         return [
             _memory(self, t.ids, 32 * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
             _memory(self, t.offsets, 4 * rows), _memory(self, t.lengths, 4 * rows), _memory(self, t.plain, 4 * rows),
-            _memory(self, t.slots, 4 * t.slot_count),
+            _memory(self, t.slots, 4 * t.slot_count), _memory(self, t.tags, t.slot_count),
+            _memory(self, t.following, 4 * rows if t.following != NULL else 0),
         ]
 
     def in_packs(self, size_t packs):

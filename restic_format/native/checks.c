@@ -21,7 +21,7 @@ static int good_content(const table *t, const trees_node *n)
     for (size_t i = 0; i < n->content_count; i++) {
         if (!trees_blob(n, i, id))
             return 0;
-        int64_t row = table_find(t, 0, id, -1);
+        int64_t row = table_first(t, 0, id);
         if (row < 0)
             return 0;
         size += t->plain[row] ? t->plain[row] : t->lengths[row] - OVERHEAD;

@@ -94,7 +94,7 @@ static char *put(char *out, const char *text, size_t length)
 
 static char *put_text(char *out, nodes_text text)
 {
-    return put(out, text.at, text.length);
+    return text.length ? put(out, text.at, text.length) : out; /* what is empty may be nowhere */
 }
 
 static char *put_number(char *out, uint64_t value)

@@ -135,7 +135,7 @@ static int add_blobs(reading *r, const trees_node *n)
         uint8_t id[ID];
         if (!trees_blob(n, i, id))
             return 0;
-        int64_t row = table_find(t, 0, id, -1);
+        int64_t row = table_first(t, 0, id);
         if (row < 0 || t->lengths[row] < OVERHEAD || t->lengths[row] - OVERHEAD > r->largest || t->plain[row] > r->largest)
             return 0;
         if (put(r, PLANS_IDS, id, ID) || PUT(r, PLANS_PACK, uint32_t, t->packs[row]) ||

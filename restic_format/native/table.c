@@ -11,9 +11,10 @@
 
 enum { ID = 32, OVERHEAD = 32 };
 
-void table_init(table *t)
+void table_init(table *t, const uint64_t seed[TABLE_SEED])
 {
     memset(t, 0, sizeof *t);
+    memcpy(t->seed, seed, sizeof t->seed);
 }
 
 void table_free(table *t)
@@ -25,12 +26,16 @@ void table_free(table *t)
     free(t->lengths);
     free(t->plain);
     free(t->slots);
+    free(t->tags);
+    free(t->following);
     free(t->pack_ids);
-    table_init(t);
+    memset(t, 0, sizeof *t);
 }
 
 static int grow(void **memory, size_t count, size_t size)
 {
+    if (count > SIZE_MAX / size)
+        return -1;
     void *grown = realloc(*memory, count * size);
     if (!grown)
         return -1;
@@ -42,39 +47,88 @@ static int grow_columns(table *t, size_t room)
 {
     if (grow((void **)&t->ids, room, ID) || grow((void **)&t->types, room, 1) ||
         grow((void **)&t->packs, room, sizeof(uint32_t)) || grow((void **)&t->offsets, room, sizeof(uint32_t)) ||
-        grow((void **)&t->lengths, room, sizeof(uint32_t)) || grow((void **)&t->plain, room, sizeof(uint32_t)))
+        grow((void **)&t->lengths, room, sizeof(uint32_t)) || grow((void **)&t->plain, room, sizeof(uint32_t)) ||
+        (t->following && grow((void **)&t->following, room, sizeof(uint32_t))))
         return -1;
     t->room = room;
     return 0;
 }
 
-static size_t home(const table *t, uint8_t type, const uint8_t *id)
+/* The halves of the product of two numbers, one upon the other. */
+static uint64_t fold(uint64_t a, uint64_t b)
 {
-    uint64_t head;
-    memcpy(&head, id, sizeof head); /* ids are hashes: any part of one is as good as another hash of it */
-    return (size_t)(head ^ type) & (t->slot_count - 1);
-}
-
-static void place(table *t, size_t row)
-{
-    size_t slot = home(t, t->types[row], t->ids + row * ID);
-    while (t->slots[slot])
-        slot = (slot + 1) & (t->slot_count - 1);
-    t->slots[slot] = (uint32_t)(row + 1);
-}
-
-/* Rows from *first* on. Where they go is all over the memory: it is asked for some rows ahead. */
-static void place_from(table *t, size_t first)
-{
-    enum { AHEAD = 16 };
-    for (size_t row = first; row < t->count; row++) {
-#ifdef __GNUC__
-        if (row + AHEAD < t->count)
-            __builtin_prefetch(t->slots + home(t, t->types[row + AHEAD], t->ids + (row + AHEAD) * ID), 1);
+#ifdef __SIZEOF_INT128__
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+#else
+    uint64_t low = (a & UINT32_MAX) * (b & UINT32_MAX), cross = (a >> 32) * (b & UINT32_MAX);
+    uint64_t other = (a & UINT32_MAX) * (b >> 32), middle = (low >> 32) + (cross & UINT32_MAX) + (other & UINT32_MAX);
+    uint64_t high = (a >> 32) * (b >> 32) + (cross >> 32) + (other >> 32) + (middle >> 32);
+    return a * b ^ high;
 #endif
-        place(t, row);
+}
+
+/* All of the id and all of the seed go into it. */
+static uint64_t hash_of(const table *t, const uint8_t *id)
+{
+    uint64_t word[4];
+    memcpy(word, id, sizeof word);
+    return fold(fold(word[0] ^ t->seed[0], word[1] ^ t->seed[1]) ^ fold(word[2] ^ t->seed[2], word[3] ^ t->seed[3]), t->seed[4] | 1);
+}
+
+static size_t home(const table *t, uint64_t hash)
+{
+    return (size_t)hash & (t->slot_count - 1);
+}
+
+static uint8_t tag_of(uint64_t hash)
+{
+    uint8_t tag = (uint8_t)(hash >> 56);
+    return tag ? tag : 1;
+}
+
+static int is_blob(const table *t, size_t row, uint8_t type, const uint8_t *id)
+{
+    return t->types[row] == type && !memcmp(t->ids + row * ID, id, ID);
+}
+
+/* The slot of that blob, or the empty one where it would be; there always is an empty one. */
+static size_t slot_of(const table *t, uint8_t type, const uint8_t *id, uint64_t hash)
+{
+    size_t slot = home(t, hash);
+    uint8_t tag = tag_of(hash);
+    while (t->tags[slot] && !(t->tags[slot] == tag && is_blob(t, t->slots[slot], type, id)))
+        slot = (slot + 1) & (t->slot_count - 1);
+    return slot;
+}
+
+/* From now on blobs have copies; those so far have none. */
+static int begin_copies(table *t)
+{
+    t->following = malloc((t->room ? t->room : 1) * sizeof *t->following);
+    if (!t->following)
+        return -1;
+    for (size_t row = 0; row < t->count; row++)
+        t->following[row] = (uint32_t)row;
+    return 0;
+}
+
+static int place(table *t, size_t row, uint64_t hash)
+{
+    size_t slot = slot_of(t, t->types[row], t->ids + row * ID, hash);
+    if (t->tags[slot]) {
+        uint32_t last = t->slots[slot];
+        if (!t->following && begin_copies(t))
+            return -1;
+        t->following[row] = t->following[last];
+        t->following[last] = (uint32_t)row;
+    } else {
+        t->tags[slot] = tag_of(hash);
+        if (t->following)
+            t->following[row] = (uint32_t)row;
     }
-    t->placed = t->count;
+    t->slots[slot] = (uint32_t)row;
+    return 0;
 }
 
 /* Rows that so many slots are for: three quarters of them stay the most. */
@@ -83,22 +137,57 @@ static size_t most_rows(size_t slots)
     return slots / 4 * 3;
 }
 
-/* Slots for *rows* rows. */
+/* Rows that are not placed yet; there must be slots for them, or a search would not end. Where rows go is all over the memory:
+ * it is asked for some rows ahead. */
+static int place_rest(table *t)
+{
+    enum { AHEAD = 16 };
+    uint64_t hashes[AHEAD];
+    size_t asked = t->placed;
+    if (t->count > most_rows(t->slot_count))
+        return -1;
+    for (size_t row = t->placed; row < t->count; row++) {
+        for (; asked < t->count && asked < row + AHEAD; asked++) {
+            uint64_t hash = hashes[asked % AHEAD] = hash_of(t, t->ids + asked * ID);
+#ifdef __GNUC__
+            __builtin_prefetch(t->tags + home(t, hash), 1);
+            __builtin_prefetch(t->slots + home(t, hash), 1);
+#endif
+        }
+        if (place(t, row, hashes[row % AHEAD]))
+            return -1;
+        t->placed = row + 1;
+    }
+    return 0;
+}
+
+/* Slots for *rows* rows, and for all there are. */
 static int grow_slots(table *t, size_t rows)
 {
     size_t wanted = t->slot_count ? t->slot_count : 1024;
-    while (rows > most_rows(wanted))
+    if (rows < t->count)
+        rows = t->count;
+    while (rows > most_rows(wanted)) {
+        if (wanted > SIZE_MAX / 2 / sizeof *t->slots)
+            return -1;
         wanted *= 2;
+    }
     if (wanted == t->slot_count)
         return 0;
-    uint32_t *slots = calloc(wanted, sizeof *slots);
-    if (!slots)
+    uint32_t *slots = malloc(wanted * sizeof *slots);
+    uint8_t *tags = calloc(wanted, 1);
+    if (!slots || !tags) {
+        free(slots);
+        free(tags);
         return -1;
+    }
     free(t->slots);
+    free(t->tags);
     t->slots = slots;
+    t->tags = tags;
     t->slot_count = wanted;
-    place_from(t, 0);
-    return 0;
+    t->placed = 0;
+    return place_rest(t);
 }
 
 int table_expect(table *t, size_t rows)
@@ -112,10 +201,7 @@ int table_settle(table *t)
 {
     if (t->placed == t->count)
         return 0;
-    if (grow_slots(t, t->count))
-        return -1;
-    place_from(t, t->placed);
-    return 0;
+    return grow_slots(t, t->count) || place_rest(t) ? -1 : 0;
 }
 
 static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
@@ -138,22 +224,36 @@ int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t
     if (t->count >= UINT32_MAX - 1 || table_settle(t) || grow_slots(t, t->count + 1) ||
         append(t, type, id, pack, offset, length, plain))
         return -1;
-    place(t, t->count - 1);
-    t->placed = t->count;
-    return 0;
+    return place_rest(t);
 }
 
-int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after)
+int64_t table_last(const table *t, uint8_t type, const uint8_t *id)
 {
     if (!t->slot_count)
         return -1;
-    int64_t best = -1;
-    for (size_t slot = home(t, type, id); t->slots[slot]; slot = (slot + 1) & (t->slot_count - 1)) {
-        int64_t row = (int64_t)t->slots[slot] - 1;
-        if (row > after && (best < 0 || row < best) && t->types[row] == type && !memcmp(t->ids + row * ID, id, ID))
-            best = row;
+    size_t slot = slot_of(t, type, id, hash_of(t, id));
+    return t->tags[slot] ? (int64_t)t->slots[slot] : -1;
+}
+
+uint32_t table_following(const table *t, uint32_t row)
+{
+    return t->following ? t->following[row] : row;
+}
+
+int64_t table_first(const table *t, uint8_t type, const uint8_t *id)
+{
+    int64_t last = table_last(t, type, id);
+    return last < 0 ? last : (int64_t)table_following(t, (uint32_t)last);
+}
+
+size_t table_longest_search(const table *t)
+{
+    size_t longest = 0, length = 0;
+    for (size_t slot = 0; slot < 2 * t->slot_count && length <= t->slot_count; slot++) {
+        length = t->tags[slot & (t->slot_count - 1)] ? length + 1 : 0;
+        longest = length > longest ? length : longest;
     }
-    return best;
+    return longest + 1;
 }
 
 int table_merge(table *t, const table *from, const uint32_t *numbers)
@@ -171,35 +271,37 @@ int table_merge(table *t, const table *from, const uint32_t *numbers)
     for (size_t row = 0; row < from->count; row++)
         t->packs[old + row] = numbers[from->packs[row]];
     t->count = wanted;
-    if (t->slot_count && wanted <= most_rows(t->slot_count))
-        place_from(t, t->placed);
-    return 0;
+    return t->slot_count && wanted <= most_rows(t->slot_count) ? place_rest(t) : 0;
 }
 
-int table_allocate(table *t, size_t rows, size_t slots)
+int table_allocate(table *t, size_t rows, size_t slots, int copies)
 {
-    if (rows >= UINT32_MAX || rows >= slots || slots & (slots - 1) || grow_columns(t, rows ? rows : 1))
+    if (rows >= UINT32_MAX || slots & (slots - 1) || rows > most_rows(slots) || grow_columns(t, rows ? rows : 1))
         return -1;
     t->slots = calloc(slots, sizeof *t->slots);
-    t->slot_count = t->slots ? slots : 0;
-    return t->slots ? 0 : -1;
+    t->tags = calloc(slots, 1);
+    t->slot_count = slots;
+    return !t->slots || !t->tags || (copies && begin_copies(t)) ? -1 : 0;
 }
 
 int table_adopt(table *t, size_t rows, size_t packs)
 {
     size_t used = 0;
-    uint32_t highest = 0;
-    for (size_t slot = 0; slot < t->slot_count; slot++) {
-        used += t->slots[slot] != 0;
-        highest = t->slots[slot] > highest ? t->slots[slot] : highest;
-    }
+    uint32_t last = 0, following = 0, pack = 0;
     uint8_t type = 0;
-    uint32_t pack = 0;
+    for (size_t slot = 0; slot < t->slot_count; slot++)
+        if (t->tags[slot]) {
+            used++;
+            last = t->slots[slot] > last ? t->slots[slot] : last;
+        }
     for (size_t row = 0; row < rows; row++) {
         type |= t->types[row];
         pack = t->packs[row] > pack ? t->packs[row] : pack;
+        if (t->following)
+            following = t->following[row] > following ? t->following[row] : following;
     }
-    if (rows > t->room || used != rows || highest > rows || type > 1 || (rows && pack >= packs))
+    if (rows > t->room || (t->following ? used > rows || following >= rows : used != rows) || type > 1 ||
+        (rows && (pack >= packs || last >= rows)))
         return -1;
     t->count = t->placed = rows;
     return 0;

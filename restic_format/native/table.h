@@ -1,10 +1,15 @@
 /* The blobs of a repository in columns, with a hash table of row numbers over them; and restic's index files decoded
- * straight into such columns. About 57 bytes a blob, all in. */
+ * straight into such columns. About 60 bytes a blob, all in.
+ *
+ * Ids come from the repository, and whoever can write there chooses them: where a row goes depends on a secret seed, so that
+ * nobody can make rows collide, and the copies of one blob share one slot. A look-up takes a few steps whatever is in the table. */
 #ifndef RESTIC_FORMAT_TABLE_H
 #define RESTIC_FORMAT_TABLE_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+enum { TABLE_SEED = 5 };
 
 typedef struct {
     uint8_t *ids;       /* 32 bytes a row */
@@ -12,26 +17,39 @@ typedef struct {
     uint32_t *packs, *offsets, *lengths, *plain;
     size_t count, room;
     size_t placed;      /* rows that the slots know */
-    uint32_t *slots;    /* row + 1, 0 empty; linear probing; a power of two of them */
+    /* Linear probing over a power of two of slots; one for each blob. A slot has the number of the blob's last copy, and a
+     * byte of its hash, 0 for an empty slot. */
+    uint32_t *slots;
+    uint8_t *tags;
     size_t slot_count;
+    uint32_t *following; /* of a copy the next one, of the last one the first: NULL as long as no blob has two */
+    uint64_t seed[TABLE_SEED];
     uint8_t *pack_ids;  /* 32 bytes each: the packs of a decoded file, in the order they stand */
     size_t pack_count, pack_room;
 } table;
 
-void table_init(table *t);
+void table_init(table *t, const uint64_t seed[TABLE_SEED]);
 void table_free(table *t);
 /* 0, or -1 without memory. */
 int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain);
-/* The first row after *after* (-1: from the beginning) of that blob, or -1. Rows of one blob come in the order added. */
-int64_t table_find(const table *t, uint8_t type, const uint8_t *id, int64_t after);
+/* The row that was added last for that blob, or -1. */
+int64_t table_last(const table *t, uint8_t type, const uint8_t *id);
+/* The row that was added next after *row* for the same blob; after the last one the first. */
+uint32_t table_following(const table *t, uint32_t row);
+/* The row that was added first for that blob, or -1. */
+int64_t table_first(const table *t, uint8_t type, const uint8_t *id);
+/* The most slots that any look-up goes through. */
+size_t table_longest_search(const table *t);
 /* Adds all rows of *from*, whose pack n is pack numbers[n] here; they are found after table_settle. */
 int table_merge(table *t, const table *from, const uint32_t *numbers);
 int table_settle(table *t);
-/* Makes room for about *rows* rows in all; then merging also makes them findable, as long as it is enough. */
+/* Makes room for about *rows* rows in all, at least for those there are; then merging also makes them findable, as long as it
+ * is enough. */
 int table_expect(table *t, size_t rows);
 
-/* An empty table with room for exactly *rows* rows and *slots* slots, to be filled from outside; then table_adopt. */
-int table_allocate(table *t, size_t rows, size_t slots);
+/* An empty table with room for exactly *rows* rows and *slots* slots, and for *copies* with it, to be filled from outside; then
+ * table_adopt. */
+int table_allocate(table *t, size_t rows, size_t slots, int copies);
 /* Takes *rows* rows and the slots as they were put there, if they can be those of a table of *packs* packs; otherwise -1. */
 int table_adopt(table *t, size_t rows, size_t packs);
 

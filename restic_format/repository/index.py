@@ -58,6 +58,10 @@ class IndexState(NamedTuple):
     rows: int
     slots: int
     packs: int
+    copies: bool
+    """Whether some blob has several."""
+    seed: bytes
+    """What decides about the places in the hash table."""
     repeated: set[int]
     marked: set[bytes]
 
@@ -164,7 +168,15 @@ class BlobIndex:
     def dump(self) -> tuple[IndexState, list[memoryview]]:
         """The index as a few stretches of memory, for `restore` to fill again. Nothing may be added meanwhile."""
         table = self._table
-        state = IndexState(len(table), table.slot_count(), len(self._pack_ids), set(self._repeated), set(self.marked))
+        state = IndexState(
+            len(table),
+            table.slot_count(),
+            len(self._pack_ids),
+            table.has_copies(),
+            table.seed(),
+            set(self._repeated),
+            set(self.marked),
+        )
         return state, [memoryview(b"".join(self._pack_ids)), *table.parts(len(table))]
 
     @classmethod
@@ -176,7 +188,7 @@ class BlobIndex:
         """
         index = cls()
         packs = bytearray(ID_SIZE * state.packs)
-        table = BlobTable.allocate(state.rows, state.slots)
+        table = BlobTable.allocate(state.rows, state.slots, state.copies, state.seed)
         fill([memoryview(packs), *table.parts(state.rows)])
         table.adopt(state.rows, state.packs)
         index._table = table

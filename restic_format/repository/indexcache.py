@@ -23,7 +23,7 @@ from restic_format.work import in_order
 from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
 
-_MAGIC = b"restic-format index 2\n"
+_MAGIC = b"restic-format index 3\n"
 _PIECE = 4 << 20
 _HEAD_START = struct.Struct("<Q")
 """The last bytes of the file: where the head begins."""
@@ -55,6 +55,8 @@ class _Head(msgspec.Struct):
     rows: int
     slots: int
     packs: int
+    copies: bool
+    seed: bytes
     indexes: list[str]
     repeated: list[int]
     marked: list[str]
@@ -91,10 +93,10 @@ class IndexCache:
         head = msgspec.json.decode(self._cipher.open(sealed), type=_Head)
         covered = {bytes.fromhex(name) for name in head.indexes}
         # What the head asks memory for must be there to be read.
-        if not covered <= listed or head.rows * 49 + head.slots * 4 + head.packs * 32 > size:
+        if not covered <= listed or head.rows * 49 + head.slots * 5 + head.packs * 32 > size:
             return None
         marked = {bytes.fromhex(name) for name in head.marked}
-        state = IndexState(head.rows, head.slots, head.packs, set(head.repeated), marked)
+        state = IndexState(head.rows, head.slots, head.packs, head.copies, head.seed, set(head.repeated), marked)
         return BlobIndex.restore(state, lambda parts: self._fill(parts, file, head.ivs)), covered
 
     def _fill(self, parts: list[memoryview], file: BinaryIO, ivs: bytes) -> None:
@@ -163,6 +165,8 @@ class IndexCache:
             state.rows,
             state.slots,
             state.packs,
+            state.copies,
+            state.seed,
             sorted(index_id.hex() for index_id in covered),
             sorted(state.repeated),
             sorted(pack.hex() for pack in state.marked),

@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import threading
+from array import array
 from pathlib import Path
 
 import pytest
@@ -171,14 +172,51 @@ def test_what_is_written_in_parts_is_read_as_a_whole(
 
 
 def test_columns_that_contradict_each_other_are_refused() -> None:
+    seed = bytes(40)
     with pytest.raises(ValueError, match="rows and slots"):
-        _table.BlobTable.allocate(10, 12)
-    made = _table.BlobTable.allocate(2, 16)
+        _table.BlobTable.allocate(10, 12, False, seed)
+    with pytest.raises(ValueError, match="rows and slots"):
+        _table.BlobTable.allocate(13, 16, False, seed)  # a search would hardly find an empty slot
+    with pytest.raises(ValueError, match="40 bytes"):
+        _table.BlobTable.allocate(1, 16, False, seed[1:])
+    made = _table.BlobTable.allocate(2, 16, False, seed)
     with pytest.raises(ValueError, match="contradict"):
         made.adopt(2, 1)
-    *columns, slots = made.parts(2)
+    *columns, slots, tags, following = made.parts(2)
     for column in columns:
         column[:] = bytes(len(column))
-    slots.cast("I")[0], slots.cast("I")[5] = 1, 2
+    slots.cast("I")[0], slots.cast("I")[5] = 0, 2
+    tags[0] = tags[5] = 1
+    with pytest.raises(ValueError, match="contradict"):
+        made.adopt(2, 1)
+    slots.cast("I")[5] = 1
     made.adopt(2, 1)
     assert len(made) == 2
+    assert len(following) == 0
+
+
+def test_copies_that_lead_nowhere_are_refused_or_end() -> None:
+    made = _table.BlobTable.allocate(3, 16, True, bytes(40))
+    *columns, slots, tags, following = made.parts(3)
+    for column in columns:
+        column[:] = bytes(len(column))
+    following.cast("I")[0:3] = memoryview(array("I", [1, 3, 0]))
+    slots.cast("I")[0] = 2
+    tags[0] = 1
+    with pytest.raises(ValueError, match="contradict"):
+        made.adopt(3, 1)
+    following.cast("I")[1] = 0  # the last one is never reached
+    made.adopt(3, 1)
+    assert len(made.copies(0, bytes(32))) == 3
+
+
+def test_a_cache_knows_the_copies(storage: MemoryStorage, tmp_path: Path) -> None:
+    for name in [name for name, _ in storage.list(FileKind.INDEX)]:
+        again = Repository.open(storage, "pw")
+        again.save_unpacked(FileKind.INDEX, again.load_unpacked(FileKind.INDEX, bytes.fromhex(name)))
+    first, _ = load(storage, tmp_path)
+    second, read = load(storage, tmp_path)
+    assert not read
+    assert len(second.index) == 300
+    entries = [entry for _, entry in first.index.entries()]
+    assert all(second.index.lookup_all(e.type, e.id) == first.index.lookup_all(e.type, e.id) for e in entries)
