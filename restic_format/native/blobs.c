@@ -78,6 +78,12 @@ static int find_crypto(const char *file)
     if (!library)
         return -1;
     CRYPTO_FUNCTIONS(RESOLVE)
+    void *mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+    if (!mac) {
+        snprintf(library_reason, sizeof library_reason, "%s has no Poly1305, as where only FIPS algorithms are allowed", file);
+        return -1;
+    }
+    EVP_MAC_free(mac);
     sha_use(SHA256_Update);
     return 0;
 }

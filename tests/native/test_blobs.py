@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,3 +276,15 @@ def test_threads_have_contexts_of_their_own() -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_libcrypto_without_poly1305_is_left_alone(tmp_path: Path) -> None:
+    # As on machines that allow FIPS algorithms only.
+    settings_file = tmp_path / "openssl.cnf"
+    settings_file.write_text(
+        "openssl_conf = init\n[init]\nalg_section = algorithms\n[algorithms]\ndefault_properties = fips=yes\n"
+    )
+    code = "from restic_format.native import blobs; print(blobs.IMPLEMENTATION)"
+    env = {**os.environ, "OPENSSL_CONF": str(settings_file), "RESTIC_FORMAT_KERNEL": "auto"}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("pure, ") and "Poly1305" in said
