@@ -6,11 +6,11 @@ environment = $(PYTHON) scripts/environment.py
 PYTEST_FLAGS ?= -n 2
 # What also has to hold where nothing is compiled: the kernels' twins do the same work.
 TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
-	tests/restore/test_faults.py tests/maintenance/test_check_packs.py
+	tests/restore/test_faults.py tests/check/test_check_packs.py
 # What also has to hold where the kernels are used, except the one that calls libcrypto and libzstd.
 BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup \
 	tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
-	tests/maintenance/test_check_packs.py tests/maintenance/test_check_trees.py
+	tests/check/test_check_packs.py tests/check/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help

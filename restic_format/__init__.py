@@ -1,3 +1,3 @@
-"""The engine: storage, repository, backup, restore and maintenance of restic repositories."""
+"""The engine: storage, repository, backup, restore and check of restic repositories."""
 
 __version__ = "0.1.0"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.check_state import CheckOptions, NoProgress, Run
-from restic_format.maintenance.check_trees import TreeChecker
+from restic_format.check.affected import Damage
+from restic_format.check.state import CheckOptions, NoProgress, Run
+from restic_format.check.trees import TreeChecker
 from restic_format.native import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.maintenance.idset import IdSet
+from restic_format.check.idset import IdSet
 from restic_format.native import _pure_table, _table
 from restic_spec.crypto import seal
 from tests.safety import kit

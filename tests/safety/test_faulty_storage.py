@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import BackupOptions, backup
+from restic_format.check import CheckOptions, CheckReport, check
+from restic_format.check.findings import Code
 from restic_format.errors import ResticFormatError
-from restic_format.maintenance.check import CheckOptions, CheckReport, check
-from restic_format.maintenance.findings import Code
 from restic_format.repository import Repository
 from restic_format.repository.lock import lock_repository, remove_locks
 from restic_format.restore import Restorer

@@ -24,7 +24,7 @@ PEAK_MIB = 450
 
 SERVER = """
 import json, os, resource, sys
-from restic_format.maintenance.check import CheckOptions, check
+from restic_format.check import CheckOptions, check
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.errors import ResticFormatError

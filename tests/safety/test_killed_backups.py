@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.maintenance.check import CheckOptions, check
+from restic_format.check import CheckOptions, check
 from restic_format.repository import Repository
 from restic_format.repository.lock import lock_repository, remove_locks, remove_unfinished
 from restic_format.storage import LocalStorage, local

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from restic_format.maintenance.check_state import CheckReport, ReadPlan, Stage
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, Severity
-from restic_format.maintenance.subset import Bucket, ByteSize, Percentage
+from restic_format.check.findings import Code, Finding, ObjectKind, Severity
+from restic_format.check.state import CheckReport, ReadPlan, Stage
+from restic_format.check.subset import Bucket, ByteSize, Percentage
 from restic_tools.context import Context
 from restic_tools.messages import CheckError, CheckFinding, CheckSummary
 
@@ -61,7 +61,7 @@ _UNCOUNTED = frozenset((Code.INDEX_ENTRIES_DIFFER,))
 
 
 class CheckPrinter:
-    """Listens to a check (`restic_format.maintenance.check.CheckProgress`) and prints."""
+    """Listens to a check (`restic_format.check.CheckProgress`) and prints."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx

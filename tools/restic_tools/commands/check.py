@@ -41,11 +41,9 @@ def check(
     the right size. With --read-data or --read-data-subset the packs' content is read and verified too. Every
     fault is named, with the snapshots and files it touches and the commands that repair it.
     """
+    from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
+    from restic_format.check.checking import Checking
     from restic_format.errors import WrongPassword
-    from restic_format.maintenance.check import CheckOptions, CheckReport
-    from restic_format.maintenance.check_files import damaged_keys
-    from restic_format.maintenance.checking import Checking
-    from restic_format.maintenance.subset import InvalidSubset, parse_subset
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
     from restic_tools.checkprint import CheckPrinter, summary_of

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.maintenance.check import CheckReport
-from restic_format.maintenance.findings import Code, Severity
-from restic_format.maintenance.subset import Bucket
+from restic_format.check import CheckReport
+from restic_format.check.findings import Code, Severity
+from restic_format.check.subset import Bucket
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from tests.safety import kit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.maintenance.check import CheckOptions, CheckReport, check
+from restic_format.check import CheckOptions, CheckReport, check
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage, Storage
 from tests.safety import kit

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from restic_format.check.affected import Damage
+from restic_format.check.blobs import clause_of
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.packs import distinct_blobs
+from restic_format.check.state import Run, Stage
 from restic_format.errors import DamagedFile, StorageError
-from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.blobs import clause_of
-from restic_format.maintenance.check_packs import distinct_blobs
-from restic_format.maintenance.check_state import Run, Stage
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.repository.loading import read_indexes
 from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
 from restic_spec.index import IndexFile, decode_index, entries_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.maintenance.subset import Bucket, ByteSize, InvalidSubset, Percentage, parse_subset
+from restic_format.check.subset import Bucket, ByteSize, InvalidSubset, Percentage, parse_subset
 
 packs = st.dictionaries(st.binary(min_size=32, max_size=32), st.integers(100, 1 << 24), max_size=60)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import threading
 
-from restic_format.maintenance.affected import ConsequenceFinder, Damage
-from restic_format.maintenance.check_files import check_files
-from restic_format.maintenance.check_index import check_packs, list_packs, load_indexes, look_for_missing
-from restic_format.maintenance.check_packs import read_packs
-from restic_format.maintenance.check_snapshots import load_snapshots
-from restic_format.maintenance.check_state import (
+from restic_format.check.affected import ConsequenceFinder, Damage
+from restic_format.check.files import check_files
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.idset import IdSet
+from restic_format.check.index import check_packs, list_packs, load_indexes, look_for_missing
+from restic_format.check.packs import read_packs
+from restic_format.check.snapshots import load_snapshots
+from restic_format.check.state import (
     CheckOptions,
     CheckProgress,
     CheckReport,
@@ -23,9 +25,7 @@ from restic_format.maintenance.check_state import (
     Run,
     Stage,
 )
-from restic_format.maintenance.check_trees import TreeChecker, Usage
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.maintenance.idset import IdSet
+from restic_format.check.trees import TreeChecker, Usage
 from restic_format.repository import Repository
 from restic_spec.pack import BlobType
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.maintenance import blobs, check_files, check_index, check_packs, check_trees
-from restic_format.maintenance.findings import FACTS, Code, Finding, ObjectKind, ObjectRef, Severity
+from restic_format.check import blobs, files, index, packreader, packs, trees
+from restic_format.check.findings import FACTS, Code, Finding, ObjectKind, ObjectRef, Severity
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_every_code_has_facts_and_every_fact_its_clause(clauses: set[str]) -> No
 
 
 def test_clauses_cited_at_the_place_exist(clauses: set[str]) -> None:
-    for module in (blobs, check_files, check_index, check_packs, check_trees):
+    for module in (blobs, files, index, packreader, packs, trees):
         assert module.__file__ is not None
         for clause in re.findall(r'"([A-Z0-9]+-\d+)"', Path(module.__file__).read_text()):
             assert clause in clauses, (module.__name__, clause)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.index import fault_clause, load_reason, reason
+from restic_format.check.state import Run, Stage
 from restic_format.errors import FileMissing, StorageError
-from restic_format.maintenance.check_index import fault_clause, load_reason, reason
-from restic_format.maintenance.check_state import Run, Stage
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.storage import Storage
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import parse_id, verify_id

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Collection, Iterable
 from queue import SimpleQueue
 
-from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.check_state import Run, Stage
-from restic_format.maintenance.findings import Code, Fault, Finding, ObjectKind, ObjectRef
-from restic_format.maintenance.packreader import PackReader, PackResult
+from restic_format.check.affected import Damage
+from restic_format.check.findings import Code, Fault, Finding, ObjectKind, ObjectRef
+from restic_format.check.packreader import PackReader, PackResult
+from restic_format.check.state import Run, Stage
 from restic_spec.pack import BlobType, PackEntry
 
 

@@ -2,18 +2,18 @@
 
 Each tree is visited once, whichever snapshots it belongs to; what is remembered of it is its id. Where a fault
 is, which snapshots and paths it touches, is worked out afterwards and only if there is one
-(`restic_format.maintenance.affected`).
+(`restic_format.check.affected`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from restic_format.maintenance.affected import Damage
-from restic_format.maintenance.blobs import BlobFault, read_blob
-from restic_format.maintenance.check_state import Run, Stage
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.maintenance.idset import IdSet
+from restic_format.check.affected import Damage
+from restic_format.check.blobs import BlobFault, read_blob
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.idset import IdSet
+from restic_format.check.state import Run, Stage
 from restic_spec.errors import SpecError
 from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree

@@ -6,9 +6,9 @@ import threading
 from queue import Queue
 from typing import Any
 
-from restic_format.maintenance.check import check
-from restic_format.maintenance.check_state import CheckOptions, CheckProgress, CheckReport, ReadPlan, Stage
-from restic_format.maintenance.findings import Finding
+from restic_format.check.engine import check
+from restic_format.check.findings import Finding
+from restic_format.check.state import CheckOptions, CheckProgress, CheckReport, ReadPlan, Stage
 from restic_format.repository import Repository
 
 _WAITING = 1000

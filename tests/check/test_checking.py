@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from restic_format.check import CheckOptions, NoProgress, ReadPlan, Stage, check
+from restic_format.check.checking import Checking
+from restic_format.check.findings import Code, Finding
 from restic_format.errors import Interrupted
-from restic_format.maintenance.check import CheckOptions, NoProgress, ReadPlan, Stage, check
-from restic_format.maintenance.checking import Checking
-from restic_format.maintenance.findings import Code, Finding
 from restic_format.repository import Repository, lock_repository
 from restic_format.storage import LocalStorage
 from tests.safety import kit
@@ -82,7 +82,7 @@ def test_it_ends_when_its_listener_fails(real_repository: Path) -> None:
 
 
 def test_a_long_tale_waits_to_be_heard(forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restic_format.maintenance.checking._WAITING", 10)
+    monkeypatch.setattr("restic_format.check.checking._WAITING", 10)
     for _ in range(50):
         forge.document("snapshots", {"time": "2024-02-03T04:05:06Z", "tree": None, "paths": []})
     checking = Checking(Repository.open(LocalStorage(forge.path), kit.PASSWORD), CheckOptions())

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from restic_format.check.blobs import clause_of, describe
+from restic_format.check.findings import Fault, ObjectKind, ObjectRef
+from restic_format.check.state import Run
 from restic_format.errors import StorageError
-from restic_format.maintenance.blobs import clause_of, describe
-from restic_format.maintenance.check_state import Run
-from restic_format.maintenance.findings import Fault, ObjectKind, ObjectRef
 from restic_format.native import blobs, hashes
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.index import fault_clause, load_reason
+from restic_format.check.state import Run
 from restic_format.errors import SnapshotNotFound
-from restic_format.maintenance.check_index import fault_clause, load_reason
-from restic_format.maintenance.check_state import Run
-from restic_format.maintenance.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.snapshots import SnapshotFilter, filter_snapshots
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import is_hex_id

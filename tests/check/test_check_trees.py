@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from restic_format.maintenance.check import CheckReport
-from restic_format.maintenance.findings import Code, Severity
+from restic_format.check import CheckReport
+from restic_format.check.findings import Code, Severity
 from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json
 

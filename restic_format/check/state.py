@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
+from restic_format.check.findings import Code, Consequence, Finding, Severity
+from restic_format.check.subset import Subset
 from restic_format.errors import Interrupted
-from restic_format.maintenance.findings import Code, Consequence, Finding, Severity
-from restic_format.maintenance.subset import Subset
 from restic_format.repository import Repository
 
 MAX_KEPT = 10_000
@@ -162,7 +162,7 @@ class Run:
         self.report = CheckReport()
         self.interrupt = interrupt
         self.sizes: dict[bytes, int] = {}
-        """Size of each pack by the index, see `restic_format.maintenance.check_index`."""
+        """Size of each pack by the index, see `restic_format.check.index`."""
         self.file_sizes: dict[bytes, int] = {}
         """Size of each pack file there is."""
 

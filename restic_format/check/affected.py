@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from restic_format.maintenance.blobs import BlobFault, read_blob
-from restic_format.maintenance.check_state import Run, Stage
-from restic_format.maintenance.findings import AffectedPath, Consequence
-from restic_format.maintenance.idset import IdSet
+from restic_format.check.blobs import BlobFault, read_blob
+from restic_format.check.findings import AffectedPath, Consequence
+from restic_format.check.idset import IdSet
+from restic_format.check.state import Run, Stage
 from restic_spec.errors import SpecError
 from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType

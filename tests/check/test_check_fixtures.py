@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from restic_conformance import fixtures
+from restic_format.check import CheckOptions, CheckReport, check, damaged_keys
+from restic_format.check.findings import Severity
 from restic_format.errors import DamagedFile, RepositoryNotFound, ResticFormatError, WrongPassword
-from restic_format.maintenance.check import CheckOptions, CheckReport, check
-from restic_format.maintenance.check_files import damaged_keys
-from restic_format.maintenance.findings import Severity
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 

@@ -1,0 +1,31 @@
+"""Check: is a repository whole, what does each fault cost, and what puts it right?
+
+`check` does it all: keys, locks and snapshots are loaded, the index is held against the pack files, every tree that a snapshot
+needs is visited, and where that is asked for packs are read whole. Nothing is changed.
+"""
+
+from restic_format.check.engine import check
+from restic_format.check.files import damaged_keys
+from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
+from restic_format.check.state import CheckOptions, CheckProgress, CheckReport, NoProgress, ReadPlan, Stage
+from restic_format.check.subset import InvalidSubset, Subset, parse_subset
+
+__all__ = [
+    "CheckOptions",
+    "CheckProgress",
+    "CheckReport",
+    "Code",
+    "Consequence",
+    "Finding",
+    "InvalidSubset",
+    "NoProgress",
+    "ObjectKind",
+    "ObjectRef",
+    "ReadPlan",
+    "Severity",
+    "Stage",
+    "Subset",
+    "check",
+    "damaged_keys",
+    "parse_subset",
+]
