@@ -7,6 +7,7 @@ libraries' Python bindings, which always work and are the oracle. What the kerne
 from __future__ import annotations
 
 import functools
+import hashlib
 import mmap
 import os
 import threading
@@ -20,10 +21,10 @@ from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
 from restic_format.repository.opening import Opener, Range
 from restic_spec.crypto import IV_SIZE, OVERHEAD
-from restic_spec.errors import LengthInvalid, SpecError
+from restic_spec.errors import CompressionInvalid, LengthInvalid, SpecError
 from restic_spec.ids import verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
-from restic_spec.unpacked import decompress
+from restic_spec.unpacked import decompress, expand_pieces
 
 GROUP_SIZE = 8 << 20
 """Bytes of plaintext that are sealed or opened at once: well compressed blobs may be far larger than the packs they are in."""
@@ -126,29 +127,61 @@ class BlobCoder:
     def open(self, entry: PackEntry, sealed: Buffer) -> bytes:
         """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).
 
+        The plaintext of a compressed blob may have another length than *entry* states: the id is the judge (PACK-22).
+
         Raises:
             SpecError: with the layer that failed.
         """
-        size = entry.plain_length
-        if not 0 <= size <= MAX_BLOB_SIZE:
-            raise LengthInvalid(f"blob of {size} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-14")
+        try:
+            return self._open_exactly(entry, sealed)
+        except (LengthInvalid, CompressionInvalid):
+            if entry.uncompressed_length is None or len(sealed) != entry.length:
+                raise
+            plaintext = self._judged_by_id(entry, sealed)
+            if plaintext is None:
+                raise
+            return plaintext
+
+    def _open_exactly(self, entry: PackEntry, sealed: Buffer) -> bytes:
+        """`open` for a blob that must have the length the entry states."""
+        if not is_bounded(entry):
+            raise LengthInvalid(f"blob of {entry.plain_length} bytes is over the bound of {MAX_BLOB_SIZE}", clause="PACK-14")
         context = self.context
         if context is not None:
-            plaintext = context.open(sealed, size, entry.uncompressed_length is not None, entry.id)
+            plaintext = context.open(sealed, entry.plain_length, entry.uncompressed_length is not None, entry.id)
             if plaintext is not None:
                 return plaintext
-        return self._open(entry, sealed)
+        plaintext = self._expand(entry, self._cipher.open(sealed))
+        verify_id(plaintext, entry.id, _name(entry))
+        return plaintext
+
+    def _judged_by_id(self, entry: PackEntry, sealed: Buffer) -> bytes | None:
+        """The plaintext of a compressed blob whose stated length is wrong, if it hashes to the id (PACK-22).
+
+        It is hashed piece by piece before memory is taken for all of it: a frame may expand to far more than its blob.
+        """
+        frame = self._cipher.open(sealed)
+        found = hashlib.sha256()
+        size = 0
+        try:
+            for piece in expand_pieces(frame, MAX_BLOB_SIZE, "PACK-14"):
+                found.update(piece)
+                size += len(piece)
+        except SpecError:
+            return None
+        return decompress(frame, size, "PACK-12") if found.digest() == entry.id else None
 
     def open_many(
         self, data: Buffer, start: int, entries: Sequence[PackEntry]
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
         """The plaintexts of *entries* from the piece of a pack *data*, which begins at *start*; or what is wrong with each.
 
+        Here a wrong length is an error: others rely on it for where the next blob goes.
         Plaintexts are held a group at a time: at most 8 MiB, or one blob.
         """
         for group in groups(entries, lambda entry: entry.plain_length):
             opened: Sequence[bytes | memoryview | None] = [None] * len(group)
-            if _bounded(group):
+            if all(map(is_bounded, group)):
                 opened = (self.context or self._opener).open_many(data, _ranges(group, start), True)
             for entry, plain in zip(group, opened, strict=True):
                 yield entry, self._try_open(entry, data, start) if plain is None else plain
@@ -169,7 +202,7 @@ class BlobCoder:
     ) -> list[tuple[PackEntry, SpecError]]:
         """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
         intact = [False] * len(entries)
-        if _bounded(entries):
+        if all(map(is_bounded, entries)):
             intact = (self.context or self._opener).open_many(data, _ranges(entries, start), False, pack_hash)
         else:
             pack_hash.update(data)
@@ -179,14 +212,9 @@ class BlobCoder:
 
     def _try_open(self, entry: PackEntry, data: Buffer, start: int) -> bytes | SpecError:
         try:
-            return self.open(entry, memoryview(data)[entry.offset - start : entry.offset - start + entry.length])
+            return self._open_exactly(entry, memoryview(data)[entry.offset - start : entry.offset - start + entry.length])
         except SpecError as error:
             return error
-
-    def _open(self, entry: PackEntry, sealed: Buffer) -> bytes:
-        plaintext = self._expand(entry, self._cipher.open(sealed))
-        verify_id(plaintext, entry.id, _name(entry))
-        return plaintext
 
     @staticmethod
     def _expand(entry: PackEntry, stored: Stored) -> bytes | Stored:
@@ -226,12 +254,28 @@ def _bound(size: int) -> int:
     return size + size // 256 + 128 + OVERHEAD
 
 
+MAX_SEALED_SIZE = _bound(MAX_BLOB_SIZE)
+"""Sealed bytes a blob may have."""
+
+
 def _name(entry: PackEntry) -> str:
     return f"{entry.type.value} blob {entry.id.hex()[:8]}"
 
 
-def _bounded(entries: Sequence[PackEntry]) -> bool:
-    return all(0 <= entry.plain_length <= MAX_BLOB_SIZE for entry in entries)
+def check_size(entry: PackEntry) -> None:
+    """To be called before a blob's sealed bytes are read: nobody writes blobs near the bound (PACK-14).
+
+    Raises:
+        LengthInvalid: they are over the bound.
+    """
+    most = MAX_BLOB_SIZE + OVERHEAD if entry.uncompressed_length is None else MAX_SEALED_SIZE
+    if entry.length > most:
+        raise LengthInvalid(f"blob of {entry.length} sealed bytes is over the bound of {most}", clause="PACK-14")
+
+
+def is_bounded(entry: PackEntry) -> bool:
+    """Whether neither the sealed bytes of a blob nor its plaintext are over the bound."""
+    return 0 <= entry.plain_length <= MAX_BLOB_SIZE and entry.length <= MAX_SEALED_SIZE
 
 
 def groups(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:

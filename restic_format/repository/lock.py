@@ -143,6 +143,16 @@ class RepositoryLock:
         if self._refused is not None:
             raise self._refused
 
+    def before_change(self) -> None:
+        """Wait until the lock has settled, and see that it is still kept: what `Repository.before_changes` calls (LOCK-7).
+
+        Raises:
+            AlreadyLocked, InvalidLock: see `confirm`.
+            LockLost: it could not be kept; others may remove what we rely on.
+        """
+        self.confirm()
+        self.check()
+
     def check(self) -> None:
         """Raise what `confirm` would by now, or `LockLost` if the lock could not be kept; call before what relies on it."""
         if self._refused is not None:
@@ -366,9 +376,11 @@ def lock_repository(
     *meanwhile* is called in each attempt, see `acquire`: what it reads may be out of date in the next one.
     """
     held = _acquire_with_retry(repo, exclusive, retry, waiting, meanwhile)
+    before, repo.before_changes = repo.before_changes, held.before_change
     try:
         yield held
     finally:
+        repo.before_changes = before
         held.release()
 
 
@@ -386,7 +398,7 @@ def lock_while_working(
         AlreadyLocked, InvalidLock: see `acquire`.
     """
     held = begin(repo, exclusive=exclusive, settled=settled)
-    repo.before_changes = held.confirm
+    before, repo.before_changes = repo.before_changes, held.before_change
     try:
         try:
             yield held
@@ -397,7 +409,7 @@ def lock_while_working(
             raise
         held.confirm()
     finally:
-        repo.before_changes = None
+        repo.before_changes = before
         held.release()
 
 

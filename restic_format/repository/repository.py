@@ -26,7 +26,7 @@ from restic_format.errors import (
 from restic_format.native import blobs
 from restic_format.repository import keys, loading
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.coder import BlobCoder, check_size
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import IndexCache
@@ -307,8 +307,9 @@ class Repository:
         raise DamagedFile(what if cause else f"{what}: {failure}", cause) from failure
 
     def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
-        sealed = self.storage.load(FileKind.PACK, location.pack.hex(), location.offset, location.length)
-        return self.open_blob(location.entry(blob_type, blob_id), sealed)
+        entry = location.entry(blob_type, blob_id)
+        check_size(entry)
+        return self.open_blob(entry, self.storage.load(FileKind.PACK, location.pack.hex(), entry.offset, entry.length))
 
     def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:
         """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
@@ -329,6 +330,8 @@ class Repository:
         for run in _runs(sorted(entries, key=lambda entry: entry.offset)):
             start, end = run[0].offset, max(entry.offset + entry.length for entry in run)
             try:
+                if end - start > _MAX_RUN:
+                    check_size(run[0])
                 data = memoryview(self.storage.load(FileKind.PACK, pack_id.hex(), start, end - start))
             except ResticFormatError as error:
                 if len(run) == 1:

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from restic_format.repository.coder import check_size
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.places import place_writer
-from restic_format.restore.plan import Blob, Run
+from restic_format.restore.plan import SPAN, Blob, Run
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
 from restic_format.storage import Buffer, RangeReader
@@ -143,6 +144,8 @@ class Fetcher:
     def _process(self, run: Run, reader: RangeReader, kernel: PlaceWriter | None, cache: DirCache) -> None:
         rows = run.rows
         try:
+            if run.length > SPAN:  # which only a single blob is
+                check_size(self._session.plan.blobs(rows[:1])[0].entry)
             data = reader.read(run.pack, run.offset, run.length)
         except ResticFormatError as error:
             problem = error

@@ -7,6 +7,7 @@ and needs no mark (FILE-2). The config is never compressed (CONFIG-1); key files
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import zstandard
 
@@ -80,19 +81,29 @@ def decompress(frame: bytes | memoryview, limit: int, clause: str) -> bytes:
 
 def _expand(frame: bytes | memoryview, limit: int, clause: str) -> bytes:
     """Expand a frame that does not announce its size, watching the bound."""
+    return b"".join(expand_pieces(frame, limit, clause))
+
+
+def expand_pieces(frame: bytes | memoryview, limit: int, clause: str) -> Iterator[bytes]:
+    """The content of one zstd frame piece by piece, at most *limit* bytes in all, whatever it announces.
+
+    Raises:
+        CompressionInvalid, LengthInvalid: see `decompress`.
+    """
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
-    pieces: list[bytes] = []
     size = 0
-    for start in range(0, len(frame), _PIECE):
-        piece = decompressor.decompress(frame[start : start + _PIECE])
-        size += len(piece)
-        if size > limit:
-            raise LengthInvalid(f"compressed data expand beyond their bound of {limit} bytes", clause=clause)
-        pieces.append(piece)
-        if decompressor.eof:
-            break
+    try:
+        for start in range(0, len(frame), _PIECE):
+            piece = decompressor.decompress(frame[start : start + _PIECE])
+            size += len(piece)
+            if size > limit:
+                raise LengthInvalid(f"compressed data expand beyond their bound of {limit} bytes", clause=clause)
+            yield piece
+            if decompressor.eof:
+                break
+    except zstandard.ZstdError as error:
+        raise CompressionInvalid(f"zstd: {error}", clause=clause) from None
     if not decompressor.eof:
         raise CompressionInvalid("zstd frame is cut short", clause=clause)
     if decompressor.unused_data or start + _PIECE < len(frame):
         raise CompressionInvalid("bytes after the zstd frame", clause=clause)
-    return b"".join(pieces)

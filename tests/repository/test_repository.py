@@ -22,7 +22,7 @@ from restic_format.repository import Repository, keys
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
 from restic_spec.crypto import OVERHEAD
-from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid
+from restic_spec.errors import IdMismatch, LengthInvalid
 from restic_spec.ids import id_of
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
@@ -220,8 +220,8 @@ def test_unknown_blobs_are_named(repo: Repository) -> None:
         repo.load_blob(BlobType.DATA, b"\xab" * 32)
 
 
-@pytest.mark.clause("PACK-12", "PACK-13", "PACK-14")
-def test_a_blob_that_expands_too_far_or_not_enough_is_refused(repo: Repository) -> None:
+@pytest.mark.clause("PACK-12", "PACK-13", "PACK-14", "PACK-22")
+def test_a_wrong_length_is_no_damage_of_the_blob_and_another_id_is(repo: Repository) -> None:
     if repo.version == 1:
         return
     data = bytes(1 << 20)
@@ -229,16 +229,38 @@ def test_a_blob_that_expands_too_far_or_not_enough_is_refused(repo: Repository) 
     repo.flush()
     [(pack, [entry])] = repo.index.by_pack()
     sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
-    assert repo.open_blob(entry, sealed) == data
-    for wrong in (len(data) - 1, 10):
-        with pytest.raises(LengthInvalid):
-            repo.open_blob(entry._replace(uncompressed_length=wrong), sealed)
-    with pytest.raises((LengthInvalid, CompressionInvalid)):
-        repo.open_blob(entry._replace(uncompressed_length=len(data) + 1), sealed)
-    with pytest.raises(LengthInvalid, match="bound"):
-        repo.open_blob(entry._replace(uncompressed_length=0xFFFFFFFF), sealed)
-    with pytest.raises(IdMismatch):
-        repo.open_blob(PackEntry(BlobType.DATA, bytes(32), 0, entry.length, entry.uncompressed_length), sealed)
+    for stated in (len(data), len(data) - 1, 10, len(data) + 1, 0xFFFFFFFF):
+        lying = entry._replace(uncompressed_length=stated)
+        assert repo.open_blob(lying, sealed) == data
+        assert [type(error) for _, error in repo.verify_blobs(sealed, entry.offset, [lying], repo.pack_hash())] == [
+            LengthInvalid
+        ] * (stated != len(data))
+        with pytest.raises((IdMismatch, LengthInvalid)):
+            repo.open_blob(lying._replace(id=bytes(32)), sealed)
+
+
+class NoLargeReads(MemoryStorage):
+    """Takes a large read for a fault."""
+
+    def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        assert length is None or length < 1 << 29
+        return super().load(kind, name, offset, length)
+
+
+@pytest.mark.clause("PACK-14")
+@pytest.mark.parametrize("uncompressed_length", [None, 1000])
+def test_no_memory_is_taken_for_a_blob_over_the_bound(uncompressed_length: int | None) -> None:
+    repo = Repository.init(NoLargeReads(), "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    blob_id = repo.save_blob(BlobType.DATA, blob(1)).id
+    repo.flush()
+    [(pack, [good])] = repo.index.by_pack()
+    huge = PackEntry(BlobType.TREE, bytes(32), good.length, 3_500_000_000, uncompressed_length)
+    repo.index.add_pack(pack, [huge])
+    with pytest.raises(DamagedFile, match=r"over the bound.*PACK-14"):
+        repo.load_blob(BlobType.TREE, huge.id)
+    found = dict(repo.read_pack(pack, [good, huge]))
+    assert isinstance(found[huge], LengthInvalid)
+    assert isinstance(found[good], bytes) and id_of(found[good]) == blob_id
 
 
 @pytest.mark.clause("CONFIG-7")
