@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from restic_format.systemtext import errno_text
 from restic_format.words import WHITE_SPACE, decode_text
 from restic_spec import gojson
 from restic_spec.errors import ResticFormatError
@@ -273,9 +274,8 @@ def read_pattern_file(path: str) -> list[str]:
         with open(gojson.to_bytes(path), "rb") as file:
             text = decode_text(file.read())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise PatternFileUnreadable(
-            f'failed to read patterns from file "{path}": open {path}: {reason}; check its name and permissions'
+            f'failed to read patterns from file "{path}": open {path}: {errno_text(error)}; check its name and permissions'
         ) from error
     lines = (line.strip(WHITE_SPACE) for line in text.split("\n"))
     return [expand_variables(line) for line in lines if line and not line.startswith("#")]

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from restic_format.backup import looking
 from restic_format.backup.ahead import Ahead, Survey, survey
-from restic_format.backup.errors import NothingToBackUp, SourceError
+from restic_format.backup.errors import SourceError
 from restic_format.backup.files import Team
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
 from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, LOOK_AT_ONCE, FileInfo, look_at_many
 from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
-from restic_format.backup.parenttrees import ParentDirectory, ParentTrees, ParsedDirectory
+from restic_format.backup.parenttrees import ParentDirectory, ParentTrees, ParsedDirectory, subtree_of
 from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
 from restic_format.backup.targets import TargetTree
@@ -28,7 +28,7 @@ from restic_format.backup.trees import encode_node, file_changed, stored_blobs
 from restic_format.native import nodes
 from restic_spec import gojson
 from restic_spec.pack import BlobType
-from restic_spec.tree import DIR, Node
+from restic_spec.tree import Node
 
 MOST_COMPARED = 1024 * 1024
 """Bytes of a tree of the parent snapshot that are kept until the new one is known."""
@@ -54,7 +54,14 @@ class _Entered(NamedTuple):
 class Archiver:
     """Walks the targets of one backup."""
 
-    def __init__(self, team: Team, options: BackupOptions, rejects: Sequence[Reject], guard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        team: Team,
+        parents: ParentTrees,
+        options: BackupOptions,
+        rejects: Sequence[Reject],
+        guard: Callable[[], None],
+    ) -> None:
         self._team = team
         self._guard = guard
         self._books = team.books
@@ -62,7 +69,7 @@ class Archiver:
         self._repository = team.repository
         self._excluded: Callable[[str], bool] | None = options.excludes.rejects if options.excludes else None
         self._rejects = rejects
-        self._parents = ParentTrees(team.repository, team.books.error)
+        self._parents = parents
         self._ahead: Ahead | None = None
         self._check_ctime = not (options.ignore_ctime or options.ignore_inode)
         self._check_inode = not options.ignore_inode
@@ -70,21 +77,18 @@ class Archiver:
         self._batch_files = 0
         self._batch_bytes = 0
 
-    def walk(self, tree: TargetTree, parent_tree: str | None) -> None:
-        """Walk everything below *tree*, whose parent snapshot has the root *parent_tree*.
+    def walk(self, tree: TargetTree) -> None:
+        """Walk everything below *tree*.
 
         Returns when everything is queued; the root tree is saved by who finishes last.
 
         Raises:
-            NothingToBackUp: there is nothing to put into the snapshot.
             ResticFormatError: the repository failed.
         """
         root = PendingDirectory(None, "/", None, None)
-        if parent_tree is not None and looking.kernel_works():
+        if self._parents.root is not None and looking.kernel_works():
             self._ahead = Ahead(self._parents, look=self._excluded is None)
-        self._walk_targets(root, "", tree, self._parents.load(parent_tree, "/"))
-        if not root.nodes:
-            raise NothingToBackUp("snapshot is empty; check the targets and the patterns that exclude")
+        self._walk_targets(root, "", tree, self._parents.load(self._parents.root, "/"))
         self._flush()
         self._books.closed(root)
 
@@ -108,7 +112,7 @@ class Archiver:
                 self._books.error(item, problem)
                 continue
             below = self._enter(directory, item, node, previous)
-            self._walk_targets(below, item, child, self._parents.load(_subtree(previous), item))
+            self._walk_targets(below, item, child, self._parents.load(subtree_of(previous), item))
             self._books.closed(below)
 
     def _parent_node(self, name: bytes, path: bytes) -> Node:
@@ -150,7 +154,7 @@ class Archiver:
         names = found.names
         parent = found.parent
         if parent is None:
-            parent = self._parents.load(_subtree(previous), item)
+            parent = self._parents.load(subtree_of(previous), item)
         if isinstance(parent, ParsedDirectory) and len(parent.tree.raw) <= MOST_COMPARED:
             directory.before = parent.tree.raw
         prefix = path if path.endswith(b"/") else path + b"/"
@@ -302,7 +306,7 @@ class Archiver:
                     node = self._builder.build(name, info, path, self._team.warn)
                     node.content = previous.content
                     directory.nodes.append(encode_node(node))
-                    self._books.taken_over(os.path.dirname(item), [name], previous.size)
+                    self._books.taken_over(item.rpartition("/")[0], [name], previous.size)
                     return
                 shown = gojson.to_text(path)
                 message = f"parts of {shown} not found in the repository index; storing the file again"
@@ -371,10 +375,6 @@ class Archiver:
 
     def _error(self, path: bytes, error: Exception) -> None:
         self._books.error(gojson.to_text(os.path.abspath(path)), error)
-
-
-def _subtree(node: Node | None) -> str | None:
-    return node.subtree if node is not None and node.type == DIR else None
 
 
 def _shown(path: bytes) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Self
 
 from restic_format.errors import ResticFormatError
+from restic_format.systemtext import errno_text
 from restic_spec import gojson
 
 
@@ -31,9 +31,3 @@ class NothingToBackUp(BackupFailed):
 
 class CommandFailed(BackupFailed):
     """The command whose output was to be backed up failed, so its output cannot be trusted."""
-
-
-def errno_text(error: OSError) -> str:
-    """The error as Go words it: the system's text beginning in lower case."""
-    text = os.strerror(error.errno) if error.errno else str(error)
-    return text[:1].lower() + text[1:]

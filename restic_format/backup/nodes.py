@@ -18,9 +18,10 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from restic_format.backup import looking
-from restic_format.backup.errors import SourceError, errno_text
+from restic_format.backup.errors import SourceError
 from restic_format.backup.looking import FileInfo, known_attributes
 from restic_format.native import nodes
+from restic_format.systemtext import errno_text
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
 

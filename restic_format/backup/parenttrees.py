@@ -17,7 +17,8 @@ from restic_format.repository import Repository
 from restic_spec import gojson, wire
 from restic_spec.ids import is_hex_id, parse_id
 from restic_spec.pack import BlobType, PackEntry
-from restic_spec.tree import Node, decode_tree
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import DIR, Node, decode_tree
 
 MOST_AHEAD = 256 * 1024
 """Bytes of a tree that may be loaded before it is needed."""
@@ -103,10 +104,17 @@ def _parse(raw: bytes) -> nodes.ParsedTree | None:
     return parsed
 
 
+def subtree_of(node: Node | None) -> str | None:
+    """The id of the tree of a directory's node; None for any other node, or none."""
+    return node.subtree if node is not None and node.type == DIR else None
+
+
 class ParentTrees:
     """Reads the trees of the parent snapshot. *report* is told of those that cannot be read, with the item's path."""
 
-    def __init__(self, repository: Repository, report: Callable[[str, SourceError], None]) -> None:
+    def __init__(self, repository: Repository, parent: Snapshot | None, report: Callable[[str, SourceError], None]) -> None:
+        self.root = parent.tree or None if parent is not None else None
+        """Id of its root tree, hexadecimal; None where there is no parent snapshot."""
         self._repository = repository
         self._report = report
 

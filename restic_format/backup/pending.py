@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from restic_format.backup.errors import SourceError
 from restic_format.backup.options import Change, ItemStats, Progress, Summary
-from restic_format.backup.trees import encode_node, join_nodes, same_node
+from restic_format.backup.trees import EMPTY_TREE, encode_node, join_nodes, same_node
 from restic_format.repository import Repository
 from restic_spec import gojson
 from restic_spec.pack import BlobType
@@ -59,6 +59,8 @@ class Bookkeeper:
         self._lock = threading.Lock()
         self.root: str | None = None
         """Id of the root tree, once it is saved."""
+        self.root_is_empty = False
+        """Whether nothing is in it."""
 
     def opened(self, directory: PendingDirectory, count: int = 1) -> None:
         """*count* more entries of *directory* will be given later."""
@@ -87,6 +89,7 @@ class Bookkeeper:
             with self._lock:
                 self._summary.stats.add(stats)
             self.root = tree
+            self.root_is_empty = raw == EMPTY_TREE
             return
         node.subtree = tree
         directory.parent.nodes[directory.slot] = encode_node(node)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from restic_format import __version__
 from restic_format.backup.archiver import Archiver
 from restic_format.backup.dryrun import DryStorage
+from restic_format.backup.errors import NothingToBackUp
 from restic_format.backup.files import Team
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.options import BackupOptions, Progress, Result, Silent, Summary
+from restic_format.backup.parenttrees import ParentTrees
 from restic_format.backup.pending import Bookkeeper
 from restic_format.backup.scan import Scanner
 from restic_format.backup.select import build_rejects
@@ -46,6 +48,7 @@ def backup(
     Raises:
         Interrupted: *cancel* was set.
         LockLost: *guard* said so.
+        NothingToBackUp: nothing is in the root of the snapshot.
         BackupFailed: nothing could be backed up at all.
         ResticFormatError: the repository failed.
     """
@@ -54,19 +57,14 @@ def backup(
     paths = [gojson.to_bytes(target) for target in targets]
     tree = build_target_tree(paths)
     report = warn or (lambda _text: None)
-    archiver = Archiver(run.team, options, build_rejects(options, paths, report), run.guard)
-
-    def work() -> None:
-        parent = options.parent.tree if options.parent is not None else None
-        archiver.walk(tree, parent or None)
-
+    archiver = Archiver(run.team, run.parents, options, build_rejects(options, paths, report), run.guard)
     scanner = None
     if options.scan:
         # Checks of its own: they remember directories, and the two walks are at different places.
         rejects = build_rejects(options, paths, lambda _text: None)
         excluded = options.excludes.rejects if options.excludes else None
         scanner = Scanner(tree, excluded, rejects, run.progress, run.done)
-    return run.execute(work, targets, scanner)
+    return run.execute(lambda: archiver.walk(tree), targets, scanner)
 
 
 def backup_stream(
@@ -86,7 +84,7 @@ def backup_stream(
     options = options or BackupOptions()
     path = clean_stream_path(name)
     run = _Run(repository, options, progress or Silent(), cancel or threading.Event(), guard)
-    return run.execute(lambda: save_stream(run.team, run.books, run.builder, source, path, run.time_ns), [path], None)
+    return run.execute(lambda: save_stream(run.team, run.parents, source, path, run.time_ns), [path], None, may_be_empty=True)
 
 
 class _Run:
@@ -112,6 +110,7 @@ class _Run:
         self.builder = NodeBuilder(with_atime=options.with_atime, device_id_for_hardlinks=options.device_id_for_hardlinks)
         self.books = Bookkeeper(repository, self.summary, progress)
         reading = max(1, options.read_concurrency)
+        self.parents = ParentTrees(repository, options.parent, self.books.error)
         self.team = Team(
             repository,
             self.builder,
@@ -122,7 +121,9 @@ class _Run:
             cancel=cancel,
         )
 
-    def execute(self, work: Callable[[], None], targets: Sequence[str], scanner: Scanner | None) -> Result:
+    def execute(
+        self, work: Callable[[], None], targets: Sequence[str], scanner: Scanner | None, *, may_be_empty: bool = False
+    ) -> Result:
         """Run *work* with the team, then finish the repository's files and make the snapshot."""
         storage = self.repository.storage
         if self.options.dry_run:
@@ -132,6 +133,9 @@ class _Run:
             if scan_thread is not None:
                 scan_thread.start()
             self._save_tree(work)
+            if self.books.root_is_empty and not may_be_empty:
+                # SNAP-14
+                raise NothingToBackUp("snapshot is empty; check the targets, who may read them, and the patterns that exclude")
             return self._save_snapshot(targets)
         finally:
             self.done.set()

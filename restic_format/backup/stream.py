@@ -13,9 +13,10 @@ from typing import Protocol
 from restic_format.backup.content import ChunkReader
 from restic_format.backup.errors import BackupFailed, CommandFailed, SourceError
 from restic_format.backup.files import FileSaver, OpenFile, Team
-from restic_format.backup.nodes import NodeBuilder
-from restic_format.backup.pending import Bookkeeper, PendingDirectory
+from restic_format.backup.parenttrees import ParentTrees, subtree_of
+from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.trees import encode_node
+from restic_format.systemtext import exit_text
 from restic_spec import gojson, gomode
 from restic_spec.tree import DIR, FILE, Node
 
@@ -66,7 +67,7 @@ def _readable(fd: int, seconds: float) -> bool:
 
 
 class CommandSource:
-    """The standard output of a command; lines of its standard error go to *report*.
+    """The standard output of a command; lines of its standard error go to *report*. Its standard input is empty.
 
     Raises:
         BackupFailed: the command cannot be started.
@@ -77,7 +78,8 @@ class CommandSource:
             raise BackupFailed("no command was specified as argument")
         words = [gojson.to_bytes(word) for word in command]
         try:
-            self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            # Ours is not the command's to read: it may hold the rest of a loop that backs up one thing after the other.
+            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             raise BackupFailed(f"failed to start command: {SourceError.from_os('exec', words[0], error)}") from error
         self._name = command[0]
@@ -106,8 +108,7 @@ class CommandSource:
         if not count:
             status = self._process.wait()
             if status:
-                how = f"signal {-status}" if status < 0 else f"exit status {status}"
-                raise CommandFailed(f"command failed: {how}; the command's output is not kept")
+                raise CommandFailed(f"command failed: {exit_text(status)}; the command's output is not kept")
         return count
 
     def close(self) -> None:
@@ -133,13 +134,14 @@ def clean_stream_path(name: str) -> str:
     return path
 
 
-def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Source, path: str, time_ns: int) -> None:
+def save_stream(team: Team, known: ParentTrees, source: Source, path: str, time_ns: int) -> None:
     """Save *source* as the file *path*, below directories made up for it; called with the team at work.
 
     Raises:
         BackupFailed, ResticFormatError: no snapshot may be made.
     """
-    mtime = builder.time_text(time_ns)
+    books = team.books
+    mtime = team.builder.time_text(time_ns)
 
     def make(name: str, kind: str, mode: int) -> Node:
         quoted = gojson.quote(name)
@@ -149,11 +151,15 @@ def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Sou
     *parents, name = path[1:].split("/")
     opened = [root]
     item = ""
+    before = known.load(known.root, "/")
     for parent in parents:
         item = f"{item}/{parent}"
+        previous = before.find(gojson.to_bytes(parent)) if before is not None else None
+        before = known.load(subtree_of(previous), item)
         books.opened(directory)
-        directory = PendingDirectory(directory, item + "/", make(parent, DIR, gomode.DIR | 0o755), None)
+        directory = PendingDirectory(directory, item + "/", make(parent, DIR, gomode.DIR | 0o755), previous)
         opened.append(directory)
+    previous = before.find(gojson.to_bytes(name)) if before is not None else None
     slot = directory.reserve()
     team.progress.start_file(path)
     done = threading.Event()
@@ -162,7 +168,7 @@ def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Sou
         error = file.error
         if isinstance(error, OSError):
             error = SourceError.from_os("read", gojson.to_bytes(path), error, f"failed to save {path}: ")
-        elif error is None and not file.size:
+        elif error is None and not file.size and not team.stopping():
             error = SourceError(f"failed to save {path}: read {name}: no data read")
         team.progress.end_file(path)
         if isinstance(error, BackupFailed):
@@ -173,7 +179,7 @@ def save_stream(team: Team, books: Bookkeeper, builder: NodeBuilder, source: Sou
             file.node.content = file.blobs
             file.node.size = file.size
             directory.nodes[slot] = encode_node(file.node)
-            books.item_done(path, None, file.node, file.stats, file.started)
+            books.item_done(path, previous, file.node, file.stats, file.started)
         done.set()
 
     def read(buffer: memoryview) -> int:

@@ -2,14 +2,14 @@
 
 Below ``/`` of a snapshot stand the directories that lead to the targets. A relative target keeps its own components
 (``a/b`` becomes ``/a/b``), one that leads upwards (``../x``) loses the ``..``, one without components of its own (``.``,
-``..``, ``/``) is replaced by what the directory contains. Two targets that would share a name although they come from
-different places get it with ``-1``, ``-2`` … behind it.
+``..``, ``/``) is replaced by what the directory contains. Where targets from different places would share a name at the top,
+the first one has it and the others get it with ``-1``, ``-2`` … behind it, the first that no target has (SNAP-13).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from restic_format.backup.errors import BackupFailed, SourceError
@@ -25,8 +25,8 @@ class TargetTree:
     """Where on the source the item to back up is."""
     info_path: bytes = b""
     """For a directory that only leads to targets: where its metadata are."""
-    root: bytes = b""
-    """The directory a top entry was found in, to tell apart entries of the same name."""
+    origin: tuple[bytes, bytes] = (b"", b"")
+    """For a top entry the directory it was found in and its name there, to tell apart entries of the same name."""
     explicit: bool = False
     """Whether the target was named by the user: then no pattern excludes it."""
 
@@ -68,11 +68,12 @@ def build_target_tree(targets: Iterable[bytes]) -> TargetTree:
         BackupFailed: a directory cannot be listed, or two targets claim the same place.
     """
     tree = TargetTree()
-    seen = set()
+    expanded: dict[bytes, bool] = {}
     for path, explicit in _expanded(targets):
-        if path not in seen:
-            seen.add(path)
-            _add(tree, path, explicit)
+        expanded.setdefault(path, explicit)
+    names = {components(path)[0] for path in expanded}
+    for path, explicit in expanded.items():
+        _add(tree, path, explicit, names)
     _unroll(tree)
     return tree
 
@@ -89,26 +90,23 @@ def _expanded(targets: Iterable[bytes]) -> list[tuple[bytes, bool]]:
     return result
 
 
-def _add(tree: TargetTree, path: bytes, explicit: bool) -> None:
-    """Add one target below the root."""
+def _add(tree: TargetTree, path: bytes, explicit: bool, names: Set[bytes]) -> None:
+    """Add one target below the root; *names* are those that some target has there by itself."""
     first, *rest = components(path)
     root = root_directory(path)
-    node = TargetTree(root=root)
+    origin = root, first
     name = first
     number = 0
-    while (other := tree.children.get(name)) is not None:
-        if other.root == root:
-            node = other
-            break
+    while tree.children.get(name, TargetTree(origin=origin)).origin != origin or (number and name in names):
         number += 1
         name = b"%s-%d" % (first, number)
+    node = tree.children.setdefault(name, TargetTree(origin=origin))
     if rest:
         node.info_path = join(root, first)
         _add_below(node, path, node.info_path, rest, explicit)
     else:
         node.path = path
         node.explicit = explicit
-    tree.children[name] = node
 
 
 def _add_below(tree: TargetTree, path: bytes, directory: bytes, rest: list[bytes], explicit: bool) -> None:

@@ -32,6 +32,10 @@ def join_nodes(nodes: Iterable[bytes]) -> bytes:
     return b'{"nodes":[' + b",".join(nodes) + b"]}\n"
 
 
+EMPTY_TREE = join_nodes(())
+"""The tree of an empty directory."""
+
+
 def stored_blobs(node: Node) -> list[bytes] | None:
     """The ids of a file's content; None where one of them is no id."""
     return [bytes.fromhex(blob) for blob in node.blobs] if all(map(is_hex_id, node.blobs)) else None

@@ -31,6 +31,7 @@ from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Node, encode_tree
+from tests.backup.conftest import CHEAP
 from tests.backup.sources import PASSWORD
 
 Reopen = Callable[[Repository], Repository]
@@ -337,6 +338,43 @@ def test_files_that_change_while_they_are_read(source: Path, repository: Reposit
     assert "changed while it was read" in seen.errors[0][1]
 
 
+@pytest.mark.parametrize("change", ["times", "size"])
+def test_small_files_that_change_while_they_are_read_together(change: str, source: Path, repository: Repository) -> None:
+    """Somebody changes files all the time, until a backup meets one in the middle of it."""
+    paths = [source / f"changing-{number:02d}" for number in range(40)]
+    for path in paths:
+        path.write_bytes(os.urandom(400_000))
+    enough = threading.Event()
+
+    def keep_changing() -> None:
+        step = 0
+        while not enough.is_set():
+            step += 1
+            for path in paths:
+                if change == "times":
+                    os.utime(path, ns=(step, step))
+                else:
+                    os.truncate(path, 400_000 - step % 1000)
+                    os.utime(path, ns=(0, 0))
+
+    changer = threading.Thread(target=keep_changing)
+    changer.start()
+    try:
+        for _ in range(200):
+            seen = Recorder()
+            result = backup(repository, ["s"], BackupOptions(), seen)
+            if seen.errors:
+                break
+    finally:
+        enough.set()
+        changer.join()
+    assert result.summary.errors == len(seen.errors) > 0
+    assert all("/s/changing-" in item and "changed while it was read" in text for item, text in seen.errors)
+    for item, node in files(repository, result.tree).items():
+        content = b"".join(repository.load_blob(BlobType.DATA, bytes.fromhex(blob)) for blob in node.blobs)
+        assert node.size == len(content), item
+
+
 @pytest.mark.usefixtures("file_by_file")
 def test_read_errors_leave_out_the_file(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = (source / "two").stat().st_ino
@@ -462,21 +500,41 @@ def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Reposit
     assert result.summary.stats.data_blobs == 304 - kept
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2, 3])
-def test_nothing_is_listed_after_a_lost_lock(calls: int, source: Path, repository: Repository) -> None:
-    """Who holds no lock must not write an index: the packs it lists may be gone."""
-    left = calls
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 10, -1])
+def test_nothing_is_listed_after_a_lost_lock(left: int, source: Path) -> None:
+    """Who holds no lock must not write an index: the packs it lists may be gone.
 
-    def guard() -> None:
-        nonlocal left
-        if left == 0:
-            raise LockLost("gone")
-        left -= 1
+    *left* is how many checks of the lock are still to come, of those of a whole backup, when it is lost; the last one comes
+    when the index is written. -1 loses it at the first.
+    """
+    for number in range(20):
+        (source / f"big-{number:02d}").write_bytes(os.urandom(1_500_000))
 
-    with pytest.raises(LockLost):
-        backup(repository, ["s"], guard=guard)
+    def back_up(until: int) -> tuple[Repository, int]:
+        calls = 0
+
+        def guard() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == until:
+                # What is sealed by now is stored before the loss is noticed.
+                while not list(repository.storage.list(FileKind.PACK)) and until > 10:
+                    time.sleep(0.01)
+                raise LockLost("gone")
+
+        repository = Repository.init(MemoryStorage(), PASSWORD, kdf=CHEAP, pack_size=4 << 20)
+        try:
+            backup(repository, ["s"], guard=guard)
+        except LockLost:
+            assert calls == until
+        return repository, calls
+
+    whole, calls = back_up(-1)
+    assert calls > 15 and list(whole.storage.list(FileKind.INDEX)) and list(whole.storage.list(FileKind.SNAPSHOT))
+    repository, _ = back_up(1 if left < 0 else calls - left)
     assert not list(repository.storage.list(FileKind.SNAPSHOT))
-    assert calls == 3 or not list(repository.storage.list(FileKind.INDEX))
+    assert left < 0 or list(repository.storage.list(FileKind.PACK))
+    assert bool(list(repository.storage.list(FileKind.INDEX))) is (left == 0)
 
 
 def test_failing_storage_ends_the_backup(source: Path) -> None:
@@ -487,8 +545,6 @@ def test_failing_storage_ends_the_backup(source: Path) -> None:
             if self.failing and kind is FileKind.PACK:
                 raise StorageError("disk full")
             super().save(kind, name, data)
-
-    from tests.backup.conftest import CHEAP
 
     storage = Broken()
     repository = Repository.init(storage, PASSWORD, kdf=CHEAP, pack_size=4 << 20)

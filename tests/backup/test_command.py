@@ -156,6 +156,25 @@ def test_what_cannot_be_read(pair: Pair) -> None:
     assert pair.both("backup", "s", "--json", before=before).code == 3
 
 
+@pytest.mark.clause("SNAP-14")
+def test_targets_of_which_nothing_can_be_read_make_no_snapshot(pair: Pair) -> None:
+    work = pair.place / "work"
+    for name in ("one", "s/one"):
+        (work / name).touch()
+        (work / name).chmod(0)
+    (work / "closed").mkdir(mode=0)
+    before = LESS_PRIVILEGED if os.geteuid() == 0 else None
+    for words, code in ((["one"], 1), (["closed"], 1), (["one", "closed"], 1), (["s/one"], 3)):
+        theirs, ours = (pair.run(name, "backup", *words, before=before) for name in pair.programs)
+        assert ours.code == theirs.code == code, (theirs, ours)
+        if code == 1:
+            assert ours.err.startswith(theirs.err.rstrip()), (theirs, ours)
+    message = json.loads(pair.run("ours", "backup", "one", "--json", before=before).err.splitlines()[-1])
+    assert (message["code"], message["message"][:52]) == (1, "Fatal: unable to save snapshot: snapshot is empty; c")
+    for name in pair.programs:
+        assert len(list((pair.place / name / "snapshots").iterdir())) == 1
+
+
 def test_targets_that_are_not_there(pair: Pair) -> None:
     assert pair.both("backup", "missing", "s").code == 3
     assert pair.both("backup", "missing").code == 1
@@ -197,7 +216,26 @@ def test_streams(pair: Pair) -> None:
     assert pair.both("backup", "--stdin", *at(3), stdin=b"").code == 3
     pair.both("backup", "--stdin-from-command", *at(4), "--", "sh", "-c", "echo out; echo err >&2")
     assert pair.both("backup", "--stdin", "s").code == 1
-    assert pair.run("ours", "backup", "--stdin-from-command", "--", "false").code == 1
+    for command in ("exit 3", "echo half; kill -9 $$", "kill -15 $$", "kill -35 $$"):
+        theirs, ours = (pair.run(name, "backup", "--stdin-from-command", "--", "sh", "-c", command) for name in pair.programs)
+        how = theirs.err.splitlines()[-1].rpartition("command failed: ")[2]
+        assert ours.code == theirs.code == 1 and f"command failed: {how};" in ours.err, (theirs, ours)
+    # What is on our standard input is not for the command.
+    ours = pair.both("backup", "--stdin-from-command", *at(5), "--", "sh", "-c", "cat; echo out", stdin=b"not for it\n")
+    assert "processed 1 files, 4 B" in ours.out
+
+
+def test_a_loop_that_reads_lines_backs_up_each(pair: Pair) -> None:
+    ours = " ".join(pair.command("ours", "backup", "-q", "--stdin-from-command", "--", "sh", "-c"))
+    loop = f'while read line; do {ours} "echo $line; cat" || exit; done'
+    subprocess.run(["sh", "-c", loop], input=b"one\ntwo\nthree\n", env=pair.env, cwd=pair.place / "work", check=True)
+    assert len(list((pair.place / "ours" / "snapshots").iterdir())) == 3
+
+
+def test_what_is_at_the_top_of_a_relative_target_is_called_by_its_name(pair: Pair) -> None:
+    (pair.place / "work" / "top").write_text("x")
+    for words in (["-vv"], ["-vv"], ["--json", "-vv"]):
+        pair.both("backup", ".", *words)
 
 
 def test_parents(pair: Pair) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import msgspec
@@ -96,7 +95,7 @@ def test_command(repository: Repository) -> None:
 
 @pytest.mark.parametrize("command", ["echo half; exit 3", "echo half; kill -9 $$", "exit 1"])
 def test_failing_command_makes_no_snapshot(command: str, repository: Repository) -> None:
-    with pytest.raises(CommandFailed, match=r"failed to save /x: command failed: (exit status [13]|signal 9)"):
+    with pytest.raises(CommandFailed, match=r"failed to save /x: command failed: (exit status [13]|signal: killed)"):
         backup_stream(repository, CommandSource(["sh", "-c", command], print), "x")
     assert not list(repository.storage.list(FileKind.SNAPSHOT))
 
@@ -111,11 +110,16 @@ def test_commands_that_cannot_start() -> None:
 def test_waiting_stream_can_be_cancelled(repository: Repository) -> None:
     cancel = threading.Event()
     threading.Timer(0.3, cancel.set).start()
+    errors: list[str] = []
+
+    class Listening(Silent):
+        def error(self, item: str, error: Exception) -> None:
+            errors.append(str(error))
+
     source = CommandSource(["sleep", "100"], print)
-    begun = time.monotonic()
     with pytest.raises(Interrupted):
-        backup_stream(repository, source, "x", BackupOptions(), Silent(), cancel)
-    assert time.monotonic() - begun < 20
+        backup_stream(repository, source, "x", BackupOptions(), Listening(), cancel)
+    assert errors == []
 
 
 def test_stream_without_a_name(repository: Repository) -> None:
@@ -259,6 +263,38 @@ def test_missing_targets(tmp_path: Path) -> None:
     assert said == ["/nonexistent does not exist, skipping", "a\0b cannot be accessed, skipping"]
     with pytest.raises(NothingToBackUp):
         existing_targets(["/nonexistent"], said.append)
+
+
+@pytest.mark.clause("SNAP-13")
+def test_no_target_takes_the_name_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Repository) -> None:
+    """restic loses one of the two, whichever comes first."""
+    files = ["a/b/1", "a/b-1/2", "a/b-2/deep/3", "b/4", "b-1/5", "b/deep/6"]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
+    monkeypatch.chdir(tmp_path / "a")
+    for targets, names in [
+        ([b"../b", b"."], {b"b": b"../b", b"b-3": b"b", b"b-1": b"b-1", b"b-2": b"b-2"}),
+        ([b".", b"../b"], {b"b": b"b", b"b-1": b"b-1", b"b-2": b"b-2", b"b-3": b"../b"}),
+        ([b"b", b"../b", b"../b-1"], {b"b": b"b", b"b-2": b"../b", b"b-1": b"../b-1"}),
+        ([b"../b", b"b", b"b-1"], {b"b": b"../b", b"b-2": b"b", b"b-1": b"b-1"}),
+    ]:
+        assert {name: child.path for name, child in build_target_tree(targets).children.items()} == names
+    tree = build_target_tree([b"b", b"../b/4", b"b-1", b"../b/deep"])
+    assert {name: child.path for name, child in tree.children.items()} == {b"b": b"b", b"b-1": b"b-1", b"b-2": b""}
+    assert {name: child.path for name, child in tree.children[b"b-2"].children.items()} == {
+        b"4": b"../b/4",
+        b"deep": b"../b/deep",
+    }
+    result = backup(repository, ["../b", "."])
+    saved = ["/b/4", "/b/deep/6", "/b-1/2", "/b-2/deep/3", "/b-3/1"]
+    assert [content_of(repository, result.tree, path) for path in saved] == [
+        b"b/4",
+        b"b/deep/6",
+        b"a/b-1/2",
+        b"a/b-2/deep/3",
+        b"a/b/1",
+    ]
 
 
 def test_targets_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
