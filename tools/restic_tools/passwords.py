@@ -59,9 +59,9 @@ def _fetch_password(options: GlobalOptions) -> str:
 
 def _password_from_command(command: str) -> str:
     """What *command* writes; ``ValueError`` when it cannot be run or fails."""
-    import signal
     import subprocess
 
+    from restic_format.systemtext import exit_text
     from restic_format.words import WHITE_SPACE, split_command
 
     words = split_command(command)
@@ -70,11 +70,8 @@ def _password_from_command(command: str) -> str:
         done = subprocess.run([encode(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     except OSError as error:
         raise ValueError(f'cannot run "{words[0]}": {os_reason(error)}') from None
-    if done.returncode < 0:
-        text = signal.strsignal(-done.returncode) or f"signal {-done.returncode}"
-        raise ValueError(f"signal: {text.lower()}")
     if done.returncode:
-        raise ValueError(f"exit status {done.returncode}")
+        raise ValueError(exit_text(done.returncode))
     return done.stdout.decode("utf-8", "surrogateescape").strip(WHITE_SPACE)
 
 
