@@ -1,7 +1,11 @@
-"""Texts that people write into files and settings, read by restic's rules: byte order marks, white space, commands.
+"""Texts from people and for people: settings read by restic's rules, and names and messages made safe for terminals.
 
-A password or a path that another program reads from the same setting must come out the same here. A shell, Python's ``shlex``
-and ``str.split`` have rules of their own.
+A password or a path that another program reads from the same setting must come out the same here: byte order marks, white
+space and the words of a command follow restic, not a shell, ``shlex`` or ``str.split``.
+
+Names, tags, hosts and whatever else comes from a repository can hold control characters that move the cursor, change colours or
+type into the terminal. `printable` is for one name within a message, `visible` for whole messages; the command line puts
+everything that it writes for people through `visible`: what is meant to be one line stays one.
 """
 
 from __future__ import annotations
@@ -49,3 +53,41 @@ def split_command(text: str) -> list[str]:
     if not words:
         raise ValueError("command string is empty")
     return words
+
+
+def printable(name: str) -> str:
+    """A name that stays on its line and moves no cursor: one with other than printable characters is shown in Go's quotes."""
+    if name.isprintable():
+        return name
+    from restic_spec.gojson import quote  # here: names that need it are rare
+
+    return f'"{quote(name)}"'
+
+
+def visible(text: str, *, block: bool = False) -> str:
+    """A line in which everything that a terminal would act on is shown as an escape (``\\x1b``); a *block* has several lines.
+
+    Also escaped is what turns the direction of writing. Bytes that are no UTF-8 (surrogates) stay, except where they are
+    control characters by themselves.
+    """
+    if text.isprintable():
+        return text
+    return "".join([_escape(char) if char in _ACTING and not (block and char == "\n") else char for char in text])
+
+
+_ACTING = frozenset(
+    chr(code)
+    for first, last in (
+        (0x00, 0x1F), (0x7F, 0x9F), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069), (0xDC80, 0xDC9F),
+    )
+    for code in range(first, last + 1)
+)  # fmt: skip
+
+
+def _escape(char: str) -> str:
+    if char == "\n":
+        return r"\n"
+    code = ord(char)
+    if code >= 0xDC80:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"

@@ -19,6 +19,7 @@ from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interr
 from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.repository import Repository
 from restic_format.storage import LeavesUnfinished
+from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
@@ -177,7 +178,7 @@ def describe(lock: Lock, lock_id: bytes) -> str:
     created, offset = gotime.parse(lock.time)
     age = _go_duration(max(time.time_ns() - created, 0))
     return (
-        f"PID {lock.pid} on {lock.hostname} by {lock.username} (UID {lock.uid}, GID {lock.gid})\n"
+        f"PID {lock.pid} on {printable(lock.hostname)} by {printable(lock.username)} (UID {lock.uid}, GID {lock.gid})\n"
         f"lock was created at {gotime.format_ns(created, offset)[:19].replace('T', ' ')} ({age} ago)\n"
         f"storage ID {lock_id.hex()[:8]}"
     )

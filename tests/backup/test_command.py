@@ -187,7 +187,8 @@ def test_lists_of_targets(pair: Pair) -> None:
     (work / "lines").write_text("s/one\n\nnot-there\n")
     (work / "raw").write_bytes(b"s/one\0s/d/odd\n<name>\0")
     (work / "cut").write_bytes(b"s/one\0s/two")
-    pair.both("backup", "--files-from", "patterns", "--files-from-raw", "raw", "-vv")
+    pair.both("backup", "--files-from", "patterns", "-vv")
+    pair.both("backup", "--files-from", "patterns", "--files-from-raw", "raw")
     assert pair.both("backup", "--files-from-verbatim", "lines").code == 3
     pair.both("backup", "--files-from", "-", stdin=b"s/t*\n")
     assert pair.run("ours", "backup", "--files-from-raw", "cut").code == 1

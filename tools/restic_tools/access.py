@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, nullcontext, suppress
 
+from restic_format.words import visible
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
 from restic_tools.passwords import ask_password, may_try_again, read_text_file
@@ -132,9 +133,10 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
 
     if not storage.exists(FileKind.CONFIG, ""):
         # Said before anybody is asked for a password.
+        shown = visible(location)
         raise RepositoryNotFound(
-            f"repository does not exist: unable to open config file: stat {location.removeprefix('local:')}/config: "
-            f"no such file or directory\nIs there a repository at the following location?\n{location}"
+            f"repository does not exist: unable to open config file: stat {shown.removeprefix('local:')}/config: "
+            f"no such file or directory\nIs there a repository at the following location?\n{shown}"
         )
     tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:

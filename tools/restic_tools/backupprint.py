@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.gojson import go_float
 from restic_tools.messages import BackupItem, BackupStatus, BackupSummary, ErrorText, ObjectError
 from restic_tools.output import DEBUG, VERBOSE
 from restic_tools.progress import Rate
-from restic_tools.render import bytes_text, percent_text, printable, seconds_text
+from restic_tools.render import bytes_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
     from restic_format.backup import Change, ItemStats, Result, Totals
@@ -121,12 +122,18 @@ class BackupPrinter:
     def _current_files(self) -> list[str]:
         return sorted(self._current)
 
+    def _current_lines(self) -> list[str]:
+        return list(map(printable, self._current_files()))
+
     def lines(self) -> list[str]:
         """The live lines: how far it is, and what is being read."""
         clock = seconds_text(self._rate.elapsed)
         done = f"{self._files} files"
         if not (self._total_files or self._total_dirs):
-            return [f"[{clock}] {done}, {bytes_text(self._bytes)}, {self._errors} errors", *self._current_files()]
+            return [
+                f"[{clock}] {done}, {bytes_text(self._bytes)}, {self._errors} errors",
+                *self._current_lines(),
+            ]
         left = self._seconds_left()
         share = eta = ""
         if left and self._bytes < self._total_bytes:
@@ -134,7 +141,7 @@ class BackupPrinter:
             eta = f" ETA {seconds_text(left)}"
         total = f"total {self._total_files} files {bytes_text(self._total_bytes)}"
         text = f"[{clock}] {share}{done} {bytes_text(self._bytes)}, {total}, {self._errors} errors{eta}"
-        return [text, *map(printable, self._current_files())]
+        return [text, *self._current_lines()]
 
     def status(self) -> BackupStatus:
         """The same as a message."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from restic_format.check.findings import Code, Finding, ObjectKind, Severity
 from restic_format.check.state import CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
+from restic_format.words import visible
 from restic_tools.context import Context
 from restic_tools.messages import CheckError, CheckFinding, CheckSummary
 
@@ -142,17 +143,18 @@ class CheckPrinter:
             if tree != self._tree:
                 self.say_error(f"error for tree {tree[:8]}:\n")
                 self._tree = tree
-            self.say_error(f"  {finding.message}\n")
+            self.say_error(f"  {visible(finding.message)}\n")
             return
         self._tree = ""
-        self.say_error(f"error: {finding.message}\n" if finding.code in _PREFIXED else f"{finding.message}\n")
+        message = visible(finding.message)
+        self.say_error(f"error: {message}\n" if finding.code in _PREFIXED else f"{message}\n")
 
     def say_error(self, text: str) -> None:
         """A line about damage: on standard error, or as an ``error`` message."""
         if self.ctx.options.json:
             self.ctx.out.json_error(CheckError("error", text))
         else:
-            self.ctx.out.warn(text.removesuffix("\n"))
+            self.ctx.out.warn(text.removesuffix("\n"), block=True)
 
     def close(self) -> None:
         """Leave the counter's last state on the screen."""
@@ -176,7 +178,8 @@ class CheckPrinter:
         if self._unindexed and not self._failed:
             self.ctx.out.info(
                 f"{self._unindexed} additional files were found in the repo, which likely contain duplicate data.\n"
-                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this."
+                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this.",
+                block=True,
             )
 
     def conclude(self, report: CheckReport) -> None:
@@ -222,7 +225,7 @@ class CheckPrinter:
             lines += _explanation(group)
         if len(groups) > MAX_EXPLAINED:
             lines.append(f"  … and {len(groups) - MAX_EXPLAINED} more kinds of damage")
-        self.ctx.out.warn("\n".join(lines))
+        self.ctx.out.warn("\n".join(map(visible, lines)), block=True)
 
 
 def summary_of(report: CheckReport | None, errors: int) -> CheckSummary:

@@ -12,7 +12,7 @@ import os
 import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
-from restic_tools.environment import words_from_system
+from restic_tools.environment import encode, words_from_system
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
@@ -145,22 +145,21 @@ def _show(page: str) -> int:
     from restic_tools.output import Output
 
     out = Output()
-    out.line(page.rstrip("\n"))
+    out.write(encode(page.rstrip("\n")) + b"\n")
     out.flush()
     return 0
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:
     from restic_tools.exitcodes import describe, exit_code
+    from restic_tools.interrupt import silence_output
+    from restic_tools.output import Output
 
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
-        traceback.print_exception(error)
+        Output().warn("".join(traceback.format_exception(error)).rstrip("\n"), block=True)
     code = exit_code(error)
-    from restic_tools.interrupt import silence_output
-    from restic_tools.output import Output
-
     out = Output()
     try:
         if as_json:
@@ -168,7 +167,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
             out.json_error(ExitError("exit_error", code, describe(error)))
         else:
-            out.warn(describe(error))
+            out.warn(describe(error), block=True)
         out.flush()
     except OSError:
         # Standard output or error cannot be written to: the exit code is all that is left to say it.

@@ -5,6 +5,7 @@ The codes are restic's; scripts rely on them.
 
 from __future__ import annotations
 
+from restic_format.words import visible
 from restic_tools.argv import UsageFailure
 
 SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
@@ -35,12 +36,17 @@ PLAIN = {"AlreadyLocked", "SnapshotNotFound"}
 """Errors that are told without ``Fatal:`` before them."""
 
 
-class Failure(Exception):
-    """A command cannot do what it was asked: ``Fatal: text``, by default with exit code 1."""
+SEVERAL_LINES = {"AlreadyLocked", "InvalidLock", "RepositoryNotFound"}
+"""Errors whose text has several lines; names in it are printable. All others are told in one."""
 
-    def __init__(self, text: str, code: int = FAILURE) -> None:
+
+class Failure(Exception):
+    """A command cannot do what it was asked: ``Fatal: text``, by default with exit code 1; a *block* has several lines."""
+
+    def __init__(self, text: str, code: int = FAILURE, *, block: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.block = block
 
 
 class Incomplete(Exception):
@@ -63,25 +69,30 @@ def exit_code(error: BaseException) -> int:
 def describe(error: BaseException) -> str:
     """What the user reads: as few lines as it takes, never a traceback."""
     if isinstance(error, UsageFailure):
-        return str(error)
+        return visible(str(error))
     if isinstance(error, Failure):
-        return f"Fatal: {error}"
+        return f"Fatal: {visible(str(error), block=error.block)}"
     if isinstance(error, Incomplete):
-        return f"Warning: {error}"
+        return f"Warning: {visible(str(error))}"
     code = exit_code(error)
     if code == INTERRUPTED:
         return "interrupted"
     if _kinds(error) & PLAIN:
-        return str(error)
+        return _text(error)
     if isinstance(error, OSError):
-        return f"Fatal: {_os_text(error)}"
+        return f"Fatal: {visible(_os_text(error))}"
     if isinstance(error, MemoryError):
         return "Fatal: not enough memory"
     if isinstance(error, RecursionError):
         return "Fatal: the data is nested too deeply"
     if "ResticFormatError" in _kinds(error):
-        return f"Fatal: {error}"
-    return f"Fatal: unexpected {type(error).__name__}: {error} (set RESTIC_FORMAT_DEBUG=1 to see where; please report this)"
+        return f"Fatal: {_text(error)}"
+    text = f"{type(error).__name__}: {visible(str(error))}"
+    return f"Fatal: unexpected {text} (set RESTIC_FORMAT_DEBUG=1 to see where; please report this)"
+
+
+def _text(error: BaseException) -> str:
+    return str(error) if _kinds(error) & SEVERAL_LINES else visible(str(error))
 
 
 def _kinds(error: BaseException) -> set[str]:

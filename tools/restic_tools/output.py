@@ -1,7 +1,8 @@
 """Writing: lines for people, JSON lines for programs, and who sees what.
 
 Names can hold any bytes, so everything is written as UTF-8 with ``surrogateescape`` straight to the byte streams, whatever
-the locale says.
+the locale says. What is written for people goes through `visible` here, in this one place: nothing from a repository can act on
+their terminal, and a line stays a line. Within a block `printable` keeps a name on its line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import sys
 import threading
 
+from restic_format.words import visible
 from restic_tools.environment import encode
 from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
 
@@ -40,15 +42,15 @@ class Output:
 
     # Standard output
 
-    def line(self, text: str = "") -> None:
-        """A line of the command's result: always shown."""
+    def line(self, text: str = "", *, block: bool = False) -> None:
+        """A line of the command's result: always shown. A *block* is several lines, in which names are `printable`."""
         if not self.json_mode:
-            self.write(encode(text) + b"\n")
+            self.write(encode(visible(text, block=block)) + b"\n")
 
-    def info(self, text: str = "") -> None:
+    def info(self, text: str = "", *, block: bool = False) -> None:
         """What happens: shown unless --quiet."""
         if self.verbosity >= NORMAL:
-            self.line(text)
+            self.line(text, block=block)
 
     def info_on_terminal(self, text: str) -> None:
         """What happens, said only to people: shown unless --quiet, and only on a terminal."""
@@ -66,7 +68,7 @@ class Output:
             self.line(text)
 
     def write(self, data: bytes) -> None:
-        """Bytes as they are, to standard output."""
+        """Bytes as they are, to standard output: data, and pages of our own."""
         self._write(sys.stdout, data)
 
     def json(self, message: Any) -> None:
@@ -87,9 +89,9 @@ class Output:
 
     # Standard error
 
-    def warn(self, text: str) -> None:
-        """A warning or an error that does not end the command: always shown, on standard error."""
-        self._write(sys.stderr, encode(text) + b"\n")
+    def warn(self, text: str, *, block: bool = False) -> None:
+        """A warning or an error, a line or a *block*: always shown, on standard error."""
+        self._write(sys.stderr, encode(visible(text, block=block)) + b"\n")
 
     def json_error(self, message: Any) -> None:
         """One message as a line of compact JSON on standard error."""

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from restic_format.words import visible
 from restic_tools.output import NORMAL, Output
 from restic_tools.render import bytes_text, percent_text, seconds_text, shortened
 
@@ -102,7 +103,7 @@ class Live:
         if not self._interval or self._stop.is_set():
             return
         width = self._out.width - 1
-        shown = [shortened(line, width) for line in self._lines()]
+        shown = [shortened(visible(line), width) for line in self._lines()]
         text = "\n".join(shown).encode("utf-8", "replace").decode()
         self.clear()
         sys.stdout.write(text)
@@ -130,7 +131,8 @@ class Live:
             if self._out.live is self:
                 self.redraw()
             else:
-                self._out.line("\n".join(self._lines()))
+                for line in self._lines():
+                    self._out.line(line)
                 self._out.flush()
 
     def _report_asked(self, number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from restic_format.words import visible
+
 MIN_FOLDED = 10
 """Columns below which folding a column would make it unreadable; then the terminal wraps the lines."""
 
@@ -35,15 +37,6 @@ def percent_text(done: float, total: float) -> str:
     if total <= 0:
         return ""
     return f"{min(100.0, 100.0 * done / total):.2f}%"
-
-
-def printable(name: str) -> str:
-    """A name that cannot move the cursor or break a line: unprintable ones are shown in Go's quotes."""
-    if all(char.isprintable() for char in name):
-        return name
-    from restic_spec.gojson import quote
-
-    return f'"{quote(name)}"'
 
 
 def shortened(text: str, width: int) -> str:
@@ -86,7 +79,7 @@ class Table:
 
     def add(self, cells: Iterable[str]) -> None:
         """Add a row; line breaks inside a cell start new lines of that cell."""
-        self.rows.append([[_visible(line) for line in cell.split("\n")] for cell in cells])
+        self.rows.append([[visible(line) for line in cell.split("\n")] for cell in cells])
 
     def text(self) -> str:
         """The whole table, every line ended."""
@@ -142,9 +135,3 @@ def _width(text: str) -> int:
     from rich.cells import cell_len  # here: most text is plain, and it takes ten milliseconds
 
     return cell_len(text)
-
-
-def _visible(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() or 0xDC80 <= ord(char) <= 0xDCFF else "\ufffd" for char in line)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from restic_format.restore.options import Action, RestoreStats
+from restic_format.words import printable
 from restic_spec import gojson
 from restic_tools.messages import ErrorText, ObjectError, RestoreItem, RestoreStatus, RestoreSummary
 from restic_tools.output import DEBUG, Output
 from restic_tools.progress import Rate
-from restic_tools.render import bytes_text, percent_text, printable, seconds_text
+from restic_tools.render import bytes_text, percent_text, seconds_text
 
 _WORDS = {
     Action.DIR_RESTORED: "restored",

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated
 
+from restic_format.words import printable
 from restic_tools.argv import parse_uint
 from restic_tools.commands.snapshots import group_by_option
 from restic_tools.context import Context
@@ -223,7 +224,7 @@ def _run(
         with live:
             if source is not None:
                 return backup_stream(repository, source, name, options, printer, cancel, ctx.check_lock)
-            shown = " ".join(targets)
+            shown = " ".join(map(printable, targets))
             if options.scan:
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
@@ -332,7 +333,7 @@ def _excludes(patterns: list[str], files: list[str], insensitive: list[str], ins
         try:
             PatternList(texts)
         except InvalidPattern as error:
-            raise Failure(f"{option}: {error}") from None
+            raise Failure(f"{option}: {error}", block=True) from None
         return texts
 
     def from_files(option: str, names: list[str]) -> list[str]:

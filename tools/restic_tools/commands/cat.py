@@ -98,7 +98,9 @@ def _pack(ctx: Context, repo: Repository, pack_id: bytes) -> None:
         digest.update(piece)
         ctx.out.write(piece)
     if digest.digest() != pack_id:
-        ctx.out.warn(f"Warning: hash of data does not match ID, want\n  {pack_id.hex()}\ngot:\n  {digest.hexdigest()}")
+        ctx.out.warn(
+            f"Warning: hash of data does not match ID, want\n  {pack_id.hex()}\ngot:\n  {digest.hexdigest()}", block=True
+        )
 
 
 def _blob(repo: Repository, name: str) -> bytes:

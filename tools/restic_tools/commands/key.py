@@ -8,6 +8,7 @@ from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
 from restic_format.repository.keys import add_key, load_key, open_key
 from restic_format.snapshots import find_id
+from restic_format.words import printable
 from restic_spec.keyfile import KeyFile
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure
@@ -51,8 +52,10 @@ def key_list(ctx: Context, words: NoWords) -> None:
         return
     table = Table([" ID", "User", "Host", "Created"])
     for info in found:
-        table.add([("*" if info.current else " ") + info.id[:8], info.user_name, info.host_name, info.created])
-    ctx.out.line(table.text().rstrip("\n"))
+        table.add(
+            [("*" if info.current else " ") + info.id[:8], printable(info.user_name), printable(info.host_name), info.created]
+        )
+    ctx.out.line(table.text().rstrip("\n"), block=True)
 
 
 def _info(repo: Repository, key_id: bytes, key: KeyFile) -> KeyInfo:
@@ -104,7 +107,8 @@ def key_passwd(
         repo.remove(FileKind.KEY, repo.key_id)
         key = load_key(repo.storage, key_id.hex())
     created = full_text(canonical(key.created))
-    _say(ctx, f"saved new key as <Key of {key.username}@{key.hostname}, created on {created}>, ID {key_id.hex()}")
+    owner = f"{printable(key.username or '')}@{printable(key.hostname or '')}"
+    _say(ctx, f"saved new key as <Key of {owner}, created on {created}>, ID {key_id.hex()}")
 
 
 def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]")]) -> None:

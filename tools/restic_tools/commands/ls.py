@@ -11,6 +11,7 @@ import msgspec
 
 from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot, find_snapshot, resolve_subfolder
+from restic_format.words import printable
 from restic_spec import gomode, gotime
 from restic_spec import tree as tree_format
 from restic_spec.tree import Node
@@ -20,7 +21,7 @@ from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.messages import NcduNode, NodeMessage, encode_message, snapshot_fields, snapshot_message
 from restic_tools.output import Output, encode
-from restic_tools.render import bytes_text, printable
+from restic_tools.render import bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
 SORT_MODES = ("name", "size", "time", "atime", "ctime", "extension")
@@ -214,8 +215,9 @@ class TextPrinter(Buffered):
         del tree
         snapshot = found.snapshot
         self.out.info(
-            f"snapshot {found.short_id} of [{' '.join(snapshot.path_list())}] at {full_text(snapshot.time)} "
-            f"by {snapshot.username}@{snapshot.hostname} filtered by [{' '.join(self._directories)}]:"
+            f"snapshot {found.short_id} of [{' '.join(map(printable, snapshot.path_list()))}] at {full_text(snapshot.time)} "
+            f"by {printable(snapshot.username)}@{printable(snapshot.hostname)} "
+            f"filtered by [{' '.join(map(printable, self._directories))}]:"
         )
 
     def node(self, path: str, node: Node, *, prefix: bool) -> None:

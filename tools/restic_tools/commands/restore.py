@@ -209,7 +209,7 @@ def _patterns(option: str, given: list[str] | None, files: list[str] | None, *, 
         try:
             IncludeFilter([], texts) if ignore_case else IncludeFilter(texts)
         except InvalidPattern as error:
-            raise Failure(f"--{name}: {error}") from error
+            raise Failure(f"--{name}: {error}", block=True) from error
         patterns += texts
     return patterns
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot, filter_snapshots
+from restic_format.words import printable, visible
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.gotext import local_text, zone_text
@@ -74,7 +75,7 @@ def snapshots(
         if ctx.options.json:
             shown = _json(groups, is_grouped=bool(group_by))
         else:
-            shown = encode(_tables(groups, is_grouped=bool(group_by), compact=compact, width=width))
+            shown = encode(visible(_tables(groups, is_grouped=bool(group_by), compact=compact, width=width), block=True))
 
     # While the lock settles all is made ready.
     with ctx.open_repository(lock="shared", meanwhile=read):
@@ -111,11 +112,11 @@ def latest_of_each(found: Sequence[FoundSnapshot], count: int) -> list[FoundSnap
 def group_heading(key: Key) -> str:
     """The line above a group's table."""
     host, paths, tags = key
-    parts = [f"host [{host}]"] if host else []
+    parts = [f"host [{printable(host)}]"] if host else []
     if tags is not None:
-        parts.append(f"tags [{', '.join(tags)}]")
+        parts.append(f"tags [{', '.join(map(printable, tags))}]")
     if paths is not None:
-        parts.append(f"paths [{', '.join(paths)}]")
+        parts.append(f"paths [{', '.join(map(printable, paths))}]")
     return f"snapshots for ({', '.join(parts)}):" if parts else "snapshots:"
 
 
@@ -127,10 +128,10 @@ def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int 
     table = Table(headers + (["Size"] if with_size else []), width=width, fold=None if compact else 4)
     for item, size in zip(found, sizes, strict=True):
         snapshot = item.snapshot
-        cells = [item.short_id, local_text(snapshot.time), snapshot.hostname]
-        cells.append(("\n" if compact else ",").join(snapshot.tags))
+        cells = [item.short_id, local_text(snapshot.time), printable(snapshot.hostname)]
+        cells.append(("\n" if compact else ",").join(map(printable, snapshot.tags)))
         if not compact:
-            cells.append("\n".join(snapshot.path_list()))
+            cells.append("\n".join(map(printable, snapshot.path_list())))
         table.add(cells + ([size] if with_size else []))
     table.spaced = not compact and any(len(item.snapshot.path_list()) > 1 for item in found)
     table.footer = [f"Timestamps shown in {zone_text()}", f"{len(found)} snapshots"]
