@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
+from restic_format.repository.coder import check_size
 from restic_spec.errors import (
     CompressionInvalid,
     IdMismatch,
@@ -54,6 +55,10 @@ def read_copy(repo: Repository, pack: bytes, entry: PackEntry) -> bytes:
         BlobFault: the storage does not give it, or it is not what it should be.
     """
     place = f"<data/{pack.hex()[:10]}>"
+    try:
+        check_size(entry)
+    except SpecError as error:
+        raise BlobFault(describe(error, pack, entry), clause=error.clause, pack=pack) from error
     try:
         sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     except (StorageError, OSError) as error:

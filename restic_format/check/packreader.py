@@ -11,10 +11,11 @@ from restic_format.check.findings import Fault, ObjectKind, ObjectRef
 from restic_format.check.state import Run
 from restic_format.errors import StorageError
 from restic_format.native import blobs, hashes
+from restic_format.repository.coder import check_size
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader
 from restic_spec.errors import SpecError
-from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
 
 PIECE = 4 << 20
 """Bytes read at a time; a blob that is larger is read in one go."""
@@ -67,6 +68,12 @@ class _Reading:
         """Something is wrong with the pack as a whole."""
         self.faults.append(Fault(self.ref, what, clause))
 
+    def blob_fault(self, entry: PackEntry, error: SpecError) -> None:
+        """Something is wrong with one of its blobs."""
+        self.bad.append(entry)
+        ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), self.name)
+        self.faults.append(Fault(ref, describe(error, self.pack.id, entry), clause_of(error)))
+
     def result(self) -> PackResult:
         """The outcome after everything was read that is there."""
         if self.done < self.size:
@@ -106,10 +113,11 @@ class PackReader:
         header = pack.header() if reading.file_size == reading.size else None
         context = self.repo.kernel_context() if header is not None else None
         try:
-            if header is None or context is None:
+            check = None if header is None or context is None else blobs.PackCheck(context, header, MAX_BLOB_SIZE)
+            if check is None or not check.fits:
                 self._read_plainly(reading)
             else:
-                self._read_with(blobs.PackCheck(context, header, MAX_BLOB_SIZE), reading)
+                self._read_with(check, reading)
         except (StorageError, OSError) as error:
             return reading.unreadable(str(error))
         return reading.result()
@@ -129,8 +137,8 @@ class PackReader:
         reading.hash = kernel.digest()
 
     def _read_plainly(self, reading: _Reading) -> None:
-        entries = reading.entries
-        if layout_of(entries).gaps:
+        entries = [entry for entry in reading.entries if self._fits(reading, entry)]
+        if layout_of(reading.entries).gaps:
             reading.fault("index for pack contains gaps / overlapping blobs", "PACK-10")
         digest = self.repo.pack_hash()
         end = max((entry.offset + entry.length for entry in entries), default=0)
@@ -140,10 +148,20 @@ class PackReader:
             piece = self._load(reading, length)
             self._verify(reading, piece, start, inside, digest)
             if start >= end:
-                tail += piece
+                tail = (tail + piece)[-MAX_HEADER_SIZE - LENGTH_SIZE :]
         if reading.done == reading.size:
             reading.header = self._header(reading, tail)
         reading.hash = digest.digest()
+
+    @staticmethod
+    def _fits(reading: _Reading, entry: PackEntry) -> bool:
+        """Whether a blob may be read at once; one that may not is damaged."""
+        try:
+            check_size(entry)
+        except SpecError as error:
+            reading.blob_fault(entry, error)
+            return False
+        return True
 
     def _load(self, reading: _Reading, length: int) -> Buffer:
         """The next piece; good until the one after it is loaded."""
@@ -153,9 +171,7 @@ class PackReader:
 
     def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: hashes.Sha256) -> None:
         for entry, error in self.repo.verify_blobs(piece, start, inside, digest):
-            reading.bad.append(entry)
-            ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), reading.name)
-            reading.faults.append(Fault(ref, describe(error, reading.pack.id, entry), clause_of(error)))
+            reading.blob_fault(entry, error)
 
     def _header(self, reading: _Reading, tail: Buffer) -> list[Fault]:
         try:
@@ -202,7 +218,7 @@ def _pieces(entries: Sequence[PackEntry], size: int) -> Iterator[tuple[int, list
             stop = max(stop, entry.offset + entry.length)
             inside.append(queue.pop())
         if not inside and stop == position:
-            stop = size
+            stop = position + PIECE
         stop = min(stop, size)
         yield stop - position, inside
         position = stop

@@ -63,6 +63,7 @@ cdef extern from "packs.h" nogil:
     ctypedef struct packs_check:
         sha_stream hash
     void packs_begin(packs_check *check, const uint8_t *header, size_t header_size, size_t largest)
+    int packs_fits(const packs_check *check)
     size_t packs_ahead(const packs_check *check, size_t most)
     int packs_take(packs_check *check, blobs_context *context, const uint8_t *data, size_t size)
 
@@ -341,6 +342,10 @@ cdef class PackCheck:
     def __cinit__(self, Context context not None, bytes header not None, size_t largest):
         self._owner, self._header = context, header
         packs_begin(&self._check, self._header, len(header), largest)
+
+    @property
+    def fits(self):
+        return packs_fits(&self._check) != 0
 
     def ahead(self, size_t most):
         return packs_ahead(&self._check, most)

@@ -18,10 +18,10 @@ plaintext length, compressed, id); without *keep* it only tells which are intact
 next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of *data* is appended
 to that hash on the way.
 
-`PackCheck(context, header, largest)` looks through a pack that must have *header* (in plaintext) and be what that says:
-`ahead(most)` says how many bytes come next, whole blobs of about *most* bytes together, at last with the header, and 0 after
-that; `take(data)` whether all is well in them; `digest()` is the hash of all that was taken. Blobs over *largest* bytes are not
-well. A context does one thing at a time.
+`PackCheck(context, header, largest)` looks through a pack that must have *header* (in plaintext) and be what that says: `fits`
+says whether no blob has more than *largest* bytes, otherwise the pack is not for this; `ahead(most)` how many bytes come next,
+whole blobs of about *most* bytes together, at last with the header, and 0 after that; `take(data)` whether all is well in them;
+`digest()` is the hash of all that was taken. A context does one thing at a time.
 
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and

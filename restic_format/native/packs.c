@@ -39,6 +39,15 @@ void packs_begin(packs_check *check, const uint8_t *header, size_t header_size, 
     sha_begin(&check->hash);
 }
 
+int packs_fits(const packs_check *check)
+{
+    listed blob;
+    for (size_t at = 0; at < check->header_size && read_entry(check, at, &blob); at += blob.entry)
+        if (blob.plain > check->largest || blob.sealed > check->largest + BLOBS_OVERHEAD)
+            return 0;
+    return 1;
+}
+
 static size_t tail(const packs_check *check)
 {
     return check->header_size + BLOBS_OVERHEAD + LENGTH_FIELD;

@@ -15,6 +15,9 @@ typedef struct {
 
 void packs_begin(packs_check *check, const uint8_t *header, size_t header_size, size_t largest);
 
+/* Whether no blob that the header lists is too large to be read at once; packs_ahead and packs_take are for such packs only. */
+int packs_fits(const packs_check *check);
+
 /* How many bytes of the pack come next: whole blobs of about *most* bytes together, at the end with the header; 0 after that. */
 size_t packs_ahead(const packs_check *check, size_t most);
 

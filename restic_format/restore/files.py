@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from restic_format.errors import BlobMissing
+from restic_format.repository.coder import is_bounded
 from restic_format.restore.dirs import DirCache, status_of
 from restic_format.restore.errors import NodeUnusable
 from restic_format.restore.existing import matching_blobs, may_replace, open_regular, same_content
@@ -16,9 +17,8 @@ from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.options import Action, Overwrite
 from restic_format.restore.session import Session
 from restic_format.restore.table import DirState, FileState, Meta
-from restic_spec.crypto import OVERHEAD
 from restic_spec.ids import parse_id
-from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
+from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import Node
 
 
@@ -181,7 +181,7 @@ class FilePlanner:
         if where is None:
             return None
         entry = PackEntry(BlobType.DATA, blob, where.offset, where.length, where.uncompressed_length)
-        if not 0 <= entry.plain_length <= MAX_BLOB_SIZE or entry.length > MAX_BLOB_SIZE + OVERHEAD:
+        if not is_bounded(entry):
             # Refused before anything of that size is read or written.
             raise NodeUnusable(f"blob {blob.hex()} has an impossible length in the index: run repair index")
         return _Placed(where.pack, entry, offset)

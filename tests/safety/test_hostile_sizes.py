@@ -6,6 +6,7 @@ Each case runs in a process of its own, whose peak of memory is measured and who
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,14 @@ for line in sys.stdin:
     if status:
         print(json.dumps({"died": status}), flush=True)
 """
+
+LIMITED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs a program and then says its peak of memory in MiB."""
 
 BoundedCheck = Callable[[Path], list[list[str]]]
 
@@ -133,6 +142,54 @@ def test_absurd_ranges_in_an_index(bounded_check: BoundedCheck, tmp_path: Path, 
     data = forge.blob("data", b"content")
     forge.index({forge.pack([data]): [data]}, **changes)
     assert bounded_check(forge.path)
+
+
+def sparse_pack(forge: Forge, size: int) -> str:
+    """A pack that takes no room on the disk; its name is not its hash."""
+    name = os.urandom(32).hex()
+    place = forge.path / "data" / name[:2] / name
+    place.parent.mkdir()
+    place.touch()
+    os.truncate(place, size)
+    return name
+
+
+@pytest.mark.clause("PACK-14")
+@pytest.mark.parametrize(("kind", "where"), [("data", "alone"), ("tree", "behind others"), ("data", "overlapping")])
+def test_blobs_over_the_bound_are_not_read_at_once(bounded_check: BoundedCheck, tmp_path: Path, kind: str, where: str) -> None:
+    forge = Forge(tmp_path / "repo")
+    length, ident = 600 << 20, "ab" * 32
+    large = {"id": ident, "type": kind, "offset": 0, "length": length}
+    small = {"id": "cd" * 32, "type": kind, "offset": 0, "length": 100}
+    if where == "alone":
+        blobs = [large]
+    elif where == "behind others":
+        blobs = [small, {**large, "offset": 100}]
+    else:
+        blobs = [{**small, "length": 300 << 20}, {**small, "length": 300 << 20}, large]
+    size = sum(int(str(blob["length"])) + 37 for blob in blobs) + 36
+    records = [{"id": sparse_pack(forge, size), "blobs": blobs}]
+    if kind == "data":
+        tree = forge.blob("tree", tree_json([node("f", content=[ident], size=length - 32)]))
+        forge.index({forge.pack([tree]): [tree]})
+        forge.snapshot(tree[1])
+    else:
+        forge.snapshot(ident)
+    forge.document("index", {"packs": records})
+    found = bounded_check(forge.path)
+    assert ("pack-damaged" if kind == "data" else "tree-damaged") in [code for code, *_ in found]
+    assert any("over the bound" in message for *_, message in found)
+    for command in (["cat", "blob", ident], ["restore", "latest", "--target", str(tmp_path / "t")], ["ls", "latest"]):
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, *kit.ours_command(forge.path, *command)],
+            env=kit.environment(),
+            capture_output=True,
+            text=True,
+        )
+        peak = int(done.stderr.splitlines()[-1])
+        assert peak < PEAK_MIB
+        assert done.returncode == (0 if kind == "data" and command[0] == "ls" else 1)
+        assert "not enough memory" not in done.stderr
 
 
 @pytest.mark.clause("PACK-3", "PACK-4")
