@@ -96,7 +96,7 @@ class BlobCipher:
     """Seals and opens with one master key, from any thread."""
 
     def __init__(self, key: MasterKey) -> None:
-        self._key = key
+        self.key = key
         self._kernel = None if blobs.UNAVAILABLE is not None else _Kernel(key)
         self._libraries: Libraries | None = None
 
@@ -109,7 +109,7 @@ class BlobCipher:
     def libraries(self) -> Libraries:
         """The libraries' bindings, which work without a kernel, too."""
         if self._libraries is None:
-            self._libraries = Libraries(self._key)
+            self._libraries = Libraries(self.key)
         return self._libraries
 
     def seal(self, plaintext: Buffer) -> bytes:

@@ -41,7 +41,7 @@ class BlobCoder:
     """Seals and opens blobs of one repository, from any thread."""
 
     def __init__(self, cipher: BlobCipher, version: int, compression: str, *, extra_verify: bool) -> None:
-        self._cipher = cipher
+        self.cipher = cipher
         self._version = version
         self._compressor = Compressor(compression)
         self._mode = compression
@@ -52,7 +52,20 @@ class BlobCoder:
     @property
     def context(self) -> blobs.Context | None:
         """The kernel's context for this thread, where there is a kernel."""
-        return self._cipher.context
+        return self.cipher.context
+
+    def same_key(self, other: BlobCoder) -> bool:
+        """Whether both seal with the same master key."""
+        return self.cipher.key == other.cipher.key
+
+    def may_keep(self, entry: PackEntry, *, recompress: bool = False) -> bool:
+        """Whether a blob sealed elsewhere may be stored here in the form it has there (PACK-9, PACK-19).
+
+        With *recompress* those that are uncompressed and would not be here may not.
+        """
+        if entry.uncompressed_length is not None:
+            return self._version > 1
+        return not (entry.length > OVERHEAD and (recompress or entry.type is BlobType.TREE) and self._compresses(entry.type))
 
     def _compresses(self, blob_type: BlobType) -> bool:
         return self._version > 1 and (self._mode != "off" or blob_type is BlobType.TREE)
@@ -85,7 +98,7 @@ class BlobCoder:
     ) -> tuple[Sequence[Buffer], Sequence[tuple[int, int | None]]]:
         ivs = os.urandom(IV_SIZE * len(items))
         room = self._rooms.sealed.of_size(sum(_bound(len(data)) for _, data in items))
-        seal_into = self._cipher.libraries.seal_into
+        seal_into = self.cipher.libraries.seal_into
         entries = []
         end = 0
         for number, (blob_id, data) in enumerate(items):
@@ -111,7 +124,7 @@ class BlobCoder:
     def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview, pack_hash: Sha256) -> None:
         """Open everything again and compare the hashes; *pack_hash* goes on with *sealed*."""
         room = self._rooms.opened.of_size(len(sealed))
-        libraries = self._cipher.libraries
+        libraries = self.cipher.libraries
         try:
             plaintexts = []
             for entry in entries:
@@ -151,7 +164,7 @@ class BlobCoder:
             plaintext = context.open(sealed, entry.plain_length, entry.uncompressed_length is not None, entry.id)
             if plaintext is not None:
                 return plaintext
-        plaintext = self._expand(entry, self._cipher.open(sealed))
+        plaintext = self._expand(entry, self.cipher.open(sealed))
         verify_id(plaintext, entry.id, _name(entry))
         return plaintext
 
@@ -160,7 +173,7 @@ class BlobCoder:
 
         It is hashed piece by piece before memory is taken for all of it: a frame may expand to far more than its blob.
         """
-        frame = self._cipher.open(sealed)
+        frame = self.cipher.open(sealed)
         found = hashlib.sha256()
         size = 0
         try:

@@ -14,20 +14,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interrupted, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import current_host, current_user
-from restic_format.repository.repository import Repository
 from restic_format.storage import LeavesUnfinished
 from restic_format.words import printable
+from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
+
+if TYPE_CHECKING:
+    from restic_format.repository.repository import Repository
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 _RETRY_FIRST = 5.0
 _RETRY_MOST = 60.0
+_POLL = 0.2
+"""Seconds between two looks at whether to stop waiting."""
 _READ_ATTEMPTS = 4
 _GIVE_UP_AFTER = STALE_AFTER - REFRESH_EVERY * 1.5
 """Seconds without a refresh after which the holder must assume that others see its lock as stale (LOCK-7)."""
@@ -361,6 +367,56 @@ def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> N
         )
     assert unreadable is not None
     raise unreadable
+
+
+@contextlib.contextmanager
+def hold_lock(
+    repo: Repository,
+    *,
+    exclusive: bool = False,
+    retry: float = 0.0,
+    waiting: Callable[[float], None] | None = None,
+    cancel: Cancel | None = None,
+) -> Iterator[RepositoryLock]:
+    """`Repository.lock`."""
+    held = _wait_for_lock(repo, exclusive, retry, waiting, cancel)
+    before, repo.before_changes = repo.before_changes, held.check
+    try:
+        yield held
+    finally:
+        repo.before_changes = before
+        held.release()
+
+
+def _wait_for_lock(
+    repo: Repository,
+    exclusive: bool,
+    retry: float,
+    waiting: Callable[[float], None] | None,
+    cancel: Cancel | None,
+) -> RepositoryLock:
+    deadline = time.monotonic() + retry
+    pause = min(_RETRY_FIRST, retry)
+    while True:
+        try:
+            return acquire(repo, exclusive=exclusive)
+        except AlreadyLocked:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+        if waiting is not None:
+            waiting(retry)
+            waiting = None
+        _sleep(min(pause, left), cancel)
+        pause = min(pause * 2, _RETRY_MOST)
+
+
+def _sleep(seconds: float, cancel: Cancel | None) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if cancel is not None:
+            cancel.check()
+        time.sleep(min(left, _POLL))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from restic_format.native.hashes import Sha256
 from restic_format.repository.cipher import BlobCipher, Buffer
@@ -60,6 +61,13 @@ class OpenPack:
             self._note(entry)
             taken.append(length + entry.header_size)
         return taken
+
+    def add_sealed(self, entry: PackEntry, sealed: Buffer) -> int:
+        """Append a blob of another pack as it is *sealed* there; the bytes it takes with its entry in the header."""
+        self._hash.update(sealed)
+        self._append([sealed])
+        self._note(entry._replace(offset=self.size))
+        return entry.length + entry.header_size
 
     def _note(self, entry: PackEntry) -> None:
         self.entries.append(entry)
@@ -144,20 +152,31 @@ class Packer:
         """Seal *blobs*, given by id and data, and append them to packs; the bytes each takes with its entry in the header."""
         taken: list[int] = []
         for group in groups(blobs, lambda blob: len(blob[1])):
-            pack = self._take(blob_type)
-            try:
+            with self._open_pack(blob_type) as pack:
                 taken += pack.add(self._coder, blob_type, group)
-                if pack.is_full(self._pack_size):
-                    self._deliver(pack)
-                    continue
-                with self._lock:
-                    self._check()
-                    self._idle[blob_type].append(pack)
-            except BaseException as error:
-                pack.abort()
-                self.fail(error)
-                raise
         return taken
+
+    def add_sealed(self, entry: PackEntry, sealed: Buffer) -> int:
+        """Append a blob to some pack as it is *sealed*; the bytes it takes with its entry in the header."""
+        with self._open_pack(entry.type) as pack:
+            return pack.add_sealed(entry, sealed)
+
+    @contextmanager
+    def _open_pack(self, blob_type: BlobType) -> Iterator[OpenPack]:
+        """A pack for the block to add to, which is delivered afterwards if it is full."""
+        pack = self._take(blob_type)
+        try:
+            yield pack
+            if pack.is_full(self._pack_size):
+                self._deliver(pack)
+                return
+            with self._lock:
+                self._check()
+                self._idle[blob_type].append(pack)
+        except BaseException as error:
+            pack.abort()
+            self.fail(error)
+            raise
 
     def _take(self, blob_type: BlobType) -> OpenPack:
         """One of the packs that nobody is filling; there are always some to choose from."""

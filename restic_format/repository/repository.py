@@ -35,7 +35,7 @@ from restic_format.repository.packer import (
     MAX_PACK_SIZE,
     MIN_PACK_SIZE,
 )
-from restic_format.repository.writer import BlobWriter, SavedBlob
+from restic_format.repository.writer import BlobWriter, DryBlobWriter, SavedBlob
 from restic_format.storage import Storage
 from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
@@ -51,8 +51,12 @@ from restic_spec.tree import Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from restic_format.native.hashes import Sha256
+    from restic_format.repository.lock import RepositoryLock
     from restic_format.repository.opening import Range
+    from restic_format.work import Cancel
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
@@ -95,8 +99,9 @@ class Repository:
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
-        self._coder = BlobCoder(self._cipher, self.version, compression, extra_verify=extra_verify)
-        self._writer = BlobWriter(self, self._coder, self._cipher)
+        self.coder = BlobCoder(self._cipher, self.version, compression, extra_verify=extra_verify)
+        """Seals and opens blobs with this repository's key."""
+        self._writer = BlobWriter(self)
 
     @property
     def id(self) -> str:
@@ -191,6 +196,29 @@ class Repository:
             cache_folder=cache_folder,
         )
 
+    def lock(
+        self,
+        *,
+        exclusive: bool = False,
+        retry: float = 0.0,
+        waiting: Callable[[float], None] | None = None,
+        cancel: Cancel | None = None,
+    ) -> AbstractContextManager[RepositoryLock]:
+        """Hold a lock for a ``with`` block: shared to read or add, exclusive to remove or rewrite (LOCK-13).
+
+        When the block begins, the lock is certain; where a storage lists late that takes 200 ms (LOCK-3). With *retry* others
+        are waited for so many seconds, which *waiting* is told once, unless *cancel* ends it. In the block nothing but locks
+        is stored or removed once the lock is lost (LOCK-7).
+
+        Raises:
+            AlreadyLocked: somebody holds one that conflicts; a stale one conflicts as well (LOCK-4).
+            InvalidLock: a lock cannot be read even after some tries.
+            Interrupted: *cancel* was set.
+        """
+        from restic_format.repository.lock import hold_lock
+
+        return hold_lock(self, exclusive=exclusive, retry=retry, waiting=waiting, cancel=cancel)
+
     # Whole files
 
     def list(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
@@ -284,7 +312,7 @@ class Repository:
         Raises:
             SpecError: with the layer that failed.
         """
-        return self._coder.open(entry, sealed)
+        return self.coder.open(entry, sealed)
 
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """A blob's plaintext, from the first copy that is intact (PACK-16).
@@ -340,12 +368,12 @@ class Repository:
                     for entry in run:
                         yield from self.read_pack(pack_id, (entry,))
                 continue
-            for entry, opened in self._coder.open_many(data, start, run):
+            for entry, opened in self.coder.open_many(data, start, run):
                 yield entry, bytes(opened) if isinstance(opened, memoryview) else opened
 
     def kernel_context(self) -> blobs.Context | None:
         """The blob kernel's context for this thread, None where there is no kernel."""
-        return self._coder.context
+        return self.coder.context
 
     def open_blobs(
         self, data: Buffer, start: int, entries: Sequence[PackEntry]
@@ -354,24 +382,24 @@ class Repository:
 
         At most 8 MiB of plaintext (or one blob) are held at a time.
         """
-        return self._coder.open_many(data, start, entries)
+        return self.coder.open_many(data, start, entries)
 
     def open_ranges(self, data: Buffer, ranges: Sequence[Range]) -> Sequence[bytes | memoryview | None]:
         """The plaintexts of some blobs of *data*, None where anything is wrong with one, which `open_blobs` tells.
 
         They are good until the same thread calls this again.
         """
-        return self._coder.open_ranges(data, ranges)
+        return self.coder.open_ranges(data, ranges)
 
     def pack_hash(self) -> Sha256:
         """The SHA-256 of a pack that `verify_blobs` is given piece by piece."""
-        return self._coder.pack_hash()
+        return self.coder.pack_hash()
 
     def verify_blobs(
         self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Sha256
     ) -> Sequence[tuple[PackEntry, SpecError]]:
         """Those of *entries* that are damaged, and how; otherwise like `open_blobs`. *data* is appended to *pack_hash*."""
-        return self._coder.verify_many(data, start, entries, pack_hash)
+        return self.coder.verify_many(data, start, entries, pack_hash)
 
     def read_header(self, pack_id: bytes, size: int) -> PackEntries:
         """The entries of a pack's header; *size* is the pack's size in bytes.
@@ -401,6 +429,10 @@ class Repository:
         return entries
 
     # Writing
+
+    def writer(self, *, dry_run: bool = False) -> BlobWriter:
+        """What stores blobs. With *dry_run* it stores nothing, and says what it would have stored."""
+        return DryBlobWriter(self) if dry_run else BlobWriter(self)
 
     def save_blob(self, blob_type: BlobType, data: Buffer, blob_id: bytes | None = None) -> SavedBlob:
         """Store a blob unless the repository has it or somebody is storing it now (ORDER-8).

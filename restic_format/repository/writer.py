@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import UsageError
-from restic_format.repository.cipher import BlobCipher, Buffer
+from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import BlobCoder
+from restic_format.repository.index import BlobIndex
+from restic_format.repository.indexwriter import IndexWriter
 from restic_format.repository.packer import OpenPack, Packer
+from restic_format.storage import Content, Writer
 from restic_format.work import JobQueue
-from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexPack, encode_packs, index_pack
+from restic_spec.errors import SpecError
+from restic_spec.index import index_pack
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType
+from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
     from restic_format.repository.repository import Repository
@@ -30,21 +33,27 @@ class SavedBlob(NamedTuple):
 
 
 class BlobWriter:
-    """What `Repository.save_blobs` and `Repository.flush` do; any thread may use it."""
+    """Stores blobs: compressed, sealed, put into packs, listed in the index. Any thread may use it.
 
-    def __init__(self, repo: Repository, coder: BlobCoder, cipher: BlobCipher) -> None:
-        self._repo = repo
-        self._cipher = cipher
-        self._packer = Packer(coder, repo.pack_size, lambda: repo.storage.begin(FileKind.PACK), self._deliver)
+    A blob is safe in the repository only after `flush`. A writer that has failed, or was given up with `abandon` or `discard`,
+    stores nothing more.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repo = repository
+        self._coder = repository.coder
+        self._packer = Packer(repository.coder, repository.pack_size, self._begin, self._deliver)
+        self._index = IndexWriter(repository)
         self._uploader: JobQueue[OpenPack] | None = None
         self._lock = threading.Lock()
         self._in_flight: set[tuple[BlobType, bytes]] = set()
-        self._unindexed: list[IndexPack] = []
-        self._unindexed_blobs = 0
-        self._index_started = time.monotonic()
 
     def save(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
-        """See `Repository.save_blobs`."""
+        """Store *blobs*, given by id and data, but for those that are stored or being stored (ORDER-8).
+
+        Raises:
+            ResticFormatError: these or earlier blobs could not be stored.
+        """
         claimed = self._claim(blob_type, blobs)
         saved = [SavedBlob(blob_id, True, len(data), 0) for blob_id, data in blobs]
         if not claimed:
@@ -60,9 +69,87 @@ class BlobWriter:
             raise
         return saved
 
+    def copy_sealed(
+        self,
+        data: Buffer,
+        start: int,
+        entries: Sequence[PackEntry],
+        *,
+        source: BlobCoder | None = None,
+        again: bool = False,
+        recompress: bool = False,
+    ) -> Iterator[tuple[PackEntry, SavedBlob | SpecError]]:
+        """Store the blobs *entries* of a pack, of which *data* is the piece from *start* on, or say what is wrong with each.
+
+        Each blob is verified, down to the hash of its plaintext. What would be stored in the same form is then moved as it
+        is, without being compressed again, and without being sealed again unless *source*, the coder of the repository it
+        comes from, has another key. *recompress* gives blobs that are stored uncompressed another chance, as version 2 and
+        the chosen compression have it. *again* stores blobs the repository has, for a pack that is to go: the caller asks for
+        each of them once.
+
+        Raises:
+            ResticFormatError: these or earlier blobs could not be stored.
+        """
+        coder = source or self._coder
+        damaged = {entry for entry, _ in coder.verify_many(data, start, entries, coder.pack_hash())}
+        view = memoryview(data)
+        for entry in entries:
+            sealed = view[entry.offset - start : entry.offset - start + entry.length]
+            try:
+                if entry in damaged or not self._coder.may_keep(entry, recompress=recompress):
+                    # Where only the stated length is wrong, the blob is put right on the way (PACK-22).
+                    yield entry, self._store(entry, coder.open(entry, sealed), again, sealed=None)
+                elif coder.same_key(self._coder):
+                    yield entry, self._store(entry, b"", again, sealed)
+                else:
+                    yield entry, self._store(entry, b"", again, self._coder.cipher.seal(coder.cipher.open(sealed)))
+            except SpecError as error:
+                yield entry, error
+
+    def _store(self, entry: PackEntry, plaintext: bytes, again: bool, sealed: Buffer | None) -> SavedBlob:
+        """Store one blob that comes from a pack, from its plaintext or as it is *sealed*."""
+        key = entry.type, entry.id
+        length = len(plaintext) if sealed is None else entry.plain_length
+        with self._lock:
+            if not again and self.has(*key):
+                return SavedBlob(entry.id, True, length, 0)
+            self._in_flight.add(key)
+        try:
+            if sealed is None:
+                [taken] = self._packer.add(entry.type, [(entry.id, plaintext)])
+            else:
+                taken = self._packer.add_sealed(entry, sealed)
+        except BaseException:
+            with self._lock:
+                self._in_flight.discard(key)
+            raise
+        return SavedBlob(entry.id, False, length, taken)
+
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is stored or being stored."""
         return (blob_type, blob_id) in self._in_flight or self._repo.index.has(blob_type, blob_id)
+
+    def flush(self) -> None:
+        """Finish open packs and write the index: afterwards every saved blob is findable.
+
+        Raises:
+            ResticFormatError: something could not be stored.
+        """
+        self._packer.flush()
+        self._finish_uploads()
+        self._index.flush()
+
+    def abandon(self) -> None:
+        """After a failure: keep what is stored findable, drop the rest. Raises as `flush`."""
+        self.discard()
+        try:
+            self._finish_uploads()
+        finally:
+            self._index.flush()
+
+    def discard(self) -> None:
+        """Drop every pack that is not full yet; nothing more can be saved."""
+        self._packer.fail(UsageError("the writer was given up; begin another one to go on"))
 
     def _claim(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[int]:
         """Which of *blobs*, by number, the caller must store: the repository has them not, and nobody else will store them."""
@@ -73,6 +160,9 @@ class BlobWriter:
                     self._in_flight.add((blob_type, blob_id))
                     claimed.append(number)
         return claimed
+
+    def _begin(self) -> Writer:
+        return self._repo.storage.begin(FileKind.PACK)
 
     def _deliver(self, pack: OpenPack) -> None:
         with self._lock:
@@ -87,31 +177,11 @@ class BlobWriter:
         except BaseException:
             pack.abort()
             raise
-        pack_id = pack.finish(self._cipher)
+        pack_id = pack.finish(self._coder.cipher)
         self._repo.index.add_pack(pack_id, pack.entries)
         with self._lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
-            if not self._unindexed:
-                self._index_started = time.monotonic()
-            self._unindexed.append(index_pack(pack_id, pack.entries))
-            self._unindexed_blobs += len(pack.entries)
-            age = time.monotonic() - self._index_started
-            full = self._take_unindexed() if self._unindexed_blobs >= FULL_BLOBS or age > FULL_AGE else []
-        self._save_index(full)
-
-    def _take_unindexed(self) -> Sequence[IndexPack]:
-        packs, self._unindexed, self._unindexed_blobs = self._unindexed, [], 0
-        return packs
-
-    def _save_index(self, packs: Sequence[IndexPack]) -> None:
-        if packs:
-            self._repo.save_unpacked(FileKind.INDEX, encode_packs(list(packs)))
-
-    def flush(self) -> None:
-        """See `Repository.flush`."""
-        self._packer.flush()
-        self._finish_uploads()
-        self._finish_index()
+        self._index.add(index_pack(pack_id, pack.entries))
 
     def _finish_uploads(self) -> None:
         with self._lock:
@@ -125,19 +195,39 @@ class BlobWriter:
             finally:
                 uploader.close()
 
-    def _finish_index(self) -> None:
+
+class DryBlobWriter(BlobWriter):
+    """Does everything but store: for a dry run that says how much would be stored. The repository does not change."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self._would_have = BlobIndex()
+
+    def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the blob is stored, or would be by now."""
+        return super().has(blob_type, blob_id) or self._would_have.has(blob_type, blob_id)
+
+    def _begin(self) -> Writer:
+        return _Forgotten()
+
+    def _deliver(self, pack: OpenPack) -> None:
+        self._would_have.add_pack(bytes(32), pack.entries)
         with self._lock:
-            packs = self._take_unindexed()
-        self._save_index(packs)
+            self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
 
-    def abandon(self) -> None:
-        """See `Repository.abandon`."""
-        self.discard()
-        try:
-            self._finish_uploads()
-        finally:
-            self._finish_index()
 
-    def discard(self) -> None:
-        """See `Repository.discard`."""
-        self._packer.fail(UsageError("the repository was given up; open it again to go on"))
+class _Forgotten:
+    """A file that is forgotten as it is written."""
+
+    def append(self, data: Content) -> None:
+        """Do nothing."""
+
+    def contents(self) -> Iterator[bytes]:
+        """There are none."""
+        return iter(())
+
+    def finish(self, name: str) -> None:
+        """Do nothing."""
+
+    def abort(self) -> None:
+        """Do nothing."""

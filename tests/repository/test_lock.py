@@ -24,6 +24,7 @@ from restic_format.errors import AlreadyLocked, DamagedFile, Interrupted, Invali
 from restic_format.repository import Repository, keys, lock_repository, lock_while_working
 from restic_format.repository import lock as lock_module
 from restic_format.storage import Content, FaultyStorage, LocalStorage, MemoryStorage
+from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
@@ -507,3 +508,48 @@ def test_without_an_entry_there_the_environment_does(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     assert keys.current_user() == ("somebody", 4_000_000_000, os.getgid())
+
+
+@pytest.mark.clause("LOCK-2", "LOCK-7", "LOCK-13")
+def test_a_repository_is_locked_for_a_block(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    with repo.lock(), repo.lock() as held:
+        assert len(locks_of(repo)) == 2
+        with pytest.raises(AlreadyLocked, match="already locked by PID"), repo.lock(exclusive=True):
+            pass
+        lose(held, monkeypatch)
+        with pytest.raises(LockLost):
+            repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+    assert locks_of(repo) == []
+    assert repo.before_changes is None
+    with repo.lock(exclusive=True), pytest.raises(AlreadyLocked, match="already locked exclusively by PID"), repo.lock():
+        pass
+    assert locks_of(repo) == []
+
+
+@pytest.mark.clause("LOCK-3")
+def test_a_block_begins_when_its_lock_is_certain(late: Repository, looks: Looks, rival: Callable[[], None]) -> None:
+    looks.gate.set()
+    with late.lock():
+        assert looks.steps == ["look", "settle"]
+    rival()
+    with pytest.raises(AlreadyLocked), late.lock():
+        pytest.fail("the block began")
+    assert len(locks_of(late)) == 1, "our own lock is taken back"
+
+
+def test_others_are_waited_for_until_somebody_cancels(repo: Repository) -> None:
+    rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
+    told: list[float] = []
+    cancel = Cancel()
+
+    def give_up(seconds: float) -> None:
+        told.append(seconds)
+        cancel.set()
+
+    with pytest.raises(Interrupted), repo.lock(retry=3600, waiting=give_up, cancel=cancel):
+        pass
+    assert told == [3600]
+    assert locks_of(repo) == [rival]
+    with repo.lock(retry=5, waiting=lambda _: repo.remove(FileKind.LOCK, rival)):
+        pass
+    assert locks_of(repo) == []

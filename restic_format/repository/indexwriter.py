@@ -1,0 +1,188 @@
+"""Writing index files: new ones for new packs, and the rewriting of those that are there.
+
+An index file is written when it is full, so that there are few (INDEX-11). Rewriting reads the old files one by one; the new
+ones are stored before any of the old ones is removed (ORDER-3, ORDER-4), so that at every moment the index is whole.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from restic_format.errors import DamagedFile, FileMissing, SpecError
+from restic_spec import gotime
+from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_index
+from restic_spec.layout import FileKind
+
+if TYPE_CHECKING:
+    from restic_format.repository.repository import Repository
+    from restic_format.work import Cancel
+
+_FEW_BLOBS = FULL_BLOBS // 2
+"""An index file with fewer blobs is written anew with others, where indexes are rewritten at all."""
+
+
+class IndexWriter:
+    """Collects the records of packs and writes an index file whenever there is enough for one. Any thread may use it."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._packs: list[IndexPack] = []
+        self._marked: list[IndexPack] = []
+        self._rows = 0
+        self._started = time.monotonic()
+        self.written: list[bytes] = []
+        """Ids of the index files written so far."""
+
+    def add(self, pack: IndexPack, *, marked: bool = False) -> None:
+        """Enter a pack that is stored, as one to be deleted where it is *marked* (RUSTIC-2).
+
+        Raises:
+            ResticFormatError: the index file that was full by now could not be stored.
+        """
+        with self._lock:
+            if not self._rows:
+                self._started = time.monotonic()
+            (self._marked if marked else self._packs).append(pack)
+            self._rows += len(pack.blobs) or 1  # packs without blobs must not add up without end
+            full = self._rows >= FULL_BLOBS or time.monotonic() - self._started > FULL_AGE
+            taken = self._take() if full else None
+        self._save(taken)
+
+    def flush(self) -> None:
+        """Write what is left: afterwards everything that was added is in some index file. Raises as `add`."""
+        with self._lock:
+            taken = self._take() if self._rows else None
+        self._save(taken)
+
+    def _take(self) -> IndexFile:
+        taken = IndexFile(packs=self._packs, packs_to_delete=self._marked)
+        self._packs, self._marked, self._rows = [], [], 0
+        return taken
+
+    def _save(self, index: IndexFile | None) -> None:
+        if index is not None:
+            self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_index(index)))
+
+
+@dataclass
+class IndexChange:
+    """What becomes of the packs in the index. A pack that is named twice is dealt with as the first of these says."""
+
+    drop: Container[bytes] = frozenset()
+    """Packs that leave the index, marked or not."""
+    mark: Container[bytes] = frozenset()
+    """Packs that are marked for deletion, as rustic does: restic does not see them any more (RUSTIC-2)."""
+    unmark: Container[bytes] = frozenset()
+    """Packs that were marked and are in use again."""
+    add: Iterable[IndexPack] = field(default_factory=list)
+    """Records of packs that come in; with `drop` one can be replaced."""
+
+
+def rewrite_index(
+    repository: Repository,
+    change: IndexChange,
+    *,
+    damaged: Callable[[bytes, DamagedFile], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Cancel | None = None,
+) -> list[bytes]:
+    """Write anew every index file that *change* concerns, and the small ones beside; the ids of the new files.
+
+    To be called under an exclusive lock. One old file and one new one are in memory at a time. Old files are removed when all
+    new ones are stored. One that is *damaged* is told and removed with the others; without that callback it is raised, and
+    nothing is removed. *progress* gets files dealt with and files in all.
+
+    Raises:
+        ResticFormatError: something could not be read or stored; the index is as whole as before.
+        Interrupted: it was cancelled; likewise.
+    """
+    files = [file_id for file_id, _ in repository.list(FileKind.INDEX)]
+    writer = IndexWriter(repository)
+    replaced: list[bytes] = []
+    small: list[bytes] = []
+    for done, file_id in enumerate(files):
+        if cancel is not None:
+            cancel.check()
+        if progress is not None:
+            progress(done, len(files))
+        try:
+            old = load_index_file(repository, file_id)
+        except DamagedFile as error:
+            if damaged is None:
+                raise
+            damaged(file_id, error)
+            replaced.append(file_id)
+            continue
+        if not _concerns(change, old):
+            if _blobs(old) < _FEW_BLOBS:
+                small.append(file_id)
+            continue
+        _rewrite(writer, change, old)
+        replaced.append(file_id)
+    for record in change.add:
+        writer.add(record)
+    if replaced or writer.written or len(small) > 1:
+        for file_id in small:
+            _rewrite(writer, change, load_index_file(repository, file_id))
+        replaced += small
+    writer.flush()
+    for file_id in replaced:
+        if file_id not in writer.written:
+            try:
+                repository.remove(FileKind.INDEX, file_id)
+            except FileMissing:
+                continue
+    if progress is not None:
+        progress(len(files), len(files))
+    return writer.written
+
+
+def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
+    """Read and parse an index file, with everything that is in it.
+
+    Raises:
+        DamagedFile: it is none.
+        FileMissing, StorageError: it cannot be read.
+    """
+    raw = repository.load_unpacked(FileKind.INDEX, file_id)
+    try:
+        return decode_index(raw, f"index {file_id.hex()[:8]}")
+    except SpecError as error:
+        raise DamagedFile(f"index/{file_id.hex()}", error) from error
+
+
+def _blobs(index: IndexFile) -> int:
+    return sum(len(pack.blobs) for pack in (*index.all_packs(), *index.packs_to_delete))
+
+
+def _concerns(change: IndexChange, index: IndexFile) -> bool:
+    """Whether the file cannot stay as it is."""
+    used = (bytes.fromhex(pack.id) for pack in index.all_packs())
+    marked = (bytes.fromhex(pack.id) for pack in index.packs_to_delete)
+    return (
+        bool(index.supersedes)
+        or any(pack in change.drop or pack in change.mark for pack in used)
+        or any(pack in change.drop or pack in change.unmark for pack in marked)
+    )
+
+
+def _rewrite(writer: IndexWriter, change: IndexChange, index: IndexFile) -> None:
+    now = gotime.format_ns(time.time_ns())
+    for pack in index.all_packs():
+        pack_id = bytes.fromhex(pack.id)
+        if pack_id in change.drop:
+            continue
+        if pack_id in change.mark:
+            pack.time = now
+            writer.add(pack, marked=True)
+        else:
+            writer.add(pack)
+    for pack in index.packs_to_delete:
+        pack_id = bytes.fromhex(pack.id)
+        if pack_id not in change.drop:
+            writer.add(pack, marked=pack_id not in change.unmark)

@@ -1,0 +1,134 @@
+"""Reading packs: headers, ranges, blobs; neighbouring ranges are read in one go.
+
+How far ranges may be apart to be read together, and how much is read at once, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from restic_format.errors import ResticFormatError
+from restic_format.repository.cipher import Buffer
+from restic_format.repository.coder import check_size
+from restic_format.repository.header import decode_entries
+from restic_format.storage import RangeReader
+from restic_spec.errors import HeaderInvalid
+from restic_spec.pack import LENGTH_SIZE, PackEntry, check_layout, header_length
+
+if TYPE_CHECKING:
+    from restic_format.repository.repository import Repository
+
+T = TypeVar("T")
+
+SPAN = 4 << 20
+"""Bytes of a pack that are read at once, unless a single blob is longer."""
+
+GAP = 256 << 10
+"""Unwanted bytes between two wanted ranges that are cheaper read along than skipped with a second read."""
+
+_TAIL = 64 << 10
+"""Bytes read from a pack's end at first: enough for the header of nearly every pack."""
+
+
+class Run(NamedTuple, Generic[T]):
+    """Neighbouring ranges that are read in one go."""
+
+    offset: int
+    length: int
+    """Bytes from the first range's beginning to the end of whichever ends last."""
+    items: list[T]
+    """What the ranges belong to, by offset."""
+
+
+def coalesce(
+    items: Iterable[T], offset: Callable[[T], int], length: Callable[[T], int], *, span: int = SPAN, gap: int = GAP
+) -> Iterator[Run[T]]:
+    """Group *items*, whose ranges come in order of their offsets, to be read together.
+
+    A run takes at most *span* bytes or one range that is longer, and what lies inside of that.
+    """
+    run: list[T] = []
+    first = end = 0
+    for item in items:
+        start = offset(item)
+        stop = start + length(item)
+        if run and (start > end + gap or (stop > end and stop > first + span)):
+            yield Run(first, end - first, run)
+            run = []
+        if not run:
+            first = end = start
+        run.append(item)
+        end = max(end, stop)
+    if run:
+        yield Run(first, end - first, run)
+
+
+class PackReader:
+    """Reads packs of a repository, into the same memory again and again. For one thread."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._ranges = RangeReader(repository.storage)
+
+    def read(self, pack: bytes, offset: int, length: int) -> Buffer:
+        """*length* bytes from *offset* on; good until something else is read.
+
+        Raises:
+            FileMissing, StorageError: they cannot be read.
+        """
+        return self._ranges.read(pack, offset, length)
+
+    def header(self, pack: bytes, size: int) -> list[PackEntry]:
+        """What the header of a pack lists; *size* is the pack's size in bytes.
+
+        Raises:
+            FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
+        """
+        # Nearly every header fits a guess, which saves the second request.
+        tail = self.read(pack, max(size - _TAIL, 0), min(size, _TAIL))
+        length = header_length(memoryview(tail), size)
+        if length + LENGTH_SIZE > len(tail):
+            tail = self.read(pack, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
+        return self.open_header(tail, size)
+
+    def open_header(self, tail: Buffer, size: int) -> list[PackEntry]:
+        """What the header lists that ends a pack of *size* bytes, of which *tail* holds the last ones.
+
+        Raises:
+            SpecError: it is not intact, or does not account for the pack's size.
+        """
+        length = header_length(memoryview(tail), size)
+        if length + LENGTH_SIZE > len(tail):
+            raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-9")
+        entries = decode_entries(self._repository.coder.cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
+        check_layout(entries, length, size)
+        return entries
+
+    def blobs(
+        self, pack: bytes, entries: Iterable[PackEntry], *, span: int = SPAN
+    ) -> Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]:
+        """The plaintexts of some of a pack's blobs, in the order of their offsets, or what is wrong with each.
+
+        They are good until the next one is asked for. As much sealed as *span* says, or one blob, is held at a time, and at
+        most 8 MiB of plaintext, or one blob.
+        """
+        ordered = sorted(entries, key=lambda entry: entry.offset)
+        for run in coalesce(ordered, lambda entry: entry.offset, lambda entry: entry.length, span=span):
+            yield from self._run(pack, run, span)
+
+    def _run(
+        self, pack: bytes, run: Run[PackEntry], span: int
+    ) -> Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]:
+        try:
+            if run.length > span:
+                check_size(run.items[0])
+            data = self.read(pack, run.offset, run.length)
+        except ResticFormatError as error:
+            if len(run.items) == 1:
+                yield run.items[0], error
+                return
+            for entry in run.items:
+                yield from self._run(pack, Run(entry.offset, entry.length, [entry]), 0)
+            return
+        yield from self._repository.coder.open_many(data, run.offset, run.items)
