@@ -1,5 +1,6 @@
 """Snapshots as file systems: which one is meant, and what is in it."""
 
+from restic_format.snapshots.errors import NodeUnusable, TooDeep, UnsafeName
 from restic_format.snapshots.find import (
     FoundSnapshot,
     SnapshotFilter,
@@ -8,18 +9,26 @@ from restic_format.snapshots.find import (
     find_id,
     find_latest,
     find_snapshot,
-    resolve_subfolder,
     split_subfolder,
 )
+from restic_format.snapshots.paths import list_directory, resolve_subfolder, stat
+from restic_format.snapshots.walk import Level, Walk
 
 __all__ = [
     "FoundSnapshot",
+    "Level",
+    "NodeUnusable",
     "SnapshotFilter",
+    "TooDeep",
+    "UnsafeName",
+    "Walk",
     "all_snapshots",
     "filter_snapshots",
     "find_id",
     "find_latest",
     "find_snapshot",
+    "list_directory",
     "resolve_subfolder",
     "split_subfolder",
+    "stat",
 ]

@@ -10,7 +10,6 @@ from functools import cached_property
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound
 from restic_format.repository.repository import Repository
-from restic_spec import tree as tree_format
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot
@@ -180,24 +179,3 @@ def filter_snapshots(
         if found.id not in seen:
             seen.add(found.id)
             yield found
-
-
-def resolve_subfolder(repo: Repository, root: bytes, subfolder: str) -> bytes:
-    """The tree of the directory *subfolder* (``/``-separated) below the tree *root*.
-
-    Raises:
-        SnapshotNotFound: there is no such directory.
-    """
-    tree_id = root
-    walked = ""
-    for name in os.path.normpath(subfolder).split("/"):
-        if name in ("", "."):
-            continue
-        walked = f"{walked}/{name}" if walked else name
-        node = next((node for node in repo.load_tree(tree_id) if node.name == name), None)
-        if node is None:
-            raise SnapshotNotFound(f"path {walked}: not found")
-        if node.type != tree_format.DIR or node.subtree is None:
-            raise SnapshotNotFound(f"path {walked}: not a directory")
-        tree_id = bytes.fromhex(node.subtree)
-    return tree_id

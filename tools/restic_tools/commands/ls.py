@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
 import msgspec
 
+from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.snapshots import FoundSnapshot, find_snapshot, resolve_subfolder
+from restic_format.snapshots import FoundSnapshot, Level, Walk, find_snapshot, resolve_subfolder
 from restic_format.words import printable
 from restic_spec import gomode, gotime
 from restic_spec import tree as tree_format
@@ -19,7 +20,15 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
-from restic_tools.messages import NcduNode, NodeMessage, encode_message, snapshot_fields, snapshot_message
+from restic_tools.messages import (
+    ErrorText,
+    NcduNode,
+    NodeMessage,
+    ObjectError,
+    encode_message,
+    snapshot_fields,
+    snapshot_message,
+)
 from restic_tools.output import Output, encode
 from restic_tools.render import bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
@@ -102,8 +111,10 @@ def ls(
             raise Failure(f"snapshot {found.short_id} has no tree")
         root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
         printer.snapshot(found, root.hex())
-        _walk(repo, root, "", wanted, printer)
+        faults = _walk(ctx, repo, root, wanted, printer)
         printer.close()
+    if faults:
+        raise Failure(f"There were {faults} errors")
 
 
 def load_index(ctx: Context, repo: Repository) -> None:
@@ -157,28 +168,44 @@ class Printer(Protocol):
         """The end of everything."""
 
 
-def _walk(repo: Repository, tree_id: bytes, parent: str, wanted: Wanted, printer: Printer) -> None:
-    # A stack of iterators instead of recursion: trees may be nested deeper than Python likes.
-    stack: list[tuple[str, Iterator[Node]]] = [(parent, iter(repo.load_tree(tree_id)))]
-    while stack:
-        parent, nodes = stack[-1]
-        node = next(nodes, None)
-        if node is None:
-            stack.pop()
-            if stack:
-                printer.leave()
-            continue
-        path = f"{parent}/{node.name}"
+def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: Printer) -> int:
+    """Give everything wanted to *printer*; how many items or trees could not be used."""
+    faults = 0
+
+    def fault(level: Level[None], node: Node | None, error: ResticFormatError) -> None:
+        nonlocal faults
+        faults += 1
+        location = level.location if node is None else f"{level.prefix}/{node.quoted}"
+        if ctx.options.json:
+            ctx.out.json_error(ObjectError("error", ErrorText(str(error)), "ls", location))
+        else:
+            ctx.out.warn(f"ignoring error for {printable(location)}: {error}")
+
+    def left(level: Level[None]) -> None:
+        if level.above is not None:
+            printer.leave()
+
+    walk = Walk(repo, tree, None, fault=fault, left=left)
+    for level, node, name in walk:
+        path = level.path_of(name)
         within, leads_on = wanted.within(path), wanted.leads_on(path)
         if not (within or leads_on):
             continue
-        printer.node(path, node, prefix=not within)
+        try:
+            printer.node(path, node, prefix=not within)
+        except ResticFormatError as error:
+            fault(level, node, error)
+            continue
         if node.type != tree_format.DIR:
             continue
-        if leads_on and node.subtree is not None:
-            stack.append((path, iter(repo.load_tree(bytes.fromhex(node.subtree)))))
-        else:
-            printer.leave()
+        if leads_on:
+            try:
+                walk.enter(node, name, None)
+                continue
+            except ResticFormatError as error:
+                fault(level, node, error)
+        printer.leave()
+    return faults
 
 
 class Buffered:
@@ -310,11 +337,12 @@ class NcduPrinter(Buffered):
     def node(self, path: str, node: Node, *, prefix: bool) -> None:
         """A node's entry; a directory's opens its array."""
         del path, prefix
+        entry = encode_message(ncdu_node(node))
         self.put(b",\n" + b"  " * self._depth)
         if node.type == tree_format.DIR:
             self._depth += 1
             self.put(b"[\n" + b"  " * self._depth)
-        self.put(encode_message(ncdu_node(node)))
+        self.put(entry)
 
     def leave(self) -> None:
         """The end of a directory's array."""
