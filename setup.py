@@ -1,37 +1,24 @@
-"""Builds the compiled kernels; everything else is declared in pyproject.toml.
+"""Builds the native parts; everything else is declared in pyproject.toml.
 
 The environment variable RESTIC_FORMAT_KERNEL is the build policy:
 
 auto     (default) compile if the machine can; without a compiler the pure Python twin is used
 off      do not compile
-require  a kernel that cannot be compiled is an error (releases and continuous integration)
+require  a part that cannot be compiled is an error (releases and continuous integration)
+
+Each folder of restic_format/native with a Cython file is one extension module: that file and all C beside it. Those that use
+the folder json are compiled with its C, too.
 """
 
 import os
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 
-KERNELS = [
-    ("_chunker", ["_chunker.pyx", "rabin.c", "rabin_x86.c"], ["rabin.h"]),
-    (
-        "_engine",
-        ["_engine.pyx", "blobs.c", "packs.c", "sha.c"],
-        ["blobs.h", "packs.h", "sha.h"],
-    ),
-    (
-        "_nodes",
-        ["_nodes.pyx", "look.c", "nodes.c", "read.c", "trees.c"],
-        ["_look.pxi", "json_cursor.h", "look.h", "nodes.h", "read.h", "trees.h"],
-    ),
-    ("_places", ["_places.pyx", "places.c"], ["places.h"]),
-    ("_scrypt", ["_scrypt.pyx", "scrypt.c"], ["scrypt.h", "scrypt_step.h"]),
-    (
-        "_table",
-        ["_table.pyx", "checks.c", "plans.c", "table.c", "trees.c"],
-        ["_plans.pxi", "checks.h", "json_cursor.h", "plans.h", "table.h", "trees.h"],
-    ),
-]
+NATIVE = Path("restic_format", "native")
+SHARED = NATIVE / "json"
+"""C that several parts are compiled with."""
 
 HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 """What makes a mistake in C end the process before it can be made use of; costs nothing that can be measured."""
@@ -39,7 +26,15 @@ HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
 
-def kernels() -> list[Extension]:
+def sources(part: Path) -> list[str]:
+    """What the extension module of a folder is made of."""
+    found = [*part.glob("*.pyx"), *sorted(part.glob("*.c"))]
+    if any('#include "trees.h"' in header.read_text() for header in part.glob("*.h")):
+        found += SHARED.glob("*.c")
+    return [path.as_posix() for path in found]
+
+
+def native_parts() -> list[Extension]:
     """The extension modules that the policy asks for."""
     if POLICY not in ("auto", "off", "require"):
         raise SystemExit(f"RESTIC_FORMAT_KERNEL is {POLICY!r}: use auto, off or require")
@@ -50,16 +45,17 @@ def kernels() -> list[Extension]:
     flags, linking = ([], []) if os.name == "nt" else (["-O3", *HARDENED], [])
     if sys.platform.startswith("linux"):
         linking = ["-Wl,-z,relro,-z,now"]
+    headers = [path.as_posix() for pattern in ("*/*.h", "*/*.pxi") for path in NATIVE.glob(pattern)]
     declared = [
         Extension(
-            f"restic_format.native.{name}",
-            sources=[f"restic_format/native/{source}" for source in sources],
-            depends=[f"restic_format/native/{header}" for header in headers],
-            include_dirs=["restic_format/native"],
+            ".".join((*NATIVE.parts, source.parent.name, source.stem)),
+            sources=sources(source.parent),
+            depends=headers,
+            include_dirs=[source.parent.as_posix(), SHARED.as_posix()],
             extra_compile_args=flags,
             extra_link_args=linking,
         )
-        for name, sources, headers in KERNELS
+        for source in sorted(NATIVE.glob("*/*.pyx"))
     ]
     extensions: list[Extension] = cythonize(declared, build_dir="build/cython", compiler_directives={"language_level": "3"})
     # cythonize() returns new objects and drops `optional`, so it is set here and not above.
@@ -68,4 +64,4 @@ def kernels() -> list[Extension]:
     return extensions
 
 
-setup(ext_modules=kernels())
+setup(ext_modules=native_parts())

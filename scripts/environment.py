@@ -24,8 +24,9 @@ INPUTS = (
     "pyproject.toml",
     "setup.py",
     "restic_format/__init__.py",
-    "restic_format/native/*.pyx",
-    "restic_format/native/*.[ch]",
+    "restic_format/native/*/*.pyx",
+    "restic_format/native/*/*.pxi",
+    "restic_format/native/*/*.[ch]",
 )
 
 

@@ -21,7 +21,7 @@ from restic_format.backup.pool import WorkQueue
 from restic_format.backup.smallfiles import SmallFiles, changed_meanwhile
 from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
-from restic_format.native.hashes import ids_of
+from restic_format.native.blobs.hashes import ids_of
 from restic_format.repository import Repository
 from restic_format.repository.writer import SavedBlob
 from restic_spec import gojson

@@ -15,7 +15,7 @@ from restic_format.backup.parenttrees import decode_node
 from restic_format.backup.pending import NOTHING, change_of
 from restic_format.backup.trees import encode_node
 from restic_format.native import nodes
-from restic_format.native.hashes import ids_of
+from restic_format.native.blobs.hashes import ids_of
 from restic_spec import gojson
 from restic_spec.pack import BlobType
 from restic_spec.tree import FILE, Node

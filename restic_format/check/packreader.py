@@ -10,7 +10,8 @@ from restic_format.check.blobs import clause_of, describe
 from restic_format.check.findings import Fault, ObjectKind, ObjectRef
 from restic_format.check.state import Run
 from restic_format.errors import StorageError
-from restic_format.native import blobs, hashes
+from restic_format.native import blobs
+from restic_format.native.blobs import hashes
 from restic_format.repository.coder import check_size
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader

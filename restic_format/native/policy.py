@@ -10,6 +10,11 @@ import os
 
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
+PARTS = tuple(
+    f"restic_format.native.{name}" for name in ("blobs", "chunker", "blobs.hashes", "nodes", "places", "scrypt", "table")
+)
+"""The modules that choose between a compiled part and its twin; each says in `IMPLEMENTATION` which is used."""
+
 
 class _LeftAloneError(ImportError):
     """A compiled module is not wanted."""

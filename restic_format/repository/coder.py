@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from restic_format.errors import DamagedFile
 from restic_format.native import blobs
-from restic_format.native.hashes import Sha256, ids_of
+from restic_format.native.blobs.hashes import Sha256, ids_of
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.compression import SMALL, Compressor, Parameters, parameters_for
 from restic_format.repository.opening import Opener, Range

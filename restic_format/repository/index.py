@@ -20,7 +20,7 @@ from restic_spec.index import IndexFile
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native._table import DecodedIndex, PackOrder
+    from restic_format.native.table._table import DecodedIndex, PackOrder
 
 Buffer = bytes | bytearray | memoryview
 

@@ -13,7 +13,7 @@ from restic_spec.ids import ID_SIZE
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
-    from restic_format.native._table import DecodedIndex
+    from restic_format.native.table._table import DecodedIndex
     from restic_format.repository.repository import Repository
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import zstandard
 
-from restic_format.native import hashes
+from restic_format.native.blobs import hashes
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_spec.crypto import IV_SIZE, MAC_SIZE, OVERHEAD
 from restic_spec.unpacked import MAX_WINDOW
 
 if TYPE_CHECKING:
-    from restic_format.native.hashes import Sha256
+    from restic_format.native.blobs.hashes import Sha256
 
 Range = tuple[int, int, int, bool, bytes]
 """A blob to be opened: start and sealed length in the data, plaintext length, whether it is compressed, id."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from restic_format.native.hashes import Sha256
+from restic_format.native.blobs.hashes import Sha256
 from restic_format.repository.cipher import BlobCipher, Buffer
 from restic_format.repository.coder import GROUP_COUNT, BlobCoder, groups
 from restic_format.repository.header import decode_entries, encode_entries

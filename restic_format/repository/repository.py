@@ -53,7 +53,7 @@ from restic_spec.unpacked import decode_unpacked, encode_unpacked
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from restic_format.native.hashes import Sha256
+    from restic_format.native.blobs.hashes import Sha256
     from restic_format.repository.lock import RepositoryLock
     from restic_format.repository.opening import Range
     from restic_format.work import Cancel

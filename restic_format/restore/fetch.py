@@ -20,7 +20,7 @@ from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native._places import PlaceWriter
+    from restic_format.native.places._places import PlaceWriter
 
 _Opener = Callable[[Sequence[PackEntry]], Iterable[tuple[PackEntry, bytes | memoryview | ResticFormatError]]]
 """Gives the plaintexts of a run's blobs, or what is wrong with each."""

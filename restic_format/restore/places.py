@@ -15,7 +15,7 @@ from restic_format.restore.session import Session
 from restic_spec.crypto import OVERHEAD
 
 if TYPE_CHECKING:
-    from restic_format.native._places import PlaceWriter
+    from restic_format.native.places._places import PlaceWriter
 
 
 def place_writer(session: Session) -> PlaceWriter | None:

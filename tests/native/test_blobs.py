@@ -15,7 +15,8 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import _engine, blobs, hashes
+from restic_format.native import blobs
+from restic_format.native.blobs import _blobs, hashes
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder
 from restic_spec.crypto import MasterKey, open_sealed, seal
@@ -72,8 +73,8 @@ def test_the_kernel_is_there() -> None:
 @pytest.fixture(params=[True, False], ids=["pairs", "one by one"])
 def pairs(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Hash two streams at a time, or one after the other."""
-    yield _engine.hash_in_pairs(request.param)
-    _engine.hash_in_pairs(True)
+    yield _blobs.hash_in_pairs(request.param)
+    _blobs.hash_in_pairs(True)
 
 
 @pytest.mark.usefixtures("pairs")
@@ -119,9 +120,9 @@ def test_megabytes_are_hashed_alike() -> None:
 
 def test_a_processor_with_sha_extensions_hashes_in_pairs() -> None:
     flags = Path("/proc/cpuinfo").read_text()
-    assert _engine.hash_in_pairs(True) == ("sha_ni" in flags)
-    assert not _engine.hash_in_pairs(False)
-    _engine.hash_in_pairs(True)
+    assert _blobs.hash_in_pairs(True) == ("sha_ni" in flags)
+    assert not _blobs.hash_in_pairs(False)
+    _blobs.hash_in_pairs(True)
 
 
 def test_the_libzstd_of_the_bindings_is_preferred() -> None:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.native import _chunker, _pure_chunker
 from restic_format.native import chunker as facade
+from restic_format.native.chunker import _chunker, _pure
 from restic_spec import chunker as oracle
 
 POLYNOMIAL = 0x3DA3358B4DC173
@@ -24,7 +24,7 @@ KIB = 1024
 
 
 def make(method, polynomial=POLYNOMIAL, min_size=512 * KIB, max_size=8192 * KIB, avg_bits=20):
-    kind = _pure_chunker if method == "python" else _chunker
+    kind = _pure if method == "python" else _chunker
     return kind.Chunker(polynomial, min_size, max_size, avg_bits, method=method)
 
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from restic_format.native import _chunker
+from restic_format.native.chunker import _chunker
 
 VERSIONS = ["restic-0.14", "restic-0.18", "restic-0.19"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restic_format.native import scrypt
-from restic_format.native._scrypt import SLOTS, mix_lanes
+from restic_format.native.scrypt._scrypt import SLOTS, mix_lanes
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from restic_format.check.affected import Damage
 from restic_format.check.state import CheckOptions, NoProgress, Run
 from restic_format.check.trees import TreeChecker
-from restic_format.native import _table
+from restic_format.native.table import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex

@@ -77,11 +77,11 @@ def test_the_sdist_holds_what_a_build_and_a_reader_need(unpacked: Path) -> None:
         "CONTRIBUTING.md",
         "Makefile",
         "scripts/environment.py",
-        "restic_format/native/_chunker.pyx",
-        "restic_format/native/_engine.pyx",
-        "restic_format/native/rabin.c",
-        "restic_format/native/rabin_x86.c",
-        "restic_format/native/rabin.h",
+        "restic_format/native/chunker/_chunker.pyx",
+        "restic_format/native/blobs/_blobs.pyx",
+        "restic_format/native/chunker/rabin.c",
+        "restic_format/native/chunker/rabin_x86.c",
+        "restic_format/native/chunker/rabin.h",
         "spec/chunking.md",
         "tests/native/test_chunker.py",
     ):
@@ -94,8 +94,8 @@ def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
-    for kernel in ("_chunker", "_engine", "_nodes", "_scrypt", "_table"):
-        assert [name for name in held if name.startswith(f"restic_format/native/{kernel}.") and name.endswith(".so")]
+    for part in ("blobs", "chunker", "nodes", "places", "scrypt", "table"):
+        assert [name for name in held if name.startswith(f"restic_format/native/{part}/_{part}.") and name.endswith(".so")]
     for package, below in PACKAGES.items():
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held
         # A folder without __init__.py would be left out without a word.
@@ -145,7 +145,7 @@ def test_a_wheel_without_the_kernel_works(unpacked: Path, tmp_path: Path) -> Non
 
 def test_without_a_compiler_auto_does_without_the_kernel(unpacked: Path, tmp_path: Path) -> None:
     held = names(wheel(unpacked, tmp_path, CC="/missing/compiler"))
-    assert "restic_format/native/_pure_chunker.py" in held
+    assert "restic_format/native/chunker/_pure.py" in held
     assert not [name for name in held if name.endswith(".so")]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import _pure_table, _table
+from restic_format.native.table import _pure, _table
 from restic_format.repository import index as index_module
 from restic_format.repository.header import encode_entries
 from restic_format.repository.index import BlobIndex, layout_of
@@ -32,9 +32,9 @@ packs = st.lists(st.tuples(st.integers(0, 6), st.lists(entries, max_size=8), st.
 def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Either table."""
     compiled = request.param == "compiled"
-    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure_table.BlobTable)
+    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure.BlobTable)
     monkeypatch.setattr(index_module, "decode_index", _table.decode_index if compiled else None)
-    monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 10)
+    monkeypatch.setattr(_pure, "_TAIL_LIMIT", 10)
 
 
 @pytest.mark.usefixtures("table")
@@ -81,8 +81,8 @@ def test_every_copy_is_found_and_nothing_else(steps: list[tuple[int, list[PackEn
 
 
 def test_many_segments_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pure_table, "_TAIL_LIMIT", 2)
-    table = _pure_table.BlobTable()
+    monkeypatch.setattr(_pure, "_TAIL_LIMIT", 2)
+    table = _pure.BlobTable()
     for number in range(99):
         table.add(0, id_of(bytes([number])), number, number * 100, 100, 0)
     assert len(table) == 99

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.native import _table
+from restic_format.native.table import _table
 from restic_format.repository import Repository, loading
 from restic_format.repository import index as index_module
 from restic_format.repository.indexcache import TAG

@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restic_format.native.hashes import Sha256
+from restic_format.native.blobs.hashes import Sha256
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.coder import BlobCoder
 from restic_format.repository.opening import Opener

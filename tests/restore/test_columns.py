@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restic_format.native import _table
+from restic_format.native.table import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.check.idset import IdSet
-from restic_format.native import _pure_table, _table
+from restic_format.native.table import _pure, _table
 from restic_spec.crypto import seal
 from tests.safety import kit
 from tests.safety.forge import Blob, Forge, node, tree_json
@@ -53,7 +53,7 @@ def test_places_differ_from_table_to_table() -> None:
     assert len({bytes(table.parts(100)[7]) for table in tables}) == 3
 
 
-@pytest.mark.parametrize("kind", [_table.BlobTable, _pure_table.BlobTable], ids=["compiled", "pure"])
+@pytest.mark.parametrize("kind", [_table.BlobTable, _pure.BlobTable], ids=["compiled", "pure"])
 def test_copies_of_a_blob_are_found_in_the_order_they_came(kind: type[_table.BlobTable]) -> None:
     table = kind()
     for number in range(3000):

@@ -17,7 +17,7 @@ sys.modules.update(dict.fromkeys({modules!r}))
 from restic_tools.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-KERNELS = ("restic_format.native._chunker", "restic_format.native._engine")
+KERNELS = ("restic_format.native.chunker._chunker", "restic_format.native.blobs._blobs")
 
 
 @pytest.fixture

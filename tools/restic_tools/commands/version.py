@@ -29,15 +29,7 @@ def version(ctx: Context) -> None:
 def kernels() -> list[tuple[str, str]]:
     """The compiled parts and whether they are in use, as pairs of name and state."""
     from importlib import import_module
-    from pkgutil import iter_modules
 
-    from restic_format import native
+    from restic_format.native.policy import PARTS
 
-    found = []
-    for module in iter_modules(native.__path__):
-        if module.name.startswith("_"):
-            continue
-        active = getattr(import_module(f"{native.__name__}.{module.name}"), "IMPLEMENTATION", None)
-        if active is not None:
-            found.append((f"{module.name} kernel", str(active)))
-    return found
+    return [(f"{name.rpartition('.')[2]} kernel", str(import_module(name).IMPLEMENTATION)) for name in PARTS]

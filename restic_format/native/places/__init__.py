@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 from restic_format.native import policy
 
 if TYPE_CHECKING:
-    from restic_format.native._places import PlaceWriter as _PlaceWriter
+    from restic_format.native.places._places import PlaceWriter as _PlaceWriter
 
     PlaceWriter: type[_PlaceWriter] | None
     IMPLEMENTATION: str
 else:
     try:
         policy.permit()
-        from restic_format.native._places import PlaceWriter
+        from restic_format.native.places._places import PlaceWriter
 
         IMPLEMENTATION = "compiled"
     except ImportError as error:

@@ -12,7 +12,7 @@ None means that something is wrong; the Python path is then asked, which says wh
 `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
 the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
 for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
-*verify* everything is opened again and its hash compared. *pack*, a `restic_format.native.hashes.Sha256`, goes on with what
+*verify* everything is opened again and its hash compared. *pack*, a `Sha256` of `hashes`, goes on with what
 was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length,
 plaintext length, compressed, id); without *keep* it only tells which are intact, with *again* the plaintexts are good until the
 next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of *data* is appended
@@ -50,7 +50,7 @@ def _zstd_of_zstandard() -> bytes | None:
 
 try:
     policy.permit(libraries=True)
-    from restic_format.native._engine import (
+    from restic_format.native.blobs._blobs import (
         Context,
         PackCheck,
         Zstd,

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from restic_format.native import blobs, policy
 
 if TYPE_CHECKING:
-    from restic_format.native._engine import Sha256
+    from restic_format.native.blobs._blobs import Sha256
 
     hash_many: Callable[[list[bytes | memoryview], Sha256 | None, bytes | memoryview], list[bytes]] | None
     IMPLEMENTATION: str
 else:
     try:
         policy.permit()
-        from restic_format.native._engine import Sha256, hash_in_pairs, hash_many
+        from restic_format.native.blobs._blobs import Sha256, hash_in_pairs, hash_many
 
         IMPLEMENTATION = "compiled, two at a time" if hash_in_pairs(True) else "compiled"
         if blobs.UNAVAILABLE is not None and not hash_in_pairs(True):

@@ -1,7 +1,7 @@
 /* A cursor over JSON that only ever advances over what is exactly as expected. Each function gives 0 where something else
  * stands there; then the cursor may be anywhere, and whoever asked gives up. Nothing is decoded but numbers and ids. */
-#ifndef RESTIC_FORMAT_JSON_CURSOR_H
-#define RESTIC_FORMAT_JSON_CURSOR_H
+#ifndef RESTIC_FORMAT_CURSOR_H
+#define RESTIC_FORMAT_CURSOR_H
 
 #include <stddef.h>
 #include <stdint.h>

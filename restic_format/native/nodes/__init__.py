@@ -44,7 +44,7 @@ UNAVAILABLE: str | None
 
 try:
     policy.permit()
-    from restic_format.native._nodes import (
+    from restic_format.native.nodes._nodes import (
         NodeWriter,
         ParsedTree,
         Stat,

@@ -42,19 +42,19 @@ from typing import TYPE_CHECKING
 from restic_format.native import policy
 
 if TYPE_CHECKING:
-    from restic_format.native._table import BlobTable, DecodedIndex
+    from restic_format.native.table._table import BlobTable, DecodedIndex
 
     decode_index: Callable[[bytes], DecodedIndex | None] | None
     IMPLEMENTATION: str
 else:
     try:
         policy.permit()
-        from restic_format.native._table import BlobTable, decode_index
+        from restic_format.native.table._table import BlobTable, decode_index
 
         IMPLEMENTATION = "compiled"
     except ImportError as error:
         IMPLEMENTATION = f"pure, {policy.reason(error)}"
-        from restic_format.native._pure_table import BlobTable
+        from restic_format.native.table._pure import BlobTable
 
         decode_index = None
 

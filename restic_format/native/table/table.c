@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "json_cursor.h"
+#include "cursor.h"
 
 enum { ID = 32, OVERHEAD = 32 };
 

@@ -2,7 +2,7 @@
 #ifndef RESTIC_FORMAT_TREES_H
 #define RESTIC_FORMAT_TREES_H
 
-#include "json_cursor.h"
+#include "cursor.h"
 
 enum {
     TREES_NAME, TREES_TYPE, TREES_MODE, TREES_MTIME, TREES_ATIME, TREES_CTIME, TREES_UID, TREES_GID, TREES_USER, TREES_GROUP,

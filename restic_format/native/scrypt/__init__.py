@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     try:
         policy.permit()
-        from restic_format.native._scrypt import SLOTS, mix_lanes
+        from restic_format.native.scrypt._scrypt import SLOTS, mix_lanes
 
         IMPLEMENTATION = "compiled"
     except ImportError as error:

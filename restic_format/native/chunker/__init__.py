@@ -24,11 +24,11 @@ from restic_format.native import policy
 
 try:
     policy.permit()
-    from restic_format.native._chunker import Chunker, methods
+    from restic_format.native.chunker._chunker import Chunker, methods
 
     IMPLEMENTATION = "compiled"
 except ImportError as error:
     IMPLEMENTATION = f"pure, {policy.reason(error)}"
-    from restic_format.native._pure_chunker import Chunker, methods  # type: ignore[assignment]
+    from restic_format.native.chunker._pure import Chunker, methods  # type: ignore[assignment]
 
 __all__ = ["IMPLEMENTATION", "Chunker", "methods"]
