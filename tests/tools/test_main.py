@@ -16,7 +16,7 @@ from restic_tools.about import FOLLOWS_RESTIC
 from restic_tools.cli import load
 from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import COMMANDS
-from tests.tools.kit import PASSWORD, Filled, Runner
+from tests.tools.kit import Runner
 
 WORDS = [" ".join(entry.path) for entry in COMMANDS]
 
@@ -252,35 +252,3 @@ def test_version_imports_nothing_heavy(environment: dict[str, str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert not loaded & {"typer", "rich", "msgspec", "cryptography", "numpy", "restic_spec", "restic_format.repository"}
-
-
-# Streams
-
-
-@pytest.mark.parametrize("line", ["version", "help ls", "ls latest", "snapshots --json", "nothing"])
-def test_closed_and_full_outputs_never_end_in_a_traceback(line: str, filled: Filled, environment: dict[str, str]) -> None:
-    settings = {**environment, "RESTIC_REPOSITORY": str(filled.folder), "RESTIC_PASSWORD": PASSWORD}
-    for redirection in (">&-", ">/dev/full", "2>/dev/full", ">&- 2>&-"):
-        command = f'exec "{sys.executable}" -m restic_tools {line} {redirection}'
-        done = subprocess.run(["/bin/sh", "-c", command], env=settings, capture_output=True, check=False, timeout=60)
-        assert b"Traceback" not in done.stderr + done.stdout
-        assert b"Exception ignored" not in done.stderr
-        assert done.returncode in (0, 1)
-
-
-def test_a_reader_that_goes_away_ends_the_program_quietly(filled: Filled, environment: dict[str, str]) -> None:
-    settings = {**environment, "RESTIC_REPOSITORY": str(filled.folder), "RESTIC_PASSWORD": PASSWORD}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "restic_tools", "list", "blobs"],
-        env=settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    _, err = (
-        process.communicate(timeout=60) if process.stdout is None else (b"", process.stderr.read() if process.stderr else b"")
-    )
-    assert process.wait(timeout=60) == 1
-    assert err == b""
-    assert list((filled.folder / "locks").iterdir()) == []

@@ -129,7 +129,8 @@ def test_silence_when_nobody_watches(stage: Stage) -> None:
 
 def test_a_signal_asks_for_one_report(stage: Stage) -> None:
     out, screen = stage.open(terminal=False)
-    with Live(out, lines=lambda: ["state of things"]):
+    interrupt = Interrupt()
+    with interrupt.installed(), Live(out, lines=lambda: ["state of things"], interrupt=interrupt):
         os.kill(os.getpid(), signal.SIGUSR1)
         wait_for_text(screen, "state of things\n")
         time.sleep(0.2)

@@ -38,11 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             return 0
         return _run(args, parsed)
-    except BrokenPipeError:
-        from restic_tools.interrupt import silence_output
-
-        silence_output()
-        return 1
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence against tracebacks
         return _report(error, as_json=bool(parsed.values.get("json")))
 
@@ -53,6 +48,7 @@ def run() -> NoReturn:
     At once, without taking down what it made object by object: after a large backup that takes most of a second. Everything
     that has to be closed was closed by then, and what was written is flushed here.
     """
+    _open_standard_streams()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -61,6 +57,15 @@ def run() -> NoReturn:
         except (OSError, ValueError):
             code = code or 1
     os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Give the null device to standard streams that are closed: the next file opened would take their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _quick_version(args: list[str]) -> str | None:
@@ -93,7 +98,7 @@ def _run(args: list[str], parsed: Parsed) -> int:
         from restic_tools.helppages import command_page
 
         return _show(command_page(entry, declaration))
-    return _call(declaration, parsed)
+    return _call(entry, declaration, parsed)
 
 
 def load(entry: Entry) -> Declaration:
@@ -105,7 +110,7 @@ def load(entry: Entry) -> Declaration:
     return declare(getattr(importlib.import_module(entry.module), entry.function))
 
 
-def _call(declaration: Declaration, parsed: Parsed) -> int:
+def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
     from restic_tools.context import Context, global_options
     from restic_tools.interrupt import Interrupt
     from restic_tools.memory import collect_rarely
@@ -116,17 +121,15 @@ def _call(declaration: Declaration, parsed: Parsed) -> int:
     options = global_options(shared)
     arguments: dict[str, object] = declaration.bind(parsed.arguments)
     arguments.update((key, value) for key, value in parsed.values.items() if key in own)
-    out = Output(verbosity=options.verbosity, json_mode=options.json)
+    out = Output(verbosity=options.verbosity, json_mode=options.json, shows=entry.shows)
     interrupt = Interrupt()
     interrupt.announce = lambda: None if options.json else out.warn("signal received, cleaning up")
     if declaration.context_key is not None:
         arguments[declaration.context_key] = Context(options, interrupt, out)
     collect_rarely()
     with interrupt.installed():
-        try:
-            code = declaration.function(**arguments)
-        finally:
-            out.flush()
+        code = declaration.function(**arguments)
+        out.flush()
     return code or 0
 
 
@@ -144,34 +147,29 @@ def _overview(path: tuple[str, ...], rest: list[str], parsed: Parsed) -> int:
 def _show(page: str) -> int:
     from restic_tools.output import Output
 
-    out = Output()
+    out = Output(shows=True)
     out.write(encode(page.rstrip("\n")) + b"\n")
     out.flush()
     return 0
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:
-    from restic_tools.exitcodes import describe, exit_code
-    from restic_tools.interrupt import silence_output
+    from restic_tools.exitcodes import OutputFailed, describe, exit_code
     from restic_tools.output import Output
 
+    out = Output()
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
-        Output().warn("".join(traceback.format_exception(error)).rstrip("\n"), block=True)
+        out.warn("".join(traceback.format_exception(error)).rstrip("\n"), block=True)
     code = exit_code(error)
-    out = Output()
-    try:
-        if as_json:
-            from restic_tools.messages import ExitError
+    if as_json:
+        from restic_tools.messages import ExitError
 
-            out.json_error(ExitError("exit_error", code, describe(error)))
-        else:
-            out.warn(describe(error), block=True)
-        out.flush()
-    except OSError:
-        # Standard output or error cannot be written to: the exit code is all that is left to say it.
-        silence_output()
+        out.json_error(ExitError("exit_error", code, describe(error)))
+    elif not (isinstance(error, OutputFailed) and not str(error)):
+        out.warn(describe(error), block=True)
+    out.flush()
     return code
 
 

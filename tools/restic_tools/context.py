@@ -76,10 +76,10 @@ class Context:
         """Report progress for the length of a ``with`` block; see ``restic_tools.progress``."""
         from restic_tools.progress import Live
 
-        return Live(self.out, lines=lines, status=status)
+        return Live(self.out, lines=lines, status=status, interrupt=self.interrupt)
 
     def counter(self, noun: str, total: int, bytes_total: int = 0) -> Counter:
         """Count towards a total for the length of a ``with`` block; see ``restic_tools.progress``."""
         from restic_tools.progress import Counter
 
-        return Counter(self.out, noun, total, bytes_total)
+        return Counter(self.out, noun, total, bytes_total, self.interrupt)

@@ -49,6 +49,10 @@ class Failure(Exception):
         self.block = block
 
 
+class OutputFailed(Exception):
+    """What a command is for cannot be written; without a text where the reader has gone away, which nobody needs to be told."""
+
+
 class Incomplete(Exception):
     """A command did part of its work: ``Warning: text`` and exit code 3."""
 
@@ -72,6 +76,8 @@ def describe(error: BaseException) -> str:
         return visible(str(error))
     if isinstance(error, Failure):
         return f"Fatal: {visible(str(error), block=error.block)}"
+    if isinstance(error, OutputFailed):
+        return f"Fatal: {error}"
     if isinstance(error, Incomplete):
         return f"Warning: {visible(str(error))}"
     code = exit_code(error)

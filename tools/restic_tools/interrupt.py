@@ -1,4 +1,4 @@
-"""Signals: SIGINT and SIGTERM become one orderly end, never a torn one.
+"""Signals: SIGINT and SIGTERM become one orderly end, never a torn one; SIGUSR1 never ends the process.
 
 By default the first signal raises ``Interrupted`` in the main thread, so that ``with`` blocks release what they hold (the
 repository's lock above all). Work that must finish what it has begun runs inside ``deferred()``: there the signal only sets
@@ -7,10 +7,8 @@ repository's lock above all). Work that must finish what it has begun runs insid
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +28,8 @@ class Interrupt:
         self._deferred = 0
         self._count = 0
         self.announce: Callable[[], None] = lambda: None
+        self.report: Callable[[], None] = lambda: None
+        """Called when SIGUSR1 asks how far the work is."""
 
     @property
     def requested(self) -> bool:
@@ -57,6 +57,7 @@ class Interrupt:
             yield self
             return
         previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._handle_report)
         try:
             yield self
         finally:
@@ -75,17 +76,12 @@ class Interrupt:
             if not self._deferred:
                 raise self._error()
 
+    def _handle_report(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.report()
+
     @staticmethod
     def _error() -> Exception:
         from restic_format.errors import Interrupted
 
         return Interrupted("interrupted by a signal")
-
-
-def silence_output() -> None:
-    """Point standard output and error nowhere, so that nothing more fails when nobody can take them."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            os.dup2(null, stream.fileno())
-    os.close(null)

@@ -7,16 +7,19 @@ their terminal, and a line stays a line. Within a block `printable` keeps a name
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 
 from restic_format.words import visible
 from restic_tools.environment import encode
+from restic_tools.exitcodes import OutputFailed, os_reason
 from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import IO, Any
 
     from restic_tools.progress import Live
@@ -29,12 +32,16 @@ DEFAULT_WIDTH = 80
 class Output:
     """The program's two output streams.
 
-    With ``json_mode`` only ``json``, ``write`` and the stderr methods write anything.
+    With ``json_mode`` only ``json``, ``write`` and the stderr methods write anything. When a stream cannot be written, that is
+    said once (for standard output) and what would go there is dropped: a full disk for the log must not keep a backup from
+    being made. A command that only *shows* something ends then, with ``OutputFailed``.
     """
 
-    def __init__(self, *, verbosity: int = NORMAL, json_mode: bool = False) -> None:
+    def __init__(self, *, verbosity: int = NORMAL, json_mode: bool = False, shows: bool = False) -> None:
         self.verbosity = verbosity
         self.json_mode = json_mode
+        self._shows = shows
+        self._failure: OutputFailed | None = None
         self.live: Live | None = None
         self.guard = threading.RLock()
         """Held while anything is written, so that lines from several threads do not mix."""
@@ -128,10 +135,17 @@ class Output:
 
     def flush(self) -> None:
         """Push out what is still in buffers."""
-        with self.guard:
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with self.guard:
+                    self._attempt(stream, stream.flush)
+
+    def draw(self, text: str) -> None:
+        """Text for the terminal as it is, at once; for the live display only."""
+        stream = sys.stdout
+        if stream is not None:
+            with self.guard:
+                self._attempt(stream, lambda: (stream.write(text), stream.flush()))
 
     def _write(self, stream: IO[str] | None, data: bytes) -> None:
         if stream is None:
@@ -144,16 +158,52 @@ class Output:
             live = self.live
             if live is not None:
                 live.clear()
-            raw = getattr(stream, "buffer", None)
-            if raw is None:
-                stream.write(data.decode("utf-8", "backslashreplace"))
-            else:
-                stream.flush()
-                raw.write(data)
-                if stream is sys.stderr or live is not None:
-                    raw.flush()
+            self._attempt(stream, lambda: _put(stream, data, at_once=stream is sys.stderr or live is not None))
             if live is not None:
                 live.redraw()
+
+    def _attempt(self, stream: IO[str], write: Callable[[], object]) -> None:
+        if self._failure is not None and stream is sys.stdout:
+            raise self._failure
+        try:
+            write()
+        except (OSError, ValueError) as error:
+            silence(stream)
+            if stream is sys.stdout:
+                self._lost(error)
+
+    def _lost(self, error: OSError | ValueError) -> None:
+        """Standard output cannot be written any more."""
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        text = "" if isinstance(error, BrokenPipeError) else f"cannot write to standard output: {reason}"
+        if self._shows:
+            self._failure = OutputFailed(text)
+            raise self._failure from error
+        if text and self.json_mode:
+            from restic_tools.messages import ErrorText, ObjectError
+
+            self.json_error(ObjectError("error", ErrorText(text), "write", "standard output"))
+        elif text:
+            self.warn(f"{text}; the command goes on")
+
+
+def _put(stream: IO[str], data: bytes, *, at_once: bool) -> None:
+    raw = getattr(stream, "buffer", None)
+    if raw is None:
+        stream.write(data.decode("utf-8", "backslashreplace"))
+        return
+    stream.flush()
+    raw.write(data)
+    if at_once:
+        raw.flush()
+
+
+def silence(stream: IO[str]) -> None:
+    """Let a stream that cannot be written lead nowhere: what is left in its buffer must not fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Self
 
 from restic_format.words import visible
+from restic_tools.exitcodes import OutputFailed
+from restic_tools.interrupt import Interrupt
 from restic_tools.output import NORMAL, Output
 from restic_tools.render import bytes_text, percent_text, seconds_text, shortened
 
@@ -58,8 +59,9 @@ class Live:
     On a terminal the lines stay at the bottom and other output scrolls above them.
     """
 
-    def __init__(self, out: Output, *, lines: Lines, status: Status | None = None) -> None:
+    def __init__(self, out: Output, *, lines: Lines, status: Status | None = None, interrupt: Interrupt | None = None) -> None:
         self._out = out
+        self._interrupt = interrupt or Interrupt()
         self._lines = lines
         self._status = status
         self._drawn = 0
@@ -67,26 +69,23 @@ class Live:
         self._stop = threading.Event()
         self._asked = False
         self._thread: threading.Thread | None = None
-        self._previous: Any = None
         self._in_place = out.stdout_is_terminal and not out.json_mode and os.environ.get("TERM") != "dumb"
 
     def __enter__(self) -> Self:
         self._interval = update_interval(self._out)
         if self._in_place and self._interval:
             self._out.live = self
-        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGUSR1"):
-            self._previous = signal.signal(signal.SIGUSR1, self._report_asked)
+        self._before, self._interrupt.report = self._interrupt.report, self._report_asked
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._interrupt.report = self._before
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-        if self._previous is not None:
-            signal.signal(signal.SIGUSR1, self._previous)
         with self._out.guard:
             self.clear()
             self._out.live = None
@@ -94,8 +93,7 @@ class Live:
     def clear(self) -> None:
         """Take the live lines off the screen (called with the output's guard held)."""
         if self._drawn:
-            sys.stdout.write("\r\x1b[2K" + "\x1b[1A\x1b[2K" * (self._drawn - 1))
-            sys.stdout.flush()
+            self._out.draw("\r\x1b[2K" + "\x1b[1A\x1b[2K" * (self._drawn - 1))
             self._drawn = 0
 
     def redraw(self) -> None:
@@ -106,8 +104,7 @@ class Live:
         shown = [shortened(visible(line), width) for line in self._lines()]
         text = "\n".join(shown).encode("utf-8", "replace").decode()
         self.clear()
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        self._out.draw(text)
         self._drawn = len(shown)
 
     def _run(self) -> None:
@@ -116,7 +113,8 @@ class Live:
             self._wake.clear()
             if self._stop.is_set():
                 return
-            self._report()
+            with suppress(OutputFailed):  # the command is told when it writes
+                self._report()
 
     def _report(self) -> None:
         asked, self._asked = self._asked, False
@@ -135,8 +133,7 @@ class Live:
                     self._out.line(line)
                 self._out.flush()
 
-    def _report_asked(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def _report_asked(self) -> None:
         self._asked = True
         self._wake.set()
 
@@ -174,7 +171,7 @@ class Counter:
     ``add`` may be called from any thread. ``bytes_total`` adds volume and rate.
     """
 
-    def __init__(self, out: Output, noun: str, total: int, bytes_total: int = 0) -> None:
+    def __init__(self, out: Output, noun: str, total: int, bytes_total: int = 0, interrupt: Interrupt | None = None) -> None:
         self._out = out
         self.noun = noun
         self.total = total
@@ -183,7 +180,7 @@ class Counter:
         self.bytes_done = 0
         self._guard = threading.Lock()
         self._rate = Rate()
-        self._live = Live(out, lines=self.lines)
+        self._live = Live(out, lines=self.lines, interrupt=interrupt)
 
     def add(self, count: int = 1, volume: int = 0) -> None:
         """Count what has been done; ``volume`` in bytes."""

@@ -11,7 +11,7 @@ DEFAULT, ADVANCED = "Available Commands", "Advanced Commands"
 class Entry:
     """One command: the words that call it, ``module:function``, the overview's line and group."""
 
-    __slots__ = ("codes", "function", "group", "hidden", "module", "path", "summary")
+    __slots__ = ("codes", "function", "group", "hidden", "module", "path", "shows", "summary")
 
     def __init__(
         self,
@@ -21,6 +21,7 @@ class Entry:
         *,
         group: str = DEFAULT,
         hidden: bool = False,
+        shows: bool = False,
         codes: tuple[int, ...] = (0, 1, 10, 11, 12, 130),
     ) -> None:
         self.path = tuple(words.split())
@@ -29,27 +30,29 @@ class Entry:
         self.summary = summary
         self.group = group
         self.hidden = hidden
+        self.shows = shows
+        """Whether it does nothing but write to standard output: it ends when that fails. Others go on with their work."""
         self.codes = codes
         """The exit codes it can end with."""
 
 
 COMMANDS: tuple[Entry, ...] = (
     Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
-    Entry("cat", "cat:cat", "Show one object of the repository as it is inside"),
+    Entry("cat", "cat:cat", "Show one object of the repository as it is inside", shows=True),
     Entry("check", "check:check", "Look for damage in the repository"),
-    Entry("generate", "generate:generate", "Write shell completions and manual pages", codes=(0, 1)),
-    Entry("help", "help:help_command", "Show the help of a command", codes=(0, 1)),
+    Entry("generate", "generate:generate", "Write shell completions and manual pages", codes=(0, 1), shows=True),
+    Entry("help", "help:help_command", "Show the help of a command", codes=(0, 1), shows=True),
     Entry("init", "init:init", "Make a new repository"),
     Entry("key add", "key:key_add", "Give the repository one more key (password)"),
-    Entry("key list", "key:key_list", "Show the keys (passwords)"),
+    Entry("key list", "key:key_list", "Show the keys (passwords)", shows=True),
     Entry("key passwd", "key:key_passwd", "Change the password"),
     Entry("key remove", "key:key_remove", "Take a key (password) away"),
-    Entry("list", "list:list_objects", "Show the IDs of all objects of one kind"),
-    Entry("ls", "ls:ls", "Show the files in a snapshot"),
+    Entry("list", "list:list_objects", "Show the IDs of all objects of one kind", shows=True),
+    Entry("ls", "ls:ls", "Show the files in a snapshot", shows=True),
     Entry("restore", "restore:restore", "Bring files back from a snapshot"),
-    Entry("snapshots", "snapshots:snapshots", "Show the snapshots"),
+    Entry("snapshots", "snapshots:snapshots", "Show the snapshots", shows=True),
     Entry("unlock", "unlock:unlock", "Remove locks that other processes left behind"),
-    Entry("version", "version:version", "Show the version", codes=(0, 1)),
+    Entry("version", "version:version", "Show the version", codes=(0, 1), shows=True),
 )
 
 GROUPS = {"key": "Show, add, change and remove keys (passwords)"}

@@ -318,7 +318,7 @@ def _open_stream(ctx: Context, words: list[str], *, from_command: bool) -> Strea
 
     ctx.out.verbose("read data from stdin")
     if not from_command:
-        return StreamSource(sys.stdin.fileno())
+        return StreamSource(0 if sys.stdin is None else sys.stdin.fileno())
     try:
         return CommandSource(words, ctx.out.warn)
     except BackupFailed as error:

@@ -1,0 +1,183 @@
+"""Standard streams that are closed, full or given up, and signals: the work goes on, beside real restic."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage
+from restic_spec.layout import FileKind
+from tests.tools.kit import PASSWORD, Filled, Outcome, new_repository
+
+FULL = b"no space left on device"
+
+
+@dataclass
+class Place:
+    """A folder with a source and, for each program, a repository with one snapshot."""
+
+    folder: Path
+    programs: dict[str, str]
+    environment: dict[str, str]
+
+    def shell(self, program: str, line: str) -> Outcome:
+        """Run a shell line in which ``PROGRAM`` stands for the program with its repository."""
+        settings = {**self.environment, "RESTIC_REPOSITORY": str(self.folder / program), "RESTIC_PASSWORD": PASSWORD}
+        done = subprocess.run(
+            ["/bin/bash", "-c", line.replace("PROGRAM", self.programs[program])],
+            cwd=self.folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        for text in (done.stdout, done.stderr):
+            assert b"Traceback" not in text
+            assert b"Exception" not in text
+            assert b"unexpected" not in text
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def both(self, line: str) -> tuple[Outcome, Outcome]:
+        """The same line with ours and with restic."""
+        return self.shell("ours", line), self.shell("restic", line)
+
+    def snapshots(self, program: str = "ours") -> list[bytes]:
+        """Snapshots in the repository, read by the engine."""
+        repo = Repository.open(LocalStorage(str(self.folder / program)), PASSWORD)
+        return [file_id for file_id, _ in repo.list(FileKind.SNAPSHOT)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, environment: dict[str, str], peer: Callable[[str], Path]) -> Place:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "file").write_text("hello")
+    (tmp_path / "password").write_text("another")
+    restic = shlex.quote(str(peer("restic-0.19")))
+    programs = {"ours": f"{shlex.quote(sys.executable)} -m restic_tools", "restic": restic}
+    place = Place(tmp_path, programs, {**environment, "RESTIC_CACHE_DIR": str(tmp_path / "cache")})
+    for name in programs:
+        new_repository(tmp_path / name)
+        assert place.shell(name, f"{restic} backup -q src").code == 0
+    return place
+
+
+WORKING = (
+    ("backup src", 0),
+    ("backup src missing", 3),
+    ("backup --json src", 0),
+    ("backup --json -vv src", 0),
+    ("backup -vv src", 0),
+    ("restore latest --target OUT", 0),
+    ("restore latest --target OUT --json -vv", 0),
+    ("check", 0),
+    ("key add --new-password-file password", 0),
+    ("unlock --remove-all", 0),
+    ("init -r NEW", 0),
+    ("init --json -r NEW", 0),
+)
+CASES = [(words, code, where) for words, code in WORKING for where in (">/dev/full", "2>/dev/full", "<&- >&- 2>&-")]
+CASES += [("backup src", 0, where) for where in (">/dev/full 2>/dev/full", ">&-", "2>&-", "<&-")]
+
+
+@pytest.mark.parametrize(("words", "code", "where"), CASES)
+def test_work_goes_on_without_output(words: str, code: int, where: str, place: Place) -> None:
+    codes = {}
+    for program in place.programs:
+        line = words.replace("OUT", f"out-{program}").replace("NEW", f"new-{program}")
+        outcome = place.shell(program, f"exec PROGRAM {line} {where}")
+        codes[program] = outcome.code
+        if where == ">/dev/full" and program == "ours" and words != "unlock --remove-all":
+            assert outcome.err.count(FULL) == 1
+    assert codes == {"ours": code, "restic": code}
+    if words.startswith("backup"):
+        assert len(place.snapshots()) == 2
+    if "OUT" in words:
+        assert (place.folder / "out-ours" / "src" / "file").read_text() == "hello"
+    if words.startswith("key"):
+        Repository.open(LocalStorage(str(place.folder / "ours")), "another")
+    if "NEW" in words:
+        Repository.open(LocalStorage(str(place.folder / "new-ours")), PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "words", ["backup src --json -vv", "backup src -vv", "restore latest --target out --json -vv", "check"]
+)
+def test_a_reader_that_goes_away_does_not_end_the_work(words: str, place: Place) -> None:
+    outcome = place.shell("ours", f"PROGRAM {words} | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}")
+    assert (outcome.code, outcome.err) == (0, b"")
+    outcome = place.shell("ours", f"PROGRAM {words} | true; exit ${{PIPESTATUS[0]}}")
+    assert (outcome.code, outcome.err) == (0, b"")
+    assert list((place.folder / "ours" / "locks").iterdir()) == []
+    if words.startswith("backup"):
+        assert len(place.snapshots()) == 3
+
+
+@pytest.mark.parametrize("redirection", ["<&-", "<&- >&-", "<&- >&- 2>&-", "</dev/null"])
+def test_backup_of_an_empty_or_closed_input(redirection: str, place: Place) -> None:
+    ours, theirs = place.both(f"exec PROGRAM backup --stdin {redirection}")
+    assert (ours.code, ours.err) == (theirs.code, theirs.err)
+    assert ours.code == 3
+    assert len(place.snapshots("ours")) == len(place.snapshots("restic"))
+
+
+@pytest.mark.parametrize("line", ["version", "help ls", "ls latest", "snapshots --json", "cat config", "list packs", "nothing"])
+def test_commands_that_only_show_say_that_they_could_not(line: str, place: Place) -> None:
+    for redirection in (">&-", ">/dev/full", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"):
+        outcome = place.shell("ours", f"exec PROGRAM {line} {redirection}")
+        assert outcome.code == (1 if line == "nothing" or ">/dev/full" in f" {redirection}".split() else 0)
+        if redirection == ">/dev/full" and line != "nothing":
+            assert outcome.err.lower().count(FULL) == 1
+
+
+def test_a_reader_that_goes_away_ends_what_only_shows(filled: Filled, environment: dict[str, str]) -> None:
+    settings = {**environment, "RESTIC_REPOSITORY": str(filled.folder), "RESTIC_PASSWORD": PASSWORD}
+    with subprocess.Popen(
+        [sys.executable, "-m", "restic_tools", "list", "blobs"], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+    assert err == b""
+    assert list((filled.folder / "locks").iterdir()) == []
+
+
+# SIGUSR1
+
+
+@pytest.mark.parametrize(
+    "words", ["backup src", "restore latest --target OUT", "check", "init -r NEW", "snapshots", "cat config", "ls latest"]
+)
+def test_sigusr1_ends_nothing_whenever_it_comes(words: str, place: Place) -> None:
+    line = words.replace("OUT", "out").replace("NEW", "new")
+    script = place.folder / "asking"
+    script.write_text(f"#!/bin/sh\nkill -USR1 $PPID\necho {PASSWORD}\n")
+    script.chmod(0o755)
+    outcome = place.shell("ours", f"exec PROGRAM {line} --password-command {script}")
+    assert outcome.code == (3 if "missing" in words else 0), outcome.err
+
+
+def test_sigusr1_while_a_lock_is_held(place: Place) -> None:
+    read, write = os.pipe()
+    settings = {**place.environment, "RESTIC_REPOSITORY": str(place.folder / "ours"), "RESTIC_PASSWORD": PASSWORD}
+    process = subprocess.Popen([sys.executable, "-m", "restic_tools", "backup", "--stdin"], stdin=read, env=settings)
+    os.close(read)
+    locks = place.folder / "ours" / "locks"
+    while not list(locks.iterdir()):
+        assert process.poll() is None
+    for _ in range(5):
+        process.send_signal(10)
+    os.write(write, b"data")
+    os.close(write)
+    assert process.wait(timeout=60) == 0
+    assert list(locks.iterdir()) == []
