@@ -1,22 +1,23 @@
 """What a fault costs: which snapshots and which of their paths it touches.
 
 Only run when something is damaged. The trees are walked once more; of a tree below which nothing is damaged only its id is
-kept, of the others the set of findings below. So a snapshot that shares its trees with another costs nothing extra.
+kept, of the others the set of findings below, as bits of a number. So a snapshot that shares its trees with another costs
+nothing extra, and a path is only put together where it is listed.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from restic_format.check.blobs import BlobFault, read_blob
-from restic_format.check.findings import AffectedPath, Consequence
+from restic_format.check.findings import REPAIR_INDEX, REPAIR_PACK, AffectedPath, Code, Consequence
 from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
 from restic_spec.errors import SpecError
 from restic_spec.ids import is_hex_id
-from restic_spec.pack import BlobType
+from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import DIR, FILE, Node, decode_tree
 
 MAX_LISTED = 10
@@ -25,69 +26,181 @@ MAX_LISTED = 10
 MAX_TRACKED = 1000
 """Findings whose consequences are worked out."""
 
-_NONE: frozenset[int] = frozenset()
+MAX_COPIES = 200_000
+"""Damaged copies of blobs that are remembered one by one."""
+
+MAX_PATH = 4096
+"""Characters of a path that are shown."""
 
 
 class Damage:
     """Which finding each damaged thing belongs to; findings are numbers in the report."""
 
-    def __init__(self) -> None:
-        self._tracked: set[int] = set()
-        self.trees: dict[bytes, set[int]] = {}
-        self.nodes: dict[bytes, list[tuple[str, int]]] = {}
-        self.blobs: dict[bytes, set[int]] = {}
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._tracked: list[int] = []
+        self._slots: dict[int, int] = {}
+        self._trees: dict[bytes, list[int]] = {}
+        self._nodes: dict[bytes, list[tuple[str, int]]] = {}
+        self._packs: dict[bytes, int] = {}
+        self._copies: dict[tuple[BlobType, bytes], dict[tuple[bytes, int], int]] = {}
+        self._copy_count = 0
+        self._known: dict[tuple[BlobType, bytes], tuple[int, ...]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._tracked)
+        return bool(self._slots)
 
     @property
-    def tracked(self) -> set[int]:
+    def tracked(self) -> Sequence[int]:
         """The findings whose consequences will be worked out."""
         return self._tracked
 
     def _track(self, number: int) -> bool:
-        if number < 0 or (number not in self._tracked and len(self._tracked) >= MAX_TRACKED):
+        if number < 0 or (number not in self._slots and len(self._slots) >= MAX_TRACKED):
             return False
-        self._tracked.add(number)
+        if number not in self._slots:
+            self._slots[number] = len(self._tracked)
+            self._tracked.append(number)
         return True
 
     def tree(self, ident: bytes, number: int) -> None:
         """The tree *ident* cannot be read."""
         if self._track(number):
-            self.trees.setdefault(ident, set()).add(number)
+            self._trees.setdefault(ident, []).append(number)
 
     def node(self, tree: bytes, quoted: str, number: int) -> None:
         """The entry *quoted* of a tree is at fault."""
         if self._track(number):
-            self.nodes.setdefault(tree, []).append((quoted, number))
+            self._nodes.setdefault(tree, []).append((quoted, number))
 
-    def data(self, ident: bytes, number: int) -> None:
-        """The data blob *ident* cannot be read."""
-        if self._track(number):
-            self.blobs.setdefault(ident, set()).add(number)
+    def pack(self, pack: bytes, number: int) -> None:
+        """Nothing in *pack* can be read."""
+        self._track(number)
+        self._packs[pack] = number
+        self._known.clear()
+
+    def copy(self, pack: bytes, entry: PackEntry, number: int) -> None:
+        """The copy of a blob that *pack* holds cannot be read."""
+        self._track(number)
+        if self._copy_count < MAX_COPIES:
+            self._copy_count += 1
+            self._known.clear()
+            self._copies.setdefault((entry.type, entry.id), {})[pack, entry.offset] = number
+
+    def harmless(self) -> set[int]:
+        """The findings about packs that take no blob away: each has a good copy elsewhere."""
+        if self._copy_count >= MAX_COPIES:
+            return set()  # Nobody remembers which.
+        numbers = set(self._packs.values())
+        losing: set[int] = set()
+        for (kind, ident), here in self._copies.items():
+            numbers.update(here.values())
+            if self._bad(kind, ident):
+                losing.update(here.values())
+        for pack, entries in self._run.repo.index.by_pack(self._packs) if self._packs else ():
+            if any(self._bad(entry.type, entry.id) for entry in entries):
+                losing.add(self._packs[pack])
+        return {number for number in numbers - losing if number >= 0}
+
+    def _bad(self, kind: BlobType, ident: bytes) -> tuple[int, ...]:
+        """The findings about the copies of a blob where none of them is good."""
+        key = kind, ident
+        here = self._copies.get(key, {})
+        if not here and not self._packs:
+            return ()
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MAX_COPIES:
+                self._known.clear()
+            known = self._known[key] = tuple(self._find_bad(kind, ident, here))
+        return known
+
+    def _find_bad(self, kind: BlobType, ident: bytes, here: dict[tuple[bytes, int], int]) -> set[int]:
+        found = set()
+        for copy in self._run.repo.index.lookup_all(kind, ident):
+            number = self._packs.get(copy.pack)
+            if number is None:
+                number = here.get((copy.pack, copy.offset))
+            if number is None:
+                return set()
+            found.add(number)
+        return found
+
+    def mask(self, numbers: Iterable[int]) -> int:
+        """Findings as bits; those that are not tracked have none."""
+        bits = 0
+        for number in numbers:
+            slot = self._slots.get(number)
+            if slot is not None:
+                bits |= 1 << slot
+        return bits
+
+    def numbers(self, mask: int) -> Iterator[int]:
+        """Reverse `mask`."""
+        while mask:
+            lowest = mask & -mask
+            yield self._tracked[lowest.bit_length() - 1]
+            mask ^= lowest
+
+    def of_tree(self, ident: bytes) -> list[int]:
+        """The findings about a tree as a whole."""
+        return [*self._trees.get(ident, ()), *self._bad(BlobType.TREE, ident)]
+
+    def of_nodes(self, ident: bytes) -> Sequence[tuple[str, int]]:
+        """The entries of a tree that are at fault, with their findings."""
+        return self._nodes.get(ident, ())
+
+    def of_content(self, node: Node) -> int:
+        """The findings about the content of a file, as bits."""
+        if not self._copies and not self._packs:
+            return 0
+        bits = 0
+        for text in dict.fromkeys(node.blobs):
+            if is_hex_id(text):
+                bits |= self.mask(self._bad(BlobType.DATA, bytes.fromhex(text)))
+        return bits
 
 
 @dataclass(slots=True)
 class _Tally:
     snapshots: list[str] = field(default_factory=list)
     snapshots_total: int = 0
-    paths: list[AffectedPath] = field(default_factory=list)
+    paths: dict[int, AffectedPath] = field(default_factory=dict)
     paths_total: int = 0
 
     def result(self) -> Consequence:
-        return Consequence(tuple(self.snapshots), self.snapshots_total, tuple(self.paths), self.paths_total)
+        return Consequence(tuple(self.snapshots), self.snapshots_total, tuple(self.paths.values()), self.paths_total)
 
 
 class _Frame:
-    """A tree on the way down: its path, what is left of it, and what was found below so far."""
+    """A tree on the way down: its name, what is left of it, and what was found below so far."""
 
-    __slots__ = ("below", "children", "ident", "path")
+    __slots__ = ("below", "children", "ident", "key", "name", "parent")
 
-    def __init__(self, ident: bytes, path: str, children: Iterator[Node], below: set[int]) -> None:
+    def __init__(self, ident: bytes, parent: _Frame | None, name: str) -> None:
         self.ident = ident
-        self.path = path
-        self.children = children
-        self.below = below
+        self.parent = parent
+        self.name = name
+        self.key = _key(parent, name)
+        self.children: Iterator[Node] = iter(())
+        self.below = 0
+
+    def path(self, entry: str) -> str:
+        """The path of *entry* in this tree, "" for the tree itself; the end of it where it is very long."""
+        names = [entry] if entry else []
+        length = len(entry)
+        frame: _Frame | None = self
+        while frame is not None and frame.parent is not None and length <= MAX_PATH:
+            names.append(frame.name)
+            length += len(frame.name) + 1
+            frame = frame.parent
+        path = "/" + "/".join(reversed(names))
+        return path if length <= MAX_PATH else f"…{path[-MAX_PATH:]}"
+
+
+def _key(parent: _Frame | None, name: str) -> int:
+    """What tells a path from others, without the path."""
+    return hash((parent.key if parent is not None else 0, name))
 
 
 class ConsequenceFinder:
@@ -97,7 +210,7 @@ class ConsequenceFinder:
         self.run = run
         self.damage = damage
         self.clean = IdSet()
-        self.dirty: dict[bytes, frozenset[int]] = {}
+        self.dirty: dict[bytes, int] = {}
         self.tallies: dict[int, _Tally] = {number: _Tally() for number in damage.tracked}
 
     def work_out(self, snapshots: Iterable[tuple[bytes, bytes]]) -> None:
@@ -105,7 +218,7 @@ class ConsequenceFinder:
         self.run.progress.stage(Stage.CONSEQUENCES, 0)
         for snapshot, root in snapshots:
             name = snapshot.hex()
-            for number in self._walk(name, root):
+            for number in self.damage.numbers(self._walk(name, root)):
                 tally = self.tallies[number]
                 tally.snapshots_total += 1
                 if len(tally.snapshots) < MAX_LISTED:
@@ -114,85 +227,90 @@ class ConsequenceFinder:
             if tally.snapshots_total:
                 self.run.set_consequence(number, tally.result())
 
-    def _walk(self, snapshot: str, root: bytes) -> frozenset[int]:
+    def _walk(self, snapshot: str, root: bytes) -> int:
         known = self._known(root)
         if known is not None:
             return known
-        stack = [self._enter(snapshot, root, "/")]
+        stack = [self._enter(snapshot, root, None, "")]
         while True:
             self.run.check_interrupt()
             frame = stack[-1]
             for node in frame.children:
-                path = _join(frame.path, node)
                 if node.type == DIR:
                     if node.subtree is None or not is_hex_id(node.subtree):
                         continue
                     child = bytes.fromhex(node.subtree)
                     below = self._known(child)
                     if below is None:
-                        stack.append(self._enter(snapshot, child, path))
+                        stack.append(self._enter(snapshot, child, frame, _name(node)))
                         break
                     frame.below |= below
-                elif node.type == FILE and self.damage.blobs:
-                    hit = self._content(node)
-                    for number in hit:
-                        self._path(number, snapshot, path)
-                    frame.below |= hit
+                elif node.type == FILE:
+                    hit = self.damage.of_content(node)
+                    if hit:
+                        self._path(hit, snapshot, frame, _name(node))
+                        frame.below |= hit
             else:
                 stack.pop()
                 self._leave(frame)
                 if not stack:
-                    return frozenset(frame.below)
+                    return frame.below
                 stack[-1].below |= frame.below
 
-    def _known(self, ident: bytes) -> frozenset[int] | None:
+    def _known(self, ident: bytes) -> int | None:
         if ident in self.clean:
-            return _NONE
+            return 0
         return self.dirty.get(ident)
 
-    def _enter(self, snapshot: str, ident: bytes, path: str) -> _Frame:
-        below: set[int] = set()
-        for number in self.damage.trees.get(ident, ()):
-            below.add(number)
-            self._path(number, snapshot, path)
-        for quoted, number in self.damage.nodes.get(ident, ()):
-            below.add(number)
-            self._path(number, snapshot, _join(path, quoted))
-        children: Iterator[Node] = iter(())
+    def _enter(self, snapshot: str, ident: bytes, parent: _Frame | None, name: str) -> _Frame:
+        frame = _Frame(ident, parent, name)
+        frame.below = self.damage.mask(self.damage.of_tree(ident))
+        self._path(frame.below, snapshot, frame, "")
+        for quoted, number in self.damage.of_nodes(ident):
+            hit = self.damage.mask([number])
+            frame.below |= hit
+            self._path(hit, snapshot, frame, quoted)
         # A tree that cannot be read was reported when the trees were checked; what is below it cannot be named.
         with contextlib.suppress(BlobFault, SpecError):
-            children = iter(decode_tree(read_blob(self.run.repo, BlobType.TREE, ident)[0]))
-        return _Frame(ident, path, children, below)
+            frame.children = iter(decode_tree(read_blob(self.run, BlobType.TREE, ident)[0]))
+        return frame
 
     def _leave(self, frame: _Frame) -> None:
         if frame.below:
-            self.dirty[frame.ident] = frozenset(frame.below)
+            self.dirty[frame.ident] = frame.below
         else:
             self.clean.add(frame.ident)
 
-    def _content(self, node: Node) -> set[int]:
-        hit: set[int] = set()
-        damaged = self.damage.blobs
-        for text in node.blobs:
-            if is_hex_id(text):
-                hit |= damaged.get(bytes.fromhex(text), _NONE)
-        return hit
-
-    def _path(self, number: int, snapshot: str, path: str) -> None:
-        tally = self.tallies[number]
-        if any(path == listed.path for listed in tally.paths):
-            return  # The same path in another snapshot.
-        tally.paths_total += 1
-        if len(tally.paths) < MAX_LISTED:
-            tally.paths.append(AffectedPath(snapshot, path))
+    def _path(self, hit: int, snapshot: str, frame: _Frame, entry: str) -> None:
+        if not hit:
+            return
+        key = _key(frame, entry) if entry else frame.key
+        for number in self.damage.numbers(hit):
+            tally = self.tallies[number]
+            if key in tally.paths:
+                continue  # The same path in another snapshot.
+            tally.paths_total += 1
+            if len(tally.paths) < MAX_LISTED:
+                tally.paths[key] = AffectedPath(snapshot, frame.path(entry))
 
 
-def _join(folder: str, entry: Node | str) -> str:
-    if isinstance(entry, str):
-        name = entry
-    else:
-        try:
-            name = entry.name
-        except SpecError:
-            name = entry.quoted
-    return f"{folder}{name}" if folder == "/" else f"{folder}/{name}"
+def _name(node: Node) -> str:
+    try:
+        return node.name
+    except SpecError:
+        return node.quoted
+
+
+_ELSEWHERE = {
+    Code.PACK_MISSING: ("all blobs in it are intact in other packs: nothing is lost", (REPAIR_INDEX,)),
+    Code.PACK_SIZE: ("what cannot be read of it is intact in other packs: nothing is lost", (REPAIR_PACK,)),
+    Code.PACK_DAMAGED: ("what is damaged in it is intact in other packs: nothing is lost", (REPAIR_PACK,)),
+}
+
+
+def name_harmless(run: Run, damage: Damage) -> None:
+    """Say of packs whose damage takes no blob away that nothing is lost."""
+    for number in damage.harmless():
+        remedy = _ELSEWHERE.get(run.report.findings[number].code)
+        if remedy is not None:
+            run.set_remedy(number, *remedy)

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from restic_format.errors import StorageError
-from restic_format.repository import Repository
+from enum import Enum
+
+from restic_format.check.reasons import clause_of
+from restic_format.check.state import Run
+from restic_format.errors import FileMissing, StorageError
 from restic_format.repository.coder import check_size
-from restic_spec.errors import (
-    CompressionInvalid,
-    IdMismatch,
-    LengthInvalid,
-    MacInvalid,
-    ResticFormatError,
-    SpecError,
-)
+from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid, MacInvalid, ResticFormatError, SpecError
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 
 
+class Trouble(Enum):
+    """Why a blob cannot be read."""
+
+    UNKNOWN = "no index lists it"
+    GONE = "its pack is missing, or too short for it"
+    UNREADABLE = "the storage does not give it back"
+    DAMAGED = "it is not what it must be"
+
+
 class BlobFault(ResticFormatError):
-    """A blob, or one copy of it, cannot be read.
+    """A blob, or one copy of it, cannot be read."""
 
-    ``missing``: no index names it. ``pack``: the pack of the copy, b"" where there is none.
-    """
-
-    def __init__(self, what: str, *, clause: str = "", missing: bool = False, pack: bytes = b"") -> None:
-        super().__init__(what)
-        self.clause = clause
-        self.missing = missing
-        self.pack = pack
+    def __init__(self, what: str, trouble: Trouble, *, clause: str = "", pack: bytes = b"") -> None:
+        super().__init__(what, clause=clause, pack=pack)
+        self.trouble = trouble
 
 
-def read_blob(repo: Repository, kind: BlobType, ident: bytes) -> tuple[bytes, list[BlobFault]]:
+def read_blob(run: Run, kind: BlobType, ident: bytes) -> tuple[bytes, list[BlobFault]]:
     """The blob's plaintext, from the first copy that is good, and the faults of the copies tried before it.
 
     Raises:
-        BlobFault: there is no good copy.
+        BlobFault: there is no good copy; where one could not be read that may be good, this is what is raised.
     """
     faults: list[BlobFault] = []
-    for location in repo.index.lookup_all(kind, ident):
-        entry = PackEntry(kind, ident, location.offset, location.length, location.uncompressed_length)
+    for location in run.repo.index.lookup_all(kind, ident):
         try:
-            return read_copy(repo, location.pack, entry), faults
+            return read_copy(run, location.pack, location.entry(kind, ident)), faults
         except BlobFault as fault:
             faults.append(fault)
     if faults:
-        raise faults[-1]
-    raise BlobFault(f"id {ident.hex()} not found in repository", missing=True)
+        raise next((fault for fault in faults if fault.trouble is Trouble.UNREADABLE), faults[-1])
+    raise BlobFault(f"id {ident.hex()} not found in repository", Trouble.UNKNOWN)
 
 
-def read_copy(repo: Repository, pack: bytes, entry: PackEntry) -> bytes:
+def read_copy(run: Run, pack: bytes, entry: PackEntry) -> bytes:
     """The plaintext of one copy of a blob.
 
     Raises:
@@ -58,17 +57,18 @@ def read_copy(repo: Repository, pack: bytes, entry: PackEntry) -> bytes:
     try:
         check_size(entry)
     except SpecError as error:
-        raise BlobFault(describe(error, pack, entry), clause=error.clause, pack=pack) from error
+        raise BlobFault(describe(error, pack, entry), Trouble.DAMAGED, clause=error.clause, pack=pack) from error
     try:
-        sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
+        sealed = run.repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     except (StorageError, OSError) as error:
-        raise BlobFault(f"ReadFull({place}): {error}", clause="PACK-1", pack=pack) from error
-    if len(sealed) < entry.length:
-        raise BlobFault(f"ReadFull({place}): file is too short", clause="PACK-1", pack=pack)
+        gone = isinstance(error, FileMissing) or entry.offset + entry.length > run.file_sizes.get(pack, 1 << 63)
+        trouble = Trouble.GONE if gone else Trouble.UNREADABLE
+        raise BlobFault(f"ReadFull({place}): {error}", trouble, clause="PACK-1", pack=pack) from error
     try:
-        return repo.open_blob(entry, memoryview(sealed))
+        return run.repo.open_blob(entry, memoryview(sealed))
     except ResticFormatError as error:
-        raise BlobFault(describe(error, pack, entry), clause=clause_of(error), pack=pack) from error
+        what = describe(error, pack, entry)
+        raise BlobFault(what, Trouble.DAMAGED, clause=clause_of(error), pack=pack) from error
 
 
 def describe(error: ResticFormatError, pack: bytes, entry: PackEntry) -> str:
@@ -81,8 +81,3 @@ def describe(error: ResticFormatError, pack: bytes, entry: PackEntry) -> str:
     if isinstance(error, CompressionInvalid | LengthInvalid):
         return f"decompressing blob {blob} from pack {pack.hex()} failed: {error.what}"
     return f"blob {blob} from pack {pack.hex()}: {error}"
-
-
-def clause_of(error: BaseException) -> str:
-    """The clause an error says is broken, "" where it says none."""
-    return error.clause if isinstance(error, SpecError) else ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 import threading
 
-from restic_format.check.affected import ConsequenceFinder, Damage
+from restic_format.check.affected import ConsequenceFinder, Damage, name_harmless
 from restic_format.check.files import check_files
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.headers import look_for_missing, unlisted
 from restic_format.check.idset import IdSet
-from restic_format.check.index import check_packs, list_packs, load_indexes, look_for_missing
+from restic_format.check.index import check_packs, list_packs, load_indexes
+from restic_format.check.orphans import look_for_roots
 from restic_format.check.packs import read_packs
 from restic_format.check.snapshots import load_snapshots
 from restic_format.check.state import (
@@ -46,13 +48,15 @@ def check(
         Interrupted: *interrupt* was set.
     """
     run = Run(repo, options or CheckOptions(), progress or NoProgress(), interrupt)
-    damage = Damage()
+    damage = Damage(run)
     # Snapshots are read before the index: what they need is then in it (ORDER-2).
     roots, faults = load_snapshots(run)
     check_files(run)
     load_indexes(run)
     list_packs(run)
     check_packs(run, damage)
+    if not roots and not faults and not run.options.filtered:
+        look_for_roots(run)
     trees = TreeChecker(run, damage)
     run.progress.stage(Stage.SNAPSHOTS, len(roots))
     for fault in faults:
@@ -61,16 +65,20 @@ def check(
     if run.options.check_unused and not run.options.filtered:
         _find_unused(run, trees.usage)
     if run.options.reads:
-        read_packs(run, _choose(run, trees.usage), damage)
-    if run.report.counts[Code.PACK_UNINDEXED]:
-        look_for_missing(run)
+        whole = run.options.read_data and not run.options.filtered
+        others = list(unlisted(run)) if whole else []
+        read_packs(run, _choose(run, trees.usage, len(others)), others, damage)
+    look_for_missing(run)
     if damage:
         ConsequenceFinder(run, damage).work_out(roots)
+        name_harmless(run, damage)
+    if run.report.unreadable:
+        run.withhold_repairs()
     return run.report
 
 
-def _choose(run: Run, usage: Usage) -> set[bytes]:
-    """The packs to read."""
+def _choose(run: Run, usage: Usage, others: int) -> set[bytes]:
+    """The packs to read, out of those an index lists; *others* are read besides."""
     sizes = run.sizes
     if usage.packs is not None:
         sizes = {pack: size for pack, size in sizes.items() if pack in usage.packs}
@@ -79,8 +87,8 @@ def _choose(run: Run, usage: Usage) -> set[bytes]:
     chosen = set(sizes) if subset is None else set(subset.select(sizes, rng))
     plan = ReadPlan(
         subset,
-        len(chosen),
-        len(sizes),
+        len(chosen) + others,
+        len(sizes) + others,
         sum(sizes[pack] for pack in chosen),
         sum(sizes.values()),
         usage.packs is not None,

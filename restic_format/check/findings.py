@@ -60,27 +60,38 @@ class Code(Enum):
 
     CONFIG_DAMAGED = "config-damaged"
     KEY_DAMAGED = "key-damaged"
+    KEY_UNREADABLE = "key-unreadable"
     LOCK_DAMAGED = "lock-damaged"
+    LOCK_UNREADABLE = "lock-unreadable"
     FILE_STRAY = "file-stray"
     LIST_FAILED = "list-failed"
 
     INDEX_DAMAGED = "index-damaged"
+    INDEX_UNREADABLE = "index-unreadable"
     INDEX_ENTRIES_DIFFER = "index-entries-differ"
     INDEX_DUPLICATE_PACK = "index-duplicate-pack"
     INDEX_LAYOUT = "index-layout"
+    INDEX_WRONG = "index-wrong"
+    INDEX_NONE = "index-none"
     PACK_MIXED = "pack-mixed"
     PACK_MISSING = "pack-missing"
+    PACKS_GONE = "packs-gone"
     PACK_SIZE = "pack-size"
     PACK_UNINDEXED = "pack-unindexed"
+    PACK_UNINDEXED_DAMAGED = "pack-unindexed-damaged"
     PACK_HEADER = "pack-header"
+    PACK_HEADER_DAMAGED = "pack-header-damaged"
     BLOB_DUPLICATE = "blob-duplicate"
 
     SNAPSHOT_DAMAGED = "snapshot-damaged"
+    SNAPSHOT_UNREADABLE = "snapshot-unreadable"
     SNAPSHOT_NO_TREE = "snapshot-no-tree"
     SNAPSHOT_NOT_FOUND = "snapshot-not-found"
+    SNAPSHOTS_GONE = "snapshots-gone"
 
     TREE_MISSING = "tree-missing"
     TREE_DAMAGED = "tree-damaged"
+    TREE_UNREADABLE = "tree-unreadable"
     TREE_COPY_DAMAGED = "tree-copy-damaged"
     TREE_ORDER = "tree-order"
     NODE_NAME = "node-name"
@@ -95,6 +106,7 @@ class Code(Enum):
     PACK_DAMAGED = "pack-damaged"
     PACK_UNSTEADY = "pack-unsteady"
     PACK_UNREADABLE = "pack-unreadable"
+    PACK_INCOMPLETE = "pack-incomplete"
 
     @property
     def severity(self) -> Severity:
@@ -108,69 +120,142 @@ class Facts(NamedTuple):
     severity: Severity
     clause: str
     effect: str
-    """One sentence: what such a fault costs."""
-    repair: tuple[str, ...]
-    """Command lines (without the program's name) that put it right, in order; ``ID`` is the object's name."""
+    """What such a fault costs."""
+    repair: tuple[str, ...] = ()
+    """Command lines, without the program's name, that put it right; ``ID`` is the object's name, ``PACK`` its pack.
+
+    In which order those of several findings are run is decided in `restic_format.check.advice`.
+    """
+    advice: str = ""
+    """What has to be done by hand, before any command; ``ID`` is the object's name."""
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_REPAIR_SNAPSHOTS = "repair snapshots --forget"
+REPAIR_INDEX = "repair index"
+REPAIR_INDEX_READING = "repair index --read-all-packs"
+REPAIR_PACK = "repair packs ID"
+REPAIR_SNAPSHOTS = "repair snapshots --forget"
+RECOVER = "recover"
+
+UNREADABLE = "the storage does not give it back now; that is no damage, nothing is known to be lost"
+MAKE_READABLE = (
+    "make the storage readable (is the medium connected and mounted, may this user read the files, is the disk well?) and "
+    "check again; until then run no repair, forget or prune"
+)
+_FIND_PACKS = (
+    "look for the missing files first: in another copy of the repository, on a medium that is not mounted, in lost+found"
+)
+_UNSTEADY = "test this machine's memory, the disk and the cables or the network before anything is repaired, then check again"
+_MOVE_SNAPSHOT = (
+    "move the file snapshots/ID out of the repository: no program can use it; `recover` then makes a snapshot of the trees "
+    "that no other snapshot has; run no prune before that"
+)
 
 FACTS: dict[Code, Facts] = {
     Code.CONFIG_DAMAGED: Facts(
-        _E, "CONFIG-1", "without it no program opens the repository", ("copy the config file from another copy",)
+        _E,
+        "CONFIG-1",
+        "without it no program opens the repository; all other files may be intact",
+        advice="put the config file of another copy of this repository in its place; change nothing else",
     ),
     Code.KEY_DAMAGED: Facts(
-        _E, "LAYOUT-1", "its password opens the repository no longer; others still do", ("key remove ID", "key add")
-    ),
-    Code.LOCK_DAMAGED: Facts(_W, "LOCK-9", "programs that honour locks may refuse to work", ("unlock --remove-all",)),
-    Code.FILE_STRAY: Facts(_N, "LAYOUT-2", "every program ignores it; it only takes space", ()),
-    Code.LIST_FAILED: Facts(_E, "LAYOUT-3", "what cannot be listed cannot be checked", ()),
-    Code.INDEX_DAMAGED: Facts(
-        _E, "LAYOUT-1", "the blobs it lists cannot be found; their packs are untouched", ("repair index",)
-    ),
-    Code.INDEX_ENTRIES_DIFFER: Facts(_E, "INDEX-7", "blobs may be looked for at the wrong place", ("repair index",)),
-    Code.INDEX_DUPLICATE_PACK: Facts(_W, "INDEX-8", "memory is wasted, nothing is lost", ("repair index",)),
-    Code.INDEX_LAYOUT: Facts(_E, "PACK-10", "blobs may be looked for at the wrong place", ("repair index --read-all-packs",)),
-    Code.PACK_MIXED: Facts(_W, "PACK-15", "old programs wrote such packs; reading trees is slower", ("prune",)),
-    Code.PACK_MISSING: Facts(
-        _E, "ORDER-3", "the blobs in it are lost, unless stored elsewhere", ("repair index", _REPAIR_SNAPSHOTS)
-    ),
-    Code.PACK_SIZE: Facts(_E, "PACK-11", "blobs in it may be cut off or misplaced", ("repair packs ID", _REPAIR_SNAPSHOTS)),
-    Code.PACK_UNINDEXED: Facts(_W, "ORDER-6", "usually left by an interrupted backup; it only takes space", ("prune",)),
-    Code.PACK_HEADER: Facts(
-        _E, "PACK-3", "no index lists it and it does not say itself which blobs it holds", ("repair packs ID",)
-    ),
-    Code.BLOB_DUPLICATE: Facts(_N, "PACK-16", "stored more than once; it only takes space", ("prune",)),
-    Code.SNAPSHOT_DAMAGED: Facts(_E, "LAYOUT-1", "the snapshot cannot be listed or restored", ("forget ID",)),
-    Code.SNAPSHOT_NO_TREE: Facts(_E, "SNAP-4", "the snapshot has no content", ("forget ID",)),
-    Code.SNAPSHOT_NOT_FOUND: Facts(_E, "SNAP-12", "the snapshot asked for was not checked", ()),
-    Code.TREE_MISSING: Facts(
-        _E, "ORDER-1", "the directory and all below it cannot be restored", ("repair index", _REPAIR_SNAPSHOTS)
-    ),
-    Code.TREE_DAMAGED: Facts(_E, "PACK-13", "the directory and all below it cannot be restored", (_REPAIR_SNAPSHOTS,)),
-    Code.TREE_COPY_DAMAGED: Facts(_W, "PACK-16", "another copy of the tree is good", ("check --read-data",)),
-    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", ("repair snapshots --forget",)),
-    Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", (_REPAIR_SNAPSHOTS,)),
-    Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", (_REPAIR_SNAPSHOTS,)),
-    Code.NODE_NO_CONTENT: Facts(_E, "TREE-8", "the file is restored empty", (_REPAIR_SNAPSHOTS,)),
-    Code.NODE_NO_SUBTREE: Facts(_E, "TREE-7", "the directory and all below it cannot be restored", (_REPAIR_SNAPSHOTS,)),
-    Code.NODE_NULL_ID: Facts(_E, "LAYOUT-2", "part of the content is not known", (_REPAIR_SNAPSHOTS,)),
-    Code.NODE_SIZE: Facts(_N, "TREE-16", "the file changed while it was backed up", ()),
-    Code.BLOB_MISSING: Facts(_E, "ORDER-1", "the file cannot be restored whole", ("repair index", _REPAIR_SNAPSHOTS)),
-    Code.BLOB_UNUSED: Facts(_N, "ORDER-5", "no snapshot needs it; it only takes space", ("prune",)),
-    Code.PACK_DAMAGED: Facts(
         _E,
         "LAYOUT-1",
-        "the damaged blobs in it are lost, unless stored elsewhere",
-        ("repair packs ID", _REPAIR_SNAPSHOTS),
+        "the password it was made for no longer opens the repository",
+        advice="put the file of another copy of this repository in its place, or run `key add` and only then `key remove ID`",
+    ),
+    Code.KEY_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
+    Code.LOCK_DAMAGED: Facts(
+        _W,
+        "LOCK-9",
+        "programs that honour locks may refuse to work",
+        ("unlock --remove-all",),
+        "make sure that no other program works on the repository",
+    ),
+    Code.LOCK_UNREADABLE: Facts(_W, "LAYOUT-8", "programs that honour locks may refuse to work", advice=MAKE_READABLE),
+    Code.FILE_STRAY: Facts(_N, "LAYOUT-2", "every program ignores it; it only takes space"),
+    Code.LIST_FAILED: Facts(_E, "LAYOUT-3", "what cannot be listed cannot be checked; that is no damage", advice=MAKE_READABLE),
+    Code.INDEX_DAMAGED: Facts(_E, "LAYOUT-1", "the blobs it lists cannot be found; their packs are untouched", (REPAIR_INDEX,)),
+    Code.INDEX_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
+    Code.INDEX_ENTRIES_DIFFER: Facts(_E, "INDEX-7", "blobs may be looked for at the wrong place", (REPAIR_INDEX_READING,)),
+    Code.INDEX_DUPLICATE_PACK: Facts(_W, "INDEX-8", "memory is wasted, nothing is lost", (REPAIR_INDEX,)),
+    Code.INDEX_LAYOUT: Facts(_E, "PACK-10", "blobs may be looked for at the wrong place", (REPAIR_INDEX_READING,)),
+    Code.INDEX_WRONG: Facts(
+        _E,
+        "INDEX-7",
+        "blobs are looked for at the wrong place; the pack itself says what it holds, nothing in it is lost",
+        (REPAIR_INDEX_READING,),
+    ),
+    Code.INDEX_NONE: Facts(
+        _E,
+        "ORDER-1",
+        "nothing can be found, but the packs are here and say themselves what they hold",
+        (REPAIR_INDEX, RECOVER),
+        "run no prune: it would remove every pack",
+    ),
+    Code.PACK_MIXED: Facts(_W, "PACK-15", "old programs wrote such packs; reading trees is slower", ("prune",)),
+    Code.PACK_MISSING: Facts(
+        _E, "ORDER-3", "the blobs in it are lost, unless stored elsewhere", (REPAIR_INDEX, REPAIR_SNAPSHOTS), _FIND_PACKS
+    ),
+    Code.PACKS_GONE: Facts(
+        _E,
+        "ORDER-3",
+        "no pack is here though the index lists some: the storage is not as it was",
+        advice="connect or mount the storage, or look for the folder data in another copy of the repository, and check again; "
+        "until then run no repair, forget or prune",
+    ),
+    Code.PACK_SIZE: Facts(_E, "PACK-11", "blobs in it may be cut off or misplaced", (REPAIR_PACK, REPAIR_SNAPSHOTS)),
+    Code.PACK_UNINDEXED: Facts(_W, "ORDER-6", "usually left by an interrupted backup; it only takes space"),
+    Code.PACK_UNINDEXED_DAMAGED: Facts(
+        _W, "ORDER-6", "no index lists the pack, so no snapshot needs it unless blobs are reported as missing"
+    ),
+    Code.PACK_HEADER: Facts(
+        _E,
+        "PACK-3",
+        "no index lists it and it does not say itself which blobs it holds, so that they are lost",
+        (REPAIR_SNAPSHOTS,),
+    ),
+    Code.PACK_HEADER_DAMAGED: Facts(
+        _E,
+        "PACK-3",
+        "its blobs are intact, but only the index knows where they are: nothing is lost while the index is there",
+        (REPAIR_PACK,),
+    ),
+    Code.BLOB_DUPLICATE: Facts(_N, "PACK-16", "stored more than once; it only takes space", ("prune",)),
+    Code.SNAPSHOT_DAMAGED: Facts(
+        _E, "LAYOUT-1", "the snapshot cannot be listed or restored; the data it names may be intact", (RECOVER,), _MOVE_SNAPSHOT
+    ),
+    Code.SNAPSHOT_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
+    Code.SNAPSHOT_NO_TREE: Facts(_E, "SNAP-4", "the snapshot has no content", ("forget ID",)),
+    Code.SNAPSHOT_NOT_FOUND: Facts(_E, "SNAP-12", "the snapshot asked for was not checked"),
+    Code.SNAPSHOTS_GONE: Facts(
+        _W,
+        "ORDER-5",
+        "where snapshots were removed on purpose, this is as it should be; else they can be made again from the trees",
+        (RECOVER,),
+        "run no prune before that: it would remove everything that no snapshot needs",
+    ),
+    Code.TREE_MISSING: Facts(_E, "ORDER-1", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
+    Code.TREE_DAMAGED: Facts(_E, "PACK-13", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
+    Code.TREE_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
+    Code.TREE_COPY_DAMAGED: Facts(_W, "PACK-16", "another copy of the tree is good; nothing is lost", ("repair packs PACK",)),
+    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_NO_CONTENT: Facts(_E, "TREE-8", "the file is restored empty", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_NO_SUBTREE: Facts(_E, "TREE-7", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_NULL_ID: Facts(_E, "LAYOUT-2", "part of the content is not known", (REPAIR_SNAPSHOTS,)),
+    Code.NODE_SIZE: Facts(_N, "TREE-16", "the file changed while it was backed up"),
+    Code.BLOB_MISSING: Facts(_E, "ORDER-1", "the file cannot be restored whole", (REPAIR_SNAPSHOTS,)),
+    Code.BLOB_UNUSED: Facts(_N, "ORDER-5", "no snapshot needs it; it only takes space", ("prune",)),
+    Code.PACK_DAMAGED: Facts(
+        _E, "LAYOUT-1", "the damaged blobs in it are lost, unless stored elsewhere", (REPAIR_PACK, REPAIR_SNAPSHOTS)
     ),
     Code.PACK_UNSTEADY: Facts(
-        _E, "LAYOUT-1", "the storage, the way to it or this machine's memory errs now and then", ("check --read-data",)
+        _E, "LAYOUT-1", "the storage, the way to it or this machine's memory errs now and then", advice=_UNSTEADY
     ),
-    Code.PACK_UNREADABLE: Facts(
-        _E, "LAYOUT-8", "what the storage does not give back cannot be restored", ("check --read-data",)
-    ),
+    Code.PACK_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
+    Code.PACK_INCOMPLETE: Facts(_E, "LAYOUT-8", "its file is missing or cut short, which is told by itself"),
 }
 
 
@@ -224,6 +309,7 @@ class Finding:
     consequence: Consequence = field(default=NOTHING_AFFECTED)
     effect_override: str = ""
     repair_override: tuple[str, ...] | None = None
+    advice_override: str | None = None
 
     @property
     def severity(self) -> Severity:
@@ -242,10 +328,23 @@ class Finding:
 
     @property
     def repair_template(self) -> tuple[str, ...]:
-        """The same as `repair` with ``ID`` for the object's name."""
+        """The same as `repair` with ``ID`` and ``PACK`` in place of the object's name and pack."""
         return FACTS[self.code].repair if self.repair_override is None else self.repair_override
 
     @property
     def repair(self) -> tuple[str, ...]:
         """Command lines, without the program's name, that put it right."""
-        return tuple(command.replace("ID", self.object.name) for command in self.repair_template)
+        return tuple(self._fill(command) for command in self.repair_template)
+
+    @property
+    def advice_template(self) -> str:
+        """The same as `advice` with ``ID`` in place of the object's name."""
+        return FACTS[self.code].advice if self.advice_override is None else self.advice_override
+
+    @property
+    def advice(self) -> str:
+        """What has to be done by hand, before any command; "" where nothing has."""
+        return self._fill(self.advice_template)
+
+    def _fill(self, template: str) -> str:
+        return template.replace("ID", self.object.name).replace("PACK", self.object.pack)

@@ -7,6 +7,7 @@ memory goes to.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 
 _ID = 32
 _FIRST_SLOTS = 1 << 10
@@ -25,6 +26,10 @@ class IdSet:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, self._count * _ID, _ID):
+            yield bytes(self._ids[start : start + _ID])
 
     def __contains__(self, ident: bytes) -> bool:
         return self._table[self._slot(ident)] != 0

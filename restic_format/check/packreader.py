@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
 
-from restic_format.check.blobs import clause_of, describe
+from restic_format.check.blobs import describe
 from restic_format.check.findings import Fault, ObjectKind, ObjectRef
+from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
-from restic_format.errors import StorageError
+from restic_format.errors import FileMissing, StorageError
 from restic_format.native import blobs
 from restic_format.native.blobs import hashes
 from restic_format.repository.coder import check_size
@@ -27,43 +30,67 @@ HEADER_OVERHEAD = 36
 _KINDS = {BlobType.TREE: ObjectKind.TREE, BlobType.DATA: ObjectKind.DATA}
 
 
+class Outcome(Enum):
+    """What reading a pack showed."""
+
+    INTACT = "intact"
+    DAMAGED = "damaged"
+    HEADER_DAMAGED = "header damaged"
+    """The blobs are intact, and where the index says they are."""
+    INDEX_WRONG = "index wrong"
+    """The pack is intact, but its header lists other blobs than the index."""
+    INCOMPLETE = "incomplete"
+    """The file is missing, or shorter than the index says."""
+    MISPLACED = "misplaced"
+    """A file of this name is there, but not in the folder where it is looked for."""
+    UNREADABLE = "unreadable"
+    """The storage did not give it back."""
+    UNSTEADY = "unsteady"
+    """A fault was gone at the second attempt."""
+
+
 class PackResult(NamedTuple):
     """What reading one pack showed."""
 
     pack: bytes
     bytes_read: int
+    outcome: Outcome
     faults: list[Fault]
     unreadable: str
     """Why the storage did not give the whole file, "" where it did."""
     bad: list[PackEntry]
-    """Blobs that were read and are damaged."""
-    unread: list[PackEntry]
-    """Blobs that could not be read."""
-    header: list[Fault]
-    """What is wrong with the header of a file that is damaged as a whole."""
-    transient: bool = False
-    """Whether a second attempt found nothing wrong."""
+    """Blobs that are damaged, or that could not be read though the file has the size it must have."""
+
+
+class UnlistedPack(NamedTuple):
+    """A pack that no index lists."""
+
+    id: bytes
 
 
 class _Reading:
     """What is known so far of a pack that is being read."""
 
-    def __init__(self, pack: ListedPack, size: int, file_size: int | None) -> None:
-        self.pack = pack
+    def __init__(self, pack: bytes, entries: Callable[[], list[PackEntry]], size: int, file_size: int | None) -> None:
+        self.id = pack
+        self._entries = entries
         self.size = size
         self.file_size = file_size
-        self.name = pack.id.hex()
+        self.name = pack.hex()
         self.ref = ObjectRef(ObjectKind.PACK, self.name)
         self.done = 0
+        self.gaps = False
         self.faults: list[Fault] = []
         self.bad: list[PackEntry] = []
         self.header: list[Fault] = []
+        self.listed: list[PackEntry] | None = None
+        """What the header lists, where it was read and is intact."""
         self.hash = b""
 
     @cached_property
     def entries(self) -> list[PackEntry]:
-        """What the index says, in order of the offsets."""
-        return self.pack.entries()
+        """What should be in the pack, in order of the offsets."""
+        return self._entries()
 
     def fault(self, what: str, clause: str) -> None:
         """Something is wrong with the pack as a whole."""
@@ -73,44 +100,59 @@ class _Reading:
         """Something is wrong with one of its blobs."""
         self.bad.append(entry)
         ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), self.name)
-        self.faults.append(Fault(ref, describe(error, self.pack.id, entry), clause_of(error)))
+        self.faults.append(Fault(ref, describe(error, self.id, entry), clause_of(error)))
 
     def result(self) -> PackResult:
         """The outcome after everything was read that is there."""
         if self.done < self.size:
-            return self.unreadable("no such file" if self.file_size is None else "file is too short")
-        if self.hash != self.pack.id:
+            why = "no such file" if self.file_size is None else "file is too short"
+            return self._result(Outcome.INCOMPLETE, why)
+        if self.hash != self.id:
             self.fault(f"unexpected pack id {self.hash.hex()}", "LAYOUT-1")
-            return PackResult(self.pack.id, self.done, self.faults, "", self.bad, [], self.header)
-        return PackResult(self.pack.id, self.done, self.faults + self.header, "", self.bad, [], [])
+        elif self.header:
+            self.faults += self.header
+        if not self.faults:
+            return self._result(Outcome.INTACT)
+        header_only = self.header and self.listed is None and not self.bad and not self.gaps and self.size == self.file_size
+        return self._result(Outcome.HEADER_DAMAGED if header_only else Outcome.DAMAGED)
 
-    def unreadable(self, why: str) -> PackResult:
+    def failed(self, error: Exception) -> PackResult:
         """The outcome where the storage did not give the rest."""
-        unread = [entry for entry in self.entries if entry.offset + entry.length > self.done]
-        return PackResult(self.pack.id, self.done, self.faults, why, self.bad, unread, [])
+        if self.file_size is None or self.file_size < self.size:
+            return self._result(Outcome.INCOMPLETE, str(error))
+        if isinstance(error, FileMissing):
+            return self._result(Outcome.MISPLACED, str(error))
+        self.bad += [entry for entry in self.entries if entry.offset + entry.length > self.done]
+        return self._result(Outcome.UNREADABLE, str(error))
+
+    def damaged(self) -> PackResult:
+        """The outcome where it is not even known what should be in the pack."""
+        return self._result(Outcome.DAMAGED)
+
+    def _result(self, outcome: Outcome, unreadable: str = "") -> PackResult:
+        return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad)
 
 
 class PackReader:
-    """Reads packs and says what is wrong with them; used by one thread at a time."""
+    """Reads packs and says what is wrong with them, in any thread."""
 
     def __init__(self, run: Run) -> None:
         self.repo = run.repo
-        self.sizes = run.sizes
-        self.file_sizes = run.file_sizes
-        self._ranges = RangeReader(run.repo.storage)
+        self.run = run
+        self._local = threading.local()
 
-    def check(self, pack: ListedPack) -> PackResult:
+    def check(self, pack: ListedPack | UnlistedPack) -> PackResult:
         """Read one pack; a fault is looked at a second time, for storage and memory can err once."""
         first = self._check(pack)
-        if not first.faults and not first.unreadable:
+        if first.outcome is Outcome.INTACT:
             return first
         second = self._check(pack)
-        if second.faults or second.unreadable:
-            return second
-        return first._replace(transient=True, bad=[], unread=[])
+        return first._replace(outcome=Outcome.UNSTEADY, bad=[]) if second.outcome is Outcome.INTACT else second
 
-    def _check(self, pack: ListedPack) -> PackResult:
-        reading = _Reading(pack, self.sizes[pack.id], self.file_sizes.get(pack.id))
+    def _check(self, pack: ListedPack | UnlistedPack) -> PackResult:
+        if isinstance(pack, UnlistedPack) or pack.id in self.run.wrong:
+            return self._check_alone(pack.id)
+        reading = _Reading(pack.id, pack.entries, self.run.sizes[pack.id], self.run.file_sizes.get(pack.id))
         header = pack.header() if reading.file_size == reading.size else None
         context = self.repo.kernel_context() if header is not None else None
         try:
@@ -120,7 +162,29 @@ class PackReader:
             else:
                 self._read_with(check, reading)
         except (StorageError, OSError) as error:
-            return reading.unreadable(str(error))
+            return reading.failed(error)
+        result = reading.result()
+        if result.outcome is Outcome.DAMAGED and reading.listed is not None and reading.listed != reading.entries:
+            # The pack's own header is intact and says something else than the index.
+            alone = self._check_alone(pack.id)
+            if alone.outcome is Outcome.INTACT:
+                return result._replace(outcome=Outcome.INDEX_WRONG, bad=[])
+            return result._replace(bad=alone.bad)
+        return result
+
+    def _check_alone(self, pack: bytes) -> PackResult:
+        """Read a pack that is expected to hold what its header says."""
+        size = self.run.file_sizes[pack]
+        reading = _Reading(pack, list, size, size)
+        try:
+            entries = self.repo.read_header(pack, size)
+            reading = _Reading(pack, lambda: entries, size, size)
+            self._read_plainly(reading)
+        except (StorageError, OSError) as error:
+            return reading.failed(error)
+        except SpecError as error:
+            reading.fault(error.what, error.clause)
+            return reading.damaged()
         return reading.result()
 
     def _read_with(self, kernel: blobs.PackCheck, reading: _Reading) -> None:
@@ -140,6 +204,7 @@ class PackReader:
     def _read_plainly(self, reading: _Reading) -> None:
         entries = [entry for entry in reading.entries if self._fits(reading, entry)]
         if layout_of(reading.entries).gaps:
+            reading.gaps = True
             reading.fault("index for pack contains gaps / overlapping blobs", "PACK-10")
         digest = self.repo.pack_hash()
         end = max((entry.offset + entry.length for entry in entries), default=0)
@@ -166,7 +231,9 @@ class PackReader:
 
     def _load(self, reading: _Reading, length: int) -> Buffer:
         """The next piece; good until the one after it is loaded."""
-        piece = self._ranges.read(reading.pack.id, reading.done, length)
+        if not hasattr(self._local, "ranges"):
+            self._local.ranges = RangeReader(self.repo.storage)
+        piece: Buffer = self._local.ranges.read(reading.id, reading.done, length)
         reading.done += length
         return piece
 
@@ -179,6 +246,7 @@ class PackReader:
             listed = self.repo.open_header(tail, reading.size)
         except SpecError as error:
             return [Fault(reading.ref, error.what, error.clause)]
+        reading.listed = listed
         if listed == reading.entries:
             return []
         faults = []

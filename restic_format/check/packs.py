@@ -1,105 +1,97 @@
 """Reading packs whole: hash of the file, every blob, the header, and the header against the index.
 
-Two worker threads each take a pack, read it in pieces of a few MiB and do the heavy work (hashing, decrypting, expanding)
-without the interpreter's lock; what they find goes through a queue to the thread that called.
+Worker threads each take a pack, read it in pieces of a few MiB and do the heavy work (hashing, decrypting, expanding)
+without the interpreter's lock; what they find comes to the thread that called.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Iterable
-from queue import SimpleQueue
+from collections.abc import Collection, Iterator
 
 from restic_format.check.affected import Damage
-from restic_format.check.findings import Code, Fault, Finding, ObjectKind, ObjectRef
-from restic_format.check.packreader import PackReader, PackResult
+from restic_format.check.findings import REPAIR_PACK, Code, Fault, Finding, ObjectKind, ObjectRef
+from restic_format.check.packreader import Outcome, PackReader, PackResult, UnlistedPack
 from restic_format.check.state import Run, Stage
-from restic_spec.pack import BlobType, PackEntry
+from restic_format.repository.index import ListedPack
+from restic_format.work import in_order
+
+_CODES = {
+    Outcome.DAMAGED: Code.PACK_DAMAGED,
+    Outcome.HEADER_DAMAGED: Code.PACK_HEADER_DAMAGED,
+    Outcome.INDEX_WRONG: Code.INDEX_WRONG,
+    Outcome.UNREADABLE: Code.PACK_UNREADABLE,
+    Outcome.INCOMPLETE: Code.PACK_INCOMPLETE,
+    Outcome.MISPLACED: Code.PACK_MISSING,
+    Outcome.UNSTEADY: Code.PACK_UNSTEADY,
+}
 
 
-def read_packs(run: Run, packs: Collection[bytes], damage: Damage) -> None:
-    """Read *packs* with worker threads and record what is wrong with them."""
-    run.progress.stage(Stage.READ, len(packs))
-    results: SimpleQueue[PackResult | BaseException] = SimpleQueue()
-    stop = threading.Event()
-    todo = run.repo.index.packs(packs)
-    turn = threading.Lock()
+def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], damage: Damage) -> None:
+    """Read *packs* and those that no index lists with worker threads, and record what is wrong with them."""
+    run.progress.stage(Stage.READ, len(packs) + len(unlisted))
 
-    def work() -> None:
-        reader = PackReader(run)
-        try:
-            while not stop.is_set():
-                with turn:
-                    job = next(todo, None)
-                if job is None:
-                    return
-                results.put(reader.check(job))
-        except BaseException as error:  # noqa: BLE001 - handed to the calling thread, which raises it
-            results.put(error)
+    def jobs() -> Iterator[ListedPack | UnlistedPack]:
+        yield from run.repo.index.packs(packs)
+        for pack in unlisted:
+            yield UnlistedPack(pack)
 
-    threads = [
-        threading.Thread(target=work, name=f"check-{number}", daemon=True)
-        for number in range(max(1, min(run.options.workers, len(packs))))
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        for done in range(1, len(packs) + 1):
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
+    reader = PackReader(run)
+    for done, (job, result) in enumerate(
+        in_order(reader.check, jobs(), name="check", workers=run.options.workers, ahead=4 * run.options.workers), 1
+    ):
+        if isinstance(result, Exception):
+            raise result
+        if isinstance(job, UnlistedPack):
+            _record_unlisted(run, result)
+        else:
             _record(run, result, damage)
-            run.progress.advance(Stage.READ, done)
-            run.check_interrupt()
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+        run.progress.advance(Stage.READ, done)
+        run.check_interrupt()
 
 
 def _record(run: Run, result: PackResult, damage: Damage) -> None:
     run.report.packs_read += 1
     run.report.bytes_read += result.bytes_read
-    name = result.pack.hex()
-    this = ObjectRef(ObjectKind.PACK, name)
-    if not result.faults and not result.unreadable:
+    if result.outcome is Outcome.INTACT:
         return
-    code = Code.PACK_DAMAGED
-    parts = [_short(fault) for fault in result.faults]
-    message = f"pack {name} contains {len(parts)} errors: [{' '.join(parts)}]"
-    if result.unreadable:
-        code = Code.PACK_UNREADABLE
-        message = f"download error: {result.unreadable}"
-    if result.transient:
-        code = Code.PACK_UNSTEADY
-        message = f"check successful on second attempt, original error {message}"
+    if result.outcome is Outcome.INDEX_WRONG and result.pack in run.wrong:
+        return  # This was seen before the pack was read.
+    name = result.pack.hex()
     clause = next((fault.clause for fault in result.faults if fault.clause), "")
-    number = run.add(Finding(code, this, message, clause, faults=(*result.faults, *result.header)))
-    lost = list(result.bad)
-    if run.file_sizes.get(result.pack) == run.sizes[result.pack]:
-        lost += result.unread  # A file that is missing or cut short was named, with what it costs, before.
-    for entry in distinct_blobs(lost):
-        if _has_other_copy(run, entry, result.pack):
-            continue
-        if entry.type is BlobType.DATA:
-            damage.data(entry.id, number)
-        else:
-            damage.tree(entry.id, number)
+    code = _CODES[result.outcome]
+    number = run.add(Finding(code, ObjectRef(ObjectKind.PACK, name), _message(result), clause, faults=tuple(result.faults)))
+    if result.outcome is Outcome.INDEX_WRONG:
+        run.wrong.add(result.pack)
+    if result.outcome is Outcome.DAMAGED and not result.bad:
+        run.set_remedy(number, "its blobs are intact: nothing is lost", (REPAIR_PACK,))
+    if result.outcome is Outcome.MISPLACED:
+        damage.pack(result.pack, number)
+    for entry in result.bad:
+        damage.copy(result.pack, entry, number)
 
 
-def distinct_blobs(entries: Iterable[PackEntry]) -> Iterable[PackEntry]:
-    """One entry for each blob: a pack may list any number of copies, and the index is asked for all of them each time."""
-    return {(entry.type, entry.id): entry for entry in entries}.values()
+def _record_unlisted(run: Run, result: PackResult) -> None:
+    run.report.packs_read += 1
+    run.report.bytes_read += result.bytes_read
+    if result.outcome is Outcome.INTACT:
+        return
+    run.damaged_unlisted.add(result.pack)
+    unreadable = result.outcome in (Outcome.UNREADABLE, Outcome.UNSTEADY)
+    code = _CODES[result.outcome] if unreadable else Code.PACK_UNINDEXED_DAMAGED
+    run.add(Finding(code, ObjectRef(ObjectKind.PACK, result.pack.hex()), _message(result), faults=tuple(result.faults)))
+
+
+def _message(result: PackResult) -> str:
+    parts = [_short(fault) for fault in result.faults]
+    message = f"pack {result.pack.hex()} contains {len(parts)} errors: [{' '.join(parts)}]"
+    if result.unreadable:
+        message = f"download error: {result.unreadable}"
+    if result.outcome is Outcome.UNSTEADY:
+        message = f"check successful on second attempt, original error {message}"
+    return message
 
 
 def _short(fault: Fault) -> str:
     if fault.object.kind is ObjectKind.PACK or fault.detail.startswith("blob "):
         return fault.detail
     return f"blob {fault.object.name}: {fault.detail}"
-
-
-def _has_other_copy(run: Run, entry: PackEntry, pack: bytes) -> bool:
-    return any(
-        location.pack != pack and location.pack in run.file_sizes
-        for location in run.repo.index.lookup_all(entry.type, entry.id)
-    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.check.index import fault_clause, load_reason
+from restic_format.check.reasons import clause_of, is_unreadable, load_reason
 from restic_format.check.state import Run
-from restic_format.errors import SnapshotNotFound
+from restic_format.errors import SnapshotNotFound, StorageError
 from restic_format.snapshots import SnapshotFilter, filter_snapshots
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import is_hex_id
@@ -24,15 +24,19 @@ def load_snapshots(run: Run) -> tuple[list[Root], list[Finding]]:
 
     wanted = SnapshotFilter(hosts=options.hosts, tags=options.tags, paths=options.paths)
     roots: list[Root] = []
-    for found in filter_snapshots(run.repo, options.snapshots, wanted, damaged):
-        run.check_interrupt()
-        name = found.id.hex()
-        tree = found.snapshot.tree
-        if isinstance(tree, str) and is_hex_id(tree):
-            roots.append((found.id, bytes.fromhex(tree)))
-        else:
-            ref = ObjectRef(ObjectKind.SNAPSHOT, name)
-            faults.append(Finding(Code.SNAPSHOT_NO_TREE, ref, f"snapshot {name} has no tree"))
+    try:
+        for found in filter_snapshots(run.repo, options.snapshots, wanted, damaged):
+            run.check_interrupt()
+            name = found.id.hex()
+            tree = found.snapshot.tree
+            if isinstance(tree, str) and is_hex_id(tree):
+                roots.append((found.id, bytes.fromhex(tree)))
+            else:
+                ref = ObjectRef(ObjectKind.SNAPSHOT, name)
+                faults.append(Finding(Code.SNAPSHOT_NO_TREE, ref, f"snapshot {name} has no tree"))
+    except (StorageError, OSError) as error:
+        message = f"cannot list snapshots: {error}"
+        faults.append(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
     return roots, faults
 
 
@@ -41,4 +45,5 @@ def _fault(name: str, error: ResticFormatError) -> Finding:
     if isinstance(error, SnapshotNotFound):
         return Finding(Code.SNAPSHOT_NOT_FOUND, ref, str(error))
     why = load_reason("snapshot", bytes.fromhex(name), error) if is_hex_id(name) else str(error)
-    return Finding(Code.SNAPSHOT_DAMAGED, ref, f"failed to load snapshot {name[:8]}: {why}", fault_clause(error))
+    code = Code.SNAPSHOT_UNREADABLE if is_unreadable(error) else Code.SNAPSHOT_DAMAGED
+    return Finding(code, ref, f"failed to load snapshot {name[:8]}: {why}", clause_of(error))

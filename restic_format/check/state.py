@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from restic_format.check.findings import Code, Consequence, Finding, Severity
+from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.subset import Subset
-from restic_format.errors import Interrupted
+from restic_format.errors import Interrupted, StorageError
 from restic_format.repository import Repository
+from restic_spec.layout import FileKind
 
 MAX_KEPT = 10_000
 """Findings a report keeps; the callback is given every one, and all are counted."""
@@ -130,9 +132,14 @@ class CheckReport:
         return self.count(Severity.ERROR) == 0
 
     @property
+    def unreadable(self) -> bool:
+        """Whether the storage did not give back everything: what looks lost may be intact."""
+        return any(self.counts[code] for code in UNREADABLE_CODES)
+
+    @property
     def broken_packs(self) -> list[str]:
         """Hexadecimal ids of the packs whose file is damaged."""
-        broken = (Code.PACK_DAMAGED, Code.PACK_SIZE)
+        broken = (Code.PACK_DAMAGED, Code.PACK_SIZE, Code.PACK_HEADER_DAMAGED)
         return list(dict.fromkeys(f.object.name for f in self.findings if f.code in broken))
 
     @property
@@ -142,7 +149,9 @@ class CheckReport:
 
     @property
     def suggest_prune(self) -> bool:
-        """Whether ``prune`` would put something right."""
+        """Whether ``prune`` would put something right, and remove nothing that may be wanted."""
+        if self.unreadable or self.counts[Code.INDEX_NONE] or self.counts[Code.SNAPSHOTS_GONE]:
+            return False
         return bool(self.counts[Code.PACK_MIXED] or self.counts[Code.PACK_UNINDEXED])
 
 
@@ -165,6 +174,20 @@ class Run:
         """Size of each pack by the index, see `restic_format.check.index`."""
         self.file_sizes: dict[bytes, int] = {}
         """Size of each pack file there is."""
+        self.consulted: set[bytes] = set()
+        """Packs whose header was asked whether the index is right."""
+        self.wrong: set[bytes] = set()
+        """Packs that the index lists otherwise than their own headers, which are intact."""
+        self.damaged_unlisted: set[bytes] = set()
+        """Packs that no index lists and that are damaged."""
+
+    def files(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
+        """Id and size of every file of *kind*; what cannot be listed is a finding, and ends the list."""
+        try:
+            yield from self.repo.list(kind)
+        except (StorageError, OSError) as error:
+            message = f"cannot list {kind.value}: {error}"
+            self.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
 
     def check_interrupt(self) -> None:
         """Stop here where that was asked for.
@@ -189,6 +212,20 @@ class Run:
         """Say what the finding *number* costs."""
         self.report.findings[number] = replace(self.report.findings[number], consequence=consequence)
 
-    def set_remedy(self, number: int, effect: str, commands: tuple[str, ...]) -> None:
+    def set_repair(self, number: int, commands: tuple[str, ...]) -> None:
+        """Say which commands put right the finding *number*, where these are others than for all like it."""
+        if number >= 0:
+            self.report.findings[number] = replace(self.report.findings[number], repair_override=commands)
+
+    def withhold_repairs(self) -> None:
+        """Leave out every command: a repair takes what cannot be read for lost."""
+        for number, finding in enumerate(self.report.findings):
+            if finding.code not in UNREADABLE_CODES:
+                self.report.findings[number] = replace(finding, repair_override=(), advice_override="")
+
+    def set_remedy(self, number: int, effect: str, commands: tuple[str, ...], advice: str = "") -> None:
         """Say of the finding *number* something better than what is true of all like it."""
-        self.report.findings[number] = replace(self.report.findings[number], effect_override=effect, repair_override=commands)
+        if number >= 0:
+            found = self.report.findings[number]
+            changed = replace(found, effect_override=effect, repair_override=commands, advice_override=advice)
+            self.report.findings[number] = changed

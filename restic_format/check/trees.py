@@ -10,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restic_format.check.affected import Damage
-from restic_format.check.blobs import BlobFault, read_blob
-from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.blobs import BlobFault, Trouble, read_blob
+from restic_format.check.findings import REPAIR_SNAPSHOTS, Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.headers import trust_header
 from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
-from restic_spec.errors import SpecError
+from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.pack import BlobType
 from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
 
 _NULL = bytes(32)
 _UNKNOWN = -1 << 80
 """A size that no addition makes a real one again."""
+
+_CODES = {
+    Trouble.UNKNOWN: Code.TREE_MISSING,
+    Trouble.GONE: Code.TREE_MISSING,
+    Trouble.UNREADABLE: Code.TREE_UNREADABLE,
+    Trouble.DAMAGED: Code.TREE_DAMAGED,
+}
 
 _NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
 
@@ -89,12 +97,13 @@ class TreeChecker:
     def visit(self, ident: bytes) -> list[bytes]:
         """Check one tree; the ids of the directories in it."""
         try:
-            raw, bad_copies = read_blob(self.run.repo, BlobType.TREE, ident)
+            raw, bad_copies = self._read(ident)
         except BlobFault as fault:
-            self._add(ident, Code.TREE_MISSING if fault.missing else Code.TREE_DAMAGED, str(fault), clause=fault.clause)
+            self._add(ident, _CODES[fault.trouble], fault)
             return []
         for copy in bad_copies:
-            self._add(ident, Code.TREE_COPY_DAMAGED, str(copy), clause=copy.clause)
+            if copy.pack not in self.run.wrong:
+                self._add(ident, Code.TREE_COPY_DAMAGED, copy)
         if not self.usage.tracks:
             # Nearly every tree is all right; what is wrong with one is found below.
             subtrees = self.run.repo.index.check_tree(raw)
@@ -103,9 +112,23 @@ class TreeChecker:
         try:
             tree = decode_tree(raw, f"tree {ident.hex()}")
         except SpecError as error:
-            self._add(ident, Code.TREE_DAMAGED, error.what, clause=error.clause)
+            self._add(ident, Code.TREE_DAMAGED, error)
             return []
         return list(self._nodes(ident, tree))
+
+    def _read(self, ident: bytes) -> tuple[bytes, list[BlobFault]]:
+        """The tree's plaintext; where it is not where the index says, but where its pack says, that is a finding."""
+        try:
+            return read_blob(self.run, BlobType.TREE, ident)
+        except BlobFault as fault:
+            packs = {copy.pack for copy in self.run.repo.index.lookup_all(BlobType.TREE, ident)}
+            wrong = [pack for pack in packs if pack in self.run.file_sizes and trust_header(self.run, pack)]
+            if fault.trouble is Trouble.UNKNOWN or not wrong:
+                raise
+            for pack in wrong:
+                message = f"pack {pack.hex()}: the index lists other blobs than the pack's own header"
+                self.run.add(Finding(Code.INDEX_WRONG, ObjectRef(ObjectKind.PACK, pack.hex()), message))
+        return read_blob(self.run, BlobType.TREE, ident)
 
     def _nodes(self, ident: bytes, tree: Tree) -> Iterator[bytes]:
         previous: bytes | None = None
@@ -171,10 +194,14 @@ class TreeChecker:
             self._node(ident, node, Code.NODE_NULL_ID, f'dir node "{node.quoted}" subtree id is null')
         return subtree
 
-    def _add(self, ident: bytes, code: Code, message: str, *, clause: str = "") -> None:
-        number = self.run.add(Finding(code, ObjectRef(ObjectKind.TREE, ident.hex()), message, clause))
-        if code is not Code.TREE_COPY_DAMAGED:
-            self.damage.tree(ident, number)
+    def _add(self, ident: bytes, code: Code, error: ResticFormatError) -> None:
+        ref = ObjectRef(ObjectKind.TREE, ident.hex(), error.pack.hex())
+        number = self.run.add(Finding(code, ref, error.what, error.clause))
+        if code is Code.TREE_COPY_DAMAGED:
+            return
+        if code is Code.TREE_DAMAGED and error.pack:
+            self.run.set_repair(number, ("repair packs PACK", REPAIR_SNAPSHOTS))
+        self.damage.tree(ident, number)
 
     def _node(self, ident: bytes, node: Node, code: Code, what: str, clause: str = "", blob: str = "") -> None:
         tree = ident.hex()

@@ -139,7 +139,9 @@ def test_people_are_told_what_it_means(damaged: Path) -> None:
     for path in kit.files_of(damaged, "snapshots"):
         assert path.name[:8] in explanation
     assert "paths affected: /" in explanation and "/src/" in explanation
-    assert "repair: restic repair index; restic repair snapshots --forget" in explanation
+    steps = explanation.split("What to do, in this order")[1]
+    assert steps.index("look for the missing files") < steps.index("restic repair index")
+    assert steps.index("restic repair index") < steps.index("back up the same files") < steps.index("repair snapshots --forget")
 
 
 def test_programs_are_told_more_when_they_ask(damaged: Path) -> None:

@@ -38,7 +38,7 @@ def index() -> BlobIndex:
 def plain_check(index: BlobIndex, raw: bytes) -> tuple[list[bytes], list[Any]]:
     """Subtrees and findings of a check without the kernel."""
     run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), NoProgress(), None)
-    subtrees = list(TreeChecker(run, Damage())._nodes(bytes(32), decode_tree(raw)))
+    subtrees = list(TreeChecker(run, Damage(run))._nodes(bytes(32), decode_tree(raw)))
     return subtrees, run.report.findings
 
 

@@ -214,12 +214,14 @@ def test_check_reports_a_storage_that_fails_for_good(half: MemoryStorage, source
     whole = copy_of(half)
     back_up(whole, source)
     for kind, expected in (
-        (FileKind.PACK, {Code.PACK_UNREADABLE, Code.TREE_DAMAGED}),
-        (FileKind.INDEX, {Code.INDEX_DAMAGED}),
-        (FileKind.SNAPSHOT, {Code.SNAPSHOT_DAMAGED}),
+        (FileKind.PACK, {Code.PACK_UNREADABLE, Code.TREE_UNREADABLE}),
+        (FileKind.INDEX, {Code.INDEX_UNREADABLE}),
+        (FileKind.SNAPSHOT, {Code.SNAPSHOT_UNREADABLE}),
     ):
         report = inspect(
             FaultyStorage(whole, lambda call, kind=kind: Fail() if call.operation == "load" and call.kind is kind else None)
         )
         assert not report.ok
         assert expected <= {finding.code for finding in report.findings}, kind
+        # What is only away is not lost: a repair would give it up.
+        assert report.unreadable and not any(finding.repair for finding in report.findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from restic_format.check.advice import Step, steps
 from restic_format.check.findings import Code, Finding, ObjectKind, Severity
 from restic_format.check.state import CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 GUIDE = "https://restic.readthedocs.io/en/stable/077_troubleshooting.html"
 REPAIR_WITH = "restic"
 """The program whose repair commands are recommended."""
+
+_EXPLAINED_WARNINGS = frozenset((Code.SNAPSHOTS_GONE, Code.TREE_COPY_DAMAGED, Code.PACK_UNINDEXED_DAMAGED))
 
 MAX_EXPLAINED = 50
 """Kinds of damage whose meaning is spelled out for people."""
@@ -35,6 +38,7 @@ _TREE_CODES = frozenset(
     (
         Code.TREE_MISSING,
         Code.TREE_DAMAGED,
+        Code.TREE_UNREADABLE,
         Code.TREE_ORDER,
         Code.NODE_NAME,
         Code.NODE_TYPE,
@@ -51,13 +55,18 @@ _PREFIXED = frozenset(
         Code.SNAPSHOT_DAMAGED,
         Code.SNAPSHOT_NO_TREE,
         Code.SNAPSHOT_NOT_FOUND,
+        Code.SNAPSHOT_UNREADABLE,
+        Code.INDEX_UNREADABLE,
+        Code.INDEX_NONE,
         Code.KEY_DAMAGED,
+        Code.KEY_UNREADABLE,
+        Code.PACKS_GONE,
         Code.LIST_FAILED,
     )
 )
 """Findings told with ``error:`` before them."""
 
-_UNCOUNTED = frozenset((Code.INDEX_ENTRIES_DIFFER,))
+_UNCOUNTED = frozenset((Code.INDEX_ENTRIES_DIFFER, Code.PACKS_GONE))
 """Errors restic does not add to ``num_errors``."""
 
 
@@ -71,7 +80,7 @@ class CheckPrinter:
         self._tree = ""
         self._counter: Counter | None = None
         self._stack = ExitStack()
-        self._repair_index = self._prune = self._index_damaged = False
+        self._repair_index = self._mixed = self._index_damaged = False
         self._unindexed = 0
 
     # What the engine calls
@@ -81,8 +90,6 @@ class CheckPrinter:
         self.close()
         if stage is Stage.PACKS:
             self._after_index()
-        elif stage is Stage.SNAPSHOTS:
-            self._after_packs()
         if stage in _STAGES:
             self.ctx.out.info(_STAGES[stage])
         if stage in _COUNTED and not self.ctx.options.json:
@@ -116,7 +123,7 @@ class CheckPrinter:
         code = finding.code
         if code in (Code.INDEX_DUPLICATE_PACK, Code.PACK_MIXED):
             self._repair_index |= code is Code.INDEX_DUPLICATE_PACK
-            self._prune |= code is Code.PACK_MIXED
+            self._mixed |= code is Code.PACK_MIXED
             self.ctx.out.line(finding.message)
         elif code is Code.PACK_UNINDEXED:
             self._unindexed += 1
@@ -164,22 +171,10 @@ class CheckPrinter:
     def _after_index(self) -> None:
         if self._repair_index:
             self.ctx.out.line(f"Duplicate packs are non-critical, you can run `{REPAIR_WITH} repair index' to correct this.")
-        if self._prune:
-            self.ctx.out.line(
-                f"Mixed packs with tree and data blobs are non-critical, you can run `{REPAIR_WITH} prune` to correct this."
-            )
-        if self._index_damaged:
+        if self._index_damaged and self.ctx.options.json:
             self.say_error(
                 "\nThe repository index is damaged and must be repaired. "
                 f"You must run `{REPAIR_WITH} repair index' to correct this.\n\n"
-            )
-
-    def _after_packs(self) -> None:
-        if self._unindexed and not self._failed:
-            self.ctx.out.info(
-                f"{self._unindexed} additional files were found in the repo, which likely contain duplicate data.\n"
-                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this.",
-                block=True,
             )
 
     def conclude(self, report: CheckReport) -> None:
@@ -189,9 +184,28 @@ class CheckPrinter:
             if self.ctx.options.verbose:
                 for finding in report.findings:
                     self.ctx.out.json(_message(finding))
-        else:
-            self._explain(report)
-        broken = report.broken_packs
+            self._point_to_guide(report)
+            return
+        self._explain(report)
+        if report.ok and report.suggest_prune:
+            self._suggest_prune()
+        self._advise(report)
+
+    def _suggest_prune(self) -> None:
+        if self._mixed:
+            self.ctx.out.line(
+                f"Mixed packs with tree and data blobs are non-critical, you can run `{REPAIR_WITH} prune` to correct this."
+            )
+        if self._unindexed:
+            self.ctx.out.info(
+                f"{self._unindexed} additional files were found in the repo, which likely contain duplicate data.\n"
+                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this.",
+                block=True,
+            )
+
+    def _point_to_guide(self, report: CheckReport) -> None:
+        """What restic says at the end of all errors."""
+        broken = [] if report.unreadable else report.broken_packs
         if broken:
             self.say_error(
                 "\nThe repository contains damaged pack files. These damaged files must be removed to repair the "
@@ -209,23 +223,32 @@ class CheckPrinter:
 
     def _explain(self, report: CheckReport) -> None:
         groups: dict[tuple[object, ...], list[Finding]] = {}
-        named = {f.object.name for f in report.findings if f.code in (Code.PACK_MISSING, Code.PACK_SIZE)}
         for finding in report.findings:
-            if finding.severity is not Severity.ERROR:
+            if finding.severity is not Severity.ERROR and finding.code not in _EXPLAINED_WARNINGS:
                 continue
-            if finding.code is Code.PACK_UNREADABLE and finding.object.name in named:
+            if finding.code is Code.PACK_INCOMPLETE:
                 continue
             # Findings that differ in nothing but the object are told together.
-            key = finding.code, finding.rule, finding.effect, finding.repair_template
-            groups.setdefault(key, []).append(finding)
+            groups.setdefault((finding.code, finding.rule, finding.effect), []).append(finding)
         if not groups:
             return
-        lines = ["", "What the damage means:"]
+        lines = ["", "What the damage means:" if not report.ok else "What this means:"]
         for group in list(groups.values())[:MAX_EXPLAINED]:
             lines += _explanation(group)
         if len(groups) > MAX_EXPLAINED:
             lines.append(f"  … and {len(groups) - MAX_EXPLAINED} more kinds of damage")
         self.ctx.out.warn("\n".join(map(visible, lines)), block=True)
+
+    def _advise(self, report: CheckReport) -> None:
+        todo = steps(report.findings)
+        if not todo:
+            return
+        lines = ["", f"What to do, in this order (see also {GUIDE}):"]
+        if any(step.is_command for step in todo):
+            todo.insert(0, Step("keep a copy of the repository as it is now, if there is any room for one", is_command=False))
+        for number, step in enumerate(todo, 1):
+            lines.append(f"  {number}. {REPAIR_WITH} {step.text}" if step.is_command else f"  {number}. {step.text}")
+        self.ctx.out.warn("\n".join(map(visible, lines)) + "\n", block=True)
 
 
 def summary_of(report: CheckReport | None, errors: int) -> CheckSummary:
@@ -259,9 +282,6 @@ def _explanation(group: list[Finding]) -> list[str]:
     if paths:
         total = max(len(paths), *(cost.paths_total for cost in costs))
         lines.append(f"    paths affected: {_listed(paths, total)}")
-    if first.repair_template:
-        commands = [command.replace("ID", " ".join(names)) for command in first.repair_template]
-        lines.append("    repair: " + "; ".join(f"{REPAIR_WITH} {command}" for command in commands))
     return lines
 
 
@@ -287,4 +307,5 @@ def _message(finding: Finding) -> CheckFinding:
         [path.path for path in cost.paths],
         cost.paths_total,
         [f"{REPAIR_WITH} {command}" for command in finding.repair],
+        finding.advice,
     )

@@ -263,6 +263,7 @@ class CheckFinding(msgspec.Struct):
     paths: list[str]
     paths_total: int
     repair: list[str]
+    advice: str
 
 
 class BackupStatus(msgspec.Struct, omit_defaults=True, kw_only=True):
