@@ -76,7 +76,6 @@ class CheckPrinter:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.errors = 0
-        self._failed = False
         self._tree = ""
         self._counter: Counter | None = None
         self._stack = ExitStack()
@@ -141,7 +140,6 @@ class CheckPrinter:
     # Parts of the output
 
     def _error(self, finding: Finding) -> None:
-        self._failed = True
         self._index_damaged |= finding.code is Code.INDEX_DAMAGED
         if finding.code not in _UNCOUNTED:
             self.errors += 1
