@@ -6,21 +6,28 @@ exit codes in one table.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from restic_spec.errors import ResticFormatError, SpecError
 
 __all__ = [
+    "AccessDenied",
     "AlreadyLocked",
     "BlobMissing",
     "ConfigExists",
     "DamagedFile",
     "FileMissing",
+    "FileUnusable",
     "Interrupted",
     "InvalidLock",
+    "LocationInvalid",
     "LockLost",
+    "NoSpace",
     "RepositoryNotFound",
     "ResticFormatError",
     "SnapshotNotFound",
     "SpecError",
+    "StorageAway",
     "StorageError",
     "UsageError",
     "WrongPassword",
@@ -31,12 +38,43 @@ class UsageError(ResticFormatError):
     """The caller asked for something that cannot be."""
 
 
+class LocationInvalid(UsageError):
+    """No storage has such a location."""
+
+
 class StorageError(ResticFormatError):
-    """The storage could not do what was asked (I/O error, permission, no space)."""
+    """The storage could not do what was asked. The classes below say why, where that is known."""
+
+    permanent: ClassVar[bool] = False
+    """Whether to ask again is of no use."""
 
 
 class FileMissing(StorageError):
     """The storage holds no such file."""
+
+    permanent = True
+
+
+class FileUnusable(StorageError):
+    """Something is there, but no file of a repository: cut short, larger than its kind may be, or not a regular file."""
+
+    permanent = True
+
+
+class AccessDenied(StorageError):
+    """The storage does not let us: permissions, or it may only be read. Nothing is known about the file."""
+
+    permanent = True
+
+
+class NoSpace(StorageError):
+    """The storage is full."""
+
+    permanent = True
+
+
+class StorageAway(StorageError):
+    """The medium or the connection fails or is gone (EIO, ENODEV, ESTALE). Nothing is known about the file."""
 
 
 class RepositoryNotFound(ResticFormatError):

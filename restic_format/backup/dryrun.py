@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from restic_format.storage import Content, Storage, Writer
+from restic_format.storage import Content, WrappedStorage, Writer
 from restic_spec.layout import FileKind
 
 
@@ -25,57 +25,24 @@ class _DryWriter:
         """Do nothing."""
 
 
-class DryStorage:
-    """Gives what *inner* has; forgets what it is given. See `restic_format.storage.Storage`."""
-
-    def __init__(self, inner: Storage) -> None:
-        self._inner = inner
-
-    @property
-    def location(self) -> str:
-        """Where the inner storage is."""
-        return self._inner.location
-
-    @property
-    def connections(self) -> int:
-        """As the inner storage."""
-        return self._inner.connections
-
-    @property
-    def lists_at_once(self) -> bool:
-        """As the inner storage."""
-        return self._inner.lists_at_once
+class DryStorage(WrappedStorage):
+    """Gives what the wrapped storage has; forgets what it is given."""
 
     def create(self) -> None:
         """Do nothing."""
 
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Do nothing."""
 
-    def begin(self, kind: FileKind) -> Writer:
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """A file that is forgotten."""
-        del kind
+        del kind, metadata
         return _DryWriter()
-
-    def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Read from the inner storage."""
-        return self._inner.load(kind, name, offset, length)
-
-    def size(self, kind: FileKind, name: str) -> int:
-        """As the inner storage."""
-        return self._inner.size(kind, name)
-
-    def exists(self, kind: FileKind, name: str) -> bool:
-        """As the inner storage."""
-        return self._inner.exists(kind, name)
-
-    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
-        """As the inner storage."""
-        return self._inner.list(kind)
-
-    def strays(self) -> Iterator[str]:
-        """As the inner storage."""
-        return self._inner.strays()
 
     def remove(self, kind: FileKind, name: str) -> None:
         """Do nothing."""
+
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """Do nothing."""
+        del age, is_safe
+        return 0

@@ -19,7 +19,9 @@ import msgspec
 
 from restic_format.repository.cipher import BlobCipher
 from restic_format.repository.index import BlobIndex, IndexState
+from restic_format.storage.localwriter import make_folders
 from restic_format.work import in_order
+from restic_spec import gojson
 from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
 
@@ -66,9 +68,9 @@ class IndexCache:
     """The cache of one repository in *folder* (made when needed)."""
 
     def __init__(self, folder: str, repository_id: str, cipher: BlobCipher) -> None:
-        self._folder = os.path.join(folder, repository_id)
-        self._top = folder
-        self._path = os.path.join(self._folder, "index")
+        self._top = gojson.to_bytes(folder)
+        self._folder = os.path.join(self._top, repository_id.encode())
+        self._path = os.path.join(self._folder, b"index")
         self._cipher = cipher
 
     def load(self, listed: set[bytes]) -> tuple[BlobIndex, set[bytes]] | None:
@@ -123,7 +125,7 @@ class IndexCache:
 
     def store(self, index: BlobIndex, covered: set[bytes]) -> None:
         """Write the cache anew. A folder that cannot be written to is left alone."""
-        temporary = f"{self._path}-{secrets.token_hex(6)}"
+        temporary = b"%s-%s" % (self._path, secrets.token_hex(6).encode())
         try:
             self._make_folder()
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -137,8 +139,8 @@ class IndexCache:
                 os.unlink(temporary)
 
     def _make_folder(self) -> None:
-        os.makedirs(self._folder, 0o700, exist_ok=True)
-        tag = os.path.join(self._top, TAG_NAME)
+        make_folders(self._folder, 0o700)
+        tag = os.path.join(self._top, TAG_NAME.encode())
         if not os.path.exists(tag):
             with open(tag, "wb") as file:
                 file.write(TAG)

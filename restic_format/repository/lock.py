@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interrupted, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import current_host, current_user
-from restic_format.storage import LeavesUnfinished
 from restic_format.words import printable
 from restic_format.work import Cancel
 from restic_spec import gotime
@@ -262,8 +261,7 @@ def remove_unfinished(repo: Repository) -> int:
         time.sleep(RECHECK_AFTER)
         return not any(True for _ in repo.list(FileKind.LOCK))
 
-    storage = repo.storage
-    return storage.remove_unfinished(STALE_AFTER, nobody_writes) if isinstance(storage, LeavesUnfinished) else 0
+    return repo.storage.remove_unfinished(STALE_AFTER, nobody_writes)
 
 
 def acquire(

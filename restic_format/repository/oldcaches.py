@@ -7,6 +7,7 @@ import shutil
 import time
 
 from restic_format.repository.indexcache import TAG, TAG_NAME
+from restic_spec import gojson
 from restic_spec.ids import is_hex_id
 
 MAX_AGE = 30 * 24 * 3600
@@ -20,12 +21,13 @@ def remove_old_caches(folder: str, *, keep: str = "", max_age: float = MAX_AGE) 
     *keep* stays. What cannot be removed is left alone.
     """
     oldest = time.time() - max_age
-    if not _is_ours(folder):
+    place = gojson.to_bytes(folder)
+    if not _is_ours(place):
         return 0
     removed = 0
     try:
-        with os.scandir(folder) as entries:
-            old = [entry.path for entry in entries if entry.name != keep and _is_old(entry, oldest)]
+        with os.scandir(place) as entries:
+            old = [entry.path for entry in entries if entry.name != keep.encode() and _is_old(entry, oldest)]
     except OSError:
         return 0
     for path in old:
@@ -34,17 +36,17 @@ def remove_old_caches(folder: str, *, keep: str = "", max_age: float = MAX_AGE) 
     return removed
 
 
-def _is_ours(folder: str) -> bool:
+def _is_ours(folder: bytes) -> bool:
     try:
-        with open(os.path.join(folder, TAG_NAME), "rb") as file:
+        with open(os.path.join(folder, TAG_NAME.encode()), "rb") as file:
             return file.read(len(TAG)) == TAG
     except OSError:
         return False
 
 
-def _is_old(entry: os.DirEntry[str], oldest: float) -> bool:
+def _is_old(entry: os.DirEntry[bytes], oldest: float) -> bool:
     try:
-        is_cache = is_hex_id(entry.name) and entry.is_dir(follow_symlinks=False)
+        is_cache = is_hex_id(gojson.to_text(entry.name)) and entry.is_dir(follow_symlinks=False)
         return is_cache and entry.stat(follow_symlinks=False).st_mtime < oldest
     except OSError:
         return False

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-from restic_format.errors import UsageError
-from restic_format.storage.base import Buffer, Content, FillsMemory, LeavesUnfinished, Storage, Writer
+from restic_format.storage.base import Buffer, Content, Storage, WrappedStorage, Writer
 from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
+from restic_format.storage.locations import open_storage
 from restic_format.storage.memory import MemoryStorage
 from restic_format.storage.ranges import RangeReader
 
@@ -15,28 +13,11 @@ __all__ = [
     "Buffer",
     "Content",
     "FaultyStorage",
-    "FillsMemory",
-    "LeavesUnfinished",
     "LocalStorage",
     "MemoryStorage",
     "RangeReader",
     "Storage",
+    "WrappedStorage",
     "Writer",
     "open_storage",
 ]
-
-_REMOTE = re.compile(r"(sftp|rest|s3|b2|azure|gs|swift|rclone|s3legacy)$")
-
-
-def open_storage(location: str) -> Storage:
-    """The storage a repository location names: ``/path``, ``local:/path``.
-
-    Raises:
-        UsageError: a location of a kind that is not supported.
-    """
-    scheme, colon, rest = location.partition(":")
-    if colon and scheme == "local":
-        return LocalStorage(rest)
-    if colon and _REMOTE.match(scheme):
-        raise UsageError(f"invalid backend: {scheme}: is not supported yet, only folders are; mount it or use a local path")
-    return LocalStorage(location)

@@ -1,14 +1,19 @@
 """What the engine asks of a place that keeps files: write, load a range, list, remove, size.
 
-A storage knows kinds and names, nothing of what is inside. Names are lower-case hexadecimal ids, "" for the config.
+A storage knows kinds and names, nothing of what is inside. Names are lower-case hexadecimal ids, "" for the config. A new
+storage is a class under `Storage` with the six methods that have no default; what it does better than the defaults it
+overrides. What sits between the engine and a storage (limits, faults, caches, retries) is a class under `WrappedStorage`,
+which passes everything on.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from restic_spec.layout import FileKind
+from restic_format.errors import FileMissing, FileUnusable
+from restic_spec.layout import MAX_FILE_SIZE, FileKind
 
 Buffer = bytes | bytearray | memoryview
 """Anything a file's content may be given as."""
@@ -23,26 +28,35 @@ def pieces_of(content: Content) -> Sequence[Buffer]:
     return (content,) if isinstance(content, Buffer) else content
 
 
-@runtime_checkable
-class FillsMemory(Protocol):
-    """What a storage may do besides: read without making new memory for it."""
-
-    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
-        """Fill *target* with a file's bytes from *offset* on. Raises as `Storage.load`."""
+def name_of(kind: FileKind, name: str) -> str:
+    """What a file is called in messages: ``snapshots/`` and its name."""
+    return f"{kind.value}/{name}" if name else kind.value
 
 
-@runtime_checkable
-class LeavesUnfinished(Protocol):
-    """What a storage may do besides: remove what writers have left that were killed."""
+def check_size(kind: FileKind, name: str, size: int) -> None:
+    """Before a whole file is loaded: refuse one that is larger than its kind may be (LAYOUT-11).
 
-    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
-        """Remove unfinished packs, index files and snapshots to which nothing was written for *age* seconds; says how many.
+    Raises:
+        FileUnusable: it is.
+    """
+    if size > MAX_FILE_SIZE[kind]:
+        what = f"has {size} bytes, more than any file of its kind; it is damaged or does not belong there"
+        raise FileUnusable(f"{name_of(kind, name)}: {what}", object=name_of(kind, name), clause="LAYOUT-11")
 
-        *is_safe* is asked whether anybody may still be writing, after all of them have been found (LOCK-15).
 
-        Raises:
-            StorageError: one could not be removed.
-        """
+def check_range(kind: FileKind, name: str, size: int, offset: int, length: int | None) -> int:
+    """The bytes to load from a file of *size* bytes for `Storage.load`'s *offset* and *length*.
+
+    Raises:
+        FileUnusable: the file has fewer; or it is to be loaded whole and is larger than its kind may be.
+    """
+    if length is None:
+        check_size(kind, name, size)
+    wanted = size - offset if length is None else length
+    if offset > size or wanted > size - offset:
+        what = f"has {size} bytes, wanted {max(wanted, 0)} from {offset}; it was cut short"
+        raise FileUnusable(f"{name_of(kind, name)}: {what}", object=name_of(kind, name), clause="LAYOUT-8")
+    return wanted
 
 
 class Writer(Protocol):
@@ -90,53 +104,162 @@ class HeldWriter:
         self._pieces = []
 
 
-class Storage(Protocol):
-    """A place for the files of one repository. Every method may be called from any thread."""
+class Storage(ABC):
+    """A place for the files of one repository. Every method may be called from any thread.
+
+    Every method may raise `StorageError`, and the classes under it where the reason is known: `AccessDenied`, `NoSpace`,
+    `StorageAway`.
+    """
 
     @property
+    @abstractmethod
     def location(self) -> str:
         """Where it is, for messages; never with a secret in it."""
 
     @property
     def connections(self) -> int:
         """How many operations may usefully run at once."""
+        return 5
 
     @property
     def lists_at_once(self) -> bool:
         """Whether a listing is sure to show every file whose saving had ended before it began, whoever saved it (LOCK-3)."""
+        return False
 
     def create(self) -> None:
         """Make the place and its folders ready for a new repository."""
+        return
 
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
-        """Store a file whole or not at all; durable when this returns.
+    @abstractmethod
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        """Store a file whole or not at all; durable when this returns. A file of that name is replaced.
+
+        *metadata* is for packs, and says that they hold trees, which are read often: everything but packs with data is.
 
         Raises:
             StorageError: it could not be stored.
         """
 
-    def begin(self, kind: FileKind) -> Writer:
-        """Begin to write a file whose name is known only at the end. Raises `StorageError`."""
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
+        """Begin to write a file whose name is known only at the end. For *metadata* see `save`. Raises `StorageError`."""
+        return HeldWriter(lambda name, data: self.save(kind, name, data, metadata=metadata))
 
+    @abstractmethod
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """*length* bytes from *offset*, to the end where it is None.
 
         Raises:
             FileMissing: no such file.
-            StorageError: it could not be read, or holds fewer bytes.
+            FileUnusable: it holds fewer bytes, is larger than its kind may be (LAYOUT-11), or is no regular file.
+            StorageError: it could not be read.
         """
 
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """Fill *target* with a file's bytes from *offset* on. Raises as `load`."""
+        data = self.load(kind, name, offset, len(target))
+        target[: len(data)] = data
+
+    @abstractmethod
     def size(self, kind: FileKind, name: str) -> int:
-        """Bytes of a file. Raises `FileMissing` or `StorageError`."""
+        """Bytes of a file. Raises `FileMissing` and as `load`."""
 
     def exists(self, kind: FileKind, name: str) -> bool:
-        """Whether the file is there."""
+        """Whether the file is there. Raises `StorageError` where that cannot be told."""
+        try:
+            self.size(kind, name)
+        except FileMissing:
+            return False
+        return True
 
+    @abstractmethod
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
-        """Name and size of every file of *kind*; entries whose names are no ids are left out."""
+        """Name and size of every file of *kind*; entries whose names are no ids are left out (LAYOUT-2).
+
+        What has the name of a file but is no regular one is among them, with a size above 0, and `load` refuses it.
+        """
 
     def strays(self) -> Iterator[str]:
         """Paths inside the repository that no repository file has."""
+        return iter(())
 
+    @abstractmethod
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file. Raises `FileMissing` or `StorageError`."""
+
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """Remove unfinished packs, index files and snapshots to which nothing was written for *age* seconds; says how many.
+
+        They are what writers leave that were killed. *is_safe* is asked whether anybody may still be writing, after all of them
+        have been found (LOCK-15).
+
+        Raises:
+            StorageError: one could not be removed.
+        """
+        del age, is_safe
+        return 0
+
+
+class WrappedStorage(Storage):
+    """Passes everything on to *inner*: the base of what sits between the engine and a storage."""
+
+    def __init__(self, inner: Storage) -> None:
+        self.inner = inner
+
+    @property
+    def location(self) -> str:
+        """The wrapped storage's."""
+        return self.inner.location
+
+    @property
+    def connections(self) -> int:
+        """The wrapped storage's."""
+        return self.inner.connections
+
+    @property
+    def lists_at_once(self) -> bool:
+        """The wrapped storage's."""
+        return self.inner.lists_at_once
+
+    def create(self) -> None:
+        """See `Storage`."""
+        self.inner.create()
+
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        """See `Storage`."""
+        self.inner.save(kind, name, data, metadata=metadata)
+
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
+        """See `Storage`."""
+        return self.inner.begin(kind, metadata=metadata)
+
+    def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Storage`."""
+        return self.inner.load(kind, name, offset, length)
+
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """See `Storage`."""
+        self.inner.load_into(kind, name, offset, target)
+
+    def size(self, kind: FileKind, name: str) -> int:
+        """See `Storage`."""
+        return self.inner.size(kind, name)
+
+    def exists(self, kind: FileKind, name: str) -> bool:
+        """See `Storage`."""
+        return self.inner.exists(kind, name)
+
+    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+        """See `Storage`."""
+        return self.inner.list(kind)
+
+    def strays(self) -> Iterator[str]:
+        """See `Storage`."""
+        return self.inner.strays()
+
+    def remove(self, kind: FileKind, name: str) -> None:
+        """See `Storage`."""
+        self.inner.remove(kind, name)
+
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """See `Storage`."""
+        return self.inner.remove_unfinished(age, is_safe)

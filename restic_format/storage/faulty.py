@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from restic_format.errors import StorageError
-from restic_format.storage.base import Content, HeldWriter, Storage, Writer, pieces_of
+from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, name_of, pieces_of
 from restic_spec.layout import FileKind
 
 
@@ -77,29 +77,14 @@ class _FaultyWriter(HeldWriter):
         super().append(data)
 
 
-class FaultyStorage:
+class FaultyStorage(WrappedStorage):
     """Wraps *inner* and asks *plan* before each call."""
 
     def __init__(self, inner: Storage, plan: Plan) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.plan = plan
         self.calls: list[Call] = []
         self._lock = threading.Lock()
-
-    @property
-    def location(self) -> str:
-        """The wrapped storage's."""
-        return self.inner.location
-
-    @property
-    def connections(self) -> int:
-        """The wrapped storage's."""
-        return self.inner.connections
-
-    @property
-    def lists_at_once(self) -> bool:
-        """The wrapped storage's."""
-        return self.inner.lists_at_once
 
     def _before(self, operation: str, kind: FileKind, name: str) -> Fault | None:
         with self._lock:
@@ -109,7 +94,7 @@ class FaultyStorage:
         if isinstance(fault, Delay):
             time.sleep(fault.seconds)
         elif isinstance(fault, Fail):
-            raise StorageError(f"{operation} {kind.value}/{name[:8]}: {fault.reason}")
+            raise StorageError(f"{operation} {kind.value}/{name[:8]}: {fault.reason}", object=name_of(kind, name))
         return fault
 
     def create(self) -> None:
@@ -117,24 +102,29 @@ class FaultyStorage:
         self._before("create", FileKind.CONFIG, "")
         self.inner.create()
 
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file."""
         fault = self._before("save", kind, name)
         if isinstance(fault, Truncate):
             data = b"".join(pieces_of(data))[: fault.keep]
         if not isinstance(fault, Lose):
-            self.inner.save(kind, name, data)
+            self.inner.save(kind, name, data, metadata=metadata)
 
-    def begin(self, kind: FileKind) -> Writer:
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file; every piece is a call ``append``, its end a call ``save``."""
         self._before("begin", kind, "")
-        return _FaultyWriter(partial(self._before, "append", kind, ""), partial(self.save, kind))
+        return _FaultyWriter(partial(self._before, "append", kind, ""), partial(self.save, kind, metadata=metadata))
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range."""
         fault = self._before("load", kind, name)
         data = self.inner.load(kind, name, offset, length)
         return data[: fault.keep] if isinstance(fault, Truncate) else data
+
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """Read a range; of what is cut off zeros are delivered."""
+        data = self.load(kind, name, offset, len(target))
+        target[:] = data + bytes(len(target) - len(data))
 
     def size(self, kind: FileKind, name: str) -> int:
         """Size of a file in bytes."""
@@ -152,10 +142,16 @@ class FaultyStorage:
         return self.inner.list(kind)
 
     def strays(self) -> Iterator[str]:
-        """The wrapped storage's."""
+        """Paths of no repository file."""
+        self._before("strays", FileKind.CONFIG, "")
         return self.inner.strays()
 
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
         self._before("remove", kind, name)
         self.inner.remove(kind, name)
+
+    def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
+        """Remove what killed writers have left."""
+        self._before("remove_unfinished", FileKind.CONFIG, "")
+        return self.inner.remove_unfinished(age, is_safe)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from restic_format.storage.base import Content, Storage, Writer, pieces_of
+from restic_format.storage.base import Content, Storage, WrappedStorage, Writer, pieces_of
 from restic_spec.layout import FileKind
 
 SAVED_UP = 1.0
@@ -67,7 +67,7 @@ class _LimitedWriter:
         self._inner.append(data)
 
 
-class LimitedStorage:
+class LimitedStorage(WrappedStorage):
     """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes."""
 
     def __init__(
@@ -79,38 +79,19 @@ class LimitedStorage:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._upload = None if upload is None else Pace(upload, clock=clock, sleep=sleep)
         self._download = None if download is None else Pace(download, clock=clock, sleep=sleep)
 
-    @property
-    def location(self) -> str:
-        """The wrapped storage's."""
-        return self.inner.location
-
-    @property
-    def connections(self) -> int:
-        """The wrapped storage's."""
-        return self.inner.connections
-
-    @property
-    def lists_at_once(self) -> bool:
-        """The wrapped storage's."""
-        return self.inner.lists_at_once
-
-    def create(self) -> None:
-        """Make ready."""
-        self.inner.create()
-
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file when its bytes have had their time."""
         if self._upload is not None:
             self._upload.wait(_size(data))
-        self.inner.save(kind, name, data)
+        self.inner.save(kind, name, data, metadata=metadata)
 
-    def begin(self, kind: FileKind) -> Writer:
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file, piece by piece when the bytes have had their time."""
-        writer = self.inner.begin(kind)
+        writer = self.inner.begin(kind, metadata=metadata)
         return writer if self._upload is None else _LimitedWriter(writer, self._upload)
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -120,22 +101,8 @@ class LimitedStorage:
             self._download.wait(len(data))
         return data
 
-    def size(self, kind: FileKind, name: str) -> int:
-        """Size of a file in bytes."""
-        return self.inner.size(kind, name)
-
-    def exists(self, kind: FileKind, name: str) -> bool:
-        """Whether the file is there."""
-        return self.inner.exists(kind, name)
-
-    def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
-        """Name and size of every file of *kind*."""
-        return self.inner.list(kind)
-
-    def strays(self) -> Iterator[str]:
-        """The wrapped storage's."""
-        return self.inner.strays()
-
-    def remove(self, kind: FileKind, name: str) -> None:
-        """Remove a file."""
-        self.inner.remove(kind, name)
+    def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+        """Read a range; it is given out when its bytes have had their time."""
+        self.inner.load_into(kind, name, offset, target)
+        if self._download is not None:
+            self._download.wait(len(target))

@@ -1,96 +1,97 @@
 """A repository in a folder of a local file system.
 
-A file appears under its name complete and synced, or not at all: it is written in a folder for files of its kind, synced, made
-read-only, named, and the folder is synced. Until then it has no name, and vanishes with the process that writes it; where the
-file system does not offer that, it has a temporary one, and what a killed process leaves is for `unlock` to remove.
+Paths are bytes: a name means the same in every locale. What writes files is in `restic_format.storage.localwriter`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import secrets
 import stat
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
-from restic_format.errors import FileMissing, StorageError
-from restic_format.storage.base import Buffer, Content, Writer, pieces_of
-from restic_spec.ids import ID_SIZE, is_hex_id
+from restic_format.errors import FileUnusable, StorageError
+from restic_format.storage import oserrors
+from restic_format.storage.base import Content, Storage, Writer, check_range, name_of
+from restic_format.storage.localwriter import LocalWriter, make_folders
+from restic_spec import gojson
+from restic_spec.ids import is_hex_id
 from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folders, path_of
 
-T = TypeVar("T")
-
-_TEMPORARY = "-tmp-"
-_TEMPORARY_NAME = re.compile(r"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
-_PIECES_AT_ONCE = 512
-"""Well below the system's bound on what one call takes."""
-
-_PIECE = 1 << 20
-"""Bytes that are read back at once."""
+_TEMPORARY_NAME = re.compile(rb"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
 
 _ONE_VIEW = frozenset({"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "vfat", "xfs", "zfs"})
 """File systems of one machine, on which a name is there for everybody as soon as a rename has returned. Those of a network
 and those that programs provide (FUSE, 9p, overlays) may remember a folder's entries from before."""
 
-_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
+class LocalStorage(Storage):
+    """Storage in the folder *path*; default and old S3 layout are told apart by what is there.
 
-class LocalStorage:
-    """Storage in the folder *path*; default and old S3 layout are told apart by what is there."""
+    *path* is bytes, or text in UTF-8 with surrogate escapes; a path object means what the operating system makes of it.
+    """
 
-    connections = 2
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+    def __init__(self, path: str | bytes | os.PathLike[str], *, connections: int = 2) -> None:
+        given = gojson.to_bytes(path) if isinstance(path, str) else os.fsencode(path)
+        try:
+            self._root = os.path.abspath(given)
+        except OSError:  # the current folder was removed
+            self._root = given
+        self._connections = connections
         self.layout = self._detect_layout()
         self.modes = self._detect_modes()
 
     @property
     def location(self) -> str:
         """The folder."""
-        return self.path
+        return gojson.to_text(self._root)
+
+    @property
+    def connections(self) -> int:
+        """How many operations may usefully run at once."""
+        return self._connections
 
     @cached_property
     def lists_at_once(self) -> bool:
         """Whether the locks are on a file system of this machine (see `Storage.lists_at_once`)."""
-        return file_system(os.path.join(self.path, folder_of(FileKind.LOCK, self.layout))) in _ONE_VIEW
+        return file_system(self._folder(folder_of(FileKind.LOCK, self.layout))) in _ONE_VIEW
 
     def _detect_layout(self) -> Layout:
-        if not os.path.isdir(os.path.join(self.path, "keys")) and os.path.isdir(os.path.join(self.path, "key")):
+        if not os.path.isdir(self._folder("keys")) and os.path.isdir(self._folder("key")):
             return Layout.S3LEGACY
         return Layout.DEFAULT
 
     def _detect_modes(self) -> tuple[int, int]:
         """Modes of new folders and files: private, or shared with the group where the config already is (LAYOUT-9)."""
         try:
-            mode = os.stat(os.path.join(self.path, "config")).st_mode
+            mode = os.stat(self._folder("config")).st_mode
         except OSError:
             return 0o700, 0o600
         return (0o770, 0o660) if mode & stat.S_IRGRP else (0o700, 0o600)
 
-    def path_of(self, kind: FileKind, name: str) -> str:
+    def _folder(self, name: str) -> bytes:
+        return os.path.join(self._root, name.encode()) if name else self._root
+
+    def path_of(self, kind: FileKind, name: str) -> bytes:
         """Where a file is. Raises `NameInvalid`."""
-        return os.path.join(self.path, path_of(kind, name, self.layout))
+        return os.path.join(self._root, path_of(kind, name, self.layout).encode())
 
     def create(self) -> None:
         """Make the folder and everything in it that a repository has."""
-        try:
-            for folder in ["", *folders(self.layout)]:
-                os.makedirs(os.path.join(self.path, folder), self.modes[0], exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot create repository folder {self.path}: {error.strerror}") from None
+        for folder in ["", *folders(self.layout)]:
+            path = self._folder(folder)
+            try:
+                make_folders(path, self.modes[0])
+            except OSError as error:
+                raise oserrors.told("mkdir", path, error) from error
 
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file (see `Storage.save`)."""
         self.path_of(kind, name)
-        writer = self.begin(kind)
+        writer = self.begin(kind, metadata=metadata)
         try:
             writer.append(data)
             writer.finish(name)
@@ -98,89 +99,109 @@ class LocalStorage:
             writer.abort()
             raise
 
-    def begin(self, kind: FileKind) -> Writer:
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file (see `Storage.begin`)."""
-        return _LocalWriter(self, kind)
+        del metadata
+        return LocalWriter(
+            lambda name: self.path_of(kind, name),
+            self.modes,
+            nameless=self.lists_at_once,
+            what=lambda name: name_of(kind, name),
+        )
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range (see `Storage.load`)."""
-        with self._reading(kind, name), open(self.path_of(kind, name), "rb", buffering=0) as file:
-            available = os.fstat(file.fileno()).st_size - offset
-            wanted = available if length is None else length
-            if available < wanted or available < 0:
-                raise StorageError(
-                    f"{kind.value}/{name[:8]}: has {available + offset} bytes, wanted {wanted} from {offset}; it was cut short"
-                )
-            return _read_exactly(file.fileno(), wanted, offset)
+        descriptor, size = self._open(kind, name)
+        try:
+            wanted = check_range(kind, name, size, offset, length)
+            pieces, have = [], 0
+            while have < wanted:
+                piece = os.pread(descriptor, wanted - have, offset + have)
+                if not piece:
+                    check_range(kind, name, offset + have, offset, wanted)
+                pieces.append(piece)
+                have += len(piece)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        except OSError as error:
+            raise self._told("read", kind, name, error) from error
+        finally:
+            os.close(descriptor)
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
-        """Fill memory from a range (see `FillsMemory`)."""
-        with self._reading(kind, name), open(self.path_of(kind, name), "rb", buffering=0) as file:
+        """Fill memory from a range (see `Storage.load_into`)."""
+        descriptor, _ = self._open(kind, name)
+        try:
             have = 0
             while have < len(target):
-                count = os.preadv(file.fileno(), [target[have:]], offset + have)
+                count = os.preadv(descriptor, [target[have:]], offset + have)
                 if not count:
-                    wanted = f"wanted {len(target)} from {offset}"
-                    raise StorageError(f"{kind.value}/{name[:8]}: has {offset + have} bytes, {wanted}; it was cut short")
+                    check_range(kind, name, offset + have, offset, len(target))
                 have += count
-
-    @contextlib.contextmanager
-    def _reading(self, kind: FileKind, name: str) -> Iterator[None]:
-        what = f"{kind.value}/{name}" if name else kind.value
-        try:
-            yield
-        except (FileNotFoundError, NotADirectoryError):
-            raise FileMissing(f"{what}: no such file in {self.path}") from None
         except OSError as error:
-            raise StorageError(f"{what}: cannot be read in {self.path}: {error.strerror}") from error
+            raise self._told("read", kind, name, error) from error
+        finally:
+            os.close(descriptor)
+
+    def _open(self, kind: FileKind, name: str) -> tuple[int, int]:
+        """A descriptor of a file, and its size. What is no regular file is refused, and not waited for (LAYOUT-11)."""
+        path = self.path_of(kind, name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                return descriptor, _regular_size(os.fstat(descriptor), kind, name)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise self._told("open", kind, name, error) from error
+
+    def _told(self, operation: str, kind: FileKind, name: str, error: OSError) -> StorageError:
+        return oserrors.told(operation, self.path_of(kind, name), error, name_of(kind, name))
 
     def size(self, kind: FileKind, name: str) -> int:
         """Size of a file in bytes."""
-        with self._reading(kind, name):
-            return os.stat(self.path_of(kind, name)).st_size
-
-    def exists(self, kind: FileKind, name: str) -> bool:
-        """Whether the file is there."""
         try:
-            self.size(kind, name)
-        except FileMissing:
-            return False
-        return True
+            return _regular_size(os.stat(self.path_of(kind, name)), kind, name)
+        except OSError as error:
+            raise self._told("stat", kind, name, error) from error
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """Name and size of every file of *kind*."""
         for entry in self._entries(kind):
-            if is_hex_id(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    yield entry.name, entry.stat().st_size
+            name = gojson.to_text(entry.name)
+            if not is_hex_id(name):
+                continue
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise oserrors.told("stat", entry.path, error, name_of(kind, name)) from error
+            yield name, status.st_size if stat.S_ISREG(status.st_mode) else max(status.st_size, 1)
 
-    def _entries(self, kind: FileKind) -> Iterator[os.DirEntry[str]]:
-        """Files in the folder of *kind*; in the default layout packs stand one level deeper."""
+    def _entries(self, kind: FileKind) -> Iterator[os.DirEntry[bytes]]:
+        """What is in the folder of *kind*; in the default layout packs stand one level deeper."""
         nested = kind is FileKind.PACK and self.layout is Layout.DEFAULT
-        for entry in self._scan(os.path.join(self.path, folder_of(kind, self.layout))):
-            if nested and entry.is_dir(follow_symlinks=False):
-                yield from (inner for inner in self._scan(entry.path) if not inner.is_dir(follow_symlinks=False))
-            elif not entry.is_dir(follow_symlinks=False) and not nested:
+        for entry in _scan(self._folder(folder_of(kind, self.layout))):
+            if not nested:
                 yield entry
-
-    def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        try:
-            with os.scandir(folder) as entries:
-                yield from sorted(entries, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be listed: {error.strerror}") from error
+            elif _is_folder(entry):
+                yield from _scan(entry.path)
 
     def strays(self) -> Iterator[str]:
         """Paths that belong to no repository file; a writer's unfinished files are among them."""
-        known = {os.path.join(self.path, folder) for folder in folders(self.layout)}
-        for folder, subfolders, files in os.walk(self.path):
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise oserrors.told("open", error.filename or self._root, error) from error
+
+        known = {self._folder(folder) for folder in folders(self.layout)}
+        for folder, subfolders, files in os.walk(self._root, onerror=fail):
             subfolders.sort()
             for name in sorted(files):
-                path = os.path.join(folder, name)
-                if not self._belongs(os.path.relpath(path, self.path), folder in known):
-                    yield os.path.relpath(path, self.path)
+                path = gojson.to_text(os.path.relpath(os.path.join(folder, name), self._root))
+                if not self._belongs(path, folder in known):
+                    yield path
 
     def _belongs(self, path: str, in_known_folder: bool) -> bool:
         if path == "config":
@@ -191,10 +212,10 @@ class LocalStorage:
         return any(path == path_of(kind, name, self.layout) for kind in LISTED_KINDS)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
-        """Remove what killed writers have left, restic's as well as ours (see `LeavesUnfinished`)."""
+        """Remove what killed writers have left, restic's as well as ours (see `Storage.remove_unfinished`)."""
         places = {folder_of(kind, self.layout) for kind in (FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT)}
-        found = [path for path in self.strays() if path.split("/")[0] in places and _TEMPORARY_NAME.search(path)]
-        paths = [path for path in (os.path.join(self.path, one) for one in found) if _untouched_for(path, age)]
+        found = [os.path.join(self._root, gojson.to_bytes(path)) for path in self.strays() if path.split("/")[0] in places]
+        paths = [path for path in found if _TEMPORARY_NAME.search(path) and _untouched_for(path, age)]
         if not paths or not is_safe():
             return 0
         removed = 0
@@ -205,139 +226,49 @@ class LocalStorage:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise StorageError(f"unfinished file {path} cannot be removed: {error.strerror}") from error
+                raise oserrors.told("remove", path, error) from error
         return removed
 
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
         try:
             os.unlink(self.path_of(kind, name))
-        except FileNotFoundError:
-            raise FileMissing(f"{kind.value}/{name}: no such file in {self.path}") from None
         except OSError as error:
-            raise StorageError(f"{kind.value}/{name}: cannot be removed: {error.strerror}") from error
+            raise self._told("remove", kind, name, error) from error
 
 
-class _LocalWriter:
-    """A file that has a temporary name until it is finished."""
-
-    def __init__(self, storage: LocalStorage, kind: FileKind) -> None:
-        self._storage = storage
-        self._kind = kind
-        self._descriptor = -1
-        self._temporary = ""
-        # Any id will do, and that of a pack picks a folder.
-        place = storage.path_of(kind, secrets.token_hex(ID_SIZE))
-        with self._saving():
-            self._descriptor = self._in_folder(place, self._open)
-
-    def __del__(self) -> None:
-        self.abort()
-
-    def _open(self, place: str) -> int:
-        """A file that is open, beside *place*."""
-        mode = self._storage.modes[1]
-        # What others provide may refuse the name in the end.
-        if hasattr(os, "O_TMPFILE") and self._storage.lists_at_once:
-            try:
-                descriptor = os.open(os.path.dirname(place), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
-            except OSError as error:
-                if error.errno not in _NO_NAMELESS:
-                    raise
-            else:
-                if os.path.lexists(_own(descriptor)):
-                    return descriptor
-                os.close(descriptor)
-        temporary = _temporary_name(place)
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        self._temporary = temporary
-        return descriptor
-
-    def _in_folder(self, path: str, act: Callable[[str], T]) -> T:
-        """*act* on *path*, whose folder is made if it is missing."""
-        try:
-            return act(path)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), self._storage.modes[0], exist_ok=True)
-            return act(path)
-
-    @contextlib.contextmanager
-    def _saving(self, name: str = "new file") -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.abort()
-            what = f"{self._kind.value}/{name[:8]}"
-            raise StorageError(f"cannot save {what} in {self._storage.path}: {error.strerror}") from error
-
-    def append(self, data: Content) -> None:
-        """See `Writer`."""
-        with self._saving():
-            _write_pieces(self._descriptor, pieces_of(data))
-
-    def contents(self) -> Iterator[bytes]:
-        """See `Writer`."""
-        offset = 0
-        with self._saving():
-            while piece := os.pread(self._descriptor, _PIECE, offset):
-                offset += len(piece)
-                yield piece
-
-    def finish(self, name: str) -> None:
-        """See `Writer`."""
-        target = self._storage.path_of(self._kind, name)
-        with self._saving(name):
-            _sync(self._descriptor)
-            with contextlib.suppress(PermissionError):
-                os.fchmod(self._descriptor, self._storage.modes[1] & ~0o222)
-            if not self._temporary:
-                try:
-                    self._in_folder(target, self._link)
-                except FileExistsError:  # only renaming replaces
-                    temporary = _temporary_name(target)
-                    self._link(temporary)
-                    self._temporary = temporary
-            self._close()
-            if self._temporary:
-                self._in_folder(target, partial(os.rename, self._temporary))
-                self._temporary = ""
-            _sync_folder(os.path.dirname(target))
-
-    def _link(self, path: str) -> None:
-        """Give the file without a name the name *path*."""
-        # Only with a descriptor Python asks the system to follow the link in proc; an absolute path makes no use of it.
-        os.link(_own(self._descriptor), path, src_dir_fd=self._descriptor, follow_symlinks=True)
-
-    def abort(self) -> None:
-        """See `Writer`."""
-        with contextlib.suppress(OSError):
-            self._close()
-        if self._temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+def _regular_size(status: os.stat_result, kind: FileKind, name: str) -> int:
+    if not stat.S_ISREG(status.st_mode):
+        what = "is no regular file; see what stands there, and move it away"
+        raise FileUnusable(f"{name_of(kind, name)}: {what}", object=name_of(kind, name), clause="LAYOUT-11")
+    return status.st_size
 
 
-def _own(descriptor: int) -> str:
-    """A path by which this process finds an open file of its own."""
-    return f"/proc/self/fd/{descriptor}"
+def _scan(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
+    """What is in *folder*, sorted; a missing one is empty (LAYOUT-7)."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise oserrors.told("open", folder, error) from error
 
 
-def _untouched_for(path: str, age: float) -> bool:
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise oserrors.told("stat", entry.path, error) from error
+
+
+def _untouched_for(path: bytes, age: float) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return os.lstat(path).st_mtime < time.time() - age
     return False
 
 
-def _temporary_name(place: str) -> str:
-    return f"{place}{_TEMPORARY}{secrets.token_hex(6)}"
-
-
-def file_system(folder: str) -> str | None:
+def file_system(folder: str | bytes) -> str | None:
     """Type of the file system *folder* is on, such as ``ext4``; None where the system does not tell (proc(5))."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -353,46 +284,3 @@ def file_system(folder: str) -> str | None:
     except (OSError, ValueError):
         pass
     return None
-
-
-def _read_exactly(descriptor: int, length: int, offset: int) -> bytes:
-    data = os.pread(descriptor, length, offset)
-    if len(data) == length:
-        return data
-    pieces = [data]
-    have = len(data)
-    while have < length:
-        piece = os.pread(descriptor, length - have, offset + have)
-        if not piece:
-            raise StorageError("file became shorter while it was read")
-        pieces.append(piece)
-        have += len(piece)
-    return b"".join(pieces)
-
-
-def _write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> None:
-    """Write all of *pieces*, many in one call."""
-    left = deque(memoryview(piece) for piece in pieces)
-    while left:
-        batch = [left[number] for number in range(min(len(left), _PIECES_AT_ONCE))]
-        written = os.writev(descriptor, batch)
-        while left and written >= len(left[0]):
-            written -= len(left.popleft())
-        if written:
-            left[0] = left[0][written:]
-
-
-def _sync(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,13 +1,13 @@
-"""Reading ranges of files into memory that is used again, where the storage can do that."""
+"""Reading ranges of packs into memory that is used again."""
 
 from __future__ import annotations
 
-from restic_format.storage.base import Buffer, FillsMemory, Storage
+from restic_format.storage.base import Buffer, Storage
 from restic_spec.layout import FileKind
 
 
 class RangeReader:
-    """Reads ranges of packs, into the same memory each time where the storage can do that. For one thread."""
+    """Reads ranges of packs into the same memory each time. For one thread."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -19,8 +19,6 @@ class RangeReader:
         Raises:
             FileMissing, StorageError: it cannot be read.
         """
-        if not isinstance(self._storage, FillsMemory):
-            return self._storage.load(FileKind.PACK, pack.hex(), offset, length)
         if length > len(self._buffer):
             self._buffer = bytearray(length)
         target = memoryview(self._buffer)[:length]

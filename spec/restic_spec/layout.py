@@ -39,6 +39,17 @@ _S3LEGACY_FOLDER: Final = {
     FileKind.PACK: "data",
 }
 
+MAX_FILE_SIZE: Final = {
+    FileKind.CONFIG: 1 << 20,
+    FileKind.KEY: 1 << 20,
+    FileKind.LOCK: 1 << 20,
+    FileKind.SNAPSHOT: (256 << 20) + (1 << 10),
+    FileKind.INDEX: (256 << 20) + (1 << 10),
+    FileKind.PACK: (1 << 32) + (16 << 20) + 4,
+}
+"""Most bytes a file of each kind may have (LAYOUT-11): what may be unpacked (FILE-6) and its seal; blobs up to the last offset
+that an index can hold (INDEX-5) and the largest header (PACK-4)."""
+
 LISTED_KINDS: Final = (FileKind.KEY, FileKind.LOCK, FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK)
 """Every kind that has a folder; ``config`` is a single file."""
 

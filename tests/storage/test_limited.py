@@ -156,3 +156,18 @@ def test_the_options_slow_a_backup_and_a_restore_down(
     assert took("backup", str(tmp_path / "data"), "--limit-upload", "400") >= at_least
     assert took("restore", "latest", "--target", str(tmp_path / "out"), "--limit-download=400") >= at_least
     assert took("restore", "latest", "--target", str(tmp_path / "other"), "--limit-upload=1", "--limit-download=-1") < 10
+
+
+def test_unfinished_files_are_removed_through_the_limits_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(tmp_path / "repo"))
+    monkeypatch.setenv("RESTIC_PASSWORD", "pw")
+    assert main(["init"]) == 0
+    left = tmp_path / "repo" / "data" / "00" / f"{'0' * 64}-tmp-123"
+    left.write_bytes(b"half a pack")
+    os.utime(left, (1, 1))
+    capsys.readouterr()
+    assert main(["--no-cache", "--limit-upload", "1000", "unlock"]) == 0
+    assert "removed 1 unfinished files" in capsys.readouterr().out
+    assert not left.exists()

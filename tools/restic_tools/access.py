@@ -113,10 +113,11 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     from restic_format.errors import RepositoryNotFound, WrongPassword
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
+    from restic_format.storage.locations import parse_location
     from restic_spec.layout import FileKind
 
     location = repository_location(options)
-    storage = open_storage(location)
+    storage = open_storage(location, options.extended)
     if options.limit_upload > 0 or options.limit_download > 0:
         storage = _limited(storage, options)
 
@@ -133,10 +134,10 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
 
     if not storage.exists(FileKind.CONFIG, ""):
         # Said before anybody is asked for a password.
-        shown = visible(location)
+        config = os.path.normpath(os.path.join(parse_location(location).rest, "config"))
         raise RepositoryNotFound(
-            f"repository does not exist: unable to open config file: stat {shown.removeprefix('local:')}/config: "
-            f"no such file or directory\nIs there a repository at the following location?\n{shown}"
+            f"repository does not exist: unable to open config file: stat {visible(config)}: no such file or directory\n"
+            f"Is there a repository at the following location?\n{visible(location)}"
         )
     tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:

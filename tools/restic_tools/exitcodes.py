@@ -36,7 +36,7 @@ PLAIN = {"AlreadyLocked", "SnapshotNotFound"}
 """Errors that are told without ``Fatal:`` before them."""
 
 
-SEVERAL_LINES = {"AlreadyLocked", "InvalidLock", "RepositoryNotFound"}
+SEVERAL_LINES = {"AlreadyLocked", "InvalidLock", "RepositoryNotFound", "LocationInvalid"}
 """Errors whose text has several lines; names in it are printable. All others are told in one."""
 
 

@@ -87,7 +87,7 @@ def check(
             printer.conclude(report)
     except WrongPassword as error:
         # A damaged key file looks like a wrong password to whoever tries it.
-        damaged = damaged_keys(open_storage(repository_location(ctx.options)))
+        damaged = damaged_keys(open_storage(repository_location(ctx.options), ctx.options.extended))
         if not damaged:
             raise
         raise Failure("; ".join(finding.message for finding in damaged)) from error

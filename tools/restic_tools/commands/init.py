@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from restic_format.words import visible
 from restic_tools.access import repository_location, secondary_options
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
@@ -104,14 +105,17 @@ def _version_number(text: str) -> int:
 
 
 def _create(ctx: Context, version: int, polynomial: int | None) -> None:
-    from restic_format.errors import ConfigExists
+    from restic_format.errors import ConfigExists, UsageError
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
     from restic_spec.layout import FileKind
 
     options, out = ctx.options, ctx.out
     location = repository_location(options)
-    storage = open_storage(location)
+    try:
+        storage = open_storage(location, options.extended)
+    except UsageError as error:
+        raise Failure(f"create repository at {visible(location)} failed: Fatal: {error}", block=True) from None
     if storage.exists(FileKind.CONFIG, ""):
         # Said before a new password is asked for.
         raise ConfigExists(f"create repository at {location} failed: config file already exists")

@@ -1,0 +1,160 @@
+"""What every storage must do, whatever it keeps files in: a class of tests with a subclass for each storage and wrapper."""
+
+from __future__ import annotations
+
+import pytest
+
+from restic_format.errors import FileMissing, FileUnusable
+from restic_format.storage import RangeReader, Storage
+from restic_spec.errors import NameInvalid
+from restic_spec.ids import id_of
+from restic_spec.layout import LISTED_KINDS, MAX_FILE_SIZE, FileKind
+
+CONTENT = b"some sealed bytes"
+NAME = id_of(CONTENT).hex()
+OTHER = id_of(b"other").hex()
+
+
+def name_for(kind: FileKind) -> str:
+    """The config has no name."""
+    return "" if kind is FileKind.CONFIG else NAME
+
+
+class StorageContract:
+    """The subclasses give the fixture ``storage``: an empty one, created."""
+
+    def test_what_is_saved_can_be_loaded_sized_and_removed(self, storage: Storage) -> None:
+        for kind in FileKind:
+            name = name_for(kind)
+            assert not storage.exists(kind, name)
+            storage.save(kind, name, memoryview(CONTENT))
+            assert storage.exists(kind, name)
+            assert storage.load(kind, name) == CONTENT
+            assert storage.load(kind, name, 5, 6) == CONTENT[5:11]
+            assert storage.load(kind, name, 5) == CONTENT[5:]
+            assert storage.load(kind, name, len(CONTENT)) == storage.load(kind, name, 3, 0) == b""
+            assert storage.size(kind, name) == len(CONTENT)
+            assert list(storage.strays()) == []
+            storage.remove(kind, name)
+            assert not storage.exists(kind, name)
+
+    def test_files_are_listed_by_kind_with_their_sizes(self, storage: Storage) -> None:
+        for kind in LISTED_KINDS:
+            assert list(storage.list(kind)) == []
+        for number, kind in enumerate(LISTED_KINDS):
+            storage.save(kind, NAME, [CONTENT, bytes(number)])
+            storage.save(kind, OTHER, b"")
+        storage.save(FileKind.CONFIG, "", b"config")
+        for number, kind in enumerate(LISTED_KINDS):
+            assert dict(storage.list(kind)) == {NAME: len(CONTENT) + number, OTHER: 0}
+        storage.remove(FileKind.PACK, NAME)
+        assert dict(storage.list(FileKind.PACK)) == {OTHER: 0}
+
+    def test_a_file_of_the_same_name_is_replaced(self, storage: Storage) -> None:
+        for kind in FileKind:
+            storage.save(kind, name_for(kind), b"before, and longer than what follows")
+            storage.save(kind, name_for(kind), CONTENT)
+            assert storage.load(kind, name_for(kind)) == CONTENT
+
+    @pytest.mark.parametrize("metadata", [False, True])
+    def test_a_file_is_written_in_pieces_and_named_in_the_end(self, storage: Storage, metadata: bool) -> None:
+        for kind in FileKind:
+            name = name_for(kind)
+            writer = storage.begin(kind, metadata=metadata)
+            reused = bytearray(CONTENT[:4])
+            writer.append(reused)
+            reused[:] = b"----"
+            writer.append([memoryview(CONTENT)[4:6], b"", CONTENT[6:]])
+            assert b"".join(writer.contents()) == CONTENT
+            assert not storage.exists(kind, name)
+            assert kind is FileKind.CONFIG or list(storage.list(kind)) == []
+            writer.finish(name)
+            assert storage.load(kind, name) == CONTENT
+            writer.abort()
+            assert storage.load(kind, name) == CONTENT
+            assert list(storage.strays()) == []
+
+    @pytest.mark.parametrize("how", ["aborted", "forgotten"])
+    def test_a_file_that_is_not_finished_leaves_nothing(self, storage: Storage, how: str) -> None:
+        writer = storage.begin(FileKind.PACK)
+        writer.append(CONTENT)
+        if how == "aborted":
+            writer.abort()
+        del writer
+        assert list(storage.list(FileKind.PACK)) == list(storage.strays()) == []
+
+    def test_several_files_are_in_the_making_at_a_time(self, storage: Storage) -> None:
+        writers = {id_of(data).hex(): (storage.begin(FileKind.PACK), data) for data in (b"one", b"two", b"three")}
+        for writer, data in writers.values():
+            writer.append(data)
+        for name, (writer, _) in writers.items():
+            writer.finish(name)
+        assert {name: storage.load(FileKind.PACK, name) for name in writers} == {
+            name: data for name, (_, data) in writers.items()
+        }
+
+    def test_a_range_is_read_into_memory_that_is_used_again(self, storage: Storage) -> None:
+        storage.save(FileKind.PACK, NAME, CONTENT)
+        reader = RangeReader(storage)
+        assert bytes(reader.read(bytes.fromhex(NAME), 0, 9)) == CONTENT[:9]
+        assert bytes(reader.read(bytes.fromhex(NAME), 5, 3)) == CONTENT[5:8]
+        assert bytes(reader.read(bytes.fromhex(NAME), 0, len(CONTENT))) == CONTENT
+        target = bytearray(6)
+        storage.load_into(FileKind.PACK, NAME, 2, memoryview(target))
+        assert target == CONTENT[2:8]
+        for offset, length in ((4, len(CONTENT)), (len(CONTENT) + 1, 1)):
+            with pytest.raises(FileUnusable, match="cut short"):
+                storage.load_into(FileKind.PACK, NAME, offset, memoryview(bytearray(length)))
+
+    def test_missing_files_are_told_from_other_failures(self, storage: Storage) -> None:
+        for act in (storage.load, storage.size, storage.remove):
+            with pytest.raises(FileMissing, match=NAME) as caught:
+                act(FileKind.INDEX, NAME)
+            assert caught.value.object == f"index/{NAME}"
+            assert caught.value.permanent
+        with pytest.raises(FileMissing):
+            storage.load_into(FileKind.PACK, NAME, 0, memoryview(bytearray(3)))
+        with pytest.raises(FileMissing):
+            storage.load(FileKind.CONFIG, "")
+
+    def test_a_file_that_is_too_short_is_an_error_not_a_short_answer(self, storage: Storage) -> None:
+        storage.save(FileKind.PACK, NAME, CONTENT)
+        for offset, length in ((4, len(CONTENT)), (len(CONTENT) + 1, None), (len(CONTENT) + 1, 0)):
+            with pytest.raises(FileUnusable, match=f"data/{NAME}: has {len(CONTENT)} bytes, wanted .*; it was cut short"):
+                storage.load(FileKind.PACK, NAME, offset, length)
+
+    @pytest.mark.clause("LAYOUT-11")
+    def test_a_file_larger_than_its_kind_may_be_is_not_loaded_whole(self, storage: Storage) -> None:
+        for kind in (FileKind.CONFIG, FileKind.KEY, FileKind.LOCK):
+            name, bound = name_for(kind), MAX_FILE_SIZE[kind]
+            storage.save(kind, name, bytes(bound))
+            assert len(storage.load(kind, name)) == bound
+            storage.save(kind, name, bytes(bound + 1))
+            with pytest.raises(FileUnusable, match=f"{kind.value}.*: has {bound + 1} bytes"):
+                storage.load(kind, name)
+            with pytest.raises(FileUnusable):
+                storage.load(kind, name, 1)
+            assert storage.load(kind, name, bound, 1) == b"\0"
+
+    @pytest.mark.clause("LAYOUT-2")
+    def test_a_name_that_is_no_id_never_becomes_a_path(self, storage: Storage) -> None:
+        for name in ("", "../config", NAME.upper(), NAME[:63], NAME + "0"):
+            with pytest.raises(NameInvalid):
+                storage.save(FileKind.PACK, name, CONTENT)
+
+    def test_nothing_is_left_to_remove_after_files_that_were_finished(self, storage: Storage) -> None:
+        storage.save(FileKind.PACK, NAME, CONTENT)
+        asked: list[bool] = []
+        assert storage.remove_unfinished(0.0, lambda: not asked.append(True)) == 0
+        assert not asked
+        assert storage.load(FileKind.PACK, NAME) == CONTENT
+
+    def test_it_says_where_it_is_and_how_much_it_can_take(self, storage: Storage) -> None:
+        assert storage.location
+        assert storage.connections >= 1
+        assert storage.lists_at_once in (True, False)
+
+    def test_it_can_be_made_ready_again(self, storage: Storage) -> None:
+        storage.save(FileKind.PACK, NAME, CONTENT)
+        storage.create()
+        assert storage.load(FileKind.PACK, NAME) == CONTENT

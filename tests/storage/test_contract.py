@@ -1,0 +1,164 @@
+"""Every storage and every wrapper, held to the same contract."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from restic_format.backup.dryrun import DryStorage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, WrappedStorage
+from restic_format.storage.base import HeldWriter
+from restic_format.storage.limited import LimitedStorage
+from restic_spec.layout import FileKind
+from tests.storage.contract import CONTENT, NAME, StorageContract
+from tests.storage.nameless import without_nameless_files
+
+
+class Plain(Storage):
+    """A storage with nothing but what every one must have."""
+
+    location = "nowhere"
+
+    def __init__(self) -> None:
+        kept = MemoryStorage()
+        self.save, self.load, self.size = kept.save, kept.load, kept.size  # type: ignore[method-assign]
+        self.list, self.remove = kept.list, kept.remove  # type: ignore[method-assign]
+
+    def save(self) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+    load = size = list = remove = save  # type: ignore[assignment]
+
+
+class TestLocal(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        made = LocalStorage(tmp_path / "repo")
+        made.create()
+        return made
+
+
+class TestLocalWithNames(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+        without_nameless_files(monkeypatch)
+        made = LocalStorage(tmp_path / "repo")
+        made.create()
+        return made
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return MemoryStorage()
+
+
+class TestPlain(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return Plain()
+
+
+class TestWrapped(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return WrappedStorage(MemoryStorage())
+
+
+class TestFaulty(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return FaultyStorage(MemoryStorage(), lambda call: None)
+
+
+class TestLimited(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return LimitedStorage(MemoryStorage(), upload=1 << 30, download=1 << 30)
+
+
+PUBLIC = [name for name in vars(Storage) if not name.startswith("_")]
+
+
+def test_the_base_of_the_wrappers_passes_everything_on() -> None:
+    # What is not overridden would be the default, whatever the wrapped storage can do.
+    assert [name for name in PUBLIC if name not in vars(WrappedStorage)] == []
+
+
+class Noted(Storage):
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "asked", [])
+
+    def __getattribute__(self, name: str) -> object:
+        if name not in PUBLIC:
+            return object.__getattribute__(self, name)
+        self.asked.append(name)  # type: ignore[attr-defined]
+        given = {"list": iter(()), "strays": iter(()), "begin": HeldWriter(lambda name, data: None)}
+        return lambda *words, **named: given.get(name, bytes(3))
+
+
+Noted.__abstractmethods__ = frozenset()
+
+WRAPPERS = {
+    "wrapped": WrappedStorage,
+    "limited": lambda inner: LimitedStorage(inner, upload=1 << 30, download=1 << 30),
+    "faulty": lambda inner: FaultyStorage(inner, lambda call: None),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
+    arguments = {
+        "create": [],
+        "save": [FileKind.PACK, NAME, CONTENT],
+        "begin": [FileKind.PACK],
+        "load": [FileKind.PACK, NAME],
+        "load_into": [FileKind.PACK, NAME, 0, memoryview(bytearray(3))],
+        "size": [FileKind.PACK, NAME],
+        "exists": [FileKind.PACK, NAME],
+        "list": [FileKind.PACK],
+        "strays": [],
+        "remove": [FileKind.PACK, NAME],
+        "remove_unfinished": [0.0, lambda: True],
+    }
+    properties = [name for name in PUBLIC if isinstance(inspect.getattr_static(Storage, name), property)]
+    assert sorted([*arguments, *properties]) == sorted(PUBLIC), "a new method needs arguments here"
+    for name in PUBLIC:
+        inner = Noted()
+        found = getattr(WRAPPERS[wrapper](inner), name)
+        if name in arguments:
+            found(*arguments[name])
+        # A storage that is made to fail keeps what is written until the end, and cuts what is read.
+        expected = {("faulty", "begin"): [], ("faulty", "load_into"): ["load"]}.get((wrapper, name), [name])
+        assert inner.asked == expected  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_that_a_pack_holds_trees_is_passed_on(wrapper: str) -> None:
+    told: list[bool] = []
+
+    class Told(MemoryStorage):
+        def save(self, kind: FileKind, name: str, data: object, *, metadata: bool = False) -> None:
+            told.append(metadata)
+
+    storage = WRAPPERS[wrapper](Told())
+    for metadata in (True, False):
+        storage.save(FileKind.PACK, NAME, CONTENT, metadata=metadata)
+        storage.begin(FileKind.PACK, metadata=metadata).finish(NAME)
+    assert told == [True, True, False, False]
+
+
+def test_a_dry_storage_reads_and_never_changes_anything() -> None:
+    inner = MemoryStorage()
+    inner.save(FileKind.PACK, NAME, CONTENT)
+    dry = DryStorage(inner)
+    dry.save(FileKind.PACK, NAME, b"other")
+    dry.begin(FileKind.PACK).finish(NAME)
+    dry.remove(FileKind.PACK, NAME)
+    assert dry.remove_unfinished(0.0, lambda: True) == 0
+    assert inner.files == {(FileKind.PACK, NAME): CONTENT}
+    assert dry.load(FileKind.PACK, NAME) == CONTENT
