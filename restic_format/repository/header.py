@@ -24,14 +24,15 @@ def encode_entries(entries: Iterable[PackEntry]) -> bytes:
     )
 
 
-def decode_entries(header: bytes) -> list[PackEntry]:
-    """The blobs an opened header lists, as `restic_spec.pack.decode_header` gives them.
+def decode_entries(header: bytes, version: int) -> list[PackEntry]:
+    """The blobs an opened header lists in a repository of *version*, as `restic_spec.pack.decode_header` gives them.
 
     Raises:
         HeaderInvalid: see there.
     """
     entries: list[PackEntry] = []
     position = offset = 0
+    known_kinds = 4 if version > 1 else 2
     try:
         while position < len(header):
             kind = header[position]
@@ -42,12 +43,12 @@ def decode_entries(header: bytes) -> list[PackEntry]:
             else:
                 _, length, uncompressed_length, blob_id = _COMPRESSED.unpack_from(header, position)
                 position += _COMPRESSED.size
-            if kind > 3 or length < OVERHEAD or uncompressed_length == 0:
-                return decode_header(header)
+            if kind >= known_kinds or length < OVERHEAD or uncompressed_length == 0:
+                return decode_header(header, version)
             entries.append(
                 PackEntry(BlobType.TREE if kind & 1 else BlobType.DATA, blob_id, offset, length, uncompressed_length)
             )
             offset += length
     except struct.error:
         entries = []
-    return entries or decode_header(header)
+    return entries or decode_header(header, version)

@@ -103,8 +103,8 @@ class OpenPack:
             self._waiting = bytearray()
         return self._writer
 
-    def finish(self, cipher: BlobCipher) -> bytes:
-        """Close it with its header and store it; its id.
+    def finish(self, cipher: BlobCipher, version: int) -> bytes:
+        """Close it with its header and store it, in a repository of *version*; its id.
 
         Raises:
             HeaderInvalid: the header does not open to what was written.
@@ -112,7 +112,7 @@ class OpenPack:
         """
         try:
             sealed = cipher.seal(encode_entries(self.entries))
-            if decode_entries(cipher.open(sealed)) != self.entries:
+            if decode_entries(cipher.open(sealed), version) != self.entries:
                 raise HeaderInvalid(
                     "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
                 )

@@ -177,7 +177,7 @@ class BlobWriter:
         except BaseException:
             pack.abort()
             raise
-        pack_id = pack.finish(self._coder.cipher)
+        pack_id = pack.finish(self._coder.cipher, self._repo.version)
         self._repo.index.add_pack(pack_id, pack.entries)
         with self._lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])

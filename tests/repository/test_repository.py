@@ -21,12 +21,12 @@ from restic_format.errors import (
 from restic_format.repository import Repository, keys
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
-from restic_spec.crypto import OVERHEAD
-from restic_spec.errors import IdMismatch, LengthInvalid
+from restic_spec.crypto import OVERHEAD, seal
+from restic_spec.errors import HeaderInvalid, IdMismatch, LengthInvalid
 from restic_spec.ids import id_of
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType, PackEntry
+from restic_spec.pack import BlobType, PackEntry, encode_header, encode_length
 from restic_spec.snapshot import Snapshot
 
 CHEAP = Kdf(16, 8, 1, b"s" * 64)
@@ -213,6 +213,27 @@ def test_reading_a_pack_goes_on_past_a_damaged_blob(repo: Repository) -> None:
     results = dict(repo.read_pack(pack, entries))
     assert [entry for entry in entries if not isinstance(results[entry], bytes)] == [entries[4]]
     assert repo.read_header(pack, len(raw)) == entries
+
+
+@pytest.mark.clause("PACK-9")
+def test_a_compressed_entry_in_a_header_of_version_1_is_refused(repo: Repository) -> None:
+    entry = PackEntry(BlobType.DATA, b"\x01" * 32, 0, 40, 100)
+    header = seal(repo.master_key, encode_header([entry]))
+    tail = header + encode_length(len(header))
+    if repo.version == 1:
+        with pytest.raises(HeaderInvalid) as caught:
+            repo.open_header(tail, 40 + len(tail))
+        assert caught.value.clause == "PACK-9"
+    else:
+        assert repo.open_header(tail, 40 + len(tail)) == [entry]
+
+
+@pytest.mark.clause("PACK-11")
+def test_a_header_that_reaches_into_the_blobs_is_refused_as_one_of_another_size(repo: Repository) -> None:
+    header = seal(repo.master_key, encode_header([PackEntry(BlobType.DATA, b"\x01" * 32, 0, 40, None)]))
+    with pytest.raises(HeaderInvalid, match="overlaps the blobs") as caught:
+        repo.open_header(header[-20:] + encode_length(len(header)), 40 + len(header) + 4)
+    assert caught.value.clause == "PACK-11"
 
 
 def test_unknown_blobs_are_named(repo: Repository) -> None:
