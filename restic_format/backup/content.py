@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
 from restic_format.errors import ResticFormatError
 from restic_format.native.chunker import Chunker
+from restic_spec.chunker import MAX_SIZE, MIN_SIZE
 from restic_spec.config import Config
+from restic_spec.rustic import config_members
 
 READ_STEP = 256 * 1024
 """Bytes read at once while looking for a chunk's end: what lies behind the cut is copied to the next chunk."""
@@ -61,18 +61,19 @@ def build_cutter(config: Config) -> Cutter:
 
     Raises:
         ChunkerUnsupported: another chunker than Rabin and FixedSize, or sizes that make no sense.
+        JsonInvalid: they are not even numbers.
     """
-    extra = {name: msgspec.json.decode(raw) for name, raw in config.extra.items() if name.startswith("chunk")}
-    kind = str(extra.get("chunker") or "Rabin")
-    average = int(extra.get("chunk_size") or 1 << 20)
-    smallest = int(extra.get("chunk_min_size") or 512 * 1024)
-    largest = int(extra.get("chunk_max_size") or 8 * 1024 * 1024)
+    wanted = config_members(config)
+    kind = wanted.chunker or "Rabin"
+    average = wanted.chunk_size or 1 << 20
+    smallest = wanted.chunk_min_size or MIN_SIZE
+    largest = wanted.chunk_max_size or MAX_SIZE
     if kind == "FixedSize" and 0 < average <= MAX_CHUNK_SIZE:
         return FixedCutter(average)
     if kind == "Rabin" and 64 <= smallest <= average <= largest <= MAX_CHUNK_SIZE:
         return Chunker(config.polynomial, smallest, largest, average.bit_length() - 1)
     raise ChunkerUnsupported(
-        f"config: chunker {kind!r} with chunks of {smallest}, {average}, {largest} bytes cannot be used (known: Rabin and "
+        f"config: chunker {kind[:40]!r} with chunks of {smallest}, {average}, {largest} bytes cannot be used (known: Rabin and "
         f"FixedSize, up to {MAX_CHUNK_SIZE} bytes); set it with `rustic config`"
     )
 

@@ -14,11 +14,11 @@ from restic_format.backup.nodes import quote_in_json
 from restic_format.errors import ResticFormatError
 from restic_format.native import nodes
 from restic_format.repository import Repository
-from restic_spec import gojson, wire
+from restic_spec import gojson
 from restic_spec.ids import is_hex_id, parse_id
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.snapshot import Snapshot
-from restic_spec.tree import DIR, Node, decode_tree
+from restic_spec.tree import DIR, Node, decode_node, decode_tree
 
 MOST_AHEAD = 256 * 1024
 """Bytes of a tree that may be loaded before it is needed."""
@@ -67,14 +67,7 @@ class ParsedDirectory:
         return self.tree.count()
 
 
-_decoder = msgspec.json.Decoder(Node)
 _text_decoder = msgspec.json.Decoder(str)
-
-
-def decode_node(raw: bytes) -> Node:
-    """The node whose JSON is *raw*."""
-    node: Node = wire.decode_known(_decoder, raw, "node", "TREE-1")
-    return node
 
 
 def open_directory(raw: bytes, what: str) -> ParentDirectory:

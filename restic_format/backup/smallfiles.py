@@ -11,14 +11,13 @@ from restic_format.backup import looking
 from restic_format.backup.errors import SourceError
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
 from restic_format.backup.options import Change, ItemStats
-from restic_format.backup.parenttrees import decode_node
 from restic_format.backup.pending import NOTHING, change_of
 from restic_format.backup.trees import encode_node
 from restic_format.native import nodes
 from restic_format.native.blobs.hashes import ids_of
 from restic_spec import gojson
 from restic_spec.pack import BlobType
-from restic_spec.tree import FILE, Node
+from restic_spec.tree import FILE, Node, decode_node
 
 if TYPE_CHECKING:
     from restic_format.backup.files import Team

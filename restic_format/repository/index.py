@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from restic_format.native.table import BlobTable, decode_index
 from restic_spec import index as index_format
 from restic_spec.crypto import OVERHEAD
-from restic_spec.errors import JsonInvalid
-from restic_spec.ids import ID_SIZE, is_hex_id
+from restic_spec.ids import ID_SIZE
 from restic_spec.index import IndexFile
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
@@ -116,22 +115,18 @@ class BlobIndex:
         """
         decoded = self.prepare(raw) if isinstance(raw, bytes) else raw
         if isinstance(decoded, bytes):
-            self.add_file(index_format.decode_index(decoded, what), what)
+            self.add_file(index_format.decode_index(decoded, what))
             return
         with self._lock:
             self._table.merge(decoded, array("I", [self._number(pack) for pack in decoded.packs()]))
 
-    def add_file(self, index: IndexFile, what: str = "index") -> None:
+    def add_file(self, index: IndexFile) -> None:
         """`add_raw` for an index that is decoded already."""
-        checked = [(record, index_format.entries_of(record, what)) for record in index.all_packs()]
-        for record in index.packs_to_delete:
-            if not is_hex_id(record.id):
-                raise JsonInvalid(f"{what}: {record.id[:80]!r} is not a pack id", clause="INDEX-3")
-            self.marked.add(bytes.fromhex(record.id))
+        self.marked.update(bytes.fromhex(record.id) for record in index.packs_to_delete)
         with self._lock:
-            for record, entries in checked:
+            for record in index.all_packs():
                 number = self._number(bytes.fromhex(record.id))
-                for kind, blob_id, offset, length, plain in entries:
+                for kind, blob_id, offset, length, plain in index_format.entries_of(record):
                     self._table.load(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
 
     def _number(self, pack: bytes) -> int:

@@ -100,8 +100,10 @@ class PackReader:
         """
         length = header_length(memoryview(tail), size)
         if length + LENGTH_SIZE > len(tail):
-            raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-9")
-        entries = decode_entries(self._repository.coder.cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]))
+            raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-11")
+        entries = decode_entries(
+            self._repository.coder.cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]), self._repository.version
+        )
         check_layout(entries, length, size)
         return entries
 

@@ -47,7 +47,7 @@ from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from restic_spec.tree import Tree, decode_tree
+from restic_spec.tree import Damaged, Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
 
 if TYPE_CHECKING:
@@ -343,10 +343,12 @@ class Repository:
         """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
         return self.decode_tree(tree_id, self.load_blob(BlobType.TREE, tree_id), keep_unknown=keep_unknown)
 
-    def decode_tree(self, tree_id: bytes, raw: bytes, *, keep_unknown: bool = False) -> Tree:
-        """The tree that a blob's plaintext is, or a part of it. Raises `DamagedFile` where it is none."""
+    def decode_tree(self, tree_id: bytes, raw: bytes, *, keep_unknown: bool = False, damaged: Damaged | None = None) -> Tree:
+        """The tree that a blob's plaintext is, or a part of it. Raises `DamagedFile` where it is none; see also
+        `restic_spec.tree.decode_tree`.
+        """
         try:
-            return decode_tree(raw, f"tree {tree_id.hex()[:8]}", keep_unknown=keep_unknown)
+            return decode_tree(raw, f"tree {tree_id.hex()[:8]}", keep_unknown=keep_unknown, damaged=damaged)
         except SpecError as error:
             raise DamagedFile(f"tree {tree_id.hex()}", error) from error
 

@@ -17,10 +17,10 @@ from restic_format.restore.options import Action
 from restic_format.restore.session import Session
 from restic_format.restore.table import ROOT, DirState, Meta
 from restic_spec import gojson
-from restic_spec.errors import ResticFormatError
+from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
-from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, SOCKET, SYMLINK, Node
+from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, SOCKET, SYMLINK, Damaged, Node
 
 MAX_DEPTH = 4096
 """Levels of directories. A path of so many could not be named to the system; only a forged tree has them."""
@@ -79,13 +79,25 @@ class Scanner:
         try:
             repository = self._session.repository
             raw = repository.load_blob(BlobType.TREE, tree)
-            nodes = repository.decode_tree(tree, self._files.take(directory, raw) or raw).nodes or []
+            raw = self._files.take(directory, raw) or raw
+            nodes = repository.decode_tree(tree, raw, damaged=self._left_out(directory)).nodes
         except ResticFormatError as error:
             # Deleting "everything else" here would delete all there is.
             self._session.dirs.state[directory] |= DirState.INCOMPLETE
             self._session.report.error(self._session.dirs.location(directory), error)
             return None
-        return _Level(directory, location, iter(nodes), set())
+        return _Level(directory, location, iter(nodes or ()), set())
+
+    def _left_out(self, directory: int) -> Damaged:
+        """What to do with the nodes of a tree that are none."""
+
+        def report(node: Node, error: SpecError) -> None:
+            # It is unknown now what belongs into the target.
+            self._session.may_delete = False
+            name = gojson.to_bytes(node.quoted)
+            self._session.report.error(self._session.dirs.location(directory, name), error)
+
+        return report
 
     def _location(self, level: _Level, node: Node) -> str:
         try:

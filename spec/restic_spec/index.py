@@ -34,8 +34,8 @@ class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
     """Where the sealed blob starts in the pack, bytes."""
     length: int
     """Sealed bytes."""
-    uncompressed_length: int = 0
-    """Plaintext bytes, 0 (left out) where the blob is stored uncompressed (INDEX-6)."""
+    uncompressed_length: int | None = 0
+    """Plaintext bytes, 0 (left out) where the blob is stored uncompressed (INDEX-6); rustic also writes null (RUSTIC-7)."""
 
 
 class IndexPack(msgspec.Struct, omit_defaults=True):
@@ -66,6 +66,7 @@ class IndexFile(wire.Document):
         return self.packs or []
 
 
+_TYPES = {blob_type.value: blob_type for blob_type in BlobType}
 _decoder = msgspec.json.Decoder(IndexFile)
 _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
 
@@ -77,9 +78,14 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
         JsonInvalid: not of this schema, an id that is none, or an unknown blob type.
     """
     if raw[:1] == b"[":
-        return IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))
-    index: IndexFile = wire.decode_known(_decoder, raw, what, "INDEX-1")
-    index.keep_extra(wire.raw_members(raw, what, "INDEX-1"), what)
+        index = IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))
+    else:
+        index = wire.decode_known(_decoder, raw, what, "INDEX-1")
+        index.keep_extra(wire.raw_members(raw, what, "INDEX-1"), what)
+    for record in index.all_packs():
+        check_pack(record, what)
+    for record in index.packs_to_delete:
+        check_pack(record, what)
     return index
 
 
@@ -88,30 +94,30 @@ def encode_index(index: IndexFile) -> bytes:
     return wire.encode(index) + b"\n"
 
 
-def entries_of(pack: IndexPack, what: str = "index") -> list[PackEntry]:
-    """The pack's blobs with binary ids and checked ranges.
+def check_pack(pack: IndexPack, what: str = "index") -> None:
+    """Check what the types of the fields leave open; `decode_index` has done so with every pack.
 
     Raises:
         JsonInvalid: an id, type or length is impossible.
     """
     if not is_hex_id(pack.id):
         raise JsonInvalid(f"{pack.id[:80]!r} is not a pack id", object=what, clause="INDEX-3")
-    result = []
     for blob in pack.blobs:
-        if blob.type == "data":
-            blob_type = BlobType.DATA
-        elif blob.type == "tree":
-            blob_type = BlobType.TREE
-        else:
+        if blob.type not in _TYPES:
             raise JsonInvalid(f"unknown blob type {blob.type[:20]!r}", object=what, clause="INDEX-4")
         if not is_hex_id(blob.id):
             raise JsonInvalid(f"{blob.id[:80]!r} is not a blob id", object=what, clause="INDEX-3")
-        lengths_fit = OVERHEAD <= blob.length < 1 << 32 and 0 <= blob.uncompressed_length < 1 << 32
+        lengths_fit = OVERHEAD <= blob.length < 1 << 32 and 0 <= (blob.uncompressed_length or 0) < 1 << 32
         if not (lengths_fit and 0 <= blob.offset < 1 << 32):
             raise JsonInvalid(f"blob {blob.id} has an impossible range", object=what, clause="INDEX-5")
-        entry = PackEntry(blob_type, bytes.fromhex(blob.id), blob.offset, blob.length, blob.uncompressed_length or None)
-        result.append(entry)
-    return result
+
+
+def entries_of(pack: IndexPack) -> list[PackEntry]:
+    """The blobs of a pack of a decoded index, with binary ids."""
+    return [
+        PackEntry(_TYPES[blob.type], bytes.fromhex(blob.id), blob.offset, blob.length, blob.uncompressed_length or None)
+        for blob in pack.blobs
+    ]
 
 
 def index_pack(pack_id: bytes, entries: Iterable[PackEntry]) -> IndexPack:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from restic_spec import gojson, wire
+from restic_spec import gojson, gotime, wire
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import JsonInvalid, KdfInvalid
 
@@ -98,9 +98,11 @@ def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
     """Parse a key file.
 
     Raises:
-        JsonInvalid: not JSON, or not a key file's.
+        JsonInvalid: not JSON, not a key file's, or a time that is none.
     """
     key = wire.decode(KeyFile, raw, what, "KEY-1")
+    if key.created:
+        gotime.check(key.created, what, "KEY-2")
     if not key.data:
         raise JsonInvalid("holds no sealed key", object=what, clause="KEY-7")
     return key

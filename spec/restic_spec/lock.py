@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from restic_spec import wire
+from restic_spec import gotime, wire
 
 STALE_AFTER = 30 * 60
 """Seconds after which a lock whose time was not refreshed is stale (LOCK-5)."""
@@ -25,7 +25,7 @@ class Lock(wire.Document):
     """Host of the process."""
     username: str
     """Its user."""
-    pid: int
+    pid: wire.I64
     """Its process id on that host."""
     uid: wire.U32 = 0
     """Its numeric user id."""
@@ -37,9 +37,11 @@ def decode_lock(raw: bytes, what: str = "lock") -> Lock:
     """Parse a lock.
 
     Raises:
-        JsonInvalid: not of this schema.
+        JsonInvalid: not of this schema, or a time that is none.
     """
-    return wire.decode(Lock, raw, what, "LOCK-1")
+    lock = wire.decode(Lock, raw, what, "LOCK-1")
+    gotime.check(lock.time, what, "LOCK-1")
+    return lock
 
 
 def encode_lock(lock: Lock) -> bytes:

@@ -5,31 +5,33 @@ from __future__ import annotations
 import msgspec
 
 from restic_spec import gotime, wire
+from restic_spec.errors import JsonInvalid
+from restic_spec.ids import is_hex_id
 
 
-class SnapshotSummary(msgspec.Struct, omit_defaults=True):
+class SnapshotSummary(msgspec.Struct):
     """Statistics of the backup that made a snapshot (SNAP-9; since restic 0.17, DIFF-1; rustic writes more fields)."""
 
-    backup_start: str
+    backup_start: str = gotime.ZERO
     """RFC 3339."""
-    backup_end: str
+    backup_end: str = gotime.ZERO
     """RFC 3339."""
-    files_new: int
-    files_changed: int
-    files_unmodified: int
-    dirs_new: int
-    dirs_changed: int
-    dirs_unmodified: int
-    data_blobs: int
+    files_new: wire.Natural = 0
+    files_changed: wire.Natural = 0
+    files_unmodified: wire.Natural = 0
+    dirs_new: wire.Natural = 0
+    dirs_changed: wire.Natural = 0
+    dirs_unmodified: wire.Natural = 0
+    data_blobs: wire.I64 = 0
     """New data blobs."""
-    tree_blobs: int
+    tree_blobs: wire.I64 = 0
     """New tree blobs."""
-    data_added: int
+    data_added: wire.Natural = 0
     """Bytes of new blobs before compression."""
-    data_added_packed: int
+    data_added_packed: wire.Natural = 0
     """Bytes of new blobs as stored, pack overhead included."""
-    total_files_processed: int
-    total_bytes_processed: int
+    total_files_processed: wire.Natural = 0
+    total_bytes_processed: wire.Natural = 0
 
 
 class Snapshot(wire.Document):
@@ -73,14 +75,21 @@ class Snapshot(wire.Document):
         """The paths, [] where absent or null."""
         return self.paths or []
 
-    def statistics(self) -> SnapshotSummary | None:
-        """The summary's known fields, None where there is none or it lacks some."""
+    def statistics(self, what: str = "summary") -> SnapshotSummary | None:
+        """The summary's known fields, None where there is no summary; *what* names the snapshot in the error.
+
+        Raises:
+            JsonInvalid: one of them is of another type, which `decode_snapshot` has looked for.
+        """
         if self.summary is None:
             return None
-        try:
-            return msgspec.json.decode(msgspec.json.encode(self.summary), type=SnapshotSummary)
-        except msgspec.MsgspecError:
-            return None
+        raw = msgspec.json.encode(self.summary)
+        known: SnapshotSummary = wire.decode_known(_summary_decoder, raw, what, "SNAP-9")
+        return known
+
+
+_summary_decoder = msgspec.json.Decoder(SnapshotSummary)
+_NUMBERS = [name for name in SnapshotSummary.__struct_fields__ if not name.startswith("backup_")]
 
 
 def summary_fields(summary: SnapshotSummary) -> dict[str, msgspec.Raw]:
@@ -92,11 +101,33 @@ def decode_snapshot(raw: bytes, what: str = "snapshot") -> Snapshot:
     """Parse a snapshot.
 
     Raises:
-        JsonInvalid: not of this schema.
+        JsonInvalid: not of this schema, an id or a time that is none.
     """
     snapshot = wire.decode(Snapshot, raw, what, "SNAP-1")
-    wire.check_raw(snapshot.summary or {}, what)
+    gotime.check(snapshot.time, what, "SNAP-3")
+    _check_ids(snapshot, what)
+    if snapshot.summary is not None:
+        wire.check_raw(snapshot.summary, what)
+        _check_summary(snapshot, what)
     return snapshot
+
+
+def _check_ids(snapshot: Snapshot, what: str) -> None:
+    for name, value, clause in (
+        ("tree", snapshot.tree, "SNAP-4"),
+        ("parent", snapshot.parent, "SNAP-6"),
+        ("original", snapshot.original, "SNAP-7"),
+    ):
+        if isinstance(value, str) and not is_hex_id(value):
+            raise JsonInvalid(f"{name} {value[:80]!r} is no id", object=what, clause=clause)
+
+
+def _check_summary(snapshot: Snapshot, what: str) -> None:
+    summary = snapshot.statistics(what)
+    assert summary is not None
+    for time in (summary.backup_start, summary.backup_end):
+        gotime.check(time, what, "SNAP-9")
+    wire.check_naturals(what, "SNAP-9", *(value for name in _NUMBERS if (value := getattr(summary, name)) > 0))
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

@@ -6,14 +6,15 @@ same id. ``name`` is quoted like a Go string and then JSON-encoded; `Node.name` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from restic_spec import gojson, gotime, wire
-from restic_spec.errors import TreeInvalid
-from restic_spec.ids import is_hex_id
+from restic_spec.errors import NameInvalid, SpecError, TreeInvalid
+from restic_spec.ids import HEX_SIZE, is_hex_id
 
 FILE = "file"
 DIR = "dir"
@@ -25,7 +26,7 @@ SOCKET = "socket"
 IRREGULAR = "irregular"
 
 
-class ExtendedAttribute(msgspec.Struct):
+class ExtendedAttribute(msgspec.Struct, gc=False):
     """One extended attribute (TREE-19)."""
 
     name: str
@@ -152,25 +153,81 @@ class _RawTree(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(Tree)
 _raw_decoder = msgspec.json.Decoder(_RawTree)
+_node_decoder = msgspec.json.Decoder(Node)
+_IDS = re.compile(r"[0-9a-f]*+")
 
 
-def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False) -> Tree:
+Damaged = Callable[["Node", SpecError], None]
+"""Told of a node that is no valid one, and what is wrong with it."""
+
+
+def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False, damaged: Damaged | None = None) -> Tree:
     """Parse a tree blob; with *keep_unknown* the nodes' undeclared fields too (TREE-23), which costs time.
 
+    Every node is as `check_node` wants it: one that is not is given to *damaged* and left out, or refuses the tree, as with
+    restic. Whether a node's name can be that of an entry, and the order, says `check_order`.
+
     Raises:
-        JsonInvalid: not of this schema.
+        JsonInvalid: not of this schema, a number or a time that is none.
+        TreeInvalid: an id that is none.
+        NameInvalid: a name that is no quoted string.
     """
     tree: Tree = wire.decode_known(_decoder, raw, what, "TREE-1")
-    # A view would be searched element by element.
-    if b'"generic_attributes"' in bytes(raw):
-        for node in tree:
-            wire.check_raw(node.generic_attributes or {}, what)
+    bad: set[int] = set()
+    for number, node in enumerate(tree):
+        try:
+            check_node(node, what)
+        except SpecError as error:
+            if damaged is None:
+                raise
+            bad.add(number)
+            damaged(node, error)
     if keep_unknown:
         tree.keep_extra(wire.raw_members(raw, what, "TREE-1"), what)
         raw_tree: _RawTree = wire.decode_known(_raw_decoder, raw, what, "TREE-1")
         for node, fields in zip(tree, raw_tree.nodes or (), strict=True):
             node.keep_extra(fields, what)
+    if bad:
+        tree.nodes = [node for number, node in enumerate(tree) if number not in bad]
     return tree
+
+
+def decode_node(raw: bytes, what: str = "node") -> Node:
+    """Parse one node. Raises as `decode_tree`."""
+    node: Node = wire.decode_known(_node_decoder, raw, what, "TREE-1")
+    check_node(node, what)
+    return node
+
+
+def check_node(node: Node, what: str) -> None:
+    """Check what the types of the fields leave open: that ids, times, numbers and the name's quoting are what they must be.
+
+    Raises:
+        JsonInvalid: a number beyond 64 bits (TREE-14, TREE-21), a time that is none (TREE-11).
+        TreeInvalid: an id that is none (TREE-7, TREE-8).
+        NameInvalid: a name that is no quoted string (TREE-5).
+    """
+    quoted = node.quoted
+    if "\\" in quoted or '"' in quoted or "\n" in quoted:
+        try:
+            gojson.unquote(quoted)
+        except NameInvalid as error:
+            raise NameInvalid(error.what, object=what, clause=error.clause) from None
+    content = node.content
+    if content:
+        joined = "".join(content)
+        if set(map(len, content)) != {HEX_SIZE} or _IDS.fullmatch(joined) is None:
+            raise TreeInvalid(f"{quoted[:200]!r} has content that is no id", object=what, clause="TREE-8")
+    if node.subtree is not None and not is_hex_id(node.subtree):
+        raise TreeInvalid(f"{quoted[:200]!r} has a subtree that is no id", object=what, clause="TREE-7")
+    if (node.inode | node.device_id | node.device) >> 64:
+        wire.check_naturals(what, "TREE-14", node.inode, node.device_id)
+        wire.check_naturals(what, "TREE-21", node.device)
+    for time in (node.mtime, node.atime, node.ctime):
+        if time is not None and not gotime.is_canonical(time):
+            gotime.check(time, what, "TREE-11")
+    if node.generic_attributes:
+        wire.check_raw(node.generic_attributes, what)
 
 
 def encode_node(node: Node) -> bytes:
@@ -193,30 +250,32 @@ def encode_tree(tree: Tree | Iterable[Node]) -> bytes:
     return body + b"\n"
 
 
-def validate_tree(tree: Tree, what: str = "tree") -> None:
-    """Check what a reader may rely on: names that can be entries of a directory, strictly ascending by their bytes; files
-    with content, directories with a subtree.
+def is_entry_name(name: bytes) -> bool:
+    """Whether an entry of a directory can be called *name* (TREE-6)."""
+    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
+
+
+def check_order(nodes: Iterable[Node], what: str = "tree") -> Iterator[Node]:
+    """The *nodes* of one tree, checked as they pass: names that can be entries of a directory, strictly ascending by their
+    bytes; directories with a subtree.
 
     Raises:
-        TreeInvalid: one of them does not hold.
-        NameInvalid: a name is not a quoted string.
+        TreeInvalid: one of them does not hold (TREE-4, TREE-6, TREE-7); the nodes before it have been given.
     """
     previous: bytes | None = None
-    for node in tree:
+    for node in nodes:
         name = node.name_bytes
-        if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-            raise TreeInvalid(f"{node.quoted!r} cannot be an entry of a directory", object=what, clause="TREE-6")
+        if not is_entry_name(name):
+            raise TreeInvalid(f"{node.quoted[:200]!r} cannot be an entry of a directory", object=what, clause="TREE-6")
         if previous is not None and name <= previous:
-            raise TreeInvalid(f"{node.quoted!r} is out of order or stands twice", object=what, clause="TREE-4")
+            raise TreeInvalid(f"{node.quoted[:200]!r} is out of order or stands twice", object=what, clause="TREE-4")
+        if node.type == DIR and node.subtree is None:
+            raise TreeInvalid(f"directory {node.quoted[:200]!r} has no subtree", object=what, clause="TREE-7")
         previous = name
-        _validate_references(node, what)
+        yield node
 
 
-def _validate_references(node: Node, what: str) -> None:
-    if node.type == DIR:
-        if node.subtree is None or not is_hex_id(node.subtree):
-            raise TreeInvalid(f"directory {node.quoted!r} has no subtree", object=what, clause="TREE-7")
-    elif node.type == FILE:
-        for blob in node.blobs:
-            if not is_hex_id(blob):
-                raise TreeInvalid(f"file {node.quoted!r} has content that is no id", object=what, clause="TREE-8")
+def validate_tree(tree: Tree, what: str = "tree") -> None:
+    """`check_order` for a whole tree."""
+    for _ in check_order(tree, what):
+        pass

@@ -15,12 +15,15 @@ from restic_spec.errors import JsonInvalid
 
 T = TypeVar("T", bound="Document")
 
+# What is written with a fraction or an exponent is no integer (GOJSON-14).
 U32 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 """An integer of 32 bits without sign; Go refuses others, and so do we."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A size or count that system calls can take."""
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-"""An integer of 64 bits without sign (msgspec cannot check the upper bound)."""
+"""An integer of 64 bits without sign (msgspec cannot check the upper bound: see `check_naturals`)."""
+I64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""An integer of 64 bits."""
 
 _NO_EXTRA: dict[str, msgspec.Raw] = {}
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -84,11 +87,31 @@ def raw_members(raw: bytes | bytearray | memoryview, what: str, clause: str) -> 
 
 
 def decode_known(decoder: msgspec.json.Decoder[Any], raw: bytes | bytearray | memoryview, what: str, clause: str) -> Any:
-    """Decode with *decoder* and turn msgspec's errors into ours."""
+    """Decode with *decoder* and turn msgspec's errors into ours; members that are null are absent (GOJSON-13)."""
     try:
         return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        failure: Exception = error
+        if "got `null`" in str(error):
+            from restic_spec import jsonspans  # Hardly ever needed.
+
+            try:
+                return decoder.decode(jsonspans.without_nulls(raw, decoder.type, what))
+            except msgspec.MsgspecError as again:
+                failure = again
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise JsonInvalid(str(error), object=what, clause=clause) from None
+        failure = error
+    raise JsonInvalid(str(failure), object=what, clause=clause) from None
+
+
+def check_naturals(what: str, clause: str, *values: int) -> None:
+    """Check the upper bound that msgspec cannot check.
+
+    Raises:
+        JsonInvalid: one of *values* is beyond 64 bits.
+    """
+    if any(value >> 64 for value in values):
+        raise JsonInvalid("a number is beyond 64 bits", object=what, clause=clause)
 
 
 def encode(document: Document) -> bytes:

@@ -37,6 +37,7 @@ from restic_format.native.chunker import Chunker
 from restic_format.repository import Repository
 from restic_spec import gotime
 from restic_spec.config import Config
+from restic_spec.errors import JsonInvalid
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.tree import ExtendedAttribute, Node, encode_tree
@@ -180,6 +181,11 @@ def test_chunkers_of_rustic_are_honoured(repository: Repository, tmp_path: Path)
     for wrong in ({"chunker": "FastCDC"}, {"chunk_size": 1 << 30}, {"chunk_min_size": 1}, {"chunk_max_size": 1 << 40}):
         with pytest.raises(ChunkerUnsupported, match="cannot be used"):
             build_cutter(_config(**wrong))
+    for odd in ({"chunk_size": "abc"}, {"chunk_min_size": 1.5}, {"chunker": 5}, {"chunk_max_size": -1}):
+        with pytest.raises(JsonInvalid) as caught:
+            build_cutter(_config(**odd))
+        assert caught.value.clause == "RUSTIC-1"
+    assert isinstance(build_cutter(_config(chunker=None, chunk_size=None)), Chunker)
     repository.config = _config(chunker="FixedSize", chunk_size=1000)
     (tmp_path / "file").write_bytes(bytes(range(250)) * 10)
     result = backup(repository, [str(tmp_path / "file")])

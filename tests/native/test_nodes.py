@@ -314,12 +314,17 @@ def test_ordinary_trees_are_taken_by_the_kernel() -> None:
         lambda text: text.replace('"uid":1', '"uid":-1'),
         lambda text: text.replace('"name":"a"', '"name":"\\ud800"'),
         lambda text: text.replace('"name":"a"', '"name":"\\u0061"'),
+        lambda text: text.replace("2020-02-29", "2021-02-29"),
+        lambda text: text.replace("2024-02-29", "2024-00-29"),
+        lambda text: text.replace("2028-02-29", "2028-02-29x"),
+        lambda text: text.replace('"2024-02-29T01:02:03.5+01:00"', "5"),
         lambda text: text + " ",
         lambda text: text[:-2],
     ],
 )
 def test_unusual_trees_are_left_to_the_specification(change: Callable[[str], str]) -> None:
-    nodes = [Node(name, "file", 1, "m", "a", "c", 1, 1, inode=5, content=["ab" * 32]) for name in "ab"]
+    times = [f"202{number}-02-29T01:02:03.5+01:00" for number in (0, 4, 8)]
+    nodes = [Node(name, "file", 1, *times, 1, 1, inode=5, content=["ab" * 32]) for name in "ab"]
     text = encode_tree(nodes).decode()
     assert parse_tree(text.encode()) is not None
     assert change(text) != text

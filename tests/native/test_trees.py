@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from restic_format.check.affected import Damage
 from restic_format.check.state import CheckOptions, NoProgress, Run
 from restic_format.check.trees import TreeChecker
+from restic_format.native.nodes import parse_tree
 from restic_format.native.table import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module
@@ -158,6 +159,50 @@ def test_whatever_passes_the_plain_way_passes_too(index: BlobIndex, at: int, dro
     quick = index.check_tree(raw)
     if quick is not None:
         assert plain_check(index, raw) == (quick, [])
+
+
+@pytest.mark.clause("TREE-7", "TREE-8", "TREE-11", "TREE-14")
+@given(
+    st.integers(0, len(RAW)),
+    st.integers(0, 12),
+    st.one_of(st.sampled_from(PIECES), st.binary(max_size=3), st.integers(0, len(RAW) - 12).map(lambda at: RAW[at : at + 12])),
+)
+def test_no_way_takes_a_tree_that_is_none(index: BlobIndex, at: int, drop: int, insert: bytes) -> None:
+    raw = RAW[:at] + insert + RAW[at + drop :]
+    try:
+        decode_tree(raw)
+    except SpecError:
+        assert index.check_tree(raw) is None
+        assert index.plan_tree(raw, 0, 0) is None
+        assert parse_tree(raw) is None
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        f'"content":["{"zz" * 32}"]',
+        f'"content":["{"AB" * 32}"]',
+        f'"subtree":"{"zz" * 32}"',
+        '"mtime":"yesterday"',
+        '"atime":"2023-02-29T00:00:00Z"',
+        '"ctime":"2023-13-01T00:00:00Z"',
+        '"mtime":"2023-01-01T00:00:00"',
+        '"mtime":"2023-01-01T24:00:00Z"',
+        '"mtime":"2023-01-01T00:00:00.Z"',
+        '"mtime":"2023-01-01T00:00:00+0100"',
+        '"size":1.0',
+        '"size":1e3',
+        '"inode":18446744073709551616',
+    ],
+)
+@pytest.mark.parametrize("kind", ["file", "symlink"])
+def test_no_way_takes_a_node_that_is_none(index: BlobIndex, member: str, kind: str) -> None:
+    raw = f'{{"nodes":[{{"name":"a","type":"{kind}",{member}}}]}}'.encode()
+    with pytest.raises(SpecError):
+        decode_tree(raw)
+    assert index.check_tree(raw) is None
+    assert index.plan_tree(raw, 0, 0) is None
+    assert parse_tree(raw) is None
 
 
 @given(st.binary(max_size=100))

@@ -48,7 +48,11 @@ class Forge:
 
     def document(self, folder: str, document: Any) -> str:
         """Seal and store a JSON document."""
-        return self.store(folder, seal(self.key, json.dumps(document).encode()))
+        return self.store(folder, self.sealed(json.dumps(document).encode()))
+
+    def sealed(self, plaintext: bytes) -> bytes:
+        """*plaintext* under the repository's key."""
+        return seal(self.key, plaintext)
 
     def compressed_document(self, folder: str, frame: bytes) -> str:
         """Seal and store a file that claims to be compressed."""
@@ -60,11 +64,17 @@ class Forge:
         claims = len(plaintext) if claims is None else claims
         return kind, hashlib.sha256(plaintext).hexdigest(), seal(self.key, frame), claims
 
+    def plain_blob(self, kind: str, plaintext: bytes) -> Blob:
+        """A blob that is stored uncompressed."""
+        return kind, hashlib.sha256(plaintext).hexdigest(), seal(self.key, plaintext), 0
+
     def pack(self, blobs: list[Blob], *, header: bytes | None = None, trailer: int | None = None) -> str:
         """Store a pack; *header* and *trailer* replace the plaintext of the header and the length at the end."""
         if header is None:
             header = b"".join(
-                struct.pack("<BII", 2 + (kind == "tree"), len(sealed), claims) + bytes.fromhex(ident)
+                struct.pack("<BI", 2 * bool(claims) + (kind == "tree"), len(sealed))
+                + (struct.pack("<I", claims) if claims else b"")
+                + bytes.fromhex(ident)
                 for kind, ident, sealed, claims in blobs
             )
         sealed_header = seal(self.key, header)

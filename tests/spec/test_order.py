@@ -278,7 +278,7 @@ def test_a_header_that_went_wrong_is_never_stored():
         storage = MemoryStorage()
         coder = BlobCoder(BlobCipher(key), 2, "auto", extra_verify=True)
         begin = partial(storage.begin, FileKind.PACK)
-        packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher))
+        packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher, 2))
         packer.add(BlobType.DATA, [(id_of(bytes(100)), bytes(100))])
         if stored:
             packer.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from restic_spec import gotime
@@ -31,21 +30,9 @@ def full_text(text: str) -> str:
     return f"{date} {clock} {number} {name}"
 
 
-_CANONICAL = re.compile(
-    r"\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-    r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{0,8}[1-9])?(?:Z|[+-](?!00:00)(?:[01]\d|2[0-3]):[0-5]\d)",
-    re.ASCII,
-)
-"""Nearly every time there is, as Go writes it: to be told quickly."""
-
-
 def canonical(text: str | None) -> str:
     """An RFC 3339 time as Go would write it again; Go's zero time for none."""
-    if text is None:
-        return gotime.ZERO
-    if _CANONICAL.fullmatch(text):
-        return text
-    return gotime.format_ns(*gotime.parse(text))
+    return gotime.ZERO if text is None else gotime.canonical(text)
 
 
 def zone_text() -> str:

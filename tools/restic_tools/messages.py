@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from restic_spec import gojson
+from restic_spec.snapshot import Snapshot, SnapshotSummary
 from restic_tools.gotext import canonical
 
 if TYPE_CHECKING:
     from restic_format.snapshots import FoundSnapshot
-    from restic_spec.snapshot import Snapshot
 
 
 def encode_message(message: Any) -> bytes:
@@ -64,25 +64,6 @@ class ErrorText(msgspec.Struct):
     message: str
 
 
-class Summary(msgspec.Struct):
-    """A snapshot's statistics; every field is always there."""
-
-    backup_start: str
-    backup_end: str
-    files_new: int = 0
-    files_changed: int = 0
-    files_unmodified: int = 0
-    dirs_new: int = 0
-    dirs_changed: int = 0
-    dirs_unmodified: int = 0
-    data_blobs: int = 0
-    tree_blobs: int = 0
-    data_added: int = 0
-    data_added_packed: int = 0
-    total_files_processed: int = 0
-    total_bytes_processed: int = 0
-
-
 class SnapshotMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One snapshot, in ``snapshots`` (with its ids) and ``ls`` (with its message type as well)."""
 
@@ -98,7 +79,7 @@ class SnapshotMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     tags: list[str] = msgspec.field(default_factory=list)
     original: str | None = None
     program_version: str = ""
-    summary: Summary | None = None
+    summary: SnapshotSummary | None = None
     id: str = ""
     short_id: str = ""
     message_type: str = ""
@@ -167,13 +148,9 @@ def snapshot_message(found: FoundSnapshot, *, tree: str | None = None, kind: str
 
 def snapshot_fields(snapshot: Snapshot) -> SnapshotMessage:
     """A snapshot's own fields, as restic writes them after reading them."""
-    known = snapshot.summary or {}
-    fields = {name: msgspec.json.decode(known[name]) for name in Summary.__struct_fields__ if name in known}
-    summary = None
-    if snapshot.summary is not None:
-        for name in ("backup_start", "backup_end"):
-            fields[name] = canonical(fields.get(name))
-        summary = Summary(**fields)
+    summary = snapshot.statistics()
+    if summary is not None:
+        summary.backup_start, summary.backup_end = canonical(summary.backup_start), canonical(summary.backup_end)
     return SnapshotMessage(
         time=canonical(snapshot.time),
         parent=snapshot.parent,

@@ -4,7 +4,66 @@
 
 enum { QUOTED_ID = JSON_HEX_ID + 2 };
 
-/* A list of strings as long as ids; what is in them is looked at later. */
+enum { NS = 1000000000 };
+
+static int digits(const char *at, int count)
+{
+    int sum = 0;
+    for (int i = 0; i < count; i++) {
+        if (at[i] < '0' || at[i] > '9')
+            return -1;
+        sum = sum * 10 + at[i] - '0';
+    }
+    return sum;
+}
+
+int trees_days_in(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month - 1] + (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
+int trees_time(json_text t, trees_moment *m)
+{
+    /* 2006-01-02T15:04:05.999999999+01:00 */
+    const char *text = t.at;
+    if (t.length < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
+        return 0;
+    m->year = digits(text, 4), m->month = digits(text + 5, 2), m->day = digits(text + 8, 2);
+    m->hour = digits(text + 11, 2), m->minute = digits(text + 14, 2), m->second = digits(text + 17, 2);
+    if (m->year < 0 || m->month < 1 || m->month > 12 || m->day < 1 || m->day > trees_days_in(m->year, m->month) ||
+        m->hour < 0 || m->hour > 23 || m->minute < 0 || m->minute > 59 || m->second < 0 || m->second > 59)
+        return 0;
+    size_t at = 19;
+    int64_t unit = NS;
+    m->fraction = 0;
+    if (text[at] == '.') {
+        for (at++; at < t.length && text[at] >= '0' && text[at] <= '9' && unit > 1; at++) {
+            unit /= 10;
+            m->fraction += (text[at] - '0') * unit;
+        }
+        if (unit == NS)
+            return 0;
+    }
+    m->offset = 0;
+    if (t.length - at == 6 && (text[at] == '+' || text[at] == '-') && text[at + 3] == ':') {
+        int hours = digits(text + at + 1, 2), minutes = digits(text + at + 4, 2);
+        if (hours < 0 || minutes < 0)
+            return 0;
+        m->offset = (text[at] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+        return 1;
+    }
+    return t.length - at == 1 && text[at] == 'Z';
+}
+
+/* A string that is an id. */
+static int id_string(json_cursor *c, json_text *found)
+{
+    uint8_t id[JSON_ID];
+    return json_string(c, found) && found->length == JSON_HEX_ID && json_hex_id(found->at, id);
+}
+
+/* A list of ids. */
 static int ids(json_cursor *c, const char **first, size_t *count)
 {
     json_text found;
@@ -15,7 +74,7 @@ static int ids(json_cursor *c, const char **first, size_t *count)
     if (json_byte(c, ']'))
         return 1;
     do {
-        if (!json_string(c, &found) || found.length != JSON_HEX_ID)
+        if (!id_string(c, &found))
             return 0;
         ++*count;
     } while (json_byte(c, ','));
@@ -67,7 +126,16 @@ static int field_value(json_cursor *c, unsigned field, trees_node *n)
     uint64_t *value = n->numbers + field;
     switch (field) {
     case TREES_SUBTREE:
-        return json_string(c, n->texts + field) && n->texts[field].length == JSON_HEX_ID;
+        return id_string(c, n->texts + field);
+    case TREES_MTIME:
+    case TREES_ATIME:
+    case TREES_CTIME: {
+        trees_moment moment;
+        json_text *time = n->texts + field, *before = n->texts + TREES_MTIME;
+        /* Most nodes have the same text twice or more often. */
+        return json_string(c, time) &&
+               ((field != TREES_MTIME && before->at && json_same(*time, *before)) || trees_time(*time, &moment));
+    }
     case TREES_MODE:
     case TREES_UID:
     case TREES_GID:

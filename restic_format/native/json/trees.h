@@ -21,11 +21,23 @@ typedef struct {
 } trees_node;
 
 /* Shows a tree's entries to *visit* until that gives something else than 0, which is the result; -2 (TREES_UNUSUAL) where the
- * JSON is not of the form restic writes, the order of a node's fields aside. Of names it says nothing. */
+ * JSON is not of the form restic writes, the order of a node's fields aside, or an id, a number or a time is none. Of names it
+ * says nothing. */
 enum { TREES_UNUSUAL = -2 };
 typedef int trees_visitor(void *to, const trees_node *node);
 int trees_walk(const char *json, size_t size, trees_visitor *visit, void *to);
 int trees_is(const trees_node *node, const char *type);
+/* What the digits of a time as Go writes it say. */
+typedef struct {
+    int year, month, day, hour, minute, second;
+    int64_t fraction; /* nanoseconds */
+    int64_t offset;   /* of the zone, seconds */
+} trees_moment;
+
+/* Days of a month, which counts from 1. */
+int trees_days_in(int year, int month);
+/* 0 for text that is no such time. */
+int trees_time(json_text text, trees_moment *moment);
 /* Whether an entry of a directory can be called so, after *previous*, which becomes this name. Not with escapes. */
 int trees_follows(const trees_node *node, json_text *previous);
 /* The id at *text*, which is between quotes and as long as one; 0 where it is none, or all zeros. */

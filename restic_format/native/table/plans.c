@@ -11,63 +11,22 @@ enum { ID = 32, OVERHEAD = 32, EARLIEST = 1700, LATEST = 2200 };
 #define STICKY (1u << 20)
 #define NOBODY UINT32_MAX /* no owner: "leave it as it is" to the system */
 
-static int digits(const char *at, int count)
-{
-    int sum = 0;
-    for (int i = 0; i < count; i++) {
-        if (at[i] < '0' || at[i] > '9')
-            return -1;
-        sum = sum * 10 + at[i] - '0';
-    }
-    return sum;
-}
-
-static int days_in(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return days[month - 1] + (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-}
-
 static int64_t days_before(int year, int month, int day)
 {
     static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
     int last = year - 1; /* leap days of the years up to this one */
     int64_t days = 365LL * year + last / 4 - last / 100 + last / 400 + before[month - 1] + day - 1;
     if (month > 2)
-        days += days_in(year, 2) - 28;
+        days += trees_days_in(year, 2) - 28;
     return days - 719527; /* 1970-01-01 */
 }
 
-int plans_time(const char *text, size_t length, int64_t *ns)
+int plans_time(json_text text, int64_t *ns)
 {
-    /* 2006-01-02T15:04:05.999999999+01:00 */
-    if (length < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
+    trees_moment m;
+    if (!trees_time(text, &m) || m.year < EARLIEST || m.year > LATEST)
         return 0;
-    int year = digits(text, 4), month = digits(text + 5, 2), day = digits(text + 8, 2);
-    int hour = digits(text + 11, 2), minute = digits(text + 14, 2), second = digits(text + 17, 2);
-    if (year < EARLIEST || year > LATEST || month < 1 || month > 12 || day < 1 || day > days_in(year, month) || hour < 0 ||
-        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
-        return 0;
-    size_t at = 19;
-    int64_t fraction = 0, unit = NS;
-    if (text[at] == '.') {
-        for (at++; at < length && text[at] >= '0' && text[at] <= '9' && unit > 1; at++) {
-            unit /= 10;
-            fraction += (text[at] - '0') * unit;
-        }
-        if (unit == NS)
-            return 0;
-    }
-    int64_t offset = 0;
-    if (length - at == 6 && (text[at] == '+' || text[at] == '-') && text[at + 3] == ':') {
-        int hours = digits(text + at + 1, 2), minutes = digits(text + at + 4, 2);
-        if (hours < 0 || minutes < 0)
-            return 0;
-        offset = (text[at] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
-    } else if (length - at != 1 || text[at] != 'Z') {
-        return 0;
-    }
-    *ns = (days_before(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset) * NS + fraction;
+    *ns = (days_before(m.year, m.month, m.day) * 86400 + m.hour * 3600 + m.minute * 60 + m.second - m.offset) * NS + m.fraction;
     return 1;
 }
 
@@ -119,11 +78,11 @@ static int ordinary(const trees_node *n, int64_t *atime, int64_t *mtime)
         return 0;
     if (!seen(n, TREES_UID) || !seen(n, TREES_GID) || n->numbers[TREES_UID] == NOBODY || n->numbers[TREES_GID] == NOBODY)
         return 0;
-    if (!changed->at || !plans_time(changed->at, changed->length, mtime))
+    if (!changed->at || !plans_time(*changed, mtime))
         return 0;
     *atime = *mtime;
     /* Most backups are made without access times, which repeats the modification time. */
-    return !accessed->at || json_same(*accessed, *changed) || plans_time(accessed->at, accessed->length, atime);
+    return !accessed->at || json_same(*accessed, *changed) || plans_time(*accessed, atime);
 }
 
 /* Appends the file's blobs: 1, 0 where one of them is not as it should be, -1 without memory. */

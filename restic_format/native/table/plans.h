@@ -44,6 +44,6 @@ int plans_read(const table *t, const char *json, size_t size, uint32_t file, uin
                plans_column columns[PLANS_COLUMNS]);
 
 /* Nanoseconds since the epoch of a time as Go writes it; 0 for any other text, and for years far away. */
-int plans_time(const char *text, size_t length, int64_t *ns);
+int plans_time(json_text text, int64_t *ns);
 
 #endif

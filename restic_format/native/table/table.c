@@ -425,7 +425,7 @@ static int blob(table *t, json_cursor *c, uint32_t pack)
         return UNUSUAL;
     if (!JSON_LITERAL(c, "\",\"offset\":") || !number(c, &offset) || !JSON_LITERAL(c, ",\"length\":") || !number(c, &length))
         return UNUSUAL;
-    if (JSON_LITERAL(c, ",\"uncompressed_length\":") && !number(c, &plain))
+    if (JSON_LITERAL(c, ",\"uncompressed_length\":") && !JSON_LITERAL(c, "null") && !number(c, &plain))
         return UNUSUAL;
     if (!JSON_LITERAL(c, "}") || length < OVERHEAD)
         return UNUSUAL;

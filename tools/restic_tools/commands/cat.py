@@ -79,7 +79,7 @@ def _document(ctx: Context, raw: bytes) -> None:
 
 def _lock(repo: Repository, name: str) -> bytes:
     lock_id = find_id(repo, FileKind.LOCK, name)
-    return wire.encode(decode_lock(repo.load_unpacked(FileKind.LOCK, lock_id)))
+    return wire.encode(decode_lock(repo.load_unpacked(FileKind.LOCK, lock_id), f"lock {lock_id.hex()[:8]}"))
 
 
 def _snapshot(repo: Repository, name: str) -> tuple[FoundSnapshot, str]:

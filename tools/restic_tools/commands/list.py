@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from restic_format.repository import Repository
-from restic_format.words import printable
 from restic_spec.index import decode_index
 from restic_spec.layout import FileKind
 from restic_tools.argv import UsageFailure
@@ -48,4 +47,4 @@ def _blob_lines(repo: Repository) -> Iterator[bytes]:
     for index_id, _ in repo.list(FileKind.INDEX):
         index = decode_index(repo.load_unpacked(FileKind.INDEX, index_id), f"index {index_id.hex()[:8]}")
         for pack in index.all_packs():
-            yield "".join(f"{printable(blob.type)} {printable(blob.id)}\n" for blob in pack.blobs).encode()
+            yield "".join(f"{blob.type} {blob.id}\n" for blob in pack.blobs).encode()
