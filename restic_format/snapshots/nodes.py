@@ -7,15 +7,21 @@ the space of its JSON. So nobody decodes a large tree at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from typing import overload
 
 import msgspec
 
+from restic_format.repository.cipher import Buffer
 from restic_spec import wire
 from restic_spec.errors import SpecError
+from restic_spec.ids import ID_SIZE
 from restic_spec.tree import Node, decode_tree
 
 BATCH = 256 << 10
-"""Bytes of JSON that are decoded at once, unless a single node has more."""
+"""Bytes of JSON that are decoded at once, or little more, unless a single node has more."""
+LARGE = 1 << 20
+"""Bytes of JSON from which a node is decoded alone."""
 
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
@@ -27,6 +33,64 @@ class _RawTree(msgspec.Struct):
 
 
 _raw_tree = msgspec.json.Decoder(_RawTree)
+
+
+_QUOTED_ID = 2 * ID_SIZE + 2
+"""Bytes of an id in JSON."""
+_IDS_AT_ONCE = 1 << 12
+
+
+class Content(Sequence[str]):
+    """The ids of a file's blobs in less than a third of the memory that a list of texts takes."""
+
+    def __init__(self, ids: bytes) -> None:
+        """*ids* are the raw ids, joined."""
+        self._ids = ids
+
+    @classmethod
+    def of(cls, text: memoryview) -> Content | None:
+        """The ids of a JSON list, None where it is none of ids without white space."""
+        count, rest = divmod(len(text) - 1, _QUOTED_ID + 1)
+        if rest or not count:
+            return None
+        ids = bytearray()
+        step = _IDS_AT_ONCE * (_QUOTED_ID + 1)
+        for start in range(1, len(text), step):
+            piece = bytes(text[start : start + step])
+            try:
+                batch = bytes.fromhex(piece[1:-2].replace(b'","', b"").decode("ascii"))
+            except ValueError:
+                return None
+            # With white space, which fromhex passes over, or anything but texts between the commas the numbers are others.
+            number = len(piece) // (_QUOTED_ID + 1)
+            if len(batch) != number * ID_SIZE or piece.count(b'"') != 2 * number:
+                return None
+            ids += batch
+        return cls(bytes(ids))
+
+    def __len__(self) -> int:
+        return len(self._ids) // ID_SIZE
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self._ids), ID_SIZE):
+            yield self._ids[start : start + ID_SIZE].hex()
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self[index] for index in range(*number.indices(len(self)))]
+        start = ID_SIZE * range(len(self))[number]
+        return self._ids[start : start + ID_SIZE].hex()
+
+
+class _LargeNode(Node):
+    content: msgspec.Raw = msgspec.Raw(b"null")  # type: ignore[assignment]  # what it is here, it is for a moment
+
+
+_large_node = msgspec.json.Decoder(_LargeNode)
 
 
 class NodeReader:
@@ -83,27 +147,51 @@ class NodeReader:
         # Two objects with a comma between them are nearly always two nodes. Where they are parts of one, what is before the
         # comma is no list of whole nodes, and decoding it fails.
         between = _BETWEEN_OBJECTS.search(text, target, self._end) if target < self._end else None
-        if between is None:
-            return self._decode(text, self._end), self._end
-        end = between.start() + 1
-        try:
-            return self._decode(text, end), end
-        except SpecError:
-            end = self._end_of_node(text, target)
-            return self._decode(text, end), end
+        end = self._end if between is None else between.start() + 1
+        if end - self.offset <= LARGE:
+            try:
+                return self._decode(text, end), end
+            except SpecError:
+                if between is None:
+                    raise
+        before, end = self._ends(text, target)
+        if end - self.offset > LARGE:
+            if before > self.offset:
+                return self._decode(text, before), before
+            return [self._decode_large(text[self.offset : end])], end
+        return self._decode(text, end), end
 
     def _decode(self, text: memoryview, end: int) -> list[Node]:
         return decode_tree(b"".join((b'{"nodes":[', text[self.offset : end], b"]}")), self._what).nodes or []
 
-    def _end_of_node(self, text: memoryview, target: int) -> int:
-        """Where the first node ends that reaches *target*."""
+    def _decode_large(self, text: memoryview) -> Node:
+        """A node that is large, mostly because the file's content is: that never becomes a list of texts."""
+        large: _LargeNode = wire.decode_known(_large_node, text, self._what, "TREE-1")
+        content = Content.of(memoryview(large.content))
+        if content is None:
+            return self._decode_one(text)
+        large.content = msgspec.Raw(b"[]")
+        node = self._decode_one(wire.encode(large))
+        node.content = content  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
+        return node
+
+    def _decode_one(self, text: Buffer) -> Node:
+        node: Node
+        [node] = decode_tree(b"".join((b'{"nodes":[', text, b"]}")), self._what)
+        return node
+
+    def _ends(self, text: memoryview, target: int) -> tuple[int, int]:
+        """Where the first node ends that reaches *target*, and before it the one before that (or the offset)."""
         depth = 0
+        before = self.offset
         for token in _STRING_OR_BRACKET.finditer(text, self.offset, self._end):
             mark = text[token.start()]
             if mark in b"{[":
                 depth += 1
             elif mark in b"}]":
                 depth -= 1
-                if not depth and token.end() >= target:
-                    return token.end()
-        return self._end
+                if not depth:
+                    if token.end() >= target:
+                        return before, token.end()
+                    before = token.end()
+        return before, self._end

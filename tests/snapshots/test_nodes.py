@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from collections.abc import Iterator
 
 import msgspec
@@ -11,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restic_format.snapshots import nodes as nodes_module
-from restic_format.snapshots.nodes import NodeReader
-from restic_spec.errors import JsonInvalid
+from restic_format.snapshots.nodes import Content, NodeReader
+from restic_spec.errors import JsonInvalid, SpecError
 from restic_spec.tree import Node, decode_tree, encode_tree
 
 NASTY = st.sampled_from(['},{"name":"x"', "]}", '"', "\\", '\\"},{', "a", "é", "\n", "[[[", "{"])
@@ -64,6 +66,62 @@ def test_batches_are_the_tree(entries: list[dict[str, object]], separators: tupl
             got = got[len(nodes) :]
             again = NodeReader(raw, "tree", offset)
             assert [node for batch in iter(again.next, []) for node in batch] == got
+
+
+@pytest.mark.clause("TREE-8")
+@pytest.mark.parametrize("form", ["plain", "spaced", "upper", "bad", "short"])
+@pytest.mark.parametrize("count", [1, 2, 40, 5000])
+def test_a_file_of_many_blobs(monkeypatch: pytest.MonkeyPatch, count: int, form: str) -> None:
+    monkeypatch.setattr(nodes_module, "BATCH", 128)
+    monkeypatch.setattr(nodes_module, "LARGE", 256)
+    content = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(count)]
+    if form == "upper":
+        content[-1] = content[-1].upper()
+    elif form == "bad":
+        content[-1] = "g" + content[-1][1:]
+    elif form == "short":
+        content[-1] = content[-1][2:]
+    small = {"name": "s", "type": "fifo"}
+    large = {
+        "name": "a",
+        "type": "file",
+        "user": "u" * 300,
+        "content": content,
+        "extended_attributes": [{"name": "n", "value": ""}],
+    }
+    raw = json.dumps({"nodes": [small, small, large, small]}, separators=None if form == "spaced" else (",", ":")).encode()
+    try:
+        whole = decode_tree(raw).nodes or []
+    except SpecError:
+        with pytest.raises(SpecError):
+            batches(raw)
+        return
+    got = [node for batch in batches(raw) for node in batch]
+    assert len(got) == 4 and got[0] == whole[0] and got[3] == whole[3]
+    assert [text.lower() for text in got[2].blobs] == [text.lower() for text in whole[2].blobs]
+    assert got[2].blobs[-1].lower() == content[-1].lower() and got[2].blobs[: count - 1] == content[:-1]
+    assert isinstance(got[2].content, Content) is (form in ("plain", "upper") or (form, count) == ("spaced", 1))
+    got[2].content = whole[2].content = None
+    assert got == whole
+
+
+def test_a_file_of_very_many_blobs_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b",".join([b'"' + b"ab" * 32 + b'"'] * 200_000)
+    raw = b'{"nodes":[{"name":"a","type":"file","content":[' + content + b"]}]}"
+    tracemalloc.start()
+    try:
+        [[node]] = batches(raw)
+        assert len(node.blobs) == 200_000 and tracemalloc.get_traced_memory()[1] < len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+def test_numbers_are_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_module, "BATCH", 128)
+    monkeypatch.setattr(nodes_module, "LARGE", 256)
+    raw = b'{"nodes":[{"name":"a","type":"file","content":[' + b",".join([b"1" * 66] * 10) + b"]}]}"
+    with pytest.raises(JsonInvalid):
+        batches(raw)
 
 
 def test_no_batch_is_larger_than_it_need_be(tiny: None) -> None:
