@@ -179,35 +179,6 @@ def _remove_old_caches(options: GlobalOptions, out: Output, repository: Reposito
         out.info_on_terminal(f"removed {removed} old caches from {folder}")
 
 
-def secondary_options(
-    options: GlobalOptions,
-    *,
-    repo: str | None,
-    repository_file: str | None,
-    password_file: str | None,
-    password_command: str | None,
-    key_hint: str | None,
-    insecure_no_password: bool,
-) -> GlobalOptions:
-    """The options of the second repository of ``init`` and ``copy`` (``--from-repo`` …), with its environment variables."""
-    repo = repo or (None if repository_file else variable("RESTIC_FROM_REPOSITORY"))
-    repository_file = repository_file or (None if repo else variable("RESTIC_FROM_REPOSITORY_FILE"))
-    if not repo and not repository_file:
-        raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
-    if repo and repository_file:
-        raise Failure("Options --from-repo and --from-repository-file are mutually exclusive, please specify only one")
-    return options.replaced(
-        repo=repo or "",
-        repository_file=repository_file or "",
-        password_file=password_file or variable("RESTIC_FROM_PASSWORD_FILE"),
-        password_command=password_command or variable("RESTIC_FROM_PASSWORD_COMMAND"),
-        key_hint=key_hint or variable("RESTIC_FROM_KEY_HINT"),
-        insecure_no_password=insecure_no_password,
-        password=None,
-        password_variable="RESTIC_FROM_PASSWORD",
-    )
-
-
 def duration_text(seconds: float) -> str:
     """Seconds in Go's notation (``1h2m3s``, ``5s``, ``1.5s``)."""
     if seconds < 1:

@@ -31,6 +31,7 @@ class Flag:
 
     __slots__ = (
         "default",
+        "deprecated",
         "help",
         "hidden",
         "key",
@@ -56,6 +57,7 @@ class Flag:
         many: bool = False,
         spread: bool = False,
         hidden: bool = False,
+        deprecated: str = "",
         key: str = "",
     ) -> None:
         self.name = name
@@ -68,6 +70,7 @@ class Flag:
         self.many = many
         self.spread = spread
         self.hidden = hidden
+        self.deprecated = deprecated
         self.key = key or name.replace("-", "_")
 
     @property
@@ -91,14 +94,16 @@ class FlagSet:
 
 
 class Parsed:
-    """What a command line said: values of the flags given (by key), the arguments, and whether help was asked for."""
+    """What a command line said: values of the flags given (by key), the arguments, whether help was asked for, and notes."""
 
-    __slots__ = ("arguments", "help", "values")
+    __slots__ = ("arguments", "help", "notes", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self.arguments: list[str] = []
         self.help = False
+        self.notes: list[str] = []
+        """One for each use of a flag that has another name by now."""
 
 
 TRUE_WORDS = frozenset(("1", "t", "T", "true", "TRUE", "True"))
@@ -261,6 +266,8 @@ def _parse_short(word: str, words: list[str], position: int, flags: FlagSet, res
 def _store(flag: Flag, text: str | None, result: Parsed) -> None:
     """Keep one value; ``text`` is None for a flag that stands alone."""
     values = result.values
+    if flag.deprecated:
+        result.notes.append(f"Flag --{flag.name} has been deprecated, {flag.deprecated}")
     try:
         if flag.kind == "bool":
             values[flag.key] = True if text is None else parse_bool(text)

@@ -94,6 +94,11 @@ def _run(args: list[str], parsed: Parsed) -> int:
         return _overview(path, rest, parsed)
     declaration = load(entry)
     parse(rest, FlagSet([*declaration.flags, *GLOBAL_FLAGS]), parsed)
+    if parsed.notes:
+        from restic_tools.output import Output
+
+        for note in parsed.notes:
+            Output().warn(note)
     if parsed.help:
         from restic_tools.helppages import command_page
 
@@ -119,8 +124,7 @@ def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
     own = {flag.key for flag in declaration.flags}
     shared = {key: value for key, value in parsed.values.items() if key not in own}
     options = global_options(shared)
-    arguments: dict[str, object] = declaration.bind(parsed.arguments)
-    arguments.update((key, value) for key, value in parsed.values.items() if key in own)
+    arguments = declaration.call_with(parsed.arguments, parsed.values)
     out = Output(verbosity=options.verbosity, json_mode=options.json, shows=entry.shows)
     interrupt = Interrupt()
     interrupt.announce = lambda: None if options.json else out.warn("signal received, cleaning up")

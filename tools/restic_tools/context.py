@@ -46,7 +46,7 @@ class Context:
         and must lock all the same. ``meanwhile`` is called with the repository while the lock settles (200 ms): read there what
         the command needs, print and write nothing. ``at_once`` is for commands that change nothing but the repository: they
         go on before the lock has settled. ``options`` opens another repository than the global one (see
-        ``restic_tools.access.secondary_options``). Raises the engine's errors and ``Failure``.
+        ``restic_tools.secondary``). Raises the engine's errors and ``Failure``.
         """
         from restic_tools.access import open_repository
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from restic_tools.argv import Flag, UsageFailure, parse_int
@@ -44,13 +44,16 @@ class Option:
         parser: Callable[[str], Any] | None = None,
         count: bool = False,
         hidden: bool = False,
+        deprecated: str = "",
     ) -> None:
         self.names = names
         self.help = help
         self.metavar = metavar
         self.parser = parser
         self.count = count
-        self.hidden = hidden
+        self.hidden = hidden or bool(deprecated)
+        self.deprecated = deprecated
+        """What to use instead; the option is hidden, and a note tells whoever uses it."""
 
 
 class Argument:
@@ -59,6 +62,14 @@ class Argument:
     def __init__(self, *, metavar: str | None = None, parser: Callable[[str], Any] | None = None) -> None:
         self.metavar = metavar
         self.parser = parser
+
+
+class OptionGroup:
+    """Options that several commands share, as annotated attributes with defaults; a parameter of such a type gets them all."""
+
+    def __init__(self, **values: object) -> None:
+        for key, value in values.items():
+            setattr(self, key, value)
 
 
 class ArgumentSpec(NamedTuple):
@@ -78,6 +89,7 @@ class Declaration(NamedTuple):
     context_key: str | None
     flags: tuple[Flag, ...]
     arguments: tuple[ArgumentSpec, ...]
+    groups: dict[str, type[OptionGroup]]
 
     @property
     def summary(self) -> str:
@@ -93,6 +105,14 @@ class Declaration(NamedTuple):
         import inspect  # only for help pages, and slow to import
 
         return (inspect.getdoc(self.function) or "").partition("\n")
+
+    def call_with(self, words: Sequence[str], given: Mapping[str, object]) -> dict[str, object]:
+        """The parameters for positional words and the values of flags. Raises ``UsageFailure``, see `bind`."""
+        values = self.bind(words)
+        own = {flag.key: given[flag.key] for flag in self.flags if flag.key in given}
+        for name, group in self.groups.items():
+            values[name] = group(**{key: own.pop(key) for key in typing.get_type_hints(group) if key in own})
+        return values | own
 
     def bind(self, words: Sequence[str]) -> dict[str, object]:
         """Give the positional words to the parameters; ``UsageFailure`` when there are too few or too many."""
@@ -124,17 +144,25 @@ def declare(function: CommandFunction) -> Declaration:
     flags: list[Flag] = []
     arguments: list[ArgumentSpec] = []
     context_key: str | None = None
+    groups: dict[str, type[OptionGroup]] = {}
     for name, default in _parameters(function):
         hint = hints[name]
         if hint is Context:
             context_key = name
+            continue
+        if isinstance(hint, type) and issubclass(hint, OptionGroup):
+            groups[name] = hint
+            for key, inner in typing.get_type_hints(hint, include_extras=True).items():
+                plain, info = _split(inner)
+                assert isinstance(info, Option)
+                flags.append(_flag(key, plain, info, getattr(hint, key)))
             continue
         plain, info = _split(hint)
         if isinstance(info, Option):
             flags.append(_flag(name, plain, info, default))
         else:
             arguments.append(_argument(name, plain, info, default))
-    return Declaration(function, context_key, tuple(flags), tuple(arguments))
+    return Declaration(function, context_key, tuple(flags), tuple(arguments), groups)
 
 
 def _parameters(function: Any) -> Iterator[tuple[str, object]]:
@@ -178,6 +206,7 @@ def _flag(name: str, plain: Any, info: Option, default: object) -> Flag:
         many=many,
         spread=bool(getattr(info.parser, "spread", False)),
         hidden=info.hidden,
+        deprecated=info.deprecated,
         key=name,
     )
 

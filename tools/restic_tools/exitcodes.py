@@ -5,6 +5,8 @@ The codes are restic's; scripts rely on them.
 
 from __future__ import annotations
 
+import os
+
 from restic_format.words import visible
 from restic_tools.argv import UsageFailure
 
@@ -113,6 +115,10 @@ def os_reason(error: OSError) -> str:
 
 def _os_text(error: OSError) -> str:
     if error.filename is None:
+        try:
+            os.getcwd()
+        except OSError as gone:
+            return f"getwd: {os_reason(gone)}, the current folder is gone"
         return os_reason(error)
     name = error.filename
     shown = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)

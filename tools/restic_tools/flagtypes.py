@@ -41,6 +41,26 @@ def duration(text: str) -> float:
     return sign * total
 
 
+def local_time(text: str) -> int:
+    """Nanoseconds since the epoch from a local time like ``2012-11-01 22:08:41``, with a fraction or not; by Go's rules."""
+    from restic_spec import gotime
+    from restic_spec.errors import JsonInvalid
+
+    date, space, clock = text.partition(" ")
+    clock = clock.lstrip(" ")
+    if clock[1:2] == ":":
+        clock = f"0{clock}"
+    if not space or (len(clock) > 8 and not clock[9:].isdecimal()):
+        raise ValueError("expected a time like 2012-11-01 22:08:41")
+    try:
+        ns = gotime.parse_ns(f"{date}T{clock}Z")
+    except JsonInvalid:
+        raise ValueError("expected a time like 2012-11-01 22:08:41") from None
+    # The zone's offset at that time: close to where it changes, looked up once more.
+    offset = gotime.local_offset(ns // gotime.NS)
+    return ns - gotime.local_offset(ns // gotime.NS - offset) * gotime.NS
+
+
 def _leading(text: str, allowed: str) -> str:
     end = 0
     while end < len(text) and text[end] in allowed:

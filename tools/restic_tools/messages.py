@@ -136,10 +136,16 @@ class NcduNode(msgspec.Struct):
     mtime: int
 
 
-def snapshot_message(found: FoundSnapshot, *, tree: str | None = None, kind: str = "") -> SnapshotMessage:
-    """A snapshot as a message; ``tree`` stands in for its root tree (``snapshot:subfolder``), ``kind`` is the message type."""
+def snapshot_message(
+    found: FoundSnapshot, *, tree: str | None = None, kind: str = "", paths: list[str] | None = None
+) -> SnapshotMessage:
+    """A snapshot as a message. *tree* stands in for its root tree (``snapshot:subfolder``), *paths* for its paths.
+
+    *kind* is the message type.
+    """
     message = snapshot_fields(found.snapshot)
     message.tree = tree or message.tree
+    message.paths = paths or message.paths
     message.id = found.id.hex()
     message.short_id = found.short_id
     message.message_type = message.struct_type = kind

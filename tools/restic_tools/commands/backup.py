@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from restic_format.words import printable
 from restic_tools.argv import parse_uint
-from restic_tools.commands.snapshots import group_by_option
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure, Incomplete
-from restic_tools.flagtypes import size, tag_list
+from restic_tools.flagtypes import local_time, size, tag_list
 
 if TYPE_CHECKING:
     import threading
@@ -79,13 +78,13 @@ def backup(
             "--group-by",
             "-g",
             metavar="group",
-            parser=group_by_option,
+            parser=_grouping,
             help="in what a parent must agree: any of host, paths, tags with commas between, or '' for nothing "
             "(default host,paths)",
         ),
     ] = None,
     host: Annotated[str | None, Option("--host", "-H", metavar="hostname", help=HOST)] = None,
-    hostname: Annotated[str | None, Option("--hostname", metavar="hostname", hidden=True, help=HOST)] = None,
+    hostname: Annotated[str | None, Option("--hostname", metavar="hostname", deprecated="use --host", help=HOST)] = None,
     iexclude: Annotated[
         Texts,
         Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter"),
@@ -173,7 +172,7 @@ def backup(
         scan=not no_scan and _scan_is_seen(ctx),
         dry_run=dry_run,
         skip_if_unchanged=skip_if_unchanged,
-        time_ns=_parse_time(time) if time else now,
+        time_ns=_time(time) if time else now,
         start_ns=now,
         hostname=host or hostname or os.environ.get("RESTIC_HOST") or current_host(),
         tags=[name for names in tag or [] for name in names if name],
@@ -355,6 +354,12 @@ def _scan_is_seen(ctx: Context) -> bool:
     return update_interval(ctx.out) > 0 or ctx.options.verbosity >= VERBOSE
 
 
+def _grouping(text: str) -> frozenset[str]:
+    from restic_format.snapshots.grouping import parse_grouping
+
+    return parse_grouping(text)
+
+
 def _feature(name: str) -> bool:
     """Whether ``RESTIC_FEATURES`` turns a feature on."""
     for word in os.environ.get("RESTIC_FEATURES", "").split(","):
@@ -374,14 +379,8 @@ def _read_concurrency(given: int | None) -> int:
     return given or 2
 
 
-def _parse_time(text: str) -> int:
-    """A local time as nanoseconds since the epoch."""
-    import re
-    from datetime import datetime
-
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d?:\d\d:\d\d", text):
-        raise Failure(f'error in time option: "{text}" is not like 2012-11-01 22:08:41')
+def _time(text: str) -> int:
     try:
-        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").timestamp()) * 1_000_000_000
-    except (ValueError, OverflowError) as error:
-        raise Failure(f"error in time option: {error}") from None
+        return local_time(text)
+    except ValueError as error:
+        raise Failure(f'error in time option: "{text}": {error}') from None

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from restic_format.words import visible
-from restic_tools.access import repository_location, secondary_options
+from restic_tools.access import repository_location
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.messages import Initialized
 from restic_tools.passwords import ask_new_password, ask_password, given_password
+from restic_tools.secondary import SecondaryRepository
 
 
 def init(
     ctx: Context,
     words: Annotated[list[str], Argument(metavar="")],
+    second: SecondaryRepository,
     repository_version: Annotated[
         str,
         Option("--repository-version", help="format version of the repository: a number, 'latest' or 'stable'"),
@@ -23,46 +25,6 @@ def init(
     copy_chunker_params: Annotated[
         bool,
         Option("--copy-chunker-params", help="cut files as another repository does, so that copies share their data"),
-    ] = False,
-    from_repo: Annotated[
-        str | None,
-        Option(
-            "--from-repo",
-            metavar="repository",
-            help="where that other repository is (default: $RESTIC_FROM_REPOSITORY)",
-        ),
-    ] = None,
-    from_repository_file: Annotated[
-        str | None,
-        Option(
-            "--from-repository-file",
-            metavar="file",
-            help="file that says where it is (default: $RESTIC_FROM_REPOSITORY_FILE)",
-        ),
-    ] = None,
-    from_password_file: Annotated[
-        str | None,
-        Option(
-            "--from-password-file",
-            metavar="file",
-            help="file that holds its password (default: $RESTIC_FROM_PASSWORD_FILE)",
-        ),
-    ] = None,
-    from_password_command: Annotated[
-        str | None,
-        Option(
-            "--from-password-command",
-            metavar="command",
-            help="command whose output is its password (default: $RESTIC_FROM_PASSWORD_COMMAND)",
-        ),
-    ] = None,
-    from_key_hint: Annotated[
-        str | None,
-        Option("--from-key-hint", help="try its key with this ID before the others (default: $RESTIC_FROM_KEY_HINT)"),
-    ] = None,
-    from_insecure_no_password: Annotated[
-        bool,
-        Option("--from-insecure-no-password", help="its password is empty"),
     ] = False,
 ) -> None:
     """Make a new repository"""
@@ -73,18 +35,9 @@ def init(
     version = _version_number(repository_version)
     polynomial: int | None = None
     if copy_chunker_params:
-        other = secondary_options(
-            ctx.options,
-            repo=from_repo,
-            repository_file=from_repository_file,
-            password_file=from_password_file,
-            password_command=from_password_command,
-            key_hint=from_key_hint,
-            insecure_no_password=from_insecure_no_password,
-        )
-        with ctx.open_repository(lock="none", options=other) as source:
+        with ctx.open_repository(lock="none", options=second.options(ctx.options)) as source:
             polynomial = source.chunker_polynomial
-    elif from_repo or from_repository_file:
+    elif second.named:
         raise Failure("Secondary repository must only be specified when copying the chunker parameters")
     _create(ctx, version, polynomial)
 

@@ -124,7 +124,7 @@ def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]"
             raise Failure("refusing to remove key currently used to access repository")
         ctx.check_lock()
         repo.remove(FileKind.KEY, key_id)
-    _say(ctx, f"removed key {key_id.hex()}")
+    ctx.out.info(f"removed key {key_id.hex()}")
 
 
 def _expect_nothing(words: list[str], command: str) -> None:

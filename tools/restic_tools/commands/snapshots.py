@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.snapshots import FoundSnapshot, filter_snapshots
+from restic_format.snapshots.find import FoundSnapshot, filter_snapshots
+from restic_format.snapshots.grouping import (
+    HOST,
+    PATHS,
+    Group,
+    group_snapshots,
+    newest_of_each,
+    parse_grouping,
+)
 from restic_format.words import printable, visible
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
@@ -17,20 +25,6 @@ from restic_tools.output import encode
 from restic_tools.render import Table, bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
-Key = tuple[str, tuple[str, ...] | None, tuple[str, ...] | None]
-"""Host, paths and tags that a group has in common; empty or None where the grouping leaves them out."""
-
-GROUP_WORDS = {"host": "host", "hosts": "host", "path": "paths", "paths": "paths", "tag": "tags", "tags": "tags"}
-
-
-def group_by_option(text: str) -> frozenset[str]:
-    """Read a ``--group-by`` value: ``host``, ``paths`` and ``tags``, separated by commas, or nothing at all."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in GROUP_WORDS:
-            raise ValueError(f'unknown grouping option: "{word}"')
-    return frozenset(GROUP_WORDS[word] for word in words)
-
 
 def snapshots(
     ctx: Context,
@@ -39,6 +33,7 @@ def snapshots(
     tag: TagOption = None,
     path: PathOption = None,
     compact: Annotated[bool, Option("--compact", "-c", help="leave out the paths")] = False,
+    last: Annotated[bool, Option("--last", deprecated="use --latest 1", help="show only the newest")] = False,
     latest: Annotated[
         int, Option("--latest", metavar="n", help="show the newest n for each host with the same paths, or for each group")
     ] = 0,
@@ -48,7 +43,7 @@ def snapshots(
             "--group-by",
             "-g",
             metavar="group",
-            parser=group_by_option,
+            parser=parse_grouping,
             help="one table for each host, paths, tags, or several of these with commas between",
         ),
     ] = None,
@@ -59,6 +54,8 @@ def snapshots(
     """
     wanted = snapshot_filter(host, tag, path).absolute()
 
+    latest = 1 if last else latest
+
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f'Ignoring "{name}": {error}')
 
@@ -67,15 +64,15 @@ def snapshots(
     def read(repo: Repository) -> None:
         nonlocal shown
         found = sorted(filter_snapshots(repo, names, wanted, ignored), key=lambda item: (item.time_ns, item.id))
-        groups = grouped(found, group_by or frozenset())
+        groups = group_snapshots(found, group_by or frozenset())
         if latest > 0:
-            newest = (lambda members: members[-latest:]) if group_by else (lambda members: latest_of_each(members, latest))
-            groups = {key: newest(members) for key, members in groups.items()}
+            each = group_by or frozenset((HOST, PATHS))
+            groups = {group: newest_of_each(members, latest, each) for group, members in groups.items()}
         width = ctx.out.width if ctx.out.stdout_is_terminal else None
         if ctx.options.json:
             shown = _json(groups, is_grouped=bool(group_by))
         else:
-            shown = encode(visible(_tables(groups, is_grouped=bool(group_by), compact=compact, width=width), block=True))
+            shown = encode(visible(_tables(groups, compact=compact, width=width), block=True))
 
     # While the lock settles all is made ready.
     with ctx.open_repository(lock="shared", meanwhile=read):
@@ -83,41 +80,14 @@ def snapshots(
     ctx.out.write(shown)
 
 
-def grouped(found: Iterable[FoundSnapshot], by: frozenset[str]) -> dict[Key, list[FoundSnapshot]]:
-    """Snapshots by what they have in common, groups in the order of their first member."""
-    groups: dict[Key, list[FoundSnapshot]] = {}
-    for item in found:
-        snapshot = item.snapshot
-        key = (
-            snapshot.hostname if "host" in by else "",
-            tuple(sorted(snapshot.path_list())) if "paths" in by else None,
-            tuple(sorted(snapshot.tags)) or None if "tags" in by else None,
-        )
-        groups.setdefault(key, []).append(item)
-    return groups
-
-
-def latest_of_each(found: Sequence[FoundSnapshot], count: int) -> list[FoundSnapshot]:
-    """The newest ``count`` snapshots of each host with the same paths, oldest first."""
-    seen: dict[tuple[str, tuple[str, ...]], int] = {}
-    kept = []
-    for item in reversed(found):
-        key = (item.snapshot.hostname, tuple(sorted(item.snapshot.path_list())))
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= count:
-            kept.append(item)
-    return kept[::-1]
-
-
-def group_heading(key: Key) -> str:
-    """The line above a group's table."""
-    host, paths, tags = key
-    parts = [f"host [{printable(host)}]"] if host else []
-    if tags is not None:
-        parts.append(f"tags [{', '.join(map(printable, tags))}]")
-    if paths is not None:
-        parts.append(f"paths [{', '.join(map(printable, paths))}]")
-    return f"snapshots for ({', '.join(parts)}):" if parts else "snapshots:"
+def group_heading(group: Group) -> str:
+    """The line above a group's table; none where the snapshots have nothing in common."""
+    parts = [f"host [{printable(group.hostname)}]"] if group.hostname else []
+    if group.tags is not None:
+        parts.append(f"tags [{', '.join(map(printable, group.tags))}]")
+    if group.paths is not None:
+        parts.append(f"paths [{', '.join(map(printable, group.paths))}]")
+    return f"snapshots for ({', '.join(parts)}):" if parts else ""
 
 
 def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int | None = None) -> str:
@@ -131,7 +101,7 @@ def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int 
         cells = [item.short_id, local_text(snapshot.time), printable(snapshot.hostname)]
         cells.append(("\n" if compact else ",").join(map(printable, snapshot.tags)))
         if not compact:
-            cells.append("\n".join(map(printable, snapshot.path_list())))
+            cells.append("\n".join(map(printable, sorted(snapshot.path_list()))))
         table.add(cells + ([size] if with_size else []))
     table.spaced = not compact and any(len(item.snapshot.path_list()) > 1 for item in found)
     table.footer = [f"Timestamps shown in {zone_text()}", f"{len(found)} snapshots"]
@@ -143,21 +113,24 @@ def _size_text(item: FoundSnapshot) -> str:
     return "" if statistics is None else bytes_text(statistics.total_bytes_processed)
 
 
-def _tables(groups: dict[Key, list[FoundSnapshot]], *, is_grouped: bool, compact: bool, width: int | None) -> str:
+def _tables(groups: dict[Group, list[FoundSnapshot]], *, compact: bool, width: int | None) -> str:
     lines = []
-    for key, members in groups.items():
-        if is_grouped:
-            lines.append(group_heading(key))
+    for group, members in groups.items():
+        if heading := group_heading(group):
+            lines.append(heading)
         lines.append(snapshot_table(members, compact=compact, width=width))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _json(groups: dict[Key, list[FoundSnapshot]], *, is_grouped: bool) -> bytes:
-    lists = {key: [snapshot_message(item) for item in members] for key, members in groups.items()}
+def _json(groups: dict[Group, list[FoundSnapshot]], *, is_grouped: bool) -> bytes:
+    lists = {
+        group: [snapshot_message(item, paths=sorted(item.snapshot.path_list())) for item in members]
+        for group, members in groups.items()
+    }
     if not is_grouped:
         return encode_message([message for members in lists.values() for message in members]) + b"\n"
     result = [
-        SnapshotGroup(GroupKey(host, list(paths) if paths else None, list(tags) if tags else None), lists[host, paths, tags])
-        for host, paths, tags in lists
+        SnapshotGroup(GroupKey(host, list(paths) if paths else None, list(tags) if tags else None), members)
+        for (host, paths, tags), members in lists.items()
     ]
     return encode_message(result) + b"\n"
