@@ -16,7 +16,7 @@ from restic_format.repository.cipher import Buffer
 from restic_spec import wire
 from restic_spec.errors import SpecError
 from restic_spec.ids import ID_SIZE
-from restic_spec.tree import Node, decode_tree
+from restic_spec.tree import Damaged, Node, decode_tree
 
 BATCH = 256 << 10
 """Bytes of JSON that are decoded at once, or little more, unless a single node has more."""
@@ -43,7 +43,7 @@ _IDS_AT_ONCE = 1 << 12
 class Content(Sequence[str]):
     """The ids of a file's blobs in less than a third of the memory that a list of texts takes."""
 
-    def __init__(self, ids: bytes) -> None:
+    def __init__(self, ids: bytes | bytearray) -> None:
         """*ids* are the raw ids, joined."""
         self._ids = ids
 
@@ -57,16 +57,17 @@ class Content(Sequence[str]):
         step = _IDS_AT_ONCE * (_QUOTED_ID + 1)
         for start in range(1, len(text), step):
             piece = bytes(text[start : start + step])
+            number = len(piece) // (_QUOTED_ID + 1)
+            joined = piece[1:-2].replace(b'","', b"").decode("ascii", "replace")
             try:
-                batch = bytes.fromhex(piece[1:-2].replace(b'","', b"").decode("ascii"))
+                batch = bytes.fromhex(joined)
             except ValueError:
                 return None
-            # With white space, which fromhex passes over, or anything but texts between the commas the numbers are others.
-            number = len(piece) // (_QUOTED_ID + 1)
-            if len(batch) != number * ID_SIZE or piece.count(b'"') != 2 * number:
+            # What has white space, capitals, or anything but texts between the commas differs here.
+            if batch.hex() != joined or len(batch) != number * ID_SIZE or piece.count(b'"') != 2 * number:
                 return None
             ids += batch
-        return cls(bytes(ids))
+        return cls(ids)
 
     def __len__(self) -> int:
         return len(self._ids) // ID_SIZE
@@ -99,14 +100,15 @@ class NodeReader:
     ``offset`` says where the next batch begins: a reader of the same plaintext that is given it goes on there.
     """
 
-    def __init__(self, raw: bytes, what: str, offset: int = 0) -> None:
-        """*raw* is the tree's plaintext, *what* names it in messages.
+    def __init__(self, raw: bytes, what: str, offset: int = 0, *, damaged: Damaged | None = None) -> None:
+        """*raw* is the tree's plaintext, *what* names it in messages; *damaged* as for `decode_tree`.
 
         Raises:
             JsonInvalid: it is no JSON, or has no nodes (TREE-1).
         """
         self.offset = offset
         self._what = what
+        self._damaged = damaged
         self._raw = raw
         self._nodes: memoryview | None = None
         """The JSON of the list, None where it is decoded at once."""
@@ -131,14 +133,14 @@ class NodeReader:
         Raises:
             SpecError: a node is not what it must be; what comes after it cannot be read.
         """
-        if self.offset >= self._end:
-            return []
-        if self._nodes is None:
-            self.offset = self._end
-            return decode_tree(self._raw, self._what).nodes or []
-        nodes, end = self._batch(self._nodes)
-        comma = _COMMA.match(self._nodes, end, self._end)
-        self.offset = end if comma is None else comma.end()
+        nodes: list[Node] = []
+        while not nodes and self.offset < self._end:
+            if self._nodes is None:
+                nodes, self.offset = self._decode(self._raw), self._end
+            else:
+                nodes, end = self._batch(self._nodes)
+                comma = _COMMA.match(self._nodes, end, self._end)
+                self.offset = end if comma is None else comma.end()
         return nodes
 
     def _batch(self, text: memoryview) -> tuple[list[Node], int]:
@@ -150,35 +152,34 @@ class NodeReader:
         end = self._end if between is None else between.start() + 1
         if end - self.offset <= LARGE:
             try:
-                return self._decode(text, end), end
+                return self._decode_list(text[self.offset : end]), end
             except SpecError:
                 if between is None:
                     raise
         before, end = self._ends(text, target)
         if end - self.offset > LARGE:
             if before > self.offset:
-                return self._decode(text, before), before
-            return [self._decode_large(text[self.offset : end])], end
-        return self._decode(text, end), end
+                return self._decode_list(text[self.offset : before]), before
+            return self._decode_large(text[self.offset : end]), end
+        return self._decode_list(text[self.offset : end]), end
 
-    def _decode(self, text: memoryview, end: int) -> list[Node]:
-        return decode_tree(b"".join((b'{"nodes":[', text[self.offset : end], b"]}")), self._what).nodes or []
+    def _decode(self, raw: bytes) -> list[Node]:
+        return decode_tree(raw, self._what, damaged=self._damaged).nodes or []
 
-    def _decode_large(self, text: memoryview) -> Node:
+    def _decode_list(self, text: Buffer) -> list[Node]:
+        return self._decode(b"".join((b'{"nodes":[', text, b"]}")))
+
+    def _decode_large(self, text: memoryview) -> list[Node]:
         """A node that is large, mostly because the file's content is: that never becomes a list of texts."""
         large: _LargeNode = wire.decode_known(_large_node, text, self._what, "TREE-1")
         content = Content.of(memoryview(large.content))
         if content is None:
-            return self._decode_one(text)
+            return self._decode_list(text)
         large.content = msgspec.Raw(b"[]")
-        node = self._decode_one(wire.encode(large))
-        node.content = content  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
-        return node
-
-    def _decode_one(self, text: Buffer) -> Node:
-        node: Node
-        [node] = decode_tree(b"".join((b'{"nodes":[', text, b"]}")), self._what)
-        return node
+        nodes = self._decode_list(wire.encode(large))
+        for node in nodes:
+            node.content = content  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
+        return nodes
 
     def _ends(self, text: memoryview, target: int) -> tuple[int, int]:
         """Where the first node ends that reaches *target*, and before it the one before that (or the offset)."""

@@ -8,11 +8,10 @@ bound; the rest is read again on the way back.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from restic_format.errors import DamagedFile
@@ -23,7 +22,7 @@ from restic_spec import gojson
 from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
-from restic_spec.tree import Node
+from restic_spec.tree import Damaged, Node, is_entry_name
 
 MAX_DEPTH = 4096
 """Levels of directories. A path of so many could not be named to the system; only a forged tree has them."""
@@ -55,6 +54,8 @@ class Level(Generic[T]):
         """What is left of the nodes, with their names where those are checked already."""
         self.start = 0
         """Where in the tree the batch ``nodes`` begins."""
+        self.again = False
+        """Whether the batch was read before, and dropped."""
         self.taken = 0
         """Nodes of the batch that were handed out."""
         self.checked = False
@@ -91,11 +92,11 @@ class Level(Generic[T]):
             below._prefix = self.path_of(below.name)
             self._prefix = None
 
-    def set_batch(self, nodes: Sequence[Node], *, again: bool) -> None:
-        """Go on with *nodes*, the next ones of the tree, or *again* with the ones that were dropped."""
+    def set_batch(self, nodes: Sequence[Node]) -> None:
+        """Go on with *nodes*, the next ones of the tree or ``again`` the ones that were dropped."""
         self.nodes = nodes
         names = [node.quoted for node in nodes]
-        if not again:
+        if not self.again:
             # The names of nearly every batch need no second look, which takes far less time for all of them than for each.
             self.checked = self.names is None and self._in_order(names) and _all_plain(names)
             if self.checked:
@@ -111,12 +112,12 @@ class Level(Generic[T]):
 
         Raises:
             UnsafeName: it is not, or stands twice in the directory or might do so.
-            NameInvalid: it is not a quoted string.
         """
         name = node.name
-        if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raw = gojson.to_bytes(name)
+        if not is_entry_name(raw):
             raise UnsafeName(f"the name {node.quoted[:200]!r} could lead out of the directory; the item is left out")
-        in_order = gojson.to_bytes(name) > gojson.to_bytes(self.last)
+        in_order = raw > gojson.to_bytes(self.last)
         if in_order:
             self.last = name
         if self.start:
@@ -127,7 +128,7 @@ class Level(Generic[T]):
         if self.names is None:
             if in_order:
                 return name
-            self.names = _names(self.nodes[: self.taken - 1])
+            self.names = {node.name for node in self.nodes[: self.taken - 1]}
         if name in self.names:
             raise UnsafeName("the name stands twice in its directory; only the first one counts")
         self.names.add(name)
@@ -217,12 +218,13 @@ class Walk(Generic[T]):
         """Read the next batch of a directory, or once more the one that was dropped; false after the last one."""
         self._held -= level.held
         try:
-            again = level.reader is None and level.taken > 0
             if level.reader is None:
-                level.reader = NodeReader(self._load(level), f"tree {level.tree.hex()[:8]}", level.start)
+                level.again = level.taken > 0
+                raw = self._load(level)
+                level.reader = NodeReader(raw, f"tree {level.tree.hex()[:8]}", level.start, damaged=self._damaged(level))
             else:
-                level.start, level.taken = level.reader.offset, 0
-            level.set_batch(level.reader.next(), again=again)
+                level.again, level.start, level.taken = False, level.reader.offset, 0
+            level.set_batch(level.reader.next())
         except ResticFormatError as error:
             level.drop()
             told = DamagedFile(f"tree {level.tree.hex()}", error) if isinstance(error, SpecError) else error
@@ -232,6 +234,13 @@ class Walk(Generic[T]):
             self._held += level.held
         self._make_room()
         return bool(level.nodes)
+
+    def _damaged(self, level: Level[T]) -> Damaged:
+        def tell(node: Node, error: SpecError) -> None:
+            if not level.again:
+                self._fault(level, node, error)
+
+        return tell
 
     def _make_room(self) -> None:
         """Drop the outermost directories as long as too much is held; the innermost is in use."""
@@ -255,11 +264,3 @@ class Walk(Generic[T]):
 def _all_plain(names: Sequence[str]) -> bool:
     """Whether *names* are the same quoted and not, and can be those of entries."""
     return _SPECIAL.search("".join(names)) is None and not ("" in names or "." in names or ".." in names)
-
-
-def _names(nodes: Iterable[Node]) -> set[str]:
-    names = set()
-    for node in nodes:
-        with contextlib.suppress(ResticFormatError):
-            names.add(node.name)
-    return names

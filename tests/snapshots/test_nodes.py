@@ -54,17 +54,20 @@ def test_batches_are_the_tree(entries: list[dict[str, object]], separators: tupl
         {"before": [{"nodes": []}, "]"], "nodes": entries, "after": {}} if around else {"nodes": entries}
     )
     raw = json.dumps(document, separators=separators).encode() + b"\n"
-    whole = decode_tree(raw).nodes or []
+    bad: list[Node] = []
+    whole = decode_tree(raw, damaged=lambda node, _: bad.append(node)).nodes or []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nodes_module, "BATCH", size)
-        got = [node for batch in batches(raw) for node in batch]
-        assert got == whole
+        told: list[Node] = []
+        reader = NodeReader(raw, "tree", damaged=lambda node, _: told.append(node))
+        got = [node for batch in iter(reader.next, []) for node in batch]
+        assert got == whole and told == bad
         # Wherever one begins, a new reader goes on.
-        reader = NodeReader(raw, "tree")
+        reader = NodeReader(raw, "tree", damaged=lambda *_: None)
         while nodes := reader.next():
             offset = reader.offset
             got = got[len(nodes) :]
-            again = NodeReader(raw, "tree", offset)
+            again = NodeReader(raw, "tree", offset, damaged=lambda *_: None)
             assert [node for batch in iter(again.next, []) for node in batch] == got
 
 
@@ -111,7 +114,7 @@ def test_a_file_of_very_many_blobs_takes_little_memory(monkeypatch: pytest.Monke
     tracemalloc.start()
     try:
         [[node]] = batches(raw)
-        assert len(node.blobs) == 200_000 and tracemalloc.get_traced_memory()[1] < len(raw)
+        assert len(node.blobs) == 200_000 and tracemalloc.get_traced_memory()[1] < 0.75 * len(raw)
     finally:
         tracemalloc.stop()
 

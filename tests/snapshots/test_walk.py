@@ -9,7 +9,7 @@ from restic_format.repository import Repository
 from restic_format.snapshots import Level, NodeUnusable, TooDeep, UnsafeName, Walk, list_directory, stat
 from restic_format.snapshots import nodes as nodes_module
 from restic_format.snapshots import walk as walk_module
-from restic_spec.errors import NameInvalid, ResticFormatError
+from restic_spec.errors import ResticFormatError, TreeInvalid
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, Node
 from tests.restore.kit import Maker, memory_repo
@@ -111,8 +111,19 @@ def test_what_cannot_be_read_is_told_and_gone_past(maker: Maker) -> None:
         ]
     )
     heard = Listener(repo, root)
-    assert heard.paths == ["/a", "/b", "/c", "/d", "/e", "/e/x"] and heard.left == ["/a", "/b", "/e", "/"]
-    assert dict(heard.faults) == {"/a": DamagedFile, "/b": BlobMissing, "/c": NodeUnusable, "/d": NameInvalid}
+    assert heard.paths == ["/a", "/b", "/c", "/e", "/e/x"] and heard.left == ["/a", "/b", "/e", "/"]
+    assert dict(heard.faults) == {"/a": DamagedFile, "/b": BlobMissing, "/c": NodeUnusable, "/d": TreeInvalid}
+
+
+@pytest.mark.parametrize("batch", [64, 256 << 10])
+def test_nodes_that_are_none_are_told_once_each(maker: Maker, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(nodes_module, "BATCH", batch)
+    monkeypatch.setattr(walk_module, "HELD", 0)
+    bad = [maker.node(f"bad{number}", "file", 0, content=["zz"] * 3) for number in range(20)]
+    inner = maker.folder("d", [fifo(maker, "x")])
+    heard = Listener(maker.repo, maker.finish([fifo(maker, "a"), *bad, inner, maker.node("e", "file", 0, content=[5 * "z"])]))
+    assert heard.paths == ["/a", "/d", "/d/x"]
+    assert heard.faults == [*((f"/bad{number}", TreeInvalid) for number in range(20)), ("/e", TreeInvalid)]
 
 
 def test_the_rest_of_a_tree_that_ends_in_garbage(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
