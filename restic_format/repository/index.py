@@ -7,19 +7,18 @@ an index file. A blob may be in several packs; every copy is kept.
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from restic_format.native.table import BlobTable, decode_index
+import msgspec
+
+from restic_format.native.table import BlobTable, DecodedIndex, decode_index
 from restic_spec import index as index_format
 from restic_spec.crypto import OVERHEAD
-from restic_spec.ids import ID_SIZE
-from restic_spec.index import IndexFile
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native.table._table import DecodedIndex, PackOrder
+    from restic_format.native.table._table import PackOrder
 
 Buffer = bytes | bytearray | memoryview
 
@@ -51,6 +50,13 @@ class PackLayout(NamedTuple):
     """Whether blobs do not follow each other from 0 on (PACK-10)."""
 
 
+class MarkedPack(NamedTuple):
+    """A pack that rustic has marked for deletion: since when, and the bytes of its file, where the index says so (RUSTIC-2)."""
+
+    time: str | None
+    size: int | None
+
+
 class IndexState(NamedTuple):
     """What a dumped index is beside its columns."""
 
@@ -61,8 +67,14 @@ class IndexState(NamedTuple):
     """Whether some blob has several."""
     seed: bytes
     """What decides about the places in the hash table."""
-    repeated: set[int]
-    marked: set[bytes]
+    marked: dict[bytes, MarkedPack]
+
+
+class PreparedIndex(NamedTuple):
+    """An index file, decoded but not taken in yet."""
+
+    decoded: DecodedIndex
+    marked: dict[bytes, MarkedPack]
 
 
 class TreeColumns(NamedTuple):
@@ -90,58 +102,43 @@ class TreeColumns(NamedTuple):
 class BlobIndex:
     """All blobs of all loaded indexes, and those of packs stored since.
 
-    Reading needs no lock; adding is serialised. ``marked`` holds packs that rustic has marked for deletion: they exist, but
-    none of their blobs may be relied on.
+    Reading needs no lock; adding is serialised. ``marked`` holds packs that are marked for deletion: they exist, but none of
+    their blobs may be relied on.
     """
 
     def __init__(self) -> None:
         self._table = BlobTable()
-        self._pack_ids: list[bytes] = []
-        self._pack_numbers: dict[bytes, int] = {}
-        self._repeated: set[int] = set()
         self._lock = threading.Lock()
-        self.marked: set[bytes] = set()
+        self.marked: dict[bytes, MarkedPack] = {}
 
     @staticmethod
-    def prepare(raw: bytes) -> DecodedIndex | bytes:
-        """Do with the plaintext of an index file what can be done ahead, in any thread, of `add_raw`."""
-        return (decode_index(raw) if decode_index is not None else None) or raw
-
-    def add_raw(self, raw: DecodedIndex | bytes, what: str = "index") -> None:
-        """Take in the plaintext of an index file, prepared or not; call `finish_loading` after the last one.
+    def prepare(raw: bytes, what: str = "index") -> PreparedIndex:
+        """Decode the plaintext of an index file, in any thread, for `add_prepared`.
 
         Raises:
-            JsonInvalid: it is no index; nothing of it is taken in.
+            JsonInvalid: it is no index.
         """
-        decoded = self.prepare(raw) if isinstance(raw, bytes) else raw
-        if isinstance(decoded, bytes):
-            self.add_file(index_format.decode_index(decoded, what))
-            return
-        with self._lock:
-            self._table.merge(decoded, array("I", [self._number(pack) for pack in decoded.packs()]))
-
-    def add_file(self, index: IndexFile) -> None:
-        """`add_raw` for an index that is decoded already."""
-        self.marked.update(bytes.fromhex(record.id) for record in index.packs_to_delete)
-        with self._lock:
-            for record in index.all_packs():
-                number = self._number(bytes.fromhex(record.id))
-                for kind, blob_id, offset, length, plain in index_format.entries_of(record):
-                    self._table.load(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
-
-    def _number(self, pack: bytes) -> int:
-        number = self._pack_numbers.get(pack)
-        if number is None:
-            number = self._pack_numbers[pack] = len(self._pack_ids)
-            self._pack_ids.append(pack)
+        decoded = decode_index(raw)
+        if decoded is None:
+            packs, marked = index_format.decode_outline(raw, what)
+            decoded = _decode_records(packs, what)
         else:
-            self._repeated.add(number)
-        return number
+            marked = [msgspec.Raw(raw[start:end]) for start, end in decoded.marked()]
+        return PreparedIndex(decoded, dict(_marked_pack(record, what) for record in marked))
+
+    def add_prepared(self, prepared: PreparedIndex) -> None:
+        """Take in an index file; call `finish_loading` after the last one."""
+        with self._lock:
+            self._table.merge(prepared.decoded)
+            self.marked.update(prepared.marked)
+
+    def add_raw(self, raw: bytes, what: str = "index") -> None:
+        """`add_prepared` for an index file's plaintext. Raises as `prepare`; then nothing of it is taken in."""
+        self.add_prepared(self.prepare(raw, what))
 
     def expect(self, rows: int) -> None:
         """Get ready for about so many rows in all; loading is faster then."""
-        if self.can_dump:
-            self._table.expect(rows)
+        self._table.expect(rows)
 
     def finish_loading(self) -> None:
         """Make what was taken in findable."""
@@ -151,7 +148,7 @@ class BlobIndex:
     def add_pack(self, pack_id: bytes, entries: Iterable[PackEntry]) -> None:
         """Add a pack that has just been stored."""
         with self._lock:
-            number = self._number(pack_id)
+            number = self._table.add_pack(pack_id)
             for kind, blob_id, offset, length, plain in entries:
                 self._table.add(_TYPE_CODE[kind], blob_id, number, offset, length, plain or 0)
 
@@ -164,15 +161,9 @@ class BlobIndex:
         """The index as a few stretches of memory, for `restore` to fill again. Nothing may be added meanwhile."""
         table = self._table
         state = IndexState(
-            len(table),
-            table.slot_count(),
-            len(self._pack_ids),
-            table.has_copies(),
-            table.seed(),
-            set(self._repeated),
-            set(self.marked),
+            len(table), table.slot_count(), table.pack_count(), table.has_copies(), table.seed(), dict(self.marked)
         )
-        return state, [memoryview(b"".join(self._pack_ids)), *table.parts(len(table))]
+        return state, table.parts(state.rows, state.packs)
 
     @classmethod
     def restore(cls, state: IndexState, fill: Callable[[list[memoryview]], None]) -> BlobIndex:
@@ -182,25 +173,22 @@ class BlobIndex:
             ValueError: they do not make up an index.
         """
         index = cls()
-        packs = bytearray(ID_SIZE * state.packs)
-        table = BlobTable.allocate(state.rows, state.slots, state.copies, state.seed)
-        fill([memoryview(packs), *table.parts(state.rows)])
+        table = BlobTable.allocate(state.rows, state.slots, state.copies, state.packs, state.seed)
+        fill(table.parts(state.rows, state.packs))
         table.adopt(state.rows, state.packs)
         index._table = table
-        index._pack_ids = [bytes(packs[start : start + ID_SIZE]) for start in range(0, len(packs), ID_SIZE)]
-        index._pack_numbers = {pack: number for number, pack in enumerate(index._pack_ids)}
-        index._repeated, index.marked = state.repeated, state.marked
+        index.marked = state.marked
         return index
 
     def lookup_all(self, blob_type: BlobType, blob_id: bytes) -> list[Location]:
         """Every known copy of a blob."""
-        found = [Location(self._pack_ids[place[0]], *place[1:]) for place in self._table.copies(_TYPE_CODE[blob_type], blob_id)]
+        found = [Location(self.pack_id(place[0]), *place[1:]) for place in self._table.copies(_TYPE_CODE[blob_type], blob_id)]
         return found if len(found) < 2 else list(dict.fromkeys(found))
 
     def lookup(self, blob_type: BlobType, blob_id: bytes) -> Location | None:
         """Some known copy of a blob."""
         place = self._table.first(_TYPE_CODE[blob_type], blob_id)
-        return None if place is None else Location(self._pack_ids[place[0]], *place[1:])
+        return None if place is None else Location(self.pack_id(place[0]), *place[1:])
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether any copy of the blob is known."""
@@ -216,19 +204,21 @@ class BlobIndex:
 
     def has_pack(self, pack_id: bytes) -> bool:
         """Whether an index lists this pack."""
-        return pack_id in self._pack_numbers
+        return self._table.pack_number(pack_id) is not None
 
     def repeated_packs(self) -> set[bytes]:
         """Packs that more than one index record lists."""
-        return {self._pack_ids[number] for number in self._repeated}
+        table = self._table
+        return {table.pack_id(number) for number in range(table.pack_count()) if table.is_repeated(number)}
 
     def packs(self, wanted: Container[bytes] | None = None) -> Iterator[ListedPack]:
         """Every pack, or those *wanted*, in the order they became known."""
         with self._lock:
-            order, pack_ids = self._table.in_packs(len(self._pack_ids)), list(self._pack_ids)
-        for number, pack_id in enumerate(pack_ids):
+            order, count = self._table.in_packs(), self._table.pack_count()
+        for number in range(count):
+            pack_id = self._table.pack_id(number)
             if wanted is None or pack_id in wanted:
-                yield ListedPack(pack_id, order, number, repeated=number in self._repeated)
+                yield ListedPack(pack_id, order, number, repeated=self._table.is_repeated(number))
 
     def by_pack(self, wanted: Container[bytes] | None = None) -> Iterator[tuple[bytes, list[PackEntry]]]:
         """The same with the packs' entries."""
@@ -245,31 +235,28 @@ class BlobIndex:
 
         Nothing may be added meanwhile.
         """
-        return self._table.check_tree(raw) if self.can_dump else None
+        return self._table.check_tree(raw)
 
     def plan_tree(self, raw: Buffer, file: int, names: int) -> TreeColumns | None:
         """A tree as columns, see `native.table`; None where it has to be decoded. Nothing may be added meanwhile."""
-        if not self.can_dump:
-            return None
         columns = self._table.plan_tree(raw, file, names, MAX_BLOB_SIZE)
         return None if columns is None else TreeColumns(*columns)
 
     def pack_id(self, number: int) -> bytes:
         """The pack that has this number in the columns of `plan_tree`."""
-        return self._pack_ids[number]
+        return self._table.pack_id(number)
 
 
 class ListedPack:
     """A pack as the index lists it; its blobs are looked up when they are asked for."""
 
-    __slots__ = ("_number", "_order", "_plain", "_repeated", "id")
+    __slots__ = ("_number", "_order", "_repeated", "id")
 
     def __init__(self, pack_id: bytes, order: PackOrder, number: int, *, repeated: bool) -> None:
         self.id = pack_id
         self._order = order
         self._number = number
         self._repeated = repeated
-        self._plain = repeated or not hasattr(order, "layout")
 
     def entries(self) -> list[PackEntry]:
         """Its blobs in order of their offsets; what several indexes repeat comes once."""
@@ -278,11 +265,11 @@ class ListedPack:
 
     def layout(self) -> PackLayout:
         """What they say of the file."""
-        return layout_of(self.entries()) if self._plain else PackLayout(*self._order.layout(self._number))
+        return layout_of(self.entries()) if self._repeated else PackLayout(*self._order.layout(self._number))
 
     def header(self) -> bytes | None:
         """The plaintext of the header it must have, where that can be told at once."""
-        return None if self._plain or self.layout().gaps else self._order.header(self._number)
+        return None if self._repeated or self.layout().gaps else self._order.header(self._number)
 
 
 def layout_of(entries: Sequence[PackEntry]) -> PackLayout:
@@ -294,3 +281,20 @@ def layout_of(entries: Sequence[PackEntry]) -> PackLayout:
         end = entry.offset + entry.length
     size = OVERHEAD + LENGTH_SIZE + sum(entry.length + entry.header_size for entry in entries)
     return PackLayout(size, len({entry.type for entry in entries}) > 1, gaps)
+
+
+def _decode_records(records: Iterable[msgspec.Raw], what: str) -> DecodedIndex:
+    """What the packs of an index file list; one record is taken apart at a time."""
+    decoded = DecodedIndex()
+    for record in records:
+        pack = index_format.decode_pack(record, what)
+        entries = index_format.entries_of(pack)
+        decoded.add_pack(bytes.fromhex(pack.id))
+        for kind, blob_id, offset, length, plain in entries:
+            decoded.add(_TYPE_CODE[kind], blob_id, offset, length, plain or 0)
+    return decoded
+
+
+def _marked_pack(record: msgspec.Raw, what: str) -> tuple[bytes, MarkedPack]:
+    pack = index_format.decode_pack(record, what)
+    return bytes.fromhex(pack.id), MarkedPack(pack.time, pack.size)

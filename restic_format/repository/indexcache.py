@@ -18,14 +18,14 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.index import BlobIndex, IndexState
+from restic_format.repository.index import BlobIndex, IndexState, MarkedPack
 from restic_format.storage.localwriter import make_folders
 from restic_format.work import in_order
 from restic_spec import gojson
 from restic_spec.crypto import IV_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
 
-_MAGIC = b"restic-format index 3\n"
+_MAGIC = b"restic-format index 4\n"
 _PIECE = 4 << 20
 _HEAD_START = struct.Struct("<Q")
 """The last bytes of the file: where the head begins."""
@@ -60,8 +60,7 @@ class _Head(msgspec.Struct):
     copies: bool
     seed: bytes
     indexes: list[str]
-    repeated: list[int]
-    marked: list[str]
+    marked: dict[str, MarkedPack]
 
 
 class IndexCache:
@@ -95,10 +94,10 @@ class IndexCache:
         head = msgspec.json.decode(self._cipher.open(sealed), type=_Head)
         covered = {bytes.fromhex(name) for name in head.indexes}
         # What the head asks memory for must be there to be read.
-        if not covered <= listed or head.rows * 49 + head.slots * 5 + head.packs * 32 > size:
+        if not covered <= listed or head.rows * 49 + head.slots * 5 + head.packs * 33 > size:
             return None
-        marked = {bytes.fromhex(name) for name in head.marked}
-        state = IndexState(head.rows, head.slots, head.packs, head.copies, head.seed, set(head.repeated), marked)
+        marked = {bytes.fromhex(name): pack for name, pack in head.marked.items()}
+        state = IndexState(head.rows, head.slots, head.packs, head.copies, head.seed, marked)
         return BlobIndex.restore(state, lambda parts: self._fill(parts, file, head.ivs)), covered
 
     def _fill(self, parts: list[memoryview], file: BinaryIO, ivs: bytes) -> None:
@@ -170,8 +169,7 @@ class IndexCache:
             state.copies,
             state.seed,
             sorted(index_id.hex() for index_id in covered),
-            sorted(state.repeated),
-            sorted(pack.hex() for pack in state.marked),
+            {pack_id.hex(): pack for pack_id, pack in state.marked.items()},
         )
         start = pieces[-1].end if pieces else len(_MAGIC)
         _write_at(descriptor, self._cipher.seal(msgspec.json.encode(head)) + _HEAD_START.pack(start), start)

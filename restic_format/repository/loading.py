@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from restic_format.errors import DamagedFile, ResticFormatError, SpecError
-from restic_format.repository.index import BlobIndex
+from restic_format.repository.index import BlobIndex, PreparedIndex
 from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
 from restic_format.work import in_order
 from restic_spec.ids import ID_SIZE
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
-    from restic_format.native.table._table import DecodedIndex
     from restic_format.repository.repository import Repository
 
 
@@ -25,11 +24,17 @@ def read_indexes(repo: Repository, files: Sequence[tuple[bytes, int]]) -> Iterat
     sizes = dict(files)
     before = len(repo.index)
 
-    def prepare(file_id: bytes) -> DecodedIndex | bytes:
-        return BlobIndex.prepare(repo.load_unpacked(FileKind.INDEX, file_id))
+    def prepare(file_id: bytes) -> PreparedIndex:
+        raw = repo.load_unpacked(FileKind.INDEX, file_id)
+        try:
+            return BlobIndex.prepare(raw, f"index {file_id.hex()[:8]}")
+        except SpecError as error:
+            raise DamagedFile(f"index/{file_id.hex()}", error) from error
 
     for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes))):
-        failure = prepared if isinstance(prepared, Exception) else _take_in(repo, file_id, prepared)
+        failure = prepared if isinstance(prepared, Exception) else None
+        if not isinstance(prepared, Exception):
+            repo.index.add_prepared(prepared)
         if number == 0 and sizes[file_id]:
             # The others are likely to be like the first. No blob takes less than its id, however an index is compressed.
             total = sum(sizes.values())
@@ -37,14 +42,6 @@ def read_indexes(repo: Repository, files: Sequence[tuple[bytes, int]]) -> Iterat
             repo.index.expect(before + min(rows + rows // 50, total // ID_SIZE))
         yield file_id, failure
     repo.index.finish_loading()
-
-
-def _take_in(repo: Repository, file_id: bytes, prepared: DecodedIndex | bytes) -> DamagedFile | None:
-    try:
-        repo.index.add_raw(prepared, f"index {file_id.hex()[:8]}")
-    except SpecError as error:
-        return DamagedFile(f"index/{file_id.hex()}", error)
-    return None
 
 
 def load_index(

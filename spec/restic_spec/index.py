@@ -7,6 +7,7 @@ of a repository is the union of its files (INDEX-8).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType, PackEntry
+
+T = TypeVar("T")
 
 FULL_BLOBS = 50_000
 """Blobs after which restic writes an index file out and starts another (INDEX-11)."""
@@ -69,6 +72,9 @@ class IndexFile(wire.Document):
 _TYPES = {blob_type.value: blob_type for blob_type in BlobType}
 _decoder = msgspec.json.Decoder(IndexFile)
 _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
+_pack_decoder = msgspec.json.Decoder(IndexPack)
+_raw_packs = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_superseded = msgspec.json.Decoder(list[str] | None)
 
 
 def decode_index(raw: bytes, what: str = "index") -> IndexFile:
@@ -87,6 +93,37 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
     for record in index.packs_to_delete:
         check_pack(record, what)
     return index
+
+
+def decode_outline(raw: bytes, what: str = "index") -> tuple[list[msgspec.Raw], list[msgspec.Raw]]:
+    """The records of an index's packs, and of those marked for deletion, each for `decode_pack`: an index of many small ones
+    takes far less memory so than in one go.
+
+    Raises:
+        JsonInvalid: as `decode_index`, but that records are not looked at.
+    """
+    if raw[:1] == b"[":
+        return wire.decode_known(_raw_packs, raw, what, "INDEX-1"), []
+    members = wire.raw_members(raw, what, "INDEX-1")
+    IndexFile().keep_extra(members, what)
+
+    def member(decoder: msgspec.json.Decoder[list[T] | None], name: str) -> list[T]:
+        found: list[T] | None = wire.decode_known(decoder, memoryview(members.get(name, b"null")), what, "INDEX-1")
+        return found or []
+
+    member(_superseded, "supersedes")
+    return member(_raw_packs, "packs"), member(_raw_packs, "packs_to_delete")
+
+
+def decode_pack(raw: msgspec.Raw, what: str = "index") -> IndexPack:
+    """One record of `decode_outline`.
+
+    Raises:
+        JsonInvalid: not of this schema, or something in it is impossible.
+    """
+    pack: IndexPack = wire.decode_known(_pack_decoder, memoryview(raw), what, "INDEX-1")
+    check_pack(pack, what)
+    return pack
 
 
 def encode_index(index: IndexFile) -> bytes:

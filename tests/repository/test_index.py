@@ -11,8 +11,8 @@ from restic_format.repository import index as index_module
 from restic_format.repository.header import encode_entries
 from restic_format.repository.index import BlobIndex, layout_of
 from restic_spec.errors import JsonInvalid
-from restic_spec.ids import id_of
-from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index, index_pack
+from restic_spec.ids import id_of, is_hex_id
+from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index, entries_of, index_pack
 from restic_spec.pack import BlobType, PackEntry
 
 # Few ids with equal beginnings, so that keys collide.
@@ -33,7 +33,8 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Either table."""
     compiled = request.param == "compiled"
     monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable if compiled else _pure.BlobTable)
-    monkeypatch.setattr(index_module, "decode_index", _table.decode_index if compiled else None)
+    monkeypatch.setattr(index_module, "decode_index", (_table if compiled else _pure).decode_index)
+    monkeypatch.setattr(index_module, "DecodedIndex", (_table if compiled else _pure).DecodedIndex)
     monkeypatch.setattr(_pure, "_TAIL_LIMIT", 10)
 
 
@@ -84,10 +85,10 @@ def test_many_segments_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_pure, "_TAIL_LIMIT", 2)
     table = _pure.BlobTable()
     for number in range(99):
-        table.add(0, id_of(bytes([number])), number, number * 100, 100, 0)
+        table.add(0, id_of(bytes([number])), table.add_pack(bytes([number]) * 32), number * 100, 100, 0)
     assert len(table) == 99
     assert all(table.first(0, id_of(bytes([number]))) == (number, number * 100, 100, None) for number in range(99))
-    order = table.in_packs(99)
+    order = table.in_packs()
     assert [row[2] for number in range(99) for row in order.rows(number)] == list(range(0, 9900, 100))
     with pytest.raises(IndexError):
         order.rows(99)
@@ -99,7 +100,6 @@ USUAL = encode_index(IndexFile(packs=[index_pack(b"p" * 32, [PackEntry(BlobType.
 def test_restics_own_form_is_decoded_in_one_go() -> None:
     decoded = _table.decode_index(USUAL)
     assert decoded is not None
-    assert decoded.packs() == [b"p" * 32]
     index = index_module.BlobIndex()
     index.add_raw(USUAL)
     index.finish_loading()
@@ -124,23 +124,110 @@ def test_whatever_is_expected_all_that_comes_is_found(expected: int | None) -> N
     assert not index.has(BlobType.DATA, lists[0][0].id)
 
 
+def by_the_specification(raw: bytes) -> tuple[list[str], object]:
+    """All rows of an index and what is marked, as the specification decodes it."""
+    document = decode_index(raw)
+    listed = [(entries_of(pack), bytes.fromhex(pack.id)) for pack in document.all_packs()]
+    rows = [(pack, *entry) for entries, pack in listed for entry in entries]
+    for pack in document.packs_to_delete:
+        if not is_hex_id(pack.id):
+            raise JsonInvalid("no id", clause="INDEX-3")
+    return sorted(map(repr, rows)), {bytes.fromhex(pack.id): (pack.time, pack.size) for pack in document.packs_to_delete}
+
+
+def by_the_index(raw: bytes) -> tuple[list[str], object]:
+    index = BlobIndex()
+    index.add_raw(raw)
+    index.finish_loading()
+    table = index._table
+    order = table.in_packs()
+    rows = [
+        (table.pack_id(n), index_module._TYPES[row[0]], *row[1:]) for n in range(table.pack_count()) for row in order.rows(n)
+    ]
+    return sorted(map(repr, rows)), index.marked
+
+
+SPACE = st.sampled_from(["", " ", "\n\t", " \r\n "])
+RARE = st.sampled_from(
+    [
+        ('"x"', "null"), ('"x"', "[]"), ('"x"', "{}"), ('"x"', '[1,{"a":[-1.5e+3,0,"\\u00e9"]},true,false]'), ('"Id"', '"y"'),
+        ('"\\u0069d"', '"z"'), ('"ü"', "12"), ('"x"', "[1 2]"), ('"x"', "01"), ('"x"', "1."), ('"supersedes"', "[]"),
+        ('"supersedes"', "null"), ('"size"', "7"), ('"time"', '"2026-01-01T00:00:00Z"'), ('"uncompressed_length"', "null"),
+        ('"x"', "[" * 70 + "]" * 70), ('"x"', "\"\\ud800\""), ('"blobs"', "[]"), ('"packs"', "[]"), ('"packs"', "null"),
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def odd_indexes(draw: st.DrawFn) -> bytes:
+    """Index files whose members come in any order, with others between them, and with space anywhere."""
+
+    def members(pairs: list[tuple[str, str]]) -> str:
+        pairs = draw(st.permutations([*pairs, *draw(st.lists(RARE, max_size=1))]))
+        text = ",".join(f"{draw(SPACE)}{name}{draw(SPACE)}:{draw(SPACE)}{value}{draw(SPACE)}" for name, value in pairs)
+        return f"{{{text}}}"
+
+    def blob(entry: PackEntry) -> str:
+        pairs = [('"id"', f'"{entry.id.hex()}"'), ('"type"', f'"{entry.type.value}"'), ('"offset"', str(entry.offset))]
+        pairs.append(('"length"', str(entry.length)))
+        if entry.uncompressed_length is not None:
+            pairs.append(('"uncompressed_length"', str(entry.uncompressed_length)))
+        return members(pairs)
+
+    def pack(record: tuple[bytes, list[PackEntry]]) -> str:
+        listed = ",".join(blob(entry) + draw(SPACE) for entry in record[1])
+        return members([('"id"', f'"{record[0].hex()}"'), ('"blobs"', f"[{draw(SPACE)}{listed}]")])
+
+    records = st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.lists(entries, max_size=3)), max_size=3)
+    lists = [f"[{draw(SPACE)}{','.join(map(pack, draw(records)))}]" for _ in range(2)]
+    pairs = [('"packs"', lists[0])]
+    if draw(st.booleans()):
+        pairs.append(('"packs_to_delete"', lists[1]))
+    return f"{draw(SPACE)}{members(pairs)}{draw(SPACE)}".encode()
+
+
+def assert_alike(raw: bytes) -> None:
+    """The index takes in what the specification says is there, and refuses what that refuses."""
+    try:
+        expected = by_the_specification(raw)
+    except JsonInvalid:
+        assert _table.decode_index(raw) is None
+        with pytest.raises(JsonInvalid):
+            by_the_index(raw)
+    else:
+        assert by_the_index(raw) == expected
+
+
+@pytest.mark.usefixtures("table")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(odd_indexes())
+def test_indexes_of_odd_form_are_decoded_as_the_specification_does(raw: bytes) -> None:
+    assert_alike(raw)
+
+
+@pytest.mark.usefixtures("table")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(USUAL) - 1), st.sampled_from(b'0123456789abcdefABCDEF{}[]",: x\n\0'), st.booleans())
-def test_what_the_fast_decoder_takes_the_specification_takes_alike(where: int, byte: int, insert: bool) -> None:
-    raw = USUAL[:where] + bytes([byte]) + USUAL[where + (not insert) :]
-    decoded = _table.decode_index(raw)
-    if decoded is not None:
-        fast, slow = index_module.BlobIndex(), index_module.BlobIndex()
-        fast.add_raw(raw)
-        slow.add_file(decode_index(raw))
-        fast.finish_loading()
-        slow.finish_loading()
-        assert list(fast.entries()) == list(slow.entries())
+def test_changed_indexes_are_decoded_or_refused_as_the_specification_does(where: int, byte: int, insert: bool) -> None:
+    assert_alike(USUAL[:where] + bytes([byte]) + USUAL[where + (not insert) :])
 
 
+@pytest.mark.usefixtures("table")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
-def test_garbage_is_left_to_the_specification(raw: bytes) -> None:
-    assert _table.decode_index(raw) is None
-    assert _table.decode_index(USUAL[:-30] + raw) is None or USUAL.startswith(USUAL[:-30] + raw)
+def test_garbage_is_refused(garbage: bytes) -> None:
+    for raw in (garbage, USUAL[:-30] + garbage):
+        assert_alike(raw)
+
+
+def test_odd_forms_are_decoded_in_one_go() -> None:
+    blob = '{"offset":1,"x":[{}],"length":40,"type":"tree", "id":"%s"}' % ("ab" * 32)
+    raw = '{ "x": 1,"packs" : [{"blobs":[%s],"id":"%s","time":null}], "packs_to_delete":[{"id":"%s","blobs":[]}]}\n\n'
+    raw %= blob, "cd" * 32, "ef" * 32
+    decoded = _table.decode_index(raw.encode())
+    assert decoded is not None
+    [(start, end)] = decoded.marked()
+    assert raw[start:end] == '{"id":"%s","blobs":[]}' % ("ef" * 32)
 
 
 @pytest.mark.usefixtures("table")
@@ -149,11 +236,12 @@ def test_packs_listed_twice_and_marked_packs_are_known() -> None:
     entry = PackEntry(BlobType.DATA, bytes(32), 0, 100, None)
     record = index_pack(b"p" * 32, [entry])
     marked = index_pack(b"q" * 32, [entry])
-    index.add_file(IndexFile(packs=[record]))
-    index.add_file(IndexFile(packs=[record], packs_to_delete=[marked]))
+    marked.time, marked.size = "2026-01-01T00:00:00Z", 1234
+    index.add_raw(encode_index(IndexFile(packs=[record])))
+    index.add_raw(encode_index(IndexFile(packs=[record], packs_to_delete=[marked])))
     index.finish_loading()
     assert index.repeated_packs() == {b"p" * 32}
-    assert index.marked == {b"q" * 32}
+    assert index.marked == {b"q" * 32: ("2026-01-01T00:00:00Z", 1234)}
     assert list(index.by_pack()) == [(b"p" * 32, [entry])]
     assert not index.has_pack(b"q" * 32)
 

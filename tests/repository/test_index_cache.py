@@ -7,6 +7,7 @@ import itertools
 import os
 import threading
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ CHEAP = Kdf(16, 8, 1, b"s" * 64)
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table that can be cached, also where the others run without kernels."""
-    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable)
+    for name in ("BlobTable", "DecodedIndex", "decode_index"):
+        monkeypatch.setattr(index_module, name, getattr(_table, name))
 
 
 @pytest.fixture
@@ -171,43 +173,58 @@ def test_what_is_written_in_parts_is_read_as_a_whole(
     assert content(second.index) == content(first.index)
 
 
+def filled(copies: bool) -> tuple[_table.BlobTable, list[memoryview]]:
+    """A table of three rows and two packs that is not adopted yet, and its memory: a contradiction."""
+    made = _table.BlobTable.allocate(3, 16, copies, 2, bytes(40))
+    parts = made.parts(3, 2)
+    for part in parts:
+        part[:] = bytes(len(part))
+    parts[9][:] = b"p" * 32 + b"q" * 32
+    return made, parts
+
+
 def test_columns_that_contradict_each_other_are_refused() -> None:
     seed = bytes(40)
     with pytest.raises(ValueError, match="rows and slots"):
-        _table.BlobTable.allocate(10, 12, False, seed)
+        _table.BlobTable.allocate(10, 12, False, 1, seed)
     with pytest.raises(ValueError, match="rows and slots"):
-        _table.BlobTable.allocate(13, 16, False, seed)  # a search would hardly find an empty slot
+        _table.BlobTable.allocate(13, 16, False, 1, seed)  # a search would hardly find an empty slot
     with pytest.raises(ValueError, match="40 bytes"):
-        _table.BlobTable.allocate(1, 16, False, seed[1:])
-    made = _table.BlobTable.allocate(2, 16, False, seed)
-    with pytest.raises(ValueError, match="contradict"):
-        made.adopt(2, 1)
-    *columns, slots, tags, following = made.parts(2)
-    for column in columns:
-        column[:] = bytes(len(column))
-    slots.cast("I")[0], slots.cast("I")[5] = 0, 2
-    tags[0] = tags[5] = 1
-    with pytest.raises(ValueError, match="contradict"):
-        made.adopt(2, 1)
-    slots.cast("I")[5] = 1
-    made.adopt(2, 1)
-    assert len(made) == 2
-    assert len(following) == 0
+        _table.BlobTable.allocate(1, 16, False, 1, seed[1:])
+    changes: list[Callable[[list[memoryview]], object]] = [
+        lambda parts: parts[7].__setitem__(2, 0),  # a row that no slot knows
+        lambda parts: parts[7].__setitem__(3, 1),  # more slots in use than rows
+        lambda parts: parts[6].cast("I").__setitem__(0, 3),  # a row that is not there
+        lambda parts: parts[1].__setitem__(1, 2),  # a type that there is not
+        lambda parts: parts[2].cast("I").__setitem__(1, 2),  # a pack that is not there
+        lambda parts: parts[9].__setitem__(slice(0, 32), b"q" * 32),  # the same pack twice
+        lambda parts: parts[10].__setitem__(1, 2),  # a flag that there is not
+    ]
+    for change in (*changes, None):
+        made, parts = filled(copies=False)
+        parts[6].cast("I")[0:3] = memoryview(array("I", [0, 1, 2]))
+        parts[7][:3] = b"\1\1\1"
+        if change is None:
+            made.adopt(3, 2)
+            assert len(made) == 3
+            assert made.pack_number(b"q" * 32) == 1
+        else:
+            change(parts)
+            with pytest.raises(ValueError, match="contradict"):
+                made.adopt(3, 2)
 
 
 def test_copies_that_lead_nowhere_are_refused_or_end() -> None:
-    made = _table.BlobTable.allocate(3, 16, True, bytes(40))
-    *columns, slots, tags, following = made.parts(3)
-    for column in columns:
-        column[:] = bytes(len(column))
-    following.cast("I")[0:3] = memoryview(array("I", [1, 3, 0]))
-    slots.cast("I")[0] = 2
-    tags[0] = 1
-    with pytest.raises(ValueError, match="contradict"):
-        made.adopt(3, 1)
-    following.cast("I")[1] = 0  # the last one is never reached
-    made.adopt(3, 1)
-    assert len(made.copies(0, bytes(32))) == 3
+    for following in ([1, 3, 0], [1, 0, 0]):
+        made, parts = filled(copies=True)
+        parts[6].cast("I")[0], parts[7][0] = 2, 1
+        parts[8].cast("I")[0:3] = memoryview(array("I", following))
+        if 3 in following:
+            with pytest.raises(ValueError, match="contradict"):
+                made.adopt(3, 2)
+        else:  # the last one is never reached
+            made.adopt(3, 2)
+            assert len(made.copies(0, bytes(32))) == 3
 
 
 def test_a_cache_knows_the_copies(storage: MemoryStorage, tmp_path: Path) -> None:

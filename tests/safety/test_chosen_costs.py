@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -31,7 +32,7 @@ COLLIDING = {
 def test_chosen_ids_do_not_make_searches_long(make: Callable[[int], bytes]) -> None:
     table = _table.BlobTable()
     for number in range(40_000):
-        table.add(0, make(number), 0, 0, 100, 0)
+        table.add(0, make(number), table.add_pack(make(number)), 0, 100, 0)
         if number in (19_999, 39_999):
             assert table.longest_search() < 400
     assert all(table.first(0, make(number)) for number in range(40_000))
@@ -40,6 +41,7 @@ def test_chosen_ids_do_not_make_searches_long(make: Callable[[int], bytes]) -> N
 def test_a_search_is_as_long_as_the_copies_of_all_blobs_are_many() -> None:
     # What the test above counts does show where ids collide: here they do, for the seed is known to be zeros.
     table = _table.BlobTable(bytes(40))
+    table.add_pack(bytes(32))
     for number in range(2000):
         table.add(0, b"\0" * 24 + number.to_bytes(8, "little"), 0, 0, 100, 0)
     assert table.longest_search() > 1000
@@ -48,28 +50,34 @@ def test_a_search_is_as_long_as_the_copies_of_all_blobs_are_many() -> None:
 def test_places_differ_from_table_to_table() -> None:
     tables = [_table.BlobTable() for _ in range(3)]
     for table in tables:
+        table.add_pack(bytes(32))
         for number in range(100):
             table.add(0, bytes([number]) * 32, 0, 0, 100, 0)
-    assert len({bytes(table.parts(100)[7]) for table in tables}) == 3
+    assert len({bytes(table.parts(100, 1)[7]) for table in tables}) == 3
 
 
-@pytest.mark.parametrize("kind", [_table.BlobTable, _pure.BlobTable], ids=["compiled", "pure"])
-def test_copies_of_a_blob_are_found_in_the_order_they_came(kind: type[_table.BlobTable]) -> None:
-    table = kind()
+@pytest.mark.parametrize("kind", [_table, _pure], ids=["compiled", "pure"])
+def test_copies_of_a_blob_are_found_in_the_order_they_came(kind: ModuleType) -> None:
+    table, decoded = kind.BlobTable(), kind.DecodedIndex()
+    decoded.add_pack(bytes(32))
     for number in range(3000):
-        table.load(number % 2, b"a" * 32, number, 0, 100, 0)
+        decoded.add(number % 2, b"a" * 32, number, 100, 0)
+    table.merge(decoded)
     table.finish_loading()
-    table.add(0, b"b" * 32, 3000, 0, 100, 0)
-    assert [copy[0] for copy in table.copies(0, b"a" * 32)] == list(range(0, 3000, 2))
-    assert [copy[0] for copy in table.copies(1, b"a" * 32)] == list(range(1, 3000, 2))
-    assert [copy[0] for copy in table.copies(0, b"b" * 32)] == [3000]
-    assert table.first(1, b"a" * 32) == (1, 0, 100, None)
+    table.add(0, b"b" * 32, 0, 3000, 100, 0)
+    table.add(0, b"a" * 32, 0, 3001, 100, 0)
+    assert [copy[1] for copy in table.copies(0, b"a" * 32)] == [*range(0, 3000, 2), 3001]
+    assert [copy[1] for copy in table.copies(1, b"a" * 32)] == list(range(1, 3000, 2))
+    assert [copy[1] for copy in table.copies(0, b"b" * 32)] == [3000]
+    assert table.first(1, b"a" * 32) == (0, 1, 100, None)
 
 
 def test_many_copies_take_one_slot() -> None:
-    table = _table.BlobTable()
+    table, decoded = _table.BlobTable(), _table.DecodedIndex()
+    decoded.add_pack(bytes(32))
     for number in range(20_000):
-        table.load(0, b"a" * 32, number, 0, 100, 0)
+        decoded.add(0, b"a" * 32, number, 100, 0)
+    table.merge(decoded)
     table.expect(10)
     table.finish_loading()
     assert table.longest_search() == 2

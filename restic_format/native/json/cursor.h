@@ -165,6 +165,86 @@ static inline int json_base64(json_cursor *c)
     return 1;
 }
 
+/* Past space between values. */
+static inline void json_space(json_cursor *c)
+{
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\r' || *c->at == '\t'))
+        c->at++;
+}
+
+static inline int json_digits(json_cursor *c)
+{
+    const char *start = c->at;
+    while (c->at < c->end && *c->at >= '0' && *c->at <= '9')
+        c->at++;
+    return c->at > start;
+}
+
+static inline int json_any_number(json_cursor *c)
+{
+    json_byte(c, '-');
+    if (!json_byte(c, '0') && !json_digits(c))
+        return 0;
+    if (json_byte(c, '.') && !json_digits(c))
+        return 0;
+    if (json_byte(c, 'e') || json_byte(c, 'E')) {
+        if (!json_byte(c, '+'))
+            json_byte(c, '-');
+        return json_digits(c);
+    }
+    return 1;
+}
+
+/* Past any value, in which nothing is nested deeper than 64 levels. */
+static inline int json_skip(json_cursor *c)
+{
+    enum { DEEPEST = 64 };
+    char open[DEEPEST];
+    int depth = 0;
+    json_text text;
+    for (;;) {
+        json_space(c);
+        if (c->at == c->end)
+            return 0;
+        char first = *c->at;
+        if (first == '{' || first == '[') {
+            if (depth == DEEPEST)
+                return 0;
+            open[depth++] = first;
+            c->at++;
+            json_space(c);
+            if (first == '[' && c->at < c->end && *c->at != ']')
+                continue;
+            if (first == '{' && c->at < c->end && *c->at != '}') {
+                if (!json_string(c, &text) || (json_space(c), !json_byte(c, ':')))
+                    return 0;
+                continue;
+            }
+        } else if (!(first == '"' ? json_string(c, &text) : JSON_LITERAL(c, "true") || JSON_LITERAL(c, "false") ||
+                     JSON_LITERAL(c, "null") || json_any_number(c))) {
+            return 0;
+        }
+        /* A value has ended, or an empty object or array is about to. */
+        for (;;) {
+            if (!depth)
+                return 1;
+            json_space(c);
+            if (json_byte(c, open[depth - 1] == '{' ? '}' : ']')) {
+                depth--;
+                continue;
+            }
+            if (!json_byte(c, ','))
+                return 0;
+            if (open[depth - 1] == '{') {
+                json_space(c);
+                if (!json_string(c, &text) || (json_space(c), !json_byte(c, ':')))
+                    return 0;
+            }
+            break;
+        }
+    }
+}
+
 static inline int json_same(json_text a, json_text b)
 {
     return a.length == b.length && !memcmp(a.at, b.at, a.length);

@@ -1,26 +1,35 @@
-"""Where every blob is, in columns: the compiled table, or its twin on numpy where there is none.
+"""Where every blob is, in columns: the native table, or its twin in Python where there is none.
+
+A `DecodedIndex` is what an index file lists, on its way into a table. `decode_index(raw)` makes one of the JSON in one go, or
+gives None where anything is wrong or unusual; then the caller fills one::
+
+    add_pack(pack_id)
+    add(type_code, blob_id, offset, length, plain)         # a blob of the pack added last; plain is 0 for an uncompressed one
+    marked() -> [(start, end), ...]                        # where the records of packs to be deleted are in *raw*
 
 `BlobTable` keeps a row for each copy of each blob: type (0 data, 1 tree), id, number of the pack, offset, sealed length and
-the plaintext's length of a compressed blob::
+the plaintext's length of a compressed blob; and the packs, numbered as they came::
 
-    load(type_code, blob_id, pack, offset, length, plain)  # findable after finish_loading()
-    add(type_code, blob_id, pack, offset, length, plain)   # findable at once; plain is 0 for an uncompressed blob
+    merge(decoded)                                         # blobs are findable after finish_loading()
+    add_pack(pack_id) -> number
+    add(type_code, blob_id, pack, offset, length, plain)   # findable at once
     copies(type_code, blob_id) -> [(pack, offset, length, plain or None), ...]
     first(type_code, blob_id) -> (pack, offset, length, plain or None) | None
     has_all(type_code, ids) -> bool                        # 32 bytes of ids a blob
-    in_packs(packs) -> PackOrder                           # the rows so far; *packs* is one more than the highest pack
+    pack_number(pack_id) -> number | None, pack_id(number), pack_count()
+    is_repeated(number) -> bool                            # whether more than one record lists the pack
+    in_packs() -> PackOrder                                # the rows so far
     len(table)
 
 A `PackOrder` has the rows by packs, and within a pack by offsets::
 
     rows(pack) -> [(type_code, blob_id, offset, length, plain or None), ...]
+    layout(pack) -> (size of the file, mixed, gaps)        # gaps also means blobs that overlap
+    header(pack) -> bytes | None                           # in plaintext, as the pack must have it if it has no gaps
 
-Threads may read while one adds.
-
-What follows has only the compiled table. It takes whole index files: `decode_index(raw)` gives a decoded index (`packs()` are
-its pack ids), or None where *raw* is not exactly what restic writes; `merge(decoded, numbers)` loads its rows, *numbers* being
-the packs' numbers here, 4 bytes each. Where `decode_index` itself is None there is no such way. After `expect(rows)` there is
-room for so many rows in all, and each merge also puts its rows where they are found. Nothing may be looked up during a merge.
+Threads may read while one adds, but nothing may be looked up during a merge. After `expect(rows)` there is room for so many
+rows in all, and each merge also puts its rows where they are found. Ids are the repository's to choose: whatever they are, and
+however many copies there are of a blob, a look-up takes a few steps, and `copies` as many as there are.
 
 It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong
 with it, a blob missing from the table for instance, or is only unusual. Nothing may be added meanwhile.
@@ -30,32 +39,27 @@ order, or None where the tree is not exactly of restic's form. Only ordinary fil
 *file* on, the ends of their names counted from *names* on, and none has a blob longer than *largest*; every other entry is
 given by where it stands in *raw*, which says nothing about what is in it.
 
-Of a pack its `PackOrder` says `layout(pack) -> (size of the file, mixed, gaps)`, where gaps also means blobs that overlap, and
-`header(pack) -> bytes`, the plaintext of the header the pack must have if it has no gaps.
+The native table can be dumped and filled again: `parts(rows, packs)` is its memory; `allocate`, then `adopt`, make one of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restic_format.native import policy
 
 if TYPE_CHECKING:
-    from restic_format.native.table._table import BlobTable, DecodedIndex
+    from restic_format.native.table._table import BlobTable, DecodedIndex, decode_index
 
-    decode_index: Callable[[bytes], DecodedIndex | None] | None
     IMPLEMENTATION: str
 else:
     try:
         policy.permit()
-        from restic_format.native.table._table import BlobTable, decode_index
+        from restic_format.native.table._table import BlobTable, DecodedIndex, decode_index
 
         IMPLEMENTATION = "compiled"
     except ImportError as error:
         IMPLEMENTATION = f"pure, {policy.reason(error)}"
-        from restic_format.native.table._pure import BlobTable
+        from restic_format.native.table._pure import BlobTable, DecodedIndex, decode_index
 
-        decode_index = None
-
-__all__ = ["IMPLEMENTATION", "BlobTable", "decode_index"]
+__all__ = ["IMPLEMENTATION", "BlobTable", "DecodedIndex", "decode_index"]

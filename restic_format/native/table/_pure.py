@@ -1,7 +1,7 @@
-"""The table of blobs without a compiler: numpy columns sorted by the first eight bytes of the ids.
+"""The table of blobs without a compiler: columns in the order they came, and beside them rows sorted by their ids.
 
 What a running backup adds goes to a small dictionary first, which becomes a sorted segment when it is full; segments are
-joined when there are many. About 57 bytes a blob.
+joined when there are many. About 65 bytes a blob. Nothing is hashed here but by Python's own keyed hash.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Any
+from heapq import merge
 
-import numpy as np
+Buffer = bytes | bytearray | memoryview
 
 _ID = 32
+_ENTRY = 41
+"""Bytes a compressed blob takes in a pack's header; another takes four fewer."""
+_END = 36
+"""Bytes of IV, MAC and length that belong to a header."""
 _TAIL_LIMIT = 1 << 15
 _MOST_SEGMENTS = 8
 
@@ -25,7 +29,7 @@ Row = tuple[int, bytes, int, int, int | None]
 
 
 class _Columns:
-    """Unsorted growing columns."""
+    """Growing columns of rows."""
 
     def __init__(self) -> None:
         self.ids = bytearray()
@@ -35,6 +39,9 @@ class _Columns:
         self.lengths = array("I")
         self.plain = array("I")
 
+    def __len__(self) -> int:
+        return len(self.types)
+
     def append(self, type_code: int, blob_id: bytes, pack: int, offset: int, length: int, plain: int) -> None:
         self.ids += blob_id
         self.types.append(type_code)
@@ -43,136 +50,191 @@ class _Columns:
         self.lengths.append(length)
         self.plain.append(plain)
 
+    def id(self, row: int) -> bytes:
+        return bytes(self.ids[row * _ID : row * _ID + _ID])
 
-def _view(column: Any) -> Any:
-    return memoryview(column)
+    def place(self, row: int) -> Place:
+        return self.packs[row], self.offsets[row], self.lengths[row], self.plain[row] or None
 
 
-class _Segment:
-    """Columns sorted by key, read through memory views, which index faster than numpy scalars."""
+class DecodedIndex:
+    """See `restic_format.native.table`."""
 
-    def __init__(self, ids: Any, types: Any, *columns: Any) -> None:
-        keys = np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
-        order = np.argsort(keys, kind="stable")
-        self.sorted = [np.ascontiguousarray(ids[order]), types[order], *(column[order] for column in columns)]
-        self.keys: Any = _view(keys[order])
-        self.ids: Any = _view(self.sorted[0]).cast("B")
-        self.types, self.packs, self.offsets, self.lengths, self.plain = (_view(column) for column in self.sorted[1:])
+    def __init__(self) -> None:
+        self.packs: list[bytes] = []
+        self.rows = _Columns()
 
-    @classmethod
-    def sort(cls, columns: _Columns) -> _Segment:
-        """A segment of unsorted *columns*."""
-        ids = np.frombuffer(columns.ids, dtype=np.uint8).reshape(-1, _ID)
-        numbers = (columns.packs, columns.offsets, columns.lengths, columns.plain)
-        types = np.frombuffer(columns.types, dtype=np.uint8)
-        return cls(ids, types, *(np.frombuffer(column, dtype=np.uint32) for column in numbers))
+    def add_pack(self, pack_id: bytes) -> None:
+        """A pack that the index lists."""
+        self.packs.append(pack_id)
 
-    @classmethod
-    def join(cls, segments: tuple[_Segment, ...]) -> _Segment:
-        """One segment of several."""
-        return cls(*(np.concatenate(parts) for parts in zip(*(segment.sorted for segment in segments), strict=True)))
+    def add(self, type_code: int, blob_id: bytes, offset: int, length: int, plain: int) -> None:
+        """A blob of the pack that was added last."""
+        self.rows.append(type_code, blob_id, len(self.packs) - 1, offset, length, plain)
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    def marked(self) -> list[tuple[int, int]]:
+        """Nothing: only who decodes an index here knows where its records begin and end."""
+        return []
 
-    def places(self, type_code: int, blob_id: bytes) -> Iterator[Place]:
-        key = int.from_bytes(blob_id[:8], "big")
-        keys = self.keys
-        row = bisect_left(keys, key)
-        while row < len(keys) and keys[row] == key:
-            if self.ids[row * _ID : row * _ID + _ID] == blob_id and self.types[row] == type_code:
-                yield self.packs[row], self.offsets[row], self.lengths[row], self.plain[row] or None
-            row += 1
+
+def decode_index(raw: bytes) -> DecodedIndex | None:  # noqa: ARG001 - the interface of the compiled one
+    """None: every index is one that somebody else must look at."""
+    return None
 
 
 class BlobTable:
     """See `restic_format.native.table`."""
 
     def __init__(self) -> None:
-        self._segments: tuple[_Segment, ...] = ()
-        self._loading = _Columns()
-        self._tail: dict[tuple[int, bytes], list[Place]] = {}
-        self._tail_size = 0
+        self._columns = _Columns()
+        self._segments: tuple[array[int], ...] = ()
+        """Numbers of rows, each segment in the order of their ids and, for the same blob, of their numbers."""
+        self._placed = 0
+        """Rows that are in a segment."""
+        self._tail: dict[tuple[int, bytes], list[int]] = {}
+        """Rows that have been added since, by blob."""
+        self._merged = False
+        """Whether rows have been merged since."""
+        self._packs: dict[bytes, int] = {}
+        self._pack_ids: list[bytes] = []
+        self._repeated: set[int] = set()
 
     def __len__(self) -> int:
-        return sum(map(len, self._segments)) + self._tail_size + len(self._loading.types)
+        return len(self._columns)
 
-    def load(self, type_code: int, blob_id: bytes, pack: int, offset: int, length: int, plain: int) -> None:
-        """Add a row that is found after `finish_loading` only."""
-        self._loading.append(type_code, blob_id, pack, offset, length, plain)
+    def add_pack(self, pack_id: bytes) -> int:
+        """The number of a pack that one more record lists."""
+        number = self._packs.get(pack_id)
+        if number is None:
+            number = self._packs[pack_id] = len(self._pack_ids)
+            self._pack_ids.append(pack_id)
+        else:
+            self._repeated.add(number)
+        return number
+
+    def pack_number(self, pack_id: bytes) -> int | None:
+        """The number of a pack, None where no record lists it."""
+        return self._packs.get(pack_id)
+
+    def pack_count(self) -> int:
+        """How many packs there are."""
+        return len(self._pack_ids)
+
+    def pack_id(self, number: int) -> bytes:
+        """The id of the pack with a number."""
+        return self._pack_ids[number]
+
+    def is_repeated(self, number: int) -> bool:
+        """Whether more than one record lists the pack."""
+        return number in self._repeated
+
+    def merge(self, decoded: DecodedIndex) -> None:
+        """Add what an index file lists; blobs are found after `finish_loading` only."""
+        self._settle()
+        self._merged = True
+        numbers = [self.add_pack(pack_id) for pack_id in decoded.packs]
+        columns, rows = self._columns, decoded.rows
+        columns.ids += rows.ids
+        columns.types += rows.types
+        columns.packs.extend(numbers[pack] for pack in rows.packs)
+        columns.offsets += rows.offsets
+        columns.lengths += rows.lengths
+        columns.plain += rows.plain
+
+    def expect(self, rows: int) -> None:
+        """Nothing: there is no room to be made."""
 
     def finish_loading(self) -> None:
-        """Make loaded rows findable."""
-        columns, self._loading = self._loading, _Columns()
-        if columns.types:
-            self._take(_Segment.sort(columns))
+        """Make merged rows findable."""
+        self._settle()
 
-    def _take(self, segment: _Segment) -> None:
-        segments = (*self._segments, segment)
-        self._segments = segments if len(segments) <= _MOST_SEGMENTS else (_Segment.join(segments),)
+    def _settle(self) -> None:
+        """Put the rows that are not in a segment yet into one."""
+        rows = range(self._placed, len(self._columns))
+        if rows:
+            segments = (*self._segments, array("I", sorted(rows, key=self._columns.id)))
+            if len(segments) > _MOST_SEGMENTS:
+                segments = (array("I", merge(*segments, key=lambda row: (self._columns.id(row), row))),)
+            self._segments, self._placed = segments, len(self._columns)
+        self._tail, self._merged = {}, False
 
     def add(self, type_code: int, blob_id: bytes, pack: int, offset: int, length: int, plain: int) -> None:
-        """Add a row."""
-        self._tail.setdefault((type_code, blob_id), []).append((pack, offset, length, plain or None))
-        self._tail_size += 1
-        if self._tail_size >= _TAIL_LIMIT:
-            self._freeze()
+        """Add a row that is found at once."""
+        if self._merged:
+            self._settle()
+        self._columns.append(type_code, blob_id, pack, offset, length, plain)
+        self._tail.setdefault((type_code, blob_id), []).append(len(self._columns) - 1)
+        if len(self._columns) - self._placed >= _TAIL_LIMIT:
+            self._settle()
 
-    def _freeze(self) -> None:
-        columns = _Columns()
-        for (type_code, blob_id), places in self._tail.items():
-            for pack, offset, length, plain in places:
-                columns.append(type_code, blob_id, pack, offset, length, plain or 0)
-        if columns.types:
-            self._take(_Segment.sort(columns))
-        self._tail = {}
-        self._tail_size = 0
+    def _rows(self, type_code: int, blob_id: bytes) -> Iterator[int]:
+        """The rows of a blob, as they came."""
+        # The tail first: a blob that moves from it to a segment meanwhile is then seen at least once.
+        tail, columns = self._tail.get((type_code, blob_id), ()), self._columns
+        for segment in self._segments:
+            at = bisect_left(segment, blob_id, key=columns.id)
+            while at < len(segment) and columns.id(segment[at]) == blob_id:
+                if columns.types[segment[at]] == type_code:
+                    yield segment[at]
+                at += 1
+        yield from tail
 
     def copies(self, type_code: int, blob_id: bytes) -> list[Place]:
         """Where all copies of a blob are."""
-        # The tail first: a blob that moves from it to a segment meanwhile is then seen at least once.
-        found = list(self._tail.get((type_code, blob_id), ()))
-        for segment in self._segments:
-            found.extend(segment.places(type_code, blob_id))
-        return found
+        return [self._columns.place(row) for row in self._rows(type_code, blob_id)]
 
     def first(self, type_code: int, blob_id: bytes) -> Place | None:
         """Where some copy of a blob is."""
-        for place in self._tail.get((type_code, blob_id), ()):
-            return place
-        for segment in self._segments:
-            for place in segment.places(type_code, blob_id):
-                return place
+        for row in self._rows(type_code, blob_id):
+            return self._columns.place(row)
         return None
 
     def has_all(self, type_code: int, ids: bytes) -> bool:
         """Whether all blobs are there, 32 bytes of *ids* each."""
         return all(self.first(type_code, ids[start : start + _ID]) is not None for start in range(0, len(ids), _ID))
 
-    def in_packs(self, packs: int) -> PackOrder:
+    def check_tree(self, raw: Buffer) -> None:
+        """None: every tree is one that somebody else must look at."""
+
+    def plan_tree(self, raw: Buffer, file: int, names: int, largest: int) -> None:
+        """None, likewise."""
+
+    def in_packs(self) -> PackOrder:
         """All rows in the order of their packs, and within a pack of their offsets."""
-        self._freeze()
-        return PackOrder(self._segments, packs)
+        return PackOrder(self._columns, len(self._pack_ids))
 
 
 class PackOrder:
     """See `restic_format.native.table`."""
 
-    def __init__(self, segments: tuple[_Segment, ...], packs: int) -> None:
-        self._starts = np.zeros(packs + 1, dtype=np.int64)
-        self._order = np.zeros(0, dtype=np.int64)
-        if segments:
-            self._segment = segments[0] if len(segments) == 1 else _Segment.join(segments)
-            of_packs, offsets = (np.asarray(column) for column in (self._segment.packs, self._segment.offsets))
-            self._order = np.lexsort((offsets, of_packs))
-            self._starts = np.searchsorted(of_packs, np.arange(packs + 1), sorter=self._order)
+    def __init__(self, columns: _Columns, packs: int) -> None:
+        self._columns = columns
+        count = len(columns)
+        self._order = array("I", sorted(range(count), key=lambda row: (columns.packs[row], columns.offsets[row])))
+        self._starts = array("I", [0]) * (packs + 1)
+        for pack in columns.packs[:count]:
+            self._starts[pack + 1] += 1
+        for pack in range(packs):
+            self._starts[pack + 1] += self._starts[pack]
 
     def rows(self, pack: int) -> list[Row]:
         """The rows of one pack."""
-        found = []
-        for row in self._order[self._starts[pack] : self._starts[pack + 1]].tolist():
-            segment = self._segment
-            blob_id = bytes(segment.ids[row * _ID : row * _ID + _ID])
-            place = segment.offsets[row], segment.lengths[row], segment.plain[row] or None
-            found.append((segment.types[row], blob_id, *place))
-        return found
+        columns = self._columns
+        return [
+            (columns.types[row], columns.id(row), *columns.place(row)[1:])
+            for row in self._order[self._starts[pack] : self._starts[pack + 1]]
+        ]
+
+    def layout(self, pack: int) -> tuple[int, bool, bool]:
+        """Size of the file that has these blobs, whether they are trees and data, and whether they do not follow each other."""
+        size, end = _END, 0
+        types, gaps = set(), False
+        for kind, _, offset, length, plain in self.rows(pack):
+            types.add(kind)
+            gaps = gaps or offset != end
+            end = offset + length
+            size += length + (_ENTRY if plain else _ENTRY - 4)
+        return size, len(types) > 1, gaps
+
+    def header(self, pack: int) -> None:
+        """None: it cannot be told at once."""

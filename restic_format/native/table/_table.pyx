@@ -11,6 +11,17 @@ from os import urandom
 
 
 cdef extern from "table.h" nogil:
+    enum: ID_SEED
+    enum: TABLE_REPEATED
+    ctypedef struct id_slots:
+        uint32_t *numbers
+        uint8_t *tags
+        size_t count
+        uint64_t *seed
+    ctypedef struct id_set:
+        uint8_t *ids
+        size_t count
+        id_slots slots
     ctypedef struct table:
         uint8_t *ids
         uint8_t *types
@@ -19,62 +30,78 @@ cdef extern from "table.h" nogil:
         uint32_t *lengths
         uint32_t *plain
         size_t count
-        uint32_t *slots
-        uint8_t *tags
-        size_t slot_count
+        id_slots slots
         uint32_t *following
-        uint64_t *seed
-        uint8_t *pack_ids
-        size_t pack_count
-    enum: TABLE_SEED
+        id_set pack_ids
+        uint8_t *pack_flags
+    ctypedef struct index_file:
+        id_set packs
+        size_t *marked
+        size_t marked_count
+    size_t slots_longest_search(const id_slots *slots)
+    int64_t id_find(const id_set *packs, const uint8_t *id)
     void table_init(table *t, const uint64_t *seed)
     void table_free(table *t)
     int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
+    int64_t table_add_pack(table *t, const uint8_t *id)
     int64_t table_last(const table *t, uint8_t type, const uint8_t *id)
     uint32_t table_following(const table *t, uint32_t row)
     int64_t table_first(const table *t, uint8_t type, const uint8_t *id)
-    size_t table_longest_search(const table *t)
-    int table_merge(table *t, const table *other, const uint32_t *numbers)
+    int table_merge(table *t, const index_file *other)
     int table_settle(table *t)
     int table_expect(table *t, size_t rows)
-    int table_allocate(table *t, size_t rows, size_t slots, int copies)
+    int table_allocate(table *t, size_t rows, size_t slots, int copies, size_t packs)
     int table_adopt(table *t, size_t rows, size_t packs)
     int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
     int TABLE_HAS_DATA, TABLE_HAS_TREES, TABLE_GAPS, TABLE_ENTRY
     uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits)
     size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header)
-    int table_decode(table *t, const char *json, size_t size)
+    void index_file_free(index_file *file)
+    int index_file_add_pack(index_file *file, const uint8_t *id)
+    int index_file_add(index_file *file, uint8_t type, const uint8_t *id, uint32_t offset, uint32_t length, uint32_t plain)
+    int index_file_decode(index_file *file, const char *json, size_t size)
 
 
 cdef extern from "checks.h" nogil:
     int tree_check(const table *t, const char *json, size_t size, uint8_t **subtrees, size_t *count)
 
 
+cdef const uint8_t *_id(bytes blob_id) except NULL:
+    if blob_id is None or len(blob_id) != 32:
+        raise ValueError("an id has 32 bytes")
+    return <const uint8_t *> <const char *> blob_id
+
+
 cdef class DecodedIndex:
     """An index file's packs and blobs, on their way into a `BlobTable`."""
-    cdef table _table
-
-    def __cinit__(self):
-        cdef uint64_t[TABLE_SEED] unused
-        memset(unused, 0, sizeof(unused))
-        table_init(&self._table, unused)
+    cdef index_file _file
 
     def __dealloc__(self):
-        table_free(&self._table)
+        index_file_free(&self._file)
 
-    def packs(self):
-        return [self._table.pack_ids[32 * i:32 * i + 32] for i in range(self._table.pack_count)]
+    def add_pack(self, bytes pack_id):
+        if index_file_add_pack(&self._file, _id(pack_id)):
+            raise MemoryError
+
+    def add(self, uint8_t type_code, bytes blob_id, uint32_t offset, uint32_t length, uint32_t plain):
+        if type_code > 1 or not self._file.packs.count:
+            raise ValueError("a type is 0 or 1, and a blob is in a pack")
+        if index_file_add(&self._file, type_code, _id(blob_id), offset, length, plain):
+            raise MemoryError
+
+    def marked(self):
+        return [(self._file.marked[i], self._file.marked[i + 1]) for i in range(0, self._file.marked_count, 2)]
 
 
 def decode_index(raw):
-    """The index whose JSON is *raw*; None where it is not exactly of the form restic writes."""
+    """The index whose JSON is *raw*; None where anything is wrong with it, or unusual."""
     cdef Py_buffer view
     cdef DecodedIndex decoded = DecodedIndex()
     cdef int failed
     PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE)
     try:
         with nogil:
-            failed = table_decode(&decoded._table, <const char *> view.buf, view.len)
+            failed = index_file_decode(&decoded._file, <const char *> view.buf, view.len)
     finally:
         PyBuffer_Release(&view)
     if failed == -1:
@@ -102,7 +129,7 @@ cdef class BlobTable:
     cdef table _table
 
     def __cinit__(self, bytes seed=None):
-        cdef uint64_t[TABLE_SEED] words
+        cdef uint64_t[ID_SEED] words
         if seed is None:
             seed = urandom(sizeof(words))
         if len(seed) != sizeof(words):
@@ -116,34 +143,43 @@ cdef class BlobTable:
     def __len__(self):
         return self._table.count
 
-    def add(self, uint8_t type_code, bytes blob_id not None, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain):
-        if len(blob_id) != 32 or type_code > 1:
-            raise ValueError("an id has 32 bytes, a type is 0 or 1")
-        if table_add(&self._table, type_code, blob_id, pack, offset, length, plain):
+    def add_pack(self, bytes pack_id):
+        cdef int64_t number = table_add_pack(&self._table, _id(pack_id))
+        if number < 0:
+            raise MemoryError
+        return number
+
+    def pack_number(self, bytes pack_id):
+        cdef int64_t number = id_find(&self._table.pack_ids, _id(pack_id))
+        return None if number < 0 else number
+
+    def pack_count(self):
+        return self._table.pack_ids.count
+
+    def pack_id(self, size_t number):
+        if number >= self._table.pack_ids.count:
+            raise IndexError("no such pack")
+        return self._table.pack_ids.ids[32 * number:32 * number + 32]
+
+    def is_repeated(self, size_t number):
+        return number < self._table.pack_ids.count and self._table.pack_flags[number] & TABLE_REPEATED != 0
+
+    def add(self, uint8_t type_code, bytes blob_id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain):
+        if type_code > 1 or pack >= self._table.pack_ids.count:
+            raise ValueError("a type is 0 or 1, and a pack is one of those added")
+        if table_add(&self._table, type_code, _id(blob_id), pack, offset, length, plain):
             raise MemoryError
 
-    load = add
-
-    def merge(self, DecodedIndex decoded not None, numbers not None):
-        cdef Py_buffer view
+    def merge(self, DecodedIndex decoded not None):
         cdef int failed
-        PyObject_GetBuffer(numbers, &view, PyBUF_SIMPLE)
-        try:
-            if view.len != 4 * <Py_ssize_t> decoded._table.pack_count:
-                raise ValueError("a number of 4 bytes for each pack")
-            with nogil:
-                failed = table_merge(&self._table, &decoded._table, <const uint32_t *> view.buf)
-        finally:
-            PyBuffer_Release(&view)
+        with nogil:
+            failed = table_merge(&self._table, &decoded._file)
         if failed:
             raise MemoryError
 
-    def copies(self, uint8_t type_code, bytes blob_id not None):
-        cdef int64_t last, row
+    def copies(self, uint8_t type_code, bytes blob_id):
+        cdef int64_t last = table_last(&self._table, type_code, _id(blob_id)), row = last
         cdef size_t left
-        if len(blob_id) != 32:
-            raise ValueError("an id has 32 bytes")
-        last = row = table_last(&self._table, type_code, blob_id)
         found = []
         for left in range(0 if last < 0 else self._table.count):
             row = table_following(&self._table, <uint32_t> row)
@@ -152,10 +188,8 @@ cdef class BlobTable:
                 break
         return found
 
-    def first(self, uint8_t type_code, bytes blob_id not None):
-        if len(blob_id) != 32:
-            raise ValueError("an id has 32 bytes")
-        cdef int64_t row = table_first(&self._table, type_code, blob_id)
+    def first(self, uint8_t type_code, bytes blob_id):
+        cdef int64_t row = table_first(&self._table, type_code, _id(blob_id))
         return None if row < 0 else self._place(row)
 
     def has_all(self, uint8_t type_code, bytes ids not None):
@@ -183,21 +217,21 @@ cdef class BlobTable:
             raise MemoryError
 
     def slot_count(self):
-        return self._table.slot_count
+        return self._table.slots.count
 
     def longest_search(self):
-        return table_longest_search(&self._table)
+        return max(slots_longest_search(&self._table.slots), slots_longest_search(&self._table.pack_ids.slots))
 
     def seed(self):
-        return (<const char *> self._table.seed)[:8 * TABLE_SEED]
+        return (<const char *> self._table.slots.seed)[:8 * ID_SEED]
 
     def has_copies(self):
         return self._table.following != NULL
 
     @staticmethod
-    def allocate(size_t rows, size_t slots, bint copies, bytes seed not None):
+    def allocate(size_t rows, size_t slots, bint copies, size_t packs, bytes seed not None):
         cdef BlobTable made = BlobTable(seed)
-        if table_allocate(&made._table, rows, slots, copies):
+        if table_allocate(&made._table, rows, slots, copies, packs):
             raise ValueError("no table has that many rows and slots")
         return made
 
@@ -205,20 +239,23 @@ cdef class BlobTable:
         if table_adopt(&self._table, rows, packs):
             raise ValueError("the columns contradict each other")
 
-    def parts(self, size_t rows):
-        """The memory of the first *rows* rows, column by column, and of the slots; valid until the next change."""
+    def parts(self, size_t rows, size_t packs):
+        """The memory of the first *rows* rows and *packs* packs, column by column, and of the slots; valid until the next
+        change."""
         cdef table *t = &self._table
-        if t.slot_count == 0:
+        if t.slots.count == 0 and packs == 0:
             return []
         return [
             _memory(self, t.ids, 32 * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
             _memory(self, t.offsets, 4 * rows), _memory(self, t.lengths, 4 * rows), _memory(self, t.plain, 4 * rows),
-            _memory(self, t.slots, 4 * t.slot_count), _memory(self, t.tags, t.slot_count),
+            _memory(self, t.slots.numbers, 4 * t.slots.count), _memory(self, t.slots.tags, t.slots.count),
             _memory(self, t.following, 4 * rows if t.following != NULL else 0),
+            _memory(self, t.pack_ids.ids, 32 * packs), _memory(self, t.pack_flags, packs),
         ]
 
-    def in_packs(self, size_t packs):
+    def in_packs(self):
         cdef PackOrder made = PackOrder()
+        cdef size_t packs = self._table.pack_ids.count
         made._owner, made._packs = self, packs
         made._order = <uint32_t *> malloc(4 * (self._table.count + 1))
         made._starts = <uint32_t *> malloc(4 * (packs + 1))

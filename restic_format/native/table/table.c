@@ -1,20 +1,12 @@
-#define _GNU_SOURCE
 #include "table.h"
 
 #include <stdlib.h>
-#include <string.h>
-#ifndef _WIN32
-#include <sys/mman.h>
-#endif
 
-#include "cursor.h"
-
-enum { ID = 32, OVERHEAD = 32 };
-
-void table_init(table *t, const uint64_t seed[TABLE_SEED])
+void table_init(table *t, const uint64_t seed[ID_SEED])
 {
     memset(t, 0, sizeof *t);
-    memcpy(t->seed, seed, sizeof t->seed);
+    memcpy(t->slots.seed, seed, sizeof t->slots.seed);
+    memcpy(t->pack_ids.slots.seed, seed, sizeof t->pack_ids.slots.seed);
 }
 
 void table_free(table *t)
@@ -25,80 +17,37 @@ void table_free(table *t)
     free(t->offsets);
     free(t->lengths);
     free(t->plain);
-    free(t->slots);
-    free(t->tags);
     free(t->following);
-    free(t->pack_ids);
+    free(t->pack_flags);
+    slots_free(&t->slots);
+    id_free(&t->pack_ids);
     memset(t, 0, sizeof *t);
-}
-
-static int grow(void **memory, size_t count, size_t size)
-{
-    if (count > SIZE_MAX / size)
-        return -1;
-    void *grown = realloc(*memory, count * size);
-    if (!grown)
-        return -1;
-    *memory = grown;
-    return 0;
 }
 
 static int grow_columns(table *t, size_t room)
 {
-    if (grow((void **)&t->ids, room, ID) || grow((void **)&t->types, room, 1) ||
-        grow((void **)&t->packs, room, sizeof(uint32_t)) || grow((void **)&t->offsets, room, sizeof(uint32_t)) ||
-        grow((void **)&t->lengths, room, sizeof(uint32_t)) || grow((void **)&t->plain, room, sizeof(uint32_t)) ||
-        (t->following && grow((void **)&t->following, room, sizeof(uint32_t))))
+    if (id_grow((void **)&t->ids, room, ID_SIZE) || id_grow((void **)&t->types, room, 1) ||
+        id_grow((void **)&t->packs, room, sizeof(uint32_t)) || id_grow((void **)&t->offsets, room, sizeof(uint32_t)) ||
+        id_grow((void **)&t->lengths, room, sizeof(uint32_t)) || id_grow((void **)&t->plain, room, sizeof(uint32_t)) ||
+        (t->following && id_grow((void **)&t->following, room, sizeof(uint32_t))))
         return -1;
     t->room = room;
     return 0;
 }
 
-/* The halves of the product of two numbers, one upon the other. */
-static uint64_t fold(uint64_t a, uint64_t b)
-{
-#ifdef __SIZEOF_INT128__
-    unsigned __int128 product = (unsigned __int128)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-#else
-    uint64_t low = (a & UINT32_MAX) * (b & UINT32_MAX), cross = (a >> 32) * (b & UINT32_MAX);
-    uint64_t other = (a & UINT32_MAX) * (b >> 32), middle = (low >> 32) + (cross & UINT32_MAX) + (other & UINT32_MAX);
-    uint64_t high = (a >> 32) * (b >> 32) + (cross >> 32) + (other >> 32) + (middle >> 32);
-    return a * b ^ high;
-#endif
-}
-
-/* All of the id and all of the seed go into it. */
-static uint64_t hash_of(const table *t, const uint8_t *id)
-{
-    uint64_t word[4];
-    memcpy(word, id, sizeof word);
-    return fold(fold(word[0] ^ t->seed[0], word[1] ^ t->seed[1]) ^ fold(word[2] ^ t->seed[2], word[3] ^ t->seed[3]), t->seed[4] | 1);
-}
-
-static size_t home(const table *t, uint64_t hash)
-{
-    return (size_t)hash & (t->slot_count - 1);
-}
-
-static uint8_t tag_of(uint64_t hash)
-{
-    uint8_t tag = (uint8_t)(hash >> 56);
-    return tag ? tag : 1;
-}
-
 static int is_blob(const table *t, size_t row, uint8_t type, const uint8_t *id)
 {
-    return t->types[row] == type && !memcmp(t->ids + row * ID, id, ID);
+    return t->types[row] == type && !memcmp(t->ids + row * ID_SIZE, id, ID_SIZE);
 }
 
-/* The slot of that blob, or the empty one where it would be; there always is an empty one. */
+/* The slot of that blob, or the empty one where it would be. */
 static size_t slot_of(const table *t, uint8_t type, const uint8_t *id, uint64_t hash)
 {
-    size_t slot = home(t, hash);
-    uint8_t tag = tag_of(hash);
-    while (t->tags[slot] && !(t->tags[slot] == tag && is_blob(t, t->slots[slot], type, id)))
-        slot = (slot + 1) & (t->slot_count - 1);
+    const id_slots *slots = &t->slots;
+    size_t slot = slots_home(slots, hash);
+    uint8_t tag = slots_tag(hash);
+    while (slots->tags[slot] && !(slots->tags[slot] == tag && is_blob(t, slots->numbers[slot], type, id)))
+        slot = slots_next(slots, slot);
     return slot;
 }
 
@@ -115,26 +64,20 @@ static int begin_copies(table *t)
 
 static int place(table *t, size_t row, uint64_t hash)
 {
-    size_t slot = slot_of(t, t->types[row], t->ids + row * ID, hash);
-    if (t->tags[slot]) {
-        uint32_t last = t->slots[slot];
+    size_t slot = slot_of(t, t->types[row], t->ids + row * ID_SIZE, hash);
+    if (t->slots.tags[slot]) {
+        uint32_t last = t->slots.numbers[slot];
         if (!t->following && begin_copies(t))
             return -1;
         t->following[row] = t->following[last];
         t->following[last] = (uint32_t)row;
     } else {
-        t->tags[slot] = tag_of(hash);
+        t->slots.tags[slot] = slots_tag(hash);
         if (t->following)
             t->following[row] = (uint32_t)row;
     }
-    t->slots[slot] = (uint32_t)row;
+    t->slots.numbers[slot] = (uint32_t)row;
     return 0;
-}
-
-/* Rows that so many slots are for: three quarters of them stay the most. */
-static size_t most_rows(size_t slots)
-{
-    return slots / 4 * 3;
 }
 
 /* Rows that are not placed yet; there must be slots for them, or a search would not end. Where rows go is all over the memory:
@@ -144,14 +87,14 @@ static int place_rest(table *t)
     enum { AHEAD = 16 };
     uint64_t hashes[AHEAD];
     size_t asked = t->placed;
-    if (t->count > most_rows(t->slot_count))
+    if (t->count > slots_most(t->slots.count))
         return -1;
     for (size_t row = t->placed; row < t->count; row++) {
         for (; asked < t->count && asked < row + AHEAD; asked++) {
-            uint64_t hash = hashes[asked % AHEAD] = hash_of(t, t->ids + asked * ID);
+            uint64_t hash = hashes[asked % AHEAD] = slots_hash(&t->slots, t->ids + asked * ID_SIZE);
 #ifdef __GNUC__
-            __builtin_prefetch(t->tags + home(t, hash), 1);
-            __builtin_prefetch(t->slots + home(t, hash), 1);
+            __builtin_prefetch(t->slots.tags + slots_home(&t->slots, hash), 1);
+            __builtin_prefetch(t->slots.numbers + slots_home(&t->slots, hash), 1);
 #endif
         }
         if (place(t, row, hashes[row % AHEAD]))
@@ -164,28 +107,11 @@ static int place_rest(table *t)
 /* Slots for *rows* rows, and for all there are. */
 static int grow_slots(table *t, size_t rows)
 {
-    size_t wanted = t->slot_count ? t->slot_count : 1024;
-    if (rows < t->count)
-        rows = t->count;
-    while (rows > most_rows(wanted)) {
-        if (wanted > SIZE_MAX / 2 / sizeof *t->slots)
-            return -1;
-        wanted *= 2;
-    }
-    if (wanted == t->slot_count)
+    size_t wanted = slots_for(rows > t->count ? rows : t->count, t->slots.count ? t->slots.count : 1024);
+    if (wanted == t->slots.count)
         return 0;
-    uint32_t *slots = malloc(wanted * sizeof *slots);
-    uint8_t *tags = calloc(wanted, 1);
-    if (!slots || !tags) {
-        free(slots);
-        free(tags);
+    if (!wanted || slots_renew(&t->slots, wanted))
         return -1;
-    }
-    free(t->slots);
-    free(t->tags);
-    t->slots = slots;
-    t->tags = tags;
-    t->slot_count = wanted;
     t->placed = 0;
     return place_rest(t);
 }
@@ -206,10 +132,10 @@ int table_settle(table *t)
 
 static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
 {
-    if (t->count == t->room && grow_columns(t, t->room ? t->room + t->room / 4 + 16 : 64))
+    if (t->count >= UINT32_MAX - 1 || (t->count == t->room && grow_columns(t, t->room + t->room / 4 + 64)))
         return -1;
     size_t row = t->count;
-    memcpy(t->ids + row * ID, id, ID);
+    memcpy(t->ids + row * ID_SIZE, id, ID_SIZE);
     t->types[row] = type;
     t->packs[row] = pack;
     t->offsets[row] = offset;
@@ -221,18 +147,32 @@ static int append(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint
 
 int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain)
 {
-    if (t->count >= UINT32_MAX - 1 || table_settle(t) || grow_slots(t, t->count + 1) ||
-        append(t, type, id, pack, offset, length, plain))
+    if (table_settle(t) || grow_slots(t, t->count + 1) || append(t, type, id, pack, offset, length, plain))
         return -1;
     return place_rest(t);
 }
 
+int64_t table_add_pack(table *t, const uint8_t *id)
+{
+    int added;
+    if (t->pack_ids.count == t->pack_room) {
+        size_t room = t->pack_room + t->pack_room / 2 + 64;
+        if (id_grow((void **)&t->pack_flags, room, 1))
+            return -1;
+        t->pack_room = room;
+    }
+    int64_t number = id_put(&t->pack_ids, id, &added);
+    if (number >= 0)
+        t->pack_flags[number] = added ? 0 : TABLE_REPEATED;
+    return number;
+}
+
 int64_t table_last(const table *t, uint8_t type, const uint8_t *id)
 {
-    if (!t->slot_count)
+    if (!t->slots.count)
         return -1;
-    size_t slot = slot_of(t, type, id, hash_of(t, id));
-    return t->tags[slot] ? (int64_t)t->slots[slot] : -1;
+    size_t slot = slot_of(t, type, id, slots_hash(&t->slots, id));
+    return t->slots.tags[slot] ? (int64_t)t->slots.numbers[slot] : -1;
 }
 
 uint32_t table_following(const table *t, uint32_t row)
@@ -246,53 +186,72 @@ int64_t table_first(const table *t, uint8_t type, const uint8_t *id)
     return last < 0 ? last : (int64_t)table_following(t, (uint32_t)last);
 }
 
-size_t table_longest_search(const table *t)
+int table_merge(table *t, const index_file *file)
 {
-    size_t longest = 0, length = 0;
-    for (size_t slot = 0; slot < 2 * t->slot_count && length <= t->slot_count; slot++) {
-        length = t->tags[slot & (t->slot_count - 1)] ? length + 1 : 0;
-        longest = length > longest ? length : longest;
-    }
-    return longest + 1;
-}
-
-int table_merge(table *t, const table *from, const uint32_t *numbers)
-{
+    const table *from = &file->rows;
     size_t old = t->count, wanted = old + from->count;
-    if (wanted > UINT32_MAX - 1)
+    if (wanted > UINT32_MAX - 1 || file->packs.count > UINT32_MAX - 1)
         return -1;
-    if (wanted > t->room && grow_columns(t, wanted + wanted / 8))
+    uint32_t *numbers = malloc((file->packs.count + 1) * sizeof *numbers);
+    if (!numbers || (wanted > t->room && grow_columns(t, wanted + wanted / 8))) {
+        free(numbers);
         return -1;
-    memcpy(t->ids + old * ID, from->ids, from->count * ID);
-    memcpy(t->types + old, from->types, from->count);
-    memcpy(t->offsets + old, from->offsets, from->count * sizeof(uint32_t));
-    memcpy(t->lengths + old, from->lengths, from->count * sizeof(uint32_t));
-    memcpy(t->plain + old, from->plain, from->count * sizeof(uint32_t));
+    }
+    for (size_t pack = 0; pack < file->packs.count; pack++) {
+        int64_t number = table_add_pack(t, file->packs.ids + pack * ID_SIZE);
+        if (number < 0) {
+            free(numbers);
+            return -1;
+        }
+        numbers[pack] = (uint32_t)number;
+    }
+    if (from->count) {
+        memcpy(t->ids + old * ID_SIZE, from->ids, from->count * ID_SIZE);
+        memcpy(t->types + old, from->types, from->count);
+        memcpy(t->offsets + old, from->offsets, from->count * sizeof(uint32_t));
+        memcpy(t->lengths + old, from->lengths, from->count * sizeof(uint32_t));
+        memcpy(t->plain + old, from->plain, from->count * sizeof(uint32_t));
+    }
     for (size_t row = 0; row < from->count; row++)
         t->packs[old + row] = numbers[from->packs[row]];
+    free(numbers);
     t->count = wanted;
-    return t->slot_count && wanted <= most_rows(t->slot_count) ? place_rest(t) : 0;
+    return t->slots.count && wanted <= slots_most(t->slots.count) ? place_rest(t) : 0;
 }
 
-int table_allocate(table *t, size_t rows, size_t slots, int copies)
+int table_allocate(table *t, size_t rows, size_t slots, int copies, size_t packs)
 {
-    if (rows >= UINT32_MAX || slots & (slots - 1) || rows > most_rows(slots) || grow_columns(t, rows ? rows : 1))
+    if (rows >= UINT32_MAX || slots & (slots - 1) || rows > slots_most(slots) || packs >= UINT32_MAX ||
+        grow_columns(t, rows ? rows : 1) || slots_renew(&t->slots, slots) || (copies && begin_copies(t)) ||
+        id_grow((void **)&t->pack_ids.ids, packs ? packs : 1, ID_SIZE) || id_grow((void **)&t->pack_flags, packs ? packs : 1, 1))
         return -1;
-    t->slots = calloc(slots, sizeof *t->slots);
-    t->tags = calloc(slots, 1);
-    t->slot_count = slots;
-    return !t->slots || !t->tags || (copies && begin_copies(t)) ? -1 : 0;
+    t->pack_room = packs;
+    return 0;
+}
+
+/* Takes *packs* ids that were put beside the set. */
+static int adopt_packs(table *t, size_t packs)
+{
+    id_set read = t->pack_ids;
+    int added = 1;
+    t->pack_ids.ids = NULL;
+    t->pack_ids.count = t->pack_ids.room = 0;
+    for (size_t pack = 0; pack < packs && added; pack++)
+        if (id_put(&t->pack_ids, read.ids + pack * ID_SIZE, &added) < 0)
+            added = 0;
+    free(read.ids);
+    return added ? 0 : -1;
 }
 
 int table_adopt(table *t, size_t rows, size_t packs)
 {
     size_t used = 0;
     uint32_t last = 0, following = 0, pack = 0;
-    uint8_t type = 0;
-    for (size_t slot = 0; slot < t->slot_count; slot++)
-        if (t->tags[slot]) {
+    uint8_t type = 0, flags = 0;
+    for (size_t slot = 0; slot < t->slots.count; slot++)
+        if (t->slots.tags[slot]) {
             used++;
-            last = t->slots[slot] > last ? t->slots[slot] : last;
+            last = t->slots.numbers[slot] > last ? t->slots.numbers[slot] : last;
         }
     for (size_t row = 0; row < rows; row++) {
         type |= t->types[row];
@@ -300,172 +259,29 @@ int table_adopt(table *t, size_t rows, size_t packs)
         if (t->following)
             following = t->following[row] > following ? t->following[row] : following;
     }
-    if (rows > t->room || (t->following ? used > rows || following >= rows : used != rows) || type > 1 ||
-        (rows && (pack >= packs || last >= rows)))
+    for (size_t number = 0; number < packs; number++)
+        flags |= t->pack_flags[number];
+    if (rows > t->room || (t->following ? used > rows || following >= rows : used != rows) || type > 1 || flags > TABLE_REPEATED ||
+        (rows && (pack >= packs || last >= rows)) || adopt_packs(t, packs))
         return -1;
     t->count = t->placed = rows;
     return 0;
 }
 
-static int by_key(const void *left, const void *right)
+void index_file_free(index_file *file)
 {
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
+    table_free(&file->rows);
+    id_free(&file->packs);
+    free(file->marked);
+    memset(file, 0, sizeof *file);
 }
 
-/* Sorts the rows of one pack by their offsets, equal ones by their numbers. */
-static int sort_rows(const table *t, uint32_t *rows, size_t count)
+int index_file_add_pack(index_file *file, const uint8_t *id)
 {
-    size_t sorted = 1;
-    while (sorted < count && t->offsets[rows[sorted - 1]] <= t->offsets[rows[sorted]])
-        sorted++;
-    if (sorted >= count)
-        return 0; /* as nearly every index has them */
-    uint64_t *keys = malloc(count * sizeof *keys);
-    if (!keys)
-        return -1;
-    for (size_t i = 0; i < count; i++)
-        keys[i] = (uint64_t)t->offsets[rows[i]] << 32 | rows[i];
-    qsort(keys, count, sizeof *keys, by_key);
-    for (size_t i = 0; i < count; i++)
-        rows[i] = (uint32_t)keys[i];
-    free(keys);
-    return 0;
+    return file->packs.count >= UINT32_MAX - 1 ? -1 : id_append(&file->packs, id);
 }
 
-int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
+int index_file_add(index_file *file, uint8_t type, const uint8_t *id, uint32_t offset, uint32_t length, uint32_t plain)
 {
-    memset(starts, 0, (packs + 1) * sizeof *starts);
-    for (size_t row = 0; row < t->count; row++) {
-        if (t->packs[row] >= packs)
-            return -1;
-        starts[t->packs[row] + 1]++;
-    }
-    for (size_t pack = 0; pack < packs; pack++)
-        starts[pack + 1] += starts[pack];
-    for (size_t row = 0; row < t->count; row++)
-        order[starts[t->packs[row]]++] = (uint32_t)row;
-    memmove(starts + 1, starts, packs * sizeof *starts); /* each start was moved to the next one's place */
-    starts[0] = 0;
-    for (size_t pack = 0; pack < packs; pack++)
-        if (sort_rows(t, order + starts[pack], starts[pack + 1] - starts[pack]))
-            return -1;
-    return 0;
-}
-
-uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits)
-{
-    uint64_t size = 0, end = 0;
-    *bits = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t row = order[i];
-        if (t->offsets[row] != end)
-            *bits |= TABLE_GAPS;
-        end = (uint64_t)t->offsets[row] + t->lengths[row];
-        *bits |= t->types[row] ? TABLE_HAS_TREES : TABLE_HAS_DATA;
-        size += (uint64_t)t->lengths[row] + (t->plain[row] ? TABLE_ENTRY : TABLE_ENTRY - 4);
-    }
-    return size + OVERHEAD + 4; /* the header is sealed, its length stands after it */
-}
-
-static uint8_t *little_endian(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> 8 * i);
-    return to;
-}
-
-size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header)
-{
-    uint8_t *to = header;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t row = order[i];
-        *to++ = (uint8_t)(t->types[row] | (t->plain[row] ? 2 : 0));
-        to = little_endian(to, t->lengths[row]);
-        if (t->plain[row])
-            to = little_endian(to, t->plain[row]);
-        memcpy(to, t->ids + (size_t)row * ID, ID);
-        to += ID;
-    }
-    return (size_t)(to - header);
-}
-
-/* Decoding. */
-
-static int hex_id(json_cursor *c, uint8_t *id)
-{
-    if (c->end - c->at < JSON_HEX_ID || !json_hex_id(c->at, id))
-        return 0;
-    c->at += JSON_HEX_ID;
-    return 1;
-}
-
-static int number(json_cursor *c, uint32_t *value)
-{
-    uint64_t found;
-    if (!json_number(c, UINT32_MAX, &found))
-        return 0;
-    *value = (uint32_t)found;
-    return 1;
-}
-
-enum { UNUSUAL = -2 };
-
-static int blob(table *t, json_cursor *c, uint32_t pack)
-{
-    uint8_t id[ID], type;
-    uint32_t offset, length, plain = 0;
-    if (!JSON_LITERAL(c, "{\"id\":\"") || !hex_id(c, id) || !JSON_LITERAL(c, "\",\"type\":\""))
-        return UNUSUAL;
-    if (JSON_LITERAL(c, "data"))
-        type = 0;
-    else if (JSON_LITERAL(c, "tree"))
-        type = 1;
-    else
-        return UNUSUAL;
-    if (!JSON_LITERAL(c, "\",\"offset\":") || !number(c, &offset) || !JSON_LITERAL(c, ",\"length\":") || !number(c, &length))
-        return UNUSUAL;
-    if (JSON_LITERAL(c, ",\"uncompressed_length\":") && !JSON_LITERAL(c, "null") && !number(c, &plain))
-        return UNUSUAL;
-    if (!JSON_LITERAL(c, "}") || length < OVERHEAD)
-        return UNUSUAL;
-    return append(t, type, id, pack, offset, length, plain);
-}
-
-static int add_pack(table *t, json_cursor *c)
-{
-    if (t->pack_count == t->pack_room) {
-        size_t room = t->pack_room * 2 + 64;
-        if (grow((void **)&t->pack_ids, room, ID))
-            return -1;
-        t->pack_room = room;
-    }
-    if (!JSON_LITERAL(c, "{\"id\":\"") || !hex_id(c, t->pack_ids + t->pack_count * ID) || !JSON_LITERAL(c, "\",\"blobs\":["))
-        return UNUSUAL;
-    uint32_t pack = (uint32_t)t->pack_count++;
-    do {
-        int failed = blob(t, c, pack);
-        if (failed)
-            return failed;
-    } while (JSON_LITERAL(c, ","));
-    return JSON_LITERAL(c, "]}") ? 0 : UNUSUAL;
-}
-
-int table_decode(table *t, const char *json, size_t size)
-{
-    json_cursor c = {json, json + size};
-    enum { SHORTEST = 112 }; /* bytes of JSON about the smallest blob */
-    if (!JSON_LITERAL(&c, "{\"packs\":["))
-        return UNUSUAL;
-    if (grow_columns(t, size / SHORTEST + 1))
-        return -1;
-    do {
-        int failed = add_pack(t, &c);
-        if (failed)
-            return failed;
-    } while (JSON_LITERAL(&c, ","));
-    if (!JSON_LITERAL(&c, "]}"))
-        return UNUSUAL;
-    JSON_LITERAL(&c, "\n");
-    return c.at == c.end ? 0 : UNUSUAL;
+    return append(&file->rows, type, id, (uint32_t)(file->packs.count - 1), offset, length, plain);
 }

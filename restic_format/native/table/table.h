@@ -1,56 +1,56 @@
-/* The blobs of a repository in columns, with a hash table of row numbers over them; and restic's index files decoded
- * straight into such columns. About 60 bytes a blob, all in.
- *
- * Ids come from the repository, and whoever can write there chooses them: where a row goes depends on a secret seed, so that
- * nobody can make rows collide, and the copies of one blob share one slot. A look-up takes a few steps whatever is in the table. */
+/* The blobs of a repository in columns, with a hash table of row numbers over them, and the packs they are in. About 60 bytes a
+ * blob, all in. Copies of a blob share one slot, so that a search takes a few steps whatever is in an index. */
 #ifndef RESTIC_FORMAT_TABLE_H
 #define RESTIC_FORMAT_TABLE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "idset.h"
 
-enum { TABLE_SEED = 5 };
+enum { TABLE_REPEATED = 1 };
 
 typedef struct {
-    uint8_t *ids;       /* 32 bytes a row */
-    uint8_t *types;     /* 0 data, 1 tree */
+    uint8_t *ids;        /* 32 bytes a row */
+    uint8_t *types;      /* 0 data, 1 tree */
     uint32_t *packs, *offsets, *lengths, *plain;
     size_t count, room;
-    size_t placed;      /* rows that the slots know */
-    /* Linear probing over a power of two of slots; one for each blob. A slot has the number of the blob's last copy, and a
-     * byte of its hash, 0 for an empty slot. */
-    uint32_t *slots;
-    uint8_t *tags;
-    size_t slot_count;
+    size_t placed;       /* rows that the slots know */
+    id_slots slots;      /* of a blob the row of its last copy */
     uint32_t *following; /* of a copy the next one, of the last one the first: NULL as long as no blob has two */
-    uint64_t seed[TABLE_SEED];
-    uint8_t *pack_ids;  /* 32 bytes each: the packs of a decoded file, in the order they stand */
-    size_t pack_count, pack_room;
+    id_set pack_ids;
+    uint8_t *pack_flags; /* TABLE_REPEATED where more than one record of an index lists it */
+    size_t pack_room;
 } table;
 
-void table_init(table *t, const uint64_t seed[TABLE_SEED]);
+/* What an index file lists: its packs, and rows whose packs are numbered as they stand there. */
+typedef struct {
+    table rows;          /* columns only, nothing is found in them */
+    id_set packs;        /* not searched */
+    size_t *marked;      /* where each record of a pack that is marked for deletion begins in the JSON, and where it ends */
+    size_t marked_count, marked_room;
+} index_file;
+
+void table_init(table *t, const uint64_t seed[ID_SEED]);
 void table_free(table *t);
 /* 0, or -1 without memory. */
 int table_add(table *t, uint8_t type, const uint8_t *id, uint32_t pack, uint32_t offset, uint32_t length, uint32_t plain);
+/* The number of a pack that one more record lists, or -1 without memory. */
+int64_t table_add_pack(table *t, const uint8_t *id);
 /* The row that was added last for that blob, or -1. */
 int64_t table_last(const table *t, uint8_t type, const uint8_t *id);
 /* The row that was added next after *row* for the same blob; after the last one the first. */
 uint32_t table_following(const table *t, uint32_t row);
 /* The row that was added first for that blob, or -1. */
 int64_t table_first(const table *t, uint8_t type, const uint8_t *id);
-/* The most slots that any look-up goes through. */
-size_t table_longest_search(const table *t);
-/* Adds all rows of *from*, whose pack n is pack numbers[n] here; they are found after table_settle. */
-int table_merge(table *t, const table *from, const uint32_t *numbers);
+/* Adds what *from* lists; rows are found after table_settle. */
+int table_merge(table *t, const index_file *from);
 int table_settle(table *t);
 /* Makes room for about *rows* rows in all, at least for those there are; then merging also makes them findable, as long as it
  * is enough. */
 int table_expect(table *t, size_t rows);
 
-/* An empty table with room for exactly *rows* rows and *slots* slots, and for *copies* with it, to be filled from outside; then
- * table_adopt. */
-int table_allocate(table *t, size_t rows, size_t slots, int copies);
-/* Takes *rows* rows and the slots as they were put there, if they can be those of a table of *packs* packs; otherwise -1. */
+/* An empty table with room for exactly *rows* rows, *slots* slots and *packs* packs, and for *copies* with it, to be filled from
+ * outside; then table_adopt. */
+int table_allocate(table *t, size_t rows, size_t slots, int copies, size_t packs);
+/* Takes the rows, slots and packs as they were put there, if they can be those of a table; otherwise -1. */
 int table_adopt(table *t, size_t rows, size_t packs);
 
 /* All rows in the order of their packs, and within a pack of their offsets: *order* has room for count of them; the rows of
@@ -64,8 +64,12 @@ uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *
 enum { TABLE_ENTRY = 41 };
 size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header);
 
-/* Decodes an index as restic writes it into an empty table without slots; pack numbers count from 0 in its pack_ids.
- * 0, -1 without memory, or -2 where the text is anything but restic's usual form: then somebody else must look at it. */
-int table_decode(table *t, const char *json, size_t size);
+void index_file_free(index_file *file);
+int index_file_add_pack(index_file *file, const uint8_t *id);
+/* A blob of the pack that was added last. */
+int index_file_add(index_file *file, uint8_t type, const uint8_t *id, uint32_t offset, uint32_t length, uint32_t plain);
+/* Decodes an index into an empty one: 0, -1 without memory, or -2 where anything is wrong or only unusual, as a name with
+ * escapes or a member twice: then somebody else must look at it. */
+int index_file_decode(index_file *file, const char *json, size_t size);
 
 #endif
