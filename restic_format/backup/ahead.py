@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from restic_format.backup.looking import ASK_ALWAYS, LOOK_AT_ONCE, FileInfo
 from restic_format.backup.parenttrees import ParentDirectory, ParentTrees
+from restic_format.backup.source import ASK_ALWAYS, LOOK_AT_ONCE, FileInfo, Folder, Place
 from restic_format.native import nodes
 
 GROUP = 8
@@ -31,11 +31,14 @@ class Survey(NamedTuple):
     """What the parent snapshot has of it, None where that has not been loaded."""
 
 
-def survey(paths: list[bytes], most: int) -> list[Survey | None]:
-    """Look at directories and, where there are at most *most*, at their entries; None for what the walk must look at closer."""
+def survey(parent: Folder, names: list[bytes], most: int) -> list[Survey | None]:
+    """Look at directories in *parent* and, where there are at most *most*, at their entries.
+
+    None for what the walk must look at more closely.
+    """
     return [
         Survey(found[0], found[1], found[2], None) if found is not None and found[0].attributes is not None else None  # type: ignore[arg-type]
-        for found in nodes.survey(paths, ASK_ALWAYS, most)
+        for found in nodes.survey(parent, names, ASK_ALWAYS, most)
     ]
 
 
@@ -48,24 +51,25 @@ class Ahead:
     def __init__(self, parents: ParentTrees, *, look: bool) -> None:
         self._parents = parents
         self._most = LOOK_AT_ONCE if look else 0
-        self._levels: list[deque[tuple[bytes, str]]] = []
-        self._ready: dict[bytes, Survey] = {}
+        self._levels: list[tuple[Folder, deque[tuple[bytes, str]]]] = []
+        self._ready: dict[Place, Survey] = {}
 
-    def expect(self, directories: Sequence[tuple[bytes, str]]) -> None:
-        """The walk will come to these next: paths, and ids of the parent snapshot's trees."""
-        self._levels = [level for level in self._levels if level]
-        self._levels.append(deque(directories))
+    def expect(self, parent: Folder, directories: Sequence[tuple[bytes, str]]) -> None:
+        """The walk will come to these in *parent* next: names, and ids of the parent snapshot's trees."""
+        self._levels = [level for level in self._levels if level[1]]
+        self._levels.append((parent, deque(directories)))
 
-    def take(self, path: bytes) -> Survey | None:
+    def take(self, place: Place) -> Survey | None:
         """What is known of a directory the walk has come to."""
-        if path not in self._ready:
-            for level in self._levels:
-                if level and level[0][0] == path:
-                    self._survey([level.popleft() for _ in range(min(GROUP, len(level)))])
-        return self._ready.pop(path, None)
+        if place not in self._ready:
+            for parent, level in self._levels:
+                if level and level[0][0] == place.name and parent == place.folder:
+                    self._survey(parent, [level.popleft() for _ in range(min(GROUP, len(level)))])
+        return self._ready.pop(place, None)
 
-    def _survey(self, group: list[tuple[bytes, str]]) -> None:
+    def _survey(self, parent: Folder, group: list[tuple[bytes, str]]) -> None:
         trees = self._parents.load_many([tree for _, tree in group])
-        for (path, tree), found in zip(group, survey([path for path, _ in group], self._most), strict=True):
+        names = [name for name, _ in group]
+        for (name, tree), found in zip(group, survey(parent, names, self._most), strict=True):
             if found is not None:
-                self._ready[path] = found._replace(parent=trees.get(tree))
+                self._ready[Place(parent, name)] = found._replace(parent=trees.get(tree))

@@ -12,17 +12,28 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from restic_format.backup import looking
+from restic_format.backup import source
 from restic_format.backup.ahead import Ahead, Survey, survey
 from restic_format.backup.errors import SourceError
 from restic_format.backup.files import Team
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
-from restic_format.backup.looking import ASK_ALWAYS, ASK_UNLESS_REGULAR, LOOK_AT_ONCE, FileInfo, look_at_many
-from restic_format.backup.opening import OPEN_FLAGS, list_open_directory, open_source
 from restic_format.backup.options import BackupOptions
 from restic_format.backup.parenttrees import ParentDirectory, ParentTrees, ParsedDirectory, subtree_of
 from restic_format.backup.pending import PendingDirectory
 from restic_format.backup.select import Reject
+from restic_format.backup.source import (
+    ASK_ALWAYS,
+    ASK_UNLESS_REGULAR,
+    LOOK_AT_ONCE,
+    OPEN_FLAGS,
+    FileInfo,
+    Folder,
+    Place,
+    list_open_directory,
+    look_at_many,
+    look_closely,
+    open_source,
+)
 from restic_format.backup.targets import TargetTree
 from restic_format.backup.trees import encode_node, file_changed, stored_blobs
 from restic_format.native import nodes
@@ -44,7 +55,7 @@ class _Entered(NamedTuple):
     directory: PendingDirectory
     item: str
     """Its path in the snapshot."""
-    path: bytes
+    place: Place
     """Where it is."""
     previous: Node | None
     """Its node in the parent snapshot."""
@@ -86,7 +97,7 @@ class Archiver:
             ResticFormatError: the repository failed.
         """
         root = PendingDirectory(None, "/", None, None)
-        if self._parents.root is not None and looking.kernel_works():
+        if self._parents.root is not None and source.kernel_works():
             self._ahead = Ahead(self._parents, look=self._excluded is None)
         self._walk_targets(root, "", tree, self._parents.load(self._parents.root, "/"))
         self._flush()
@@ -103,7 +114,7 @@ class Archiver:
             previous = parent.find(name) if parent is not None else None
             item = f"{prefix}/{shown}"
             if child.path:
-                self._save(directory, name, item, child.path, previous, explicit=child.explicit)
+                self._save(directory, name, item, Place.of_target(child.path), previous, explicit=child.explicit)
                 continue
             try:
                 node = self._parent_node(name, child.info_path)
@@ -120,7 +131,7 @@ class Archiver:
         info = os.stat(path)
         if not stat.S_ISDIR(info.st_mode):
             raise SourceError(f"path is not a directory: {gojson.to_text(path)}")
-        return self._builder.build(name, info, path, self._team.warn, is_parent=True)
+        return self._builder.build(name, info, Place.of_target(path), self._team.warn, is_parent=True)
 
     def _enter(self, directory: PendingDirectory, item: str, node: Node, previous: Node | None) -> PendingDirectory:
         self._books.opened(directory)
@@ -129,15 +140,15 @@ class Archiver:
     # The targets themselves
 
     def _save(
-        self, directory: PendingDirectory, name: bytes, item: str, path: bytes, previous: Node | None, *, explicit: bool
+        self, directory: PendingDirectory, name: bytes, item: str, place: Place, previous: Node | None, *, explicit: bool
     ) -> None:
         """Save a target and everything below it.
 
         The walk keeps its own stack: trees may be deeper than Python's.
         """
-        if not explicit and self._excluded is not None and self._excluded(_shown(path)):
+        if not explicit and self._excluded is not None and self._excluded(_shown(place.path)):
             return
-        entered = self._visit(directory, name, item, path, previous, None, explicit=explicit)
+        entered = self._visit(directory, name, item, place, previous, None, explicit=explicit)
         stack: list[Iterator[_Entered]] = []
         while True:
             if entered is not None:
@@ -150,38 +161,39 @@ class Archiver:
 
     def _visit_entries(self, entered: _Entered) -> Iterator[_Entered]:
         """Visit the entries of a directory, giving each directory among them to the caller before going on."""
-        directory, item, path, previous, found = entered
+        directory, item, place, previous, found = entered
         names = found.names
         parent = found.parent
         if parent is None:
             parent = self._parents.load(subtree_of(previous), item)
         if isinstance(parent, ParsedDirectory) and len(parent.tree.raw) <= MOST_COMPARED:
             directory.before = parent.tree.raw
-        prefix = path if path.endswith(b"/") else path + b"/"
+        folder = place.as_folder()
+        prefix = folder.prefix
         last = None
         for start in range(0, len(names), LOOK_AT_ONCE):
             some = self._wanted(prefix, names[start : start + LOOK_AT_ONCE], last)
             last = names[min(start + LOOK_AT_ONCE, len(names)) - 1]
             infos: Sequence[FileInfo | None] | None = found.infos
             if infos is None or len(infos) != len(some):
-                infos = look_at_many(prefix, some, ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
+                infos = look_at_many(folder, some, ASK_ALWAYS if parent else ASK_UNLESS_REGULAR)
             if self._rejects:
                 some, infos = self._not_rejected(prefix, some, infos)
-            below = self._look_ahead(prefix, some, infos, parent)
+            below = self._look_ahead(folder, some, infos, parent)
             at = 0
             for first, end, encoded, size, links in self._stretches(some, infos, parent):
                 for number in range(at, first):
                     name = some[number]
                     before = below.get(number) or (parent.find(name) if parent is not None else None)
                     shown = f"{item}/{gojson.to_text(name)}"
-                    deeper = self._visit(directory, name, shown, prefix + name, before, infos[number])
+                    deeper = self._visit(directory, name, shown, Place(folder, name), before, infos[number])
                     if deeper is not None:
                         yield deeper
                     elif self._team.stopping():
                         return
                 at = end
                 if encoded is None:
-                    self._queue_group(directory, item, prefix, some[first:end], size)
+                    self._queue_group(directory, item, folder, some[first:end], size)
                 elif encoded:
                     directory.nodes.append(encoded)
                     files = some[first:end]
@@ -191,15 +203,15 @@ class Archiver:
         self._books.closed(directory)
 
     def _look_ahead(
-        self, prefix: bytes, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
+        self, folder: Folder, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
     ) -> dict[int, Node]:
         """Have the directories among some entries surveyed that *parent* has, too. Gives their nodes there."""
         if self._ahead is None or not parent:
             return {}
         found = {number: node for number in nodes.directories(infos) if (node := parent.find(names[number])) is not None}
-        expected = [(prefix + names[number], node.subtree) for number, node in found.items() if node.subtree is not None]
+        expected = [(names[number], node.subtree) for number, node in found.items() if node.subtree is not None]
         if len(expected) > 1:
-            self._ahead.expect(expected)
+            self._ahead.expect(folder, expected)
         return found
 
     def _wanted(self, prefix: bytes, names: list[bytes], last: bytes | None) -> list[bytes]:
@@ -259,7 +271,7 @@ class Archiver:
         directory: PendingDirectory,
         name: bytes,
         item: str,
-        path: bytes,
+        place: Place,
         previous: Node | None,
         info: FileInfo | None,
         *,
@@ -271,22 +283,22 @@ class Archiver:
         """
         if info is None:
             try:
-                info = os.lstat(path)
+                info = look_closely(place)
             except OSError as error:
                 if error.errno != errno.ENOENT:  # it is fine if something vanishes after it was listed
-                    self._error(path, SourceError.from_os("lstat", path, error))
+                    self._error(place.path, SourceError.from_os("lstat", place.path, error))
                 return None
             if self._rejects and not explicit:
-                absolute = os.path.abspath(path)
+                absolute = os.path.abspath(place.path)
                 if any(rejects(absolute, info) for rejects in self._rejects):
                     return None
         mode = info.st_mode
         if stat.S_ISREG(mode):
-            self._visit_file(directory, name, item, path, previous, info)
+            self._visit_file(directory, name, item, place, previous, info)
         elif stat.S_ISDIR(mode):
-            return self._open_directory(directory, name, item, path, previous)
+            return self._open_directory(directory, name, item, place, previous)
         elif not stat.S_ISSOCK(mode):
-            directory.nodes.append(encode_node(self._builder.build(name, info, path, self._team.warn)))
+            directory.nodes.append(encode_node(self._builder.build(name, info, place, self._team.warn)))
         return None
 
     def _visit_file(
@@ -294,7 +306,7 @@ class Archiver:
         directory: PendingDirectory,
         name: bytes,
         item: str,
-        path: bytes,
+        place: Place,
         previous: Node | None,
         info: FileInfo,
     ) -> None:
@@ -303,25 +315,25 @@ class Archiver:
             times = self._builder.time_text(info.st_mtime_ns), self._builder.time_text(info.st_ctime_ns)
             if not file_changed(info, *times, previous, check_ctime=self._check_ctime, check_inode=self._check_inode):
                 if self._is_stored(previous):
-                    node = self._builder.build(name, info, path, self._team.warn)
+                    node = self._builder.build(name, info, place, self._team.warn)
                     node.content = previous.content
                     directory.nodes.append(encode_node(node))
                     self._books.taken_over(item.rpartition("/")[0], [name], previous.size)
                     return
-                shown = gojson.to_text(path)
+                shown = gojson.to_text(place.path)
                 message = f"parts of {shown} not found in the repository index; storing the file again"
-                self._error(path, SourceError(message))
+                self._error(place.path, SourceError(message))
         self._books.opened(directory)
         slots: list[bytes | None] = [None]
         directory.nodes.append(slots)
-        self._queue(FileJob(directory, slots, 0, path, item, name, previous, info.st_size), 1, info.st_size)
+        self._queue(FileJob(directory, slots, 0, place, item, name, previous, info.st_size), 1, info.st_size)
 
-    def _queue_group(self, directory: PendingDirectory, item: str, prefix: bytes, names: list[bytes], size: int) -> None:
+    def _queue_group(self, directory: PendingDirectory, item: str, folder: Folder, names: list[bytes], size: int) -> None:
         """Queue small new files for reading."""
         self._books.opened(directory)
         slots: list[bytes | None] = []
         directory.nodes.append(slots)
-        self._queue(FileGroup(directory, slots, prefix, item, names), len(names), size)
+        self._queue(FileGroup(directory, slots, folder, item, names), len(names), size)
 
     def _queue(self, work: FileJob | FileGroup, files: int, size: int) -> None:
         self._batch.append(work)
@@ -331,25 +343,26 @@ class Archiver:
             self._flush()
 
     def _open_directory(
-        self, directory: PendingDirectory, name: bytes, item: str, path: bytes, previous: Node | None
+        self, directory: PendingDirectory, name: bytes, item: str, place: Place, previous: Node | None
     ) -> _Entered | None:
         """List a directory and begin its tree; None where it cannot be read."""
-        found = self._ahead.take(path) if self._ahead is not None else None
-        if found is None and looking.kernel_works():
-            found = survey([path], 0)[0]
+        found = self._ahead.take(place) if self._ahead is not None else None
+        if found is None and source.kernel_works():
+            found = survey(place.folder, [place.name], 0)[0]
         if found is not None:
-            node = self._builder.build(name, found.info, path, self._team.warn)
-            return _Entered(self._enter(directory, item, node, previous), item, path, previous, found)
+            node = self._builder.build(name, found.info, place, self._team.warn)
+            return _Entered(self._enter(directory, item, node, previous), item, place, previous, found)
+        path = place.path
         shown = gojson.to_text(path)
         try:
-            fd = open_source(path, OPEN_FLAGS | os.O_DIRECTORY)
+            fd = open_source(place, OPEN_FLAGS | os.O_DIRECTORY)
         except OSError as error:
             problem = SourceError.from_os("open", path, error, "openfile for readdirnames failed: ")
             self._books.error(shown, problem)
             return None
         try:
             info = os.fstat(fd)
-            node = self._builder.build(name, info, path, self._team.warn, fd)
+            node = self._builder.build(name, info, place, self._team.warn, fd)
             names = list_open_directory(fd)
         except OSError as error:
             problem = SourceError.from_os("readdirent", path, error, f"readdirnames {shown} failed: ")
@@ -357,7 +370,7 @@ class Archiver:
             return None
         finally:
             os.close(fd)
-        return _Entered(self._enter(directory, item, node, previous), item, path, previous, Survey(info, names, None, None))
+        return _Entered(self._enter(directory, item, node, previous), item, place, previous, Survey(info, names, None, None))
 
     def _flush(self) -> None:
         if self._batch:

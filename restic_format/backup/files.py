@@ -14,11 +14,11 @@ from restic_format.backup.content import ChunkReader, build_cutter, descriptor_r
 from restic_format.backup.errors import SourceError
 from restic_format.backup.jobs import FileGroup, FileJob
 from restic_format.backup.nodes import NodeBuilder
-from restic_format.backup.opening import open_source
 from restic_format.backup.options import ItemStats, Progress
 from restic_format.backup.pending import Bookkeeper
 from restic_format.backup.pool import WorkQueue
 from restic_format.backup.smallfiles import SmallFiles, changed_meanwhile
+from restic_format.backup.source import open_source
 from restic_format.backup.trees import encode_node
 from restic_format.errors import ResticFormatError
 from restic_format.native.blobs.hashes import ids_of
@@ -107,7 +107,7 @@ class FileSaver:
         team.progress.start_file(job.item)
         fd = -1
         try:
-            fd = open_source(job.path)
+            fd = open_source(job.place)
             info = os.fstat(fd)
         except OSError as error:
             team.end_file(job, fd, SourceError.from_os("open", job.path, error))
@@ -116,7 +116,7 @@ class FileSaver:
             shown = gojson.quote(gojson.to_text(job.path))
             team.end_file(job, fd, SourceError(f'file "{shown}" changed type, refusing to archive'))
             return
-        node = team.builder.build(job.name, info, job.path, team.warn, fd)
+        node = team.builder.build(job.name, info, job.place, team.warn, fd)
         reader = ChunkReader(descriptor_reader(fd), team.cutter, info.st_size)
         file = OpenFile(job.item, reader, node, lambda file: team.file_read(job, fd, info, file))
         if info.st_size >= SHARED_SIZE and team.helpers:

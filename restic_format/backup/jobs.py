@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from restic_format.backup.pending import PendingDirectory
+from restic_format.backup.source import Folder, Place
 from restic_spec import gojson
 from restic_spec.tree import Node
 
@@ -17,7 +18,7 @@ class FileJob(NamedTuple):
     """Where in *directory* its node is to be put."""
     slot: int
     """The place in *nodes*."""
-    path: bytes
+    place: Place
     """Where it is."""
     item: str
     """Its path in the snapshot."""
@@ -28,6 +29,11 @@ class FileJob(NamedTuple):
     size: int
     """Bytes it had when it was looked at."""
 
+    @property
+    def path(self) -> bytes:
+        """The whole path."""
+        return self.place.path
+
 
 class FileGroup(NamedTuple):
     """Small new files beside each other."""
@@ -35,8 +41,8 @@ class FileGroup(NamedTuple):
     directory: PendingDirectory
     nodes: list[bytes | None]
     """Where in *directory* their nodes are to be put, a place for each."""
-    prefix: bytes
-    """Where they are: the directory's path with a slash behind it."""
+    folder: Folder
+    """Where they are."""
     item: str
     """The directory's path in the snapshot."""
     names: list[bytes]
@@ -46,7 +52,7 @@ class FileGroup(NamedTuple):
         """One of them by itself; it counts as one more open entry of the directory."""
         name = self.names[number]
         item = f"{self.item}/{gojson.to_text(name)}"
-        return FileJob(self.directory, self.nodes, number, self.prefix + name, item, name, None, 0)
+        return FileJob(self.directory, self.nodes, number, Place(self.folder, name), item, name, None, 0)
 
 
 Batch = list[FileJob | FileGroup]

@@ -17,9 +17,9 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 
-from restic_format.backup import looking
+from restic_format.backup import source
 from restic_format.backup.errors import SourceError
-from restic_format.backup.looking import FileInfo, known_attributes
+from restic_format.backup.source import FileInfo, Place, attributes_path, known_attributes, read_link
 from restic_format.native import nodes
 from restic_format.systemtext import errno_text
 from restic_spec import gojson, gomode, gotime
@@ -55,7 +55,7 @@ class NodeBuilder:
         self._seconds: dict[int, tuple[str, str]] = {}
         self.writer: nodes.NodeWriter | None = None
         """The kernel that writes the nodes of most files without building them first, where there is one."""
-        if looking.kernel_works():
+        if source.kernel_works():
             self.writer = nodes.NodeWriter(
                 lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
                 lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),
@@ -76,9 +76,9 @@ class NodeBuilder:
         return self.writer.write(names, list(infos), sizes, ids)
 
     def build(
-        self, name: bytes, info: FileInfo, path: bytes, warn: Warn, fd: int | None = None, *, is_parent: bool = False
+        self, name: bytes, info: FileInfo, place: Place, warn: Warn, fd: int | None = None, *, is_parent: bool = False
     ) -> Node:
-        """The node of the item at *path* with the metadata *info*; *name* is what it is called in the snapshot.
+        """The node of the item at *place* with the metadata *info*; *name* is what it is called in the snapshot.
 
         *fd* is the open item where there is one. *is_parent* marks a directory above the targets, whose attributes we may
         not be allowed to list. *warn* is told of metadata that cannot be read; the node then lacks them.
@@ -113,15 +113,15 @@ class NodeBuilder:
             node.size = info.st_size
         elif kind == SYMLINK:
             try:
-                node.set_target(os.readlink(path))
+                node.set_target(read_link(place))
             except OSError as error:
-                warn(path, SourceError.from_os("readlink", path, error, _incomplete(path)))
+                warn(place.path, SourceError.from_os("readlink", place.path, error, _incomplete(place.path)))
                 return node
         elif kind in (DEV, CHARDEV):
             node.device = info.st_rdev
         attributes = known_attributes(info)
         if attributes is None:
-            self._add_attributes(node, path, fd, warn, is_parent)
+            self._add_attributes(node, place, fd, warn, is_parent)
         elif attributes:
             node.extended_attributes = attributes
         return node
@@ -169,33 +169,46 @@ class NodeBuilder:
         return name
 
     @staticmethod
-    def _add_attributes(node: Node, path: bytes, fd: int | None, warn: Warn, is_parent: bool) -> None:
+    def _add_attributes(node: Node, place: Place, fd: int | None, warn: Warn, is_parent: bool) -> None:
         """Put the extended attributes into *node*, in the kernel's order."""
+        path = place.path
         try:
-            names = os.listxattr(path, follow_symlinks=False) if fd is None else os.listxattr(fd)
+            if fd is not None:
+                found = _attributes_of(fd, path, warn)
+            else:
+                with attributes_path(place) as asked:
+                    found = _attributes_of(asked, path, warn)
         except OSError as error:
             if error.errno in _NO_ATTRIBUTES or (is_parent and error.errno in (errno.EACCES, errno.EPERM)):
                 return
             warn(path, SourceError.from_os("xattr.list", path, error, _incomplete(path)))
             return
-        if not names:
-            return
-        attributes = []
-        for name in names:
-            value: bytes | None
-            try:
-                value = os.getxattr(path, name, follow_symlinks=False) if fd is None else os.getxattr(fd, name)
-            except OSError as error:
-                if error.errno not in _NO_ATTRIBUTES:
-                    shown = gojson.to_text(path)
-                    reason = f"xattr.get {shown} {name}: {errno_text(error)}"
-                    warn(path, SourceError(f"can not obtain extended attribute {name} for {shown}: {reason}"))
-                    continue
-                value = None
-            stored = name if _FS_IS_UTF8 else gojson.to_text(os.fsencode(name))
-            attributes.append(ExtendedAttribute(stored, value))
-        if attributes:
-            node.extended_attributes = attributes
+        if found:
+            node.extended_attributes = found
+
+
+def _attributes_of(item: int | bytes, path: bytes, warn: Warn) -> list[ExtendedAttribute]:
+    """The extended attributes of an open file, or of what is at a path and is not followed; *path* is for messages.
+
+    Raises:
+        OSError: they cannot be listed.
+    """
+    follow = isinstance(item, int)
+    attributes = []
+    for name in os.listxattr(item, follow_symlinks=follow):
+        value: bytes | None
+        try:
+            value = os.getxattr(item, name, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTES:
+                shown = gojson.to_text(path)
+                reason = f"xattr.get {shown} {name}: {errno_text(error)}"
+                warn(path, SourceError(f"can not obtain extended attribute {name} for {shown}: {reason}"))
+                continue
+            value = None
+        stored = name if _FS_IS_UTF8 else gojson.to_text(os.fsencode(name))
+        attributes.append(ExtendedAttribute(stored, value))
+    return attributes
 
 
 def _member(key: bytes, name: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from restic_format.backup import looking
+from restic_format.backup import source
 from restic_format.backup.errors import SourceError
 from restic_format.backup.nodes import quote_in_json
 from restic_format.errors import ResticFormatError
@@ -76,7 +76,7 @@ def open_directory(raw: bytes, what: str) -> ParentDirectory:
     Raises:
         SpecError: it is no tree.
     """
-    parsed = _parse(raw) if looking.kernel_works() else None
+    parsed = _parse(raw) if source.kernel_works() else None
     if parsed is not None:
         return ParsedDirectory(parsed)
     return DecodedDirectory(decode_tree(raw, what).nodes or [])

@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.looking import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, look_at_many
-from restic_format.backup.opening import list_directory
 from restic_format.backup.options import Progress, Totals
 from restic_format.backup.select import Reject
+from restic_format.backup.source import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, Place, list_directory, look_at_many, look_closely
 from restic_format.backup.targets import TargetTree
 from restic_spec import gojson
 
@@ -51,10 +50,10 @@ class Scanner:
             self._progress.scanned(self._totals, True)
 
     def _scan(self, path: bytes, explicit: bool) -> None:
-        path = os.path.abspath(path)
-        if not explicit and self._excludes(path):
+        place = Place.of_target(os.path.abspath(path))
+        if not explicit and self._excludes(place.path):
             return
-        waiting = [path] if self._count(path, None, explicit) else []
+        waiting = [place] if self._count(place, None, explicit) else []
         while waiting and not self._stop.is_set():
             waiting.extend(self._count_entries(waiting.pop()))
             if time.monotonic() - self._reported > REPORT_EVERY:
@@ -64,15 +63,15 @@ class Scanner:
     def _excludes(self, path: bytes) -> bool:
         return self._excluded is not None and self._excluded(gojson.to_text(path))
 
-    def _count(self, path: bytes, info: FileInfo | None, explicit: bool = False) -> bool:
+    def _count(self, place: Place, info: FileInfo | None, explicit: bool = False) -> bool:
         """Count one item, unless it is a directory to go into; *info* is None where nobody has looked at it yet."""
         totals = self._totals
         try:
-            info = os.lstat(path) if info is None else info
-            if not explicit and any(rejects(path, info) for rejects in self._rejects):
+            info = look_closely(place) if info is None else info
+            if not explicit and any(rejects(place.path, info) for rejects in self._rejects):
                 return False
         except OSError as error:
-            self._progress.scan_error(gojson.to_text(path), SourceError.from_os("lstat", path, error))
+            self._progress.scan_error(gojson.to_text(place.path), SourceError.from_os("lstat", place.path, error))
             return False
         if stat.S_ISREG(info.st_mode):
             totals.files += 1
@@ -83,23 +82,24 @@ class Scanner:
             totals.others += 1
         return False
 
-    def _count_entries(self, path: bytes) -> list[bytes]:
+    def _count_entries(self, place: Place) -> list[Place]:
         """Count a directory and what is in it; directories to go into are given back."""
         try:
-            names = list_directory(path)
+            names = list_directory(place)
         except OSError as error:
-            problem = SourceError.from_os("open", path, error, "openfile for readdirnames failed: ")
-            self._progress.scan_error(gojson.to_text(path), problem)
+            problem = SourceError.from_os("open", place.path, error, "openfile for readdirnames failed: ")
+            self._progress.scan_error(gojson.to_text(place.path), problem)
             return []
         self._totals.dirs += 1
-        prefix = os.path.join(path, b"")
+        folder = place.as_folder()
         if self._excluded is not None:
-            names = [name for name in names if not self._excludes(prefix + name)]
+            names = [name for name in names if not self._excludes(folder.prefix + name)]
         found = []
         for start in range(0, len(names), LOOK_AT_ONCE):
             some = names[start : start + LOOK_AT_ONCE]
-            infos = look_at_many(prefix, some, ASK_NOTHING)
-            found += [prefix + name for name, info in zip(some, infos, strict=True) if self._count(prefix + name, info)]
+            infos = look_at_many(folder, some, ASK_NOTHING)
+            places = [Place(folder, name) for name in some]
+            found += [entry for entry, info in zip(places, infos, strict=True) if self._count(entry, info)]
             if self._stop.is_set():
                 break
         return found

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from restic_format.backup import looking
+from restic_format.backup import source
 from restic_format.backup.errors import SourceError
 from restic_format.backup.jobs import Batch, FileGroup, FileJob
 from restic_format.backup.options import Change, ItemStats
 from restic_format.backup.pending import NOTHING, change_of
+from restic_format.backup.source import Folder, Place
 from restic_format.backup.trees import encode_node
 from restic_format.native import nodes
 from restic_format.native.blobs.hashes import ids_of
@@ -32,7 +33,7 @@ class SmallFiles:
     def __init__(self, team: Team, buffer: memoryview) -> None:
         self._team = team
         self._buffer = buffer
-        self._in_one_call = looking.kernel_works()
+        self._in_one_call = source.kernel_works()
         self._limit = team.cutter.min_size
 
     def save(self, batch: Batch) -> Iterator[FileJob]:
@@ -45,29 +46,32 @@ class SmallFiles:
         started = time.monotonic()
         shown = small[0].item
         self._team.progress.start_file(shown)
-        paths: list[bytes] = []
         names: list[bytes] = []
+        groups: list[tuple[Folder, list[bytes]]] = []
         for work in small:
             if isinstance(work, FileGroup):
                 names += work.names
-                paths += [work.prefix + name for name in work.names]
+                groups.append((work.folder, work.names))
             else:
                 names.append(work.name)
-                paths.append(work.path)
-        failed = self._save(small, paths, names, started)
+                groups.append((work.place.folder, [work.place.name]))
+        failed = self._save(small, groups, names, started)
         self._team.progress.end_file(shown)
         yield from failed
         yield from (work for work in batch if isinstance(work, FileJob) and work.size > self._limit)
 
-    def _save(self, small: Batch, paths: list[bytes], names: list[bytes], started: float) -> list[FileJob]:
-        """Save the files at *paths*; those that cannot be read this way are given back."""
+    def _save(
+        self, small: Batch, groups: list[tuple[Folder, list[bytes]]], names: list[bytes], started: float
+    ) -> list[FileJob]:
+        """Save files of some directories; those that cannot be read this way are given back."""
         team = self._team
-        infos, pieces, changed = nodes.read_files(paths, self._buffer, self._limit)
+        infos, pieces, changed = nodes.read_files(groups, self._buffer, self._limit)
+        places = [Place(folder, name) for folder, found in groups for name in found]
         ids = [blob_id if piece else b"" for blob_id, piece in zip(ids_of(pieces), pieces, strict=True)]
         saved = iter(team.repository.save_blobs(BlobType.DATA, [blob for blob in zip(ids, pieces, strict=True) if blob[0]]))
         sizes = list(map(len, pieces))
         written = team.builder.write(names, infos, sizes, ids)
-        outcomes: list[_Outcome | None] = [None] * len(paths)
+        outcomes: list[_Outcome | None] = [None] * len(names)
         for number, (info, size, blob_id, encoded) in enumerate(zip(infos, sizes, ids, written, strict=True)):
             if info is None:
                 continue
@@ -76,13 +80,13 @@ class SmallFiles:
                 stats = ItemStats(1, size, blob.stored)
             node = None
             if encoded is None:
-                node = team.builder.build(names[number], info, paths[number], team.warn)
+                node = team.builder.build(names[number], info, places[number], team.warn)
                 node.content = [blob_id.hex()] if size else []
                 node.size = size
                 encoded = encode_node(node)
             outcomes[number] = encoded, node, stats
         for number in changed:
-            team.books.error(gojson.to_text(os.path.abspath(paths[number])), changed_meanwhile(paths[number]))
+            team.books.error(gojson.to_text(os.path.abspath(places[number].path)), changed_meanwhile(places[number].path))
         team.books.files_done(sum(sizes), [one[2] for one in outcomes if one is not None])
         seconds = time.monotonic() - started
         failed: list[FileJob] = []

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from restic_format.backup.errors import BackupFailed, SourceError
-from restic_format.backup.opening import OPEN_FLAGS, list_directory
+from restic_format.backup.source import OPEN_FLAGS, Place, list_directory
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def _unroll(tree: TargetTree) -> None:
 
 def _list(path: bytes) -> list[bytes]:
     try:
-        return list_directory(path, OPEN_FLAGS & ~os.O_NOFOLLOW)
+        return list_directory(Place.of_target(path), OPEN_FLAGS & ~os.O_NOFOLLOW)
     except OSError as error:
         raise BackupFailed(str(SourceError.from_os("open", path, error, "openfile for readdirnames failed: "))) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from restic_format.backup.looking import FileInfo
+from restic_format.backup.source import FileInfo
 from restic_spec import gojson, gotime, tree
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import is_hex_id

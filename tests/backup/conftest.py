@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import looking
+from restic_format.backup import source
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec.keyfile import Kdf
@@ -58,4 +58,4 @@ def ours(restic: Restic) -> Callable[[], Repository]:
 @pytest.fixture
 def file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backups look at and read one file after the other, by calls that a test can replace."""
-    monkeypatch.setattr(looking, "kernel_works", lambda: False)
+    monkeypatch.setattr(source, "kernel_works", lambda: False)

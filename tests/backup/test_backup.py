@@ -20,9 +20,12 @@ from restic_format.backup import (
     Silent,
     SourceError,
     Totals,
+    archiver,
     backup,
     find_parent,
 )
+from restic_format.backup import source as source_access
+from restic_format.backup.source import Place
 from restic_format.errors import Interrupted, LockLost, StorageError
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
@@ -294,10 +297,11 @@ def test_sockets_are_left_out_and_others_kept(source: Path, repository: Reposito
 def test_what_vanishes_or_turns_into_something_else(
     source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.lstat
+    real = archiver.look_closely
 
-    def lstat(path: bytes) -> os.stat_result:
-        info = real(path)
+    def look_closely(place: Place) -> os.stat_result:
+        path = place.path
+        info = real(place)
         if path.endswith(b"/one"):
             os.unlink(path)
         elif path.endswith(b"/two"):
@@ -308,7 +312,7 @@ def test_what_vanishes_or_turns_into_something_else(
             raise FileNotFoundError(2, "gone between listing and looking")
         return info
 
-    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(archiver, "look_closely", look_closely)
     seen = Recorder()
     result = backup(repository, ["s"], BackupOptions(scan=False), seen)
     assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/e/four"]
@@ -316,6 +320,85 @@ def test_what_vanishes_or_turns_into_something_else(
     errors = dict(seen.errors)
     assert errors[str(source / "one")].endswith("open s/one: no such file or directory")
     assert "changed type, refusing to archive" in errors[str(source / "two")]
+
+
+class Swapper:
+    """Puts symlinks in the place of directories, or other things in that of files, at one moment of a backup."""
+
+    def __init__(self, root: Path, what: str) -> None:
+        self.root = root
+        self.what = what
+        self.done = False
+        self.guard = threading.Lock()
+
+    def __call__(self) -> None:
+        with self.guard:
+            if self.done:
+                return
+            self.done = True
+        victim = self.root / "s" / "victim"
+        if self.what == "directory":
+            victim.rename(self.root / "moved")
+            victim.symlink_to(self.root / "secret")
+        elif self.what == "directory above":
+            (self.root / "s").rename(self.root / "moved")
+            (self.root / "s").symlink_to(self.root / "elsewhere")
+        for number, path in enumerate(sorted(victim.rglob("*"))):
+            if self.what == "files" and path.is_file():
+                path.unlink()
+                if number % 2:
+                    path.symlink_to(self.root / "secret" / path.name)
+                else:
+                    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "file by file"])
+@pytest.mark.parametrize("moment", ["looked at", "read"])
+@pytest.mark.parametrize("what", ["directory", "directory above", "files"])
+def test_nothing_that_is_swapped_leads_out_of_the_target(
+    what: str, moment: str, native: bool, tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other user's files have the names that the backup expects, and different sizes on both sides of every limit."""
+    if not native:
+        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
+    names = (
+        {f"small-{number}": 100 for number in range(10)} | {f"deep/{name}": 600_000 for name in ("a", "b")} | {"big": 5_000_000}
+    )
+    for folder in ("s/victim", "secret", "elsewhere/victim"):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+        for name, size in names.items():
+            (tmp_path / folder / name).write_bytes((b"mine" if folder == "s/victim" else b"THEIRS") * (size // 4))
+            os.setxattr(tmp_path / folder / name, "user.who", b"mine" if folder == "s/victim" else b"THEIRS")
+        os.symlink("MINE" if folder == "s/victim" else "THEIRS", tmp_path / folder / "link")
+    swap = Swapper(tmp_path, what)
+
+    class Seen(Recorder):
+        def start_file(self, item: str) -> None:
+            if moment == "read":
+                swap()
+
+    class Excludes(ExcludeFilter):
+        def rejects(self, path: str) -> bool:
+            if moment == "looked at" and path.endswith("/victim/big"):
+                swap()
+            return False
+
+    monkeypatch.chdir(tmp_path)
+    seen = Seen()
+    options = BackupOptions(scan=False, read_concurrency=1)
+    if moment == "looked at":
+        options.excludes = Excludes(["x"])
+    try:
+        result = backup(repository, ["s"], options, seen)
+    except NothingToBackUp:
+        return
+    assert swap.done
+    for path, node in files(repository, result.tree).items():
+        content = b"".join(repository.load_blob(BlobType.DATA, bytes.fromhex(blob)) for blob in node.blobs)
+        assert b"THEIRS" not in content and node.linktarget != "THEIRS", path
+        assert all(attribute.value != b"THEIRS" for attribute in node.extended_attributes or ()), path
+    if moment == "looked at" or what == "files":
+        assert result.summary.errors == len(seen.errors)
 
 
 def test_files_that_change_while_they_are_read(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,17 +525,17 @@ def test_tag_files_that_cannot_be_used(source: Path, repository: Repository) -> 
 @pytest.mark.usefixtures("file_by_file")
 def test_other_file_systems(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount point stays, what is mounted there does not."""
-    real = os.lstat
+    real, look_closely = os.lstat, archiver.look_closely
 
-    def lstat(path: bytes) -> os.stat_result:
-        info = real(path)
+    def moved(path: bytes, info: os.stat_result) -> os.stat_result:
         if b"/s/d/e" in os.path.abspath(path):
             fields = list(info)
             fields[2] = info.st_dev + 1
             return os.stat_result([*fields, *info[10:]], {"st_mtime_ns": info.st_mtime_ns, "st_ctime_ns": info.st_ctime_ns})
         return info
 
-    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(os, "lstat", lambda path: moved(path, real(path)))
+    monkeypatch.setattr(archiver, "look_closely", lambda place: moved(place.path, look_closely(place)))
     result = backup(repository, ["s"], BackupOptions(one_file_system=True, scan=False))
     assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/three", "/s/one", "/s/two"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import BackupOptions, backup, looking
+from restic_format.backup import BackupOptions, backup
+from restic_format.backup import source as source_access
 from restic_format.repository import Repository
 from restic_format.snapshots import find_snapshot
 from tests.backup.sources import Restic, make_labelled_tree, make_strange_tree
@@ -64,7 +65,7 @@ def test_attributes_of_new_and_of_unchanged_files(
     labelled = make_labelled_tree(root)
     monkeypatch.chdir(root)
     if not kernel:
-        monkeypatch.setattr(looking, "kernel_works", lambda: False)
+        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
     theirs = restic.backup(".", cwd=root)
     first = backup(repository, ["."])
     assert first.tree == theirs["tree"]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup, looking
+from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup
+from restic_format.backup import source as source_access
 from restic_format.backup.ahead import Ahead, Survey
 from restic_format.backup.files import Team
+from restic_format.backup.source import Place
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_spec.layout import FileKind
@@ -95,7 +97,7 @@ def change_some(root: Path) -> None:
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both ways of walking."""
     if request.param == "file by file":
-        monkeypatch.setattr(looking, "kernel_works", lambda: False)
+        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
     yield
 
 
@@ -129,7 +131,7 @@ def test_some_changed(source: Path, restic: Restic, ours: OpenRepository, monkey
     for works in (True, False):
         with monkeypatch.context() as patch:
             if not works:
-                patch.setattr(looking, "kernel_works", lambda: False)
+                patch.setattr(source_access, "kernel_works", lambda: False)
             seen, counted = Recorder(), Counter()
             result = second(ours(), first, seen)
             assert result.tree == theirs["tree"] and not seen.errors
@@ -186,8 +188,8 @@ def test_looking_ahead(
     taken: list[bool] = []
     real = Ahead.take
 
-    def take(self: Ahead, path: bytes) -> Survey | None:
-        found = real(self, path)
+    def take(self: Ahead, place: Place) -> Survey | None:
+        found = real(self, place)
         taken.append(found is not None)
         return found
 
@@ -197,7 +199,7 @@ def test_looking_ahead(
     assert result.tree == first.tree
     assert (result.summary.dirs.unchanged, result.summary.files.unchanged) == (30 + 600 + 2 + 400, 600 + 400)
     assert result.summary.stats == ItemStats()
-    assert any(taken) == looking.kernel_works()
+    assert any(taken) == source_access.kernel_works()
     assert threading.active_count() == before
     # What changes between looking ahead and arriving is found out then, or the next time.
     (tmp_path / "s" / "outer-03" / "inner-03" / "file").write_bytes(b"changed")

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from restic_format.backup.nodes import NodeBuilder, quote_in_json
 from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
+from restic_format.backup.source import Place
 from restic_format.backup.trees import encode_node, file_changed, join_nodes
 from restic_format.errors import ResticFormatError
+from restic_format.native import nodes
 from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, read_files, small_files, survey
 from restic_spec import gojson
 from restic_spec.tree import ExtendedAttribute, Node, decode_tree, encode_tree
@@ -71,7 +73,7 @@ def writer_of(builder: NodeBuilder) -> NodeWriter:
 
 
 def plainly(builder: NodeBuilder, name: bytes, info: SimpleNamespace, ids: list[bytes]) -> Node:
-    node = builder.build(name, info, b"/none", refuse)
+    node = builder.build(name, info, Place.of_target(b"/none"), refuse)
     node.content = [blob.hex() for blob in ids]
     return node
 
@@ -128,7 +130,7 @@ def test_symlinks_are_written_as_the_builder_builds_them(
             assert not ordinary(info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
             continue
         with mock.patch("os.readlink", return_value=target):
-            assert written[name] == encode_node(builder.build(name, info, b"/none", refuse))
+            assert written[name] == encode_node(builder.build(name, info, Place.of_target(b"/none"), refuse))
     assert taken.ids() == b""
 
 
@@ -146,23 +148,22 @@ def test_attributes_and_targets_are_those_of_the_file(tmp_path: Path) -> None:
     for number, target in enumerate(targets):
         os.symlink(target, os.fsencode(tmp_path) + b"/%d" % number)
     folder = os.fsencode(tmp_path) + b"/"
-    several, *others, file = look_at(folder, [b"several", b"long", b"unusual", b"crowded", b"0"], 2)
+    several, *others, file = look_at(followed(folder), [b"several", b"long", b"unusual", b"crowded", b"0"], 2)
     assert several is not None and several.attributes is not None
     listed = [ExtendedAttribute(name, values[name]) for name in os.listxattr(tmp_path / "several")]
     assert several.attributes == msgspec.json.encode(listed)
     # What is long or needs escapes is left to the builder.
     assert [info.attributes if info else b"gone" for info in others] == [None, None, None]
-    links = look_at(folder, [b"%d" % number for number in range(4)], 1)
+    links = look_at(followed(folder), [b"%d" % number for number in range(4)], 1)
     assert [info.target if info else b"gone" for info in links] == [*targets[:3], None]
     assert file is not None and file.attributes == b"" and several.target is None
     # The builder takes what is known, and asks otherwise.
     builder = NodeBuilder()
     for name in (b"several", b"long", b"unusual", b"crowded"):
-        [looked] = look_at(folder, [name], 2)
+        [looked] = look_at(followed(folder), [name], 2)
         assert looked is not None
-        assert builder.build(name, looked, folder + name, refuse) == builder.build(
-            name, os.lstat(folder + name), folder + name, refuse
-        )
+        place = Place.of_target(folder + name)
+        assert builder.build(name, looked, place, refuse) == builder.build(name, os.lstat(folder + name), place, refuse)
 
 
 def test_others_than_files_and_symlinks_are_left_to_the_builder(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_others_than_files_and_symlinks_are_left_to_the_builder(tmp_path: Path) 
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("file")
     names = [b"attributes", b"fifo", b"file", b"gone", b"link", b"long"]
-    infos = look_at(os.fsencode(tmp_path) + b"/", names, 2)
+    infos = look_at(followed(os.fsencode(tmp_path) + b"/"), names, 2)
     writer = writer_of(NodeBuilder())
     written = writer.write(names, infos, [0] * 6, [b""] * 6)
     assert [node is not None for node in written] == [True, False, True, False, False, False]
@@ -182,26 +183,73 @@ def test_others_than_files_and_symlinks_are_left_to_the_builder(tmp_path: Path) 
     taken = writer.take_over(names, infos, None)
     assert [taken[number] for number in range(6)] == [False, False, False, False, True, False]
     # Without having asked nobody knows whether there are attributes.
-    assert writer.write([b"file"], look_at(os.fsencode(tmp_path) + b"/", [b"file"], 0), [0], [b""]) == [None]
+    assert writer.write([b"file"], look_at(followed(os.fsencode(tmp_path) + b"/"), [b"file"], 0), [0], [b""]) == [None]
 
 
-@pytest.mark.parametrize("prefix", [True, False], ids=["directory", "whole paths"])
-def test_looking_is_lstat(prefix: bool, tmp_path: Path) -> None:
+def followed(path: bytes) -> tuple[bytes, int]:
+    """A directory, symlinks followed in all of its path."""
+    return path, len(path)
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["in one call", "step by step"])
+@pytest.mark.parametrize("trusted", ["", "/", "all"])
+def test_looking_is_lstat(trusted: str, openat2: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"four")
     (tmp_path / "link").symlink_to("file")
     os.utime(tmp_path / "file", ns=(-1_500_000_000, -1))
     folder = os.fsencode(tmp_path) + b"/"
     names = [b"file", b"link", b"", b"x" * 300]
+    monkeypatch.chdir("/")
     lstats = [os.lstat(folder + name) for name in names[:2]]  # looking reads the symlink, which sets its access time
-    found = look_at(folder, names, 2) if prefix else look_at(b"", [folder + name for name in names], 2)
-    assert found[3] is None
+    length = len(folder) if trusted == "all" else len(trusted)
+    nodes.may_use_openat2(openat2)
+    try:
+        found = look_at((folder if trusted else folder[1:], length), names, 2)
+        assert look_at((folder + b"nothing/", length), [b"file"], 2) == [None]
+        assert look_at((folder + b"x" * 300 + b"/", length), [b"file"], 2) == [None]
+    finally:
+        nodes.may_use_openat2(True)
+    assert found[2:] == [None, None]
     for expected, info in zip(lstats, found, strict=False):
         fields = [field for field in dir(Stat) if field.startswith("st_")]
         assert len(fields) == 11
         assert [getattr(info, field) for field in fields] == [getattr(expected, field) for field in fields]
         assert info is not None and info.attributes == b""
-    assert look_at(b"/" * 5000, [b"file"], 2) == [None]
-    assert look_at(folder + b"nothing/", [b"file"], 2) == [None]
+    for wrong in ((b"/" * 5000, 5000), (b"/" * 5000, 1), (b"/", 2)):
+        assert look_at(wrong, [b"file"], 2) == [None]
+    with pytest.raises(ValueError, match="zero"):
+        look_at((b"/\0/", 1), [b"file"], 2)
+
+
+@pytest.mark.parametrize("openat2", [True, False], ids=["in one call", "step by step"])
+def test_no_symlink_is_followed_below_a_target(openat2: bool, tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "deep" / "secret").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "other").symlink_to("deep")
+    root = os.fsencode(tmp_path) + b"/"
+    buffer = memoryview(bytearray(1000))
+    nodes.may_use_openat2(openat2)
+    try:
+        for path, length, reached in (
+            (root + b"real/deep/", len(root), True),
+            (root + b"real//./deep/", len(root), True),
+            (root + b"link/deep/", len(root + b"link/"), True),
+            (root + b"link/deep/", len(root), False),
+            (root + b"real/other/", len(root), False),
+            (root + b"real/other/", len(root + b"real/"), False),
+            (root + b"real/other", len(root), False),
+            (root + b"real/deep/secret/", len(root), False),
+        ):
+            folder = path, length
+            assert (look_at(folder, [b"secret"], 2) != [None]) is reached, path
+            infos, pieces, _ = read_files([(folder, [b"secret"])], buffer, 100)
+            assert ((infos != [None]), bytes(pieces[0])) == (reached, b"content" if reached else b""), path
+        assert survey((root + b"real/", len(root)), [b"other", b"deep"], 2, 9)[0] is None
+        assert survey((root + b"link/", len(root)), [b"deep"], 2, 9) == [None]
+        assert survey((root + b"link/", len(root + b"link/")), [b"deep"], 2, 9) != [None]
+    finally:
+        nodes.may_use_openat2(True)
 
 
 # Trees of the parent
@@ -417,7 +465,8 @@ def test_surveys_are_listing_and_looking(tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(name)).write_bytes(b"x" * number)
     (tmp_path / "d").mkdir()
     (tmp_path / "link").symlink_to("d")
-    full, empty, missing, link, file = survey([root, root + b"/d/", root + b"/none", root + b"/link", root + b"/plain"], 2, 256)
+    folder = followed(root + b"/")
+    full, empty, missing, link, file = survey(folder, [b".", b"d/", b"none", b"link", b"plain"], 2, 256)
     assert full is not None and full[2] is not None and empty is not None
     assert full[1] == sorted(map(os.fsencode, os.listdir(root)))
     assert [info.st_ino if info else 0 for info in full[2]] == [os.lstat(root + b"/" + name).st_ino for name in full[1]]
@@ -425,18 +474,18 @@ def test_surveys_are_listing_and_looking(tmp_path: Path) -> None:
     assert [full[1][number] for number in directories(full[2])] == [b"d"]
     assert empty[1:] == ([], [])
     assert missing is link is file is None
-    [listed] = survey([root], 2, len(full[1]) - 1)
+    [listed] = survey(folder, [b"."], 2, len(full[1]) - 1)
     assert listed is not None and listed[1:] == (full[1], None)
     with pytest.raises(ValueError, match="zero"):
-        survey([b"a\0b"], 2, 1)
+        survey(folder, [b"a\0b"], 2, 1)
     os.setxattr(root, "user.x", b"y")
-    [marked] = survey([root], 2, 0)
+    [marked] = survey(folder, [b"."], 2, 0)
     assert marked is not None and marked[0].attributes == b'[{"name":"user.x","value":"eQ=="}]'
 
 
 def test_reading_a_directory_leaves_its_access_time(tmp_path: Path) -> None:
     os.utime(tmp_path, ns=(10**18, 10**18))
-    survey([os.fsencode(tmp_path)], 2, 256)
+    survey(followed(os.fsencode(tmp_path) + b"/"), [b"."], 2, 256)
     assert os.stat(tmp_path).st_atime_ns == 10**18
 
 
@@ -445,7 +494,7 @@ def test_stretches_of_small_files(tmp_path: Path) -> None:
         (tmp_path / f"{number}").write_bytes(b"x" * size)
     (tmp_path / "7").mkdir()
     (tmp_path / "8").write_bytes(b"xx")
-    infos = look_at(os.fsencode(tmp_path) + b"/", [b"%d" % number for number in range(10)], 0)
+    infos = look_at(followed(os.fsencode(tmp_path) + b"/"), [b"%d" % number for number in range(10)], 0)
     assert small_files(infos, 10, 3, 100) == [(0, 2, 5), (3, 6, 9), (6, 7, 3), (8, 9, 2)]
     assert small_files(infos, 11, 100, 100) == [(0, 7, 28), (8, 9, 2)]
     assert small_files(infos, 11, 100, 6) == [(0, 3, 16), (3, 5, 6), (5, 7, 6), (8, 9, 2)]
@@ -461,9 +510,15 @@ def test_reading_files(tmp_path: Path) -> None:
     os.setxattr(tmp_path / "5", "user.key", b"value")
     names = ["0", "1", "link", "2", "3", "4", "pipe", "missing", ".", "5"]
     buffer = memoryview(bytearray(8 << 10))
-    infos, pieces, changed = read_files([bytes(tmp_path / name) for name in names], buffer, 5000)
+    folder = followed(os.fsencode(tmp_path) + b"/")
+    groups = [(folder, [os.fsencode(name) for name in some]) for some in (names[:4], [], names[4:])]
+    groups.insert(1, (followed(os.fsencode(tmp_path) + b"/none/"), [b"1"]))
+    names.insert(4, "not there")
+    infos, pieces, changed = read_files(groups, buffer, 5000)
     expected = dict(zip("012345", contents, strict=True))
-    assert [name for name, info in zip(names, infos, strict=True) if info is None] == ["link", "2", "4", "pipe", "missing", "."]
+    assert [name for name, info in zip(names, infos, strict=True) if info is None] == [
+        *("link", "2", "not there", "4", "pipe", "missing", "."),
+    ]
     assert [bytes(piece) for piece in pieces] == [expected[n] if i else b"" for n, i in zip(names, infos, strict=True)]
     assert [(info.st_ino, info.st_size, info.attributes) for info in infos if info is not None] == [
         (found.st_ino, found.st_size, b'[{"name":"user.key","value":"dmFsdWU="}]' if name == "5" else b"")
@@ -472,5 +527,5 @@ def test_reading_files(tmp_path: Path) -> None:
     ]
     assert changed == []
     with pytest.raises(TypeError):
-        read_files([str(tmp_path)], buffer, 5000)  # type: ignore[list-item]
+        read_files([(folder, ["x"])], buffer, 5000)  # type: ignore[list-item]
     assert read_files([], buffer, 5000) == ([], [], [])

@@ -1,19 +1,24 @@
 """Directories in few calls without the interpreter lock: what their files are, which are as they were, and their nodes' JSON.
 
-`look_at(prefix, names, ask)` gives an `os.stat_result`-like `Stat` for each entry *names* of the directory *prefix* (a path
-that ends with a slash, or empty), None for each that cannot be looked at. `attributes` is the JSON list of its extended
-attributes, empty where it has none, `target` what a symlink leads to; for which files to find these out is *ask*: 0 none, 1
-all but regular ones, 2 all. They are None where nobody has asked, or where they are too long or out of the ordinary.
+A directory is given as a path that ends with a slash (or is empty), and the length of its beginning in which symlinks are
+followed: behind that none is, nor where an entry of the directory is one. So nothing that takes the place of a directory leads
+out of it.
 
-`survey(paths, ask, most)` gives for each of several directories its own `Stat`, the names in it, sorted by their bytes, and
-what `look_at` gives for them where there are at most *most*, otherwise None; and None for a directory where anything is out of
-the ordinary. `directories(infos)` tells which of several `Stat` are directories, `small_files(infos, limit, most,
-most_bytes)` gives stretches of regular files of at most *limit* bytes as (first, end, bytes), each of at most *most* files and
-ending when *most_bytes* are reached.
+`look_at(directory, names, ask)` gives an `os.stat_result`-like `Stat` for each entry *names* of the directory, None for each
+that cannot be looked at. `attributes` is the JSON list of its extended attributes, empty where it has none, `target` what a
+symlink leads to; for which files to find these out is *ask*: 0 none, 1 all but regular ones, 2 all. They are None where nobody
+has asked, or where they are too long or out of the ordinary.
 
-`read_files(paths, buffer, limit)` reads small regular files into *buffer*, one after the other. It gives a column of their
-`Stat`, None for each that is out of the ordinary or has more than *limit* bytes, a column of their contents in *buffer*, and
-the numbers of those that changed meanwhile.
+`survey(parent, names, ask, most)` gives for each of several directories in *parent* its own `Stat`, the names in it, sorted by
+their bytes, and what `look_at` gives for them where there are at most *most*, otherwise None; and None for a directory where
+anything is out of the ordinary. `directories(infos)` tells which of several `Stat` are directories, `small_files(infos, limit,
+most, most_bytes)` gives stretches of regular files of at most *limit* bytes as (first, end, bytes), each of at most *most*
+files and ending when *most_bytes* are reached.
+
+`read_files(groups, buffer, limit)` reads small regular files into *buffer*, one after the other; each of *groups* is a
+directory and names in it. It gives a column of their `Stat`, None for each that is out of the ordinary or has more than *limit*
+bytes, a column of their contents in *buffer*, and the numbers of those that changed meanwhile. `may_use_openat2(may)` is for
+tests of what is done on systems without that call.
 
 `parse_tree(raw)` takes apart a tree of the form restic writes, otherwise it gives None.
 `ParsedTree.find(name)` is the JSON of a node, its name given as it stands in JSON. Names with escapes, which `escaped` lists,
@@ -51,6 +56,7 @@ try:
         TakenOver,
         directories,
         look_at,
+        may_use_openat2,
         parse_tree,
         read_files,
         small_files,
@@ -72,6 +78,7 @@ __all__ = [
     "TakenOver",
     "directories",
     "look_at",
+    "may_use_openat2",
     "parse_tree",
     "read_files",
     "small_files",

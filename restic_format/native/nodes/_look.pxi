@@ -110,27 +110,50 @@ cdef list _stats(const Looking *entries, size_t count, const look_texts *texts):
     return made
 
 
-def look_at(bytes prefix not None, list names not None, int ask):
+cdef struct Folder:
+    const char *path
+    size_t length, followed
+
+
+cdef Folder _folder(object directory) except *:
+    """The directory that a path and the length of its beginning in which symlinks are followed stand for."""
+    prefix, followed = directory
+    cdef Folder made
+    made.path, made.length, made.followed = _name(prefix), PyBytes_GET_SIZE(prefix), followed
+    return made
+
+
+cdef const char *_name(object name) except NULL:
+    cdef const char *text = _bytes(name)
+    if strlen(text) != <size_t> PyBytes_GET_SIZE(name):
+        raise ValueError("a path has no zero bytes")
+    return text
+
+
+def may_use_openat2(bint may):
+    """Whether directories may be opened by openat2, where the system has it."""
+    look_may_use_openat2(may)
+
+
+def look_at(directory not None, list names not None, int ask):
     """What the entries *names* of a directory are; None for each that cannot be told."""
     cdef Py_ssize_t count = len(names), i
-    cdef const char *path = prefix
-    cdef size_t length = len(prefix)
-    cdef look_directory directory
+    cdef Folder folder = _folder(directory)
     cdef look_texts texts = look_texts(NULL, 0, 0)
     cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
+    cdef int fd
     if work == NULL:
         raise MemoryError
     try:
         for i in range(count):
-            work[i].name = _bytes(names[i])
+            work[i].name = _name(names[i])
+            work[i].error = 1
         with nogil:
-            if look_open(&directory, path, length):
+            fd = look_open(folder.path, folder.length, folder.followed)
+            if fd >= 0:
                 for i in range(count):
-                    work[i].error = 1
-            else:
-                for i in range(count):
-                    work[i].error = c_look_at(&directory, work[i].name, ask, &texts, &work[i].found)
-                look_close(&directory)
+                    work[i].error = c_look_at(fd, work[i].name, ask, &texts, &work[i].found)
+                close(fd)
         return _stats(work, count, &texts)
     finally:
         free(work)
@@ -138,7 +161,7 @@ def look_at(bytes prefix not None, list names not None, int ask):
 
 
 cdef struct Surveying:
-    const char *path
+    const char *name
     int failed
     look_names names
     look_texts texts
@@ -146,36 +169,39 @@ cdef struct Surveying:
     Looking *entries
 
 
-cdef void _survey(Surveying *work, int ask, size_t most) noexcept nogil:
-    cdef look_directory directory
+cdef void _survey(int parent, Surveying *work, int ask, size_t most) noexcept nogil:
     cdef Looking *entry
     cdef size_t i
-    work.failed = look_list(work.path, &work.names, &work.texts, &work.self)
-    if work.failed or work.names.count > most or look_listed(&directory, work.path, &work.names):
+    work.failed = look_list(parent, work.name, &work.names, &work.texts, &work.self)
+    if work.failed or work.names.count > most:
         return
     work.entries = <Looking *> calloc(work.names.count + 1, sizeof(Looking))
     if work.entries == NULL:
         return
     for i in range(work.names.count):
         entry = work.entries + i
-        entry.error = c_look_at(&directory, work.names.names[i], ask, &work.texts, &entry.found)
+        entry.error = c_look_at(look_listed(&work.names), work.names.names[i], ask, &work.texts, &entry.found)
 
 
-def survey(list paths not None, int ask, size_t most):
-    """What the directories *paths* are, the names in them, and what these are where there are at most *most*."""
-    cdef Py_ssize_t count = len(paths), i
+def survey(parent not None, list names not None, int ask, size_t most):
+    """What the directories *names* in *parent* are, the names in them, and what these are where there are at most *most*."""
+    cdef Py_ssize_t count = len(names), i
+    cdef Folder folder = _folder(parent)
     cdef size_t n
+    cdef int fd
     cdef Surveying *work = <Surveying *> calloc(count + 1, sizeof(Surveying))
     if work == NULL:
         raise MemoryError
     try:
         for i in range(count):
-            work[i].path = _bytes(paths[i])
-            if strlen(work[i].path) != <size_t> PyBytes_GET_SIZE(paths[i]):
-                raise ValueError("a path has no zero bytes")
+            work[i].name = _name(names[i])
+            work[i].failed = 1
         with nogil:
-            for i in range(count):
-                _survey(&work[i], ask, most)
+            fd = look_open(folder.path, folder.length, folder.followed)
+            if fd >= 0:
+                for i in range(count):
+                    _survey(fd, &work[i], ask, most)
+                close(fd)
         found = []
         for i in range(count):
             if work[i].failed:
@@ -201,28 +227,43 @@ cdef struct Reading:
     int changed
 
 
-def read_files(list paths not None, buffer, size_t limit):
+def read_files(list groups not None, buffer, size_t limit):
     """Small regular files read whole into *buffer*; see restic_format.native.nodes."""
-    cdef Py_ssize_t count = len(paths), i
+    cdef Py_ssize_t count = sum([len(names) for _, names in groups]), group_count = len(groups), i = 0, end = 0, group
     cdef size_t used = 0
+    cdef int fd
     cdef Py_buffer view
     cdef look_texts texts = look_texts(NULL, 0, 0)
     cdef Looking *files = <Looking *> calloc(count + 1, sizeof(Looking))
     cdef Reading *work = <Reading *> calloc(count + 1, sizeof(Reading))
+    cdef Folder *folders = <Folder *> calloc(group_count + 1, sizeof(Folder))
+    cdef Py_ssize_t *ends = <Py_ssize_t *> calloc(group_count + 1, sizeof(Py_ssize_t))
     try:
-        if files == NULL or work == NULL:
+        if files == NULL or work == NULL or folders == NULL or ends == NULL:
             raise MemoryError
-        for i in range(count):
-            files[i].name = _bytes(paths[i])
+        for group in range(group_count):
+            directory, names = groups[group]
+            folders[group] = _folder(directory)
+            for name in names:
+                files[end].name = _name(name)
+                work[end].length = -1
+                end += 1
+            ends[group] = end
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
             with nogil:
-                for i in range(count):
-                    work[i].start = used
-                    work[i].length = read_small(files[i].name, <uint8_t *> view.buf + used, view.len - used, limit, &texts,
-                                                &files[i].found, &work[i].changed)
-                    files[i].error = work[i].length < 0
-                    used += max(work[i].length, 0)
+                for group in range(group_count):
+                    fd = look_open(folders[group].path, folders[group].length, folders[group].followed)
+                    while i < ends[group]:
+                        work[i].start = used
+                        if fd >= 0:
+                            work[i].length = read_small(fd, files[i].name, <uint8_t *> view.buf + used, view.len - used, limit,
+                                                        &texts, &files[i].found, &work[i].changed)
+                        files[i].error = work[i].length < 0
+                        used += max(work[i].length, 0)
+                        i += 1
+                    if fd >= 0:
+                        close(fd)
         finally:
             PyBuffer_Release(&view)
         shown = memoryview(buffer)
@@ -234,6 +275,8 @@ def read_files(list paths not None, buffer, size_t limit):
     finally:
         free(files)
         free(work)
+        free(folders)
+        free(ends)
         free(texts.at)
 
 

@@ -23,24 +23,22 @@ cdef extern from "look.h" nogil:
     ctypedef struct look_found:
         look_stat info
         look_text attributes, target
-    ctypedef struct look_directory:
-        pass
-    int look_open(look_directory *directory, const char *path, size_t length)
-    void look_close(look_directory *directory)
+    int look_open(const char *path, size_t length, size_t followed)
+    void look_may_use_openat2(int may)
     ctypedef struct look_names:
         char *text
         const char **names
         size_t count
-    int look_list(const char *path, look_names *names, look_texts *texts, look_found *found)
-    int look_listed(look_directory *directory, const char *path, const look_names *names)
+    int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found)
+    int look_listed(const look_names *names)
     void look_forget(look_names *names)
-    int c_look_at "look_at"(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found)
+    int c_look_at "look_at"(int directory, const char *name, int ask, look_texts *texts, look_found *found)
     int look_is_plain(const char *name, size_t length)
 
 
 cdef extern from "read.h" nogil:
-    int64_t read_small(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
-                       int *changed)
+    int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, look_texts *texts,
+                       look_found *found, int *changed)
 
 
 cdef extern from "nodes.h" nogil:
@@ -80,6 +78,10 @@ cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(uint32_t mode)
     bint S_ISDIR(uint32_t mode)
     bint S_ISLNK(uint32_t mode)
+
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
 
 
 include "_look.pxi"

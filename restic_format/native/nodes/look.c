@@ -4,10 +4,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#if __has_include(<linux/openat2.h>)
+#include <linux/openat2.h>
+#endif
 
 void look_take(look_stat *info, const struct stat *s)
 {
@@ -87,19 +92,39 @@ static int add_attribute(look_texts *texts, size_t start, const char *name, cons
     return 0;
 }
 
-look_text look_attributes(look_texts *texts, int fd, const char *path)
+#if !defined(SYS_listxattrat) && !defined(__alpha__)
+#define SYS_listxattrat 465 /* of all systems but one, since Linux 6.13 */
+#endif
+
+/* The names of the attributes of an open file, or where *name* is given of that entry of the open directory *fd*. */
+static ssize_t list_attributes(int fd, const char *name, const char *path, char *names)
 {
-    char names[LOOK_LONGEST + 1];
+    if (!name)
+        return flistxattr(fd, names, LOOK_LONGEST);
+#ifdef SYS_listxattrat
+    long listed = syscall(SYS_listxattrat, fd, name, AT_SYMLINK_NOFOLLOW, names, (size_t)LOOK_LONGEST);
+    if (listed >= 0 || (errno != ENOSYS && errno != EPERM))
+        return listed;
+#endif
+    return llistxattr(path, names, LOOK_LONGEST);
+}
+
+static look_text attributes_of(look_texts *texts, int fd, const char *entry)
+{
+    char names[LOOK_LONGEST + 1], path[64 + 256];
     uint8_t value[LOOK_LONGEST];
-    look_text made = {texts->used, 0};
-    ssize_t listed = fd >= 0 ? flistxattr(fd, names, LOOK_LONGEST) : llistxattr(path, names, LOOK_LONGEST);
+    look_text made = {texts->used, LOOK_UNKNOWN};
+    /* There is no older call that finds an entry by its directory's descriptor, but the descriptor has a path. */
+    if (entry && snprintf(path, sizeof path, "/proc/self/fd/%d/%s", fd, entry) >= (int)sizeof path)
+        return made;
+    ssize_t listed = list_attributes(fd, entry, path, names);
     if (listed <= 0) {
         made.length = !listed || errno == ENOTSUP ? 0 : LOOK_UNKNOWN;
         return made;
     }
     names[listed] = 0;
     for (const char *name = names; name < names + listed; name += strlen(name) + 1) {
-        ssize_t size = fd >= 0 ? fgetxattr(fd, name, value, sizeof value) : lgetxattr(path, name, value, sizeof value);
+        ssize_t size = entry ? lgetxattr(path, name, value, sizeof value) : fgetxattr(fd, name, value, sizeof value);
         if (size < 0 || add_attribute(texts, made.start, name, value, (size_t)size))
             goto unknown;
     }
@@ -110,8 +135,12 @@ look_text look_attributes(look_texts *texts, int fd, const char *path)
     return made;
 unknown:
     texts->used = made.start;
-    made.length = LOOK_UNKNOWN;
     return made;
+}
+
+look_text look_attributes(look_texts *texts, int fd)
+{
+    return attributes_of(texts, fd, NULL);
 }
 
 static look_text read_target(look_texts *texts, int directory, const char *path)
@@ -126,40 +155,92 @@ static look_text read_target(look_texts *texts, int directory, const char *path)
     return made;
 }
 
-int look_open(look_directory *directory, const char *path, size_t length)
+static _Atomic int openat2_is_missing;
+
+void look_may_use_openat2(int may)
 {
-    if (length >= sizeof directory->path)
+    openat2_is_missing = !may;
+}
+
+enum { FOR_PATHS = O_PATH | O_DIRECTORY | O_CLOEXEC };
+
+/* One directory after the other, none of them a symlink. Closes *fd*. */
+static int open_each(int fd, const char *path, const char *end)
+{
+    while (fd >= 0 && path < end) {
+        char name[256];
+        const char *slash = memchr(path, '/', (size_t)(end - path));
+        size_t length = (size_t)((slash ? slash : end) - path);
+        int next = fd;
+        if (length >= sizeof name) {
+            errno = ENAMETOOLONG;
+            next = -1;
+        } else if (length) {
+            memcpy(name, path, length);
+            name[length] = 0;
+            next = openat(fd, name, FOR_PATHS | O_NOFOLLOW);
+        }
+        if (next != fd) {
+            int error = errno;
+            close(fd);
+            errno = error;
+        }
+        fd = next;
+        path += length + 1;
+    }
+    return fd;
+}
+
+int look_open(const char *path, size_t length, size_t followed)
+{
+    char text[4096];
+    if (length >= sizeof text || followed > length) {
+        errno = ENAMETOOLONG;
         return -1;
-    memcpy(directory->path, path, length);
-    directory->path[length] = 0;
-    directory->length = length;
-    directory->fd = length ? open(directory->path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    return 0;
+    }
+    memcpy(text, path, followed);
+    text[followed] = 0;
+    int fd = open(followed ? text : ".", FOR_PATHS);
+    if (fd < 0 || followed == length)
+        return fd;
+#if defined SYS_openat2 && defined RESOLVE_NO_SYMLINKS
+    if (!openat2_is_missing) {
+        struct open_how how = {.flags = FOR_PATHS | O_NOFOLLOW, .resolve = RESOLVE_NO_SYMLINKS};
+        memcpy(text, path + followed, length - followed);
+        text[length - followed] = 0;
+        long below = syscall(SYS_openat2, fd, text, &how, sizeof how);
+        if (below >= 0 || (errno != ENOSYS && errno != EPERM)) {
+            int error = errno;
+            close(fd);
+            errno = error;
+            return (int)below;
+        }
+        openat2_is_missing = 1;
+    }
+#endif
+    return open_each(fd, path + followed, path + length);
 }
 
-void look_close(look_directory *directory)
+int look_open_entry(int directory, const char *name, int flags)
 {
-    if (directory->fd >= 0)
-        close(directory->fd);
+    flags |= O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    int fd = openat(directory, name, flags | O_NOATIME);
+    if (fd < 0 && errno == EPERM) /* only the owner and root may leave the access time alone */
+        fd = openat(directory, name, flags);
+    return fd;
 }
 
-int look_at(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found)
+int look_at(int directory, const char *name, int ask, look_texts *texts, look_found *found)
 {
     struct stat s;
-    size_t length = strlen(name);
     found->attributes.length = found->target.length = LOOK_UNKNOWN;
-    if (length >= sizeof directory->path - directory->length)
-        return ENAMETOOLONG;
-    memcpy(directory->path + directory->length, name, length + 1);
-    const char *path = directory->fd >= 0 ? name : directory->path;
-    int at = directory->fd >= 0 ? directory->fd : AT_FDCWD;
-    if (fstatat(at, path, &s, AT_SYMLINK_NOFOLLOW))
+    if (fstatat(directory, name, &s, AT_SYMLINK_NOFOLLOW))
         return errno;
     look_take(&found->info, &s);
     if (ask == LOOK_ASK_ALWAYS || (ask == LOOK_ASK_UNLESS_REGULAR && !S_ISREG(s.st_mode)))
-        found->attributes = look_attributes(texts, -1, directory->path);
+        found->attributes = attributes_of(texts, directory, name);
     if (ask != LOOK_ASK_NEVER && S_ISLNK(s.st_mode))
-        found->target = read_target(texts, at, path);
+        found->target = read_target(texts, directory, name);
     return 0;
 }
 
@@ -201,14 +282,11 @@ static int read_names(look_names *names)
     return 0;
 }
 
-int look_list(const char *path, look_names *names, look_texts *texts, look_found *found)
+int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found)
 {
-    enum { FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_DIRECTORY };
     struct stat s;
     memset(names, 0, sizeof *names);
-    int fd = open(path, FLAGS | O_NOATIME);
-    if (fd < 0 && errno == EPERM) /* only the owner and root may leave the access time alone */
-        fd = open(path, FLAGS);
+    int fd = look_open_entry(parent, name, O_DIRECTORY);
     if (fd < 0)
         return -1;
     if (fstat(fd, &s)) {
@@ -216,7 +294,7 @@ int look_list(const char *path, look_names *names, look_texts *texts, look_found
         return -1;
     }
     look_take(&found->info, &s);
-    found->attributes = look_attributes(texts, fd, path);
+    found->attributes = look_attributes(texts, fd);
     found->target.length = LOOK_UNKNOWN;
     names->stream = fdopendir(fd);
     if (!names->stream)
@@ -228,16 +306,9 @@ int look_list(const char *path, look_names *names, look_texts *texts, look_found
     return 0;
 }
 
-int look_listed(look_directory *directory, const char *path, const look_names *names)
+int look_listed(const look_names *names)
 {
-    size_t length = strlen(path), slash = length && path[length - 1] != '/';
-    if (length + slash >= sizeof directory->path)
-        return -1;
-    memcpy(directory->path, path, length);
-    directory->path[length] = '/';
-    directory->length = length + slash;
-    directory->fd = dirfd(names->stream);
-    return 0;
+    return dirfd(names->stream);
 }
 
 void look_forget(look_names *names)

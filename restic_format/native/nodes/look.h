@@ -32,9 +32,8 @@ enum { LOOK_UNKNOWN = -1 };
 /* The longest list of attribute names, value of an attribute, and symlink target that are taken; longer ones are unknown. */
 enum { LOOK_LONGEST = 1024 };
 
-/* The extended attributes of an open file, or with a negative *fd* those of *path*, which is not followed: a list as restic
- * writes it in JSON, in the system's order, or nothing. */
-look_text look_attributes(look_texts *texts, int fd, const char *path);
+/* The extended attributes of an open file: a list as restic writes it in JSON, in the system's order, or nothing. */
+look_text look_attributes(look_texts *texts, int fd);
 
 /* Whether *name* stands in JSON as it is, even where Go quotes it before. */
 int look_is_plain(const char *name, size_t length);
@@ -45,19 +44,19 @@ typedef struct {
     look_text target; /* of a symlink */
 } look_found;
 
-/* Opens the directory of entries that look_at will be asked about; its path must end with a slash. Where that fails, or the
- * path is empty, entries are found by their whole path. */
-typedef struct {
-    int fd;
-    size_t length;
-    char path[4096];
-} look_directory;
-int look_open(look_directory *directory, const char *path, size_t length);
-void look_close(look_directory *directory);
+/* Opens the directory that the first *length* bytes of *path* lead to, the current one where there are none; entries are found
+ * by their names in it. Symlinks are followed in the first *followed* bytes and nowhere else, so that nothing that takes the
+ * place of a directory during a backup leads out of it. Gives a descriptor for paths only (O_PATH), or -1 with errno. */
+int look_open(const char *path, size_t length, size_t followed);
+/* Whether look_open may use openat2; otherwise it opens one directory after the other, as it does on systems without it. */
+void look_may_use_openat2(int may);
 
-/* Looks at an entry without following it: 0, or errno. *ask* is when to find out more than its stat. */
+/* Looks at an entry of the open *directory* without following it: 0, or errno. *ask* is when to find out more than its stat. */
 enum { LOOK_ASK_NEVER, LOOK_ASK_UNLESS_REGULAR, LOOK_ASK_ALWAYS };
-int look_at(look_directory *directory, const char *name, int ask, look_texts *texts, look_found *found);
+int look_at(int directory, const char *name, int ask, look_texts *texts, look_found *found);
+/* Opens an entry for reading: without following it, without waiting, and without touching its access time where the system allows
+ * that. Gives a descriptor, or -1 with errno. */
+int look_open_entry(int directory, const char *name, int flags);
 
 /* A directory's names, sorted by their bytes. */
 typedef struct {
@@ -66,11 +65,11 @@ typedef struct {
     size_t count;
     void *stream;
 } look_names;
-/* Opens a directory without following it or touching its access time, where the system allows that, and lists it: 0, or -1
- * where anything is out of the ordinary; somebody else then finds out what. *found* is the directory itself. */
-int look_list(const char *path, look_names *names, look_texts *texts, look_found *found);
-/* The same as look_open for a directory that is listed; it must not be closed. */
-int look_listed(look_directory *directory, const char *path, const look_names *names);
+/* Opens the entry *name* of the open directory *parent* and lists it: 0, or -1 where anything is out of the ordinary; somebody
+ * else then finds out what. *found* is the directory itself. */
+int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found);
+/* The descriptor of a directory that is listed; it must not be closed. */
+int look_listed(const look_names *names);
 void look_forget(look_names *names);
 
 #endif

@@ -1,28 +1,21 @@
 #define _GNU_SOURCE
 #include "read.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
-/* As the Python path opens: nothing that replaced a file meanwhile may make us follow it or wait for it. */
-enum { OPEN_FLAGS = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK };
-
-int64_t read_small(const char *path, uint8_t *buffer, size_t room, size_t limit, look_texts *texts, look_found *found,
-                   int *changed)
+int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, look_texts *texts,
+                   look_found *found, int *changed)
 {
     struct stat before, after;
     size_t filled = 0;
     int64_t result = -1;
-    int fd = open(path, OPEN_FLAGS | O_NOATIME);
-    if (fd < 0 && errno == EPERM) /* only the owner and root may leave the access time alone */
-        fd = open(path, OPEN_FLAGS);
+    int fd = look_open_entry(directory, name, 0);
     if (fd < 0)
         return -1;
     if (fstat(fd, &before) || !S_ISREG(before.st_mode) || (uint64_t)before.st_size > limit || (uint64_t)before.st_size >= room)
         goto done;
     look_take(&found->info, &before);
-    found->attributes = look_attributes(texts, fd, path);
+    found->attributes = look_attributes(texts, fd);
     found->target.length = LOOK_UNKNOWN;
     for (;;) {
         /* One byte more than it should have shows whether it has grown. */
