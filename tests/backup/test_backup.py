@@ -29,7 +29,7 @@ from restic_format.backup.source import Place
 from restic_format.errors import Interrupted, LockLost, StorageError
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
-from restic_format.storage import MemoryStorage
+from restic_format.storage import Content, MemoryStorage
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
@@ -624,10 +624,10 @@ def test_failing_storage_ends_the_backup(source: Path) -> None:
     class Broken(MemoryStorage):
         failing = False
 
-        def save(self, kind: FileKind, name: str, data: bytes | bytearray | memoryview) -> None:
+        def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
             if self.failing and kind is FileKind.PACK:
                 raise StorageError("disk full")
-            super().save(kind, name, data)
+            super().save(kind, name, data, metadata=metadata)
 
     storage = Broken()
     repository = Repository.init(storage, PASSWORD, kdf=CHEAP, pack_size=4 << 20)
