@@ -143,7 +143,8 @@ MAKE_READABLE = (
     "check again; until then run no repair, forget or prune"
 )
 _FIND_PACKS = (
-    "look for the missing files first: in another copy of the repository, on a medium that is not mounted, in lost+found"
+    "look for the missing files: in other folders below data, in another copy of the repository, on a medium that is not "
+    "mounted, in lost+found; where they are found, put them where they belong and check again"
 )
 _UNSTEADY = "test this machine's memory, the disk and the cables or the network before anything is repaired, then check again"
 _MOVE_SNAPSHOT = (

@@ -97,7 +97,8 @@ def check_packs(run: Run, damage: Damage) -> None:
         elif gaps:
             broken.append(pack)
     run.progress.stage(Stage.PACKS, len(run.file_sizes))
-    _check_missing(run, missing, damage)
+    if _check_missing(run, missing, damage):
+        add_unlisted(run)  # It may be the index that is wrong, not the pack that is missing.
     entries = dict(index.by_pack(set(resized))) if resized else {}
     for pack in resized:
         got, expected = run.file_sizes[pack], run.sizes[pack]
@@ -120,8 +121,8 @@ def check_packs(run: Run, damage: Damage) -> None:
             run.add(Finding(Code.PACK_UNINDEXED, _ref(pack), message))
 
 
-def _check_missing(run: Run, missing: list[bytes], damage: Damage) -> None:
-    """Name the packs that were not listed and are not there when asked for one by one either."""
+def _check_missing(run: Run, missing: list[bytes], damage: Damage) -> bool:
+    """Name the packs that were not listed and are not there when asked for one by one either; whether there are any."""
     gone = []
     for pack in missing:
         run.check_interrupt()
@@ -138,6 +139,7 @@ def _check_missing(run: Run, missing: list[bytes], damage: Damage) -> None:
     for pack in gone:
         number = run.add(Finding(Code.PACK_MISSING, _ref(pack), f"pack {pack.hex()}: does not exist"))
         damage.pack(pack, number)
+    return bool(gone)
 
 
 def _ref(pack: bytes) -> ObjectRef:

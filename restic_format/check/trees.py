@@ -102,7 +102,10 @@ class TreeChecker:
             self._add(ident, _CODES[fault.trouble], fault)
             return []
         for copy in bad_copies:
-            if copy.pack not in self.run.wrong:
+            if copy.trouble is Trouble.UNREADABLE:
+                ref = ObjectRef(ObjectKind.PACK, copy.pack.hex())
+                self.run.add(Finding(Code.PACK_UNREADABLE, ref, copy.what, copy.clause))
+            elif copy.trouble is Trouble.DAMAGED and copy.pack not in self.run.wrong:
                 self._add(ident, Code.TREE_COPY_DAMAGED, copy)
         if not self.usage.tracks:
             # Nearly every tree is all right; what is wrong with one is found below.
