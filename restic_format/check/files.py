@@ -13,8 +13,11 @@ from restic_spec.keyfile import decode_keyfile
 from restic_spec.layout import FileKind
 from restic_spec.lock import decode_lock
 
-_OPENED = "it has just opened the repository, so keep it: programs that check its name refuse it"
-_REPLACE_OPENED = "add a new key with `key add` and see that it opens the repository before this file is touched"
+_OPENED = "it has just opened the repository, but restic opens nothing with it, as its content is not what its name says"
+_REPLACE_OPENED = (
+    "make a new key with `restic-format key add`, which still opens the repository with this one, and then move the file "
+    "keys/ID out of the repository"
+)
 
 
 def check_files(run: Run) -> None:
@@ -24,7 +27,7 @@ def check_files(run: Run) -> None:
         finding = check_key(run.repo.storage, ident.hex())
         if finding is not None:
             number = run.add(finding)
-            if ident == run.repo.key_id:
+            if ident == run.repo.key_id and finding.code is Code.KEY_DAMAGED:
                 run.set_remedy(number, _OPENED, (), _REPLACE_OPENED)
     for ident, size in run.files(FileKind.LOCK):
         _check_lock(run, ident, size)

@@ -147,6 +147,10 @@ _FIND_PACKS = (
     "mounted, in lost+found; where they are found, put them where they belong and check again"
 )
 _UNSTEADY = "test this machine's memory, the disk and the cables or the network before anything is repaired, then check again"
+_BY_ANOTHER_PROGRAM = (
+    "no command of restic 0.19.1 repairs this, which no damage does, but a faulty program or an attacker: restore what is "
+    "wanted from the snapshots affected (such entries are left out), and back it up again before these snapshots are forgotten"
+)
 _MOVE_SNAPSHOT = (
     "move the file snapshots/ID out of the repository: no program can use it; `recover` then makes a snapshot of the trees "
     "that no other snapshot has; run no prune before that"
@@ -162,8 +166,9 @@ FACTS: dict[Code, Facts] = {
     Code.KEY_DAMAGED: Facts(
         _E,
         "LAYOUT-1",
-        "the password it was made for no longer opens the repository",
-        advice="put the file of another copy of this repository in its place, or run `key add` and only then `key remove ID`",
+        "its password may not open the repository; restic opens it with none while the file is there",
+        advice="move the file keys/ID out of the repository; where its password is wanted, put the file of another copy of "
+        "this repository in its place, or run `key add`",
     ),
     Code.KEY_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.LOCK_DAMAGED: Facts(
@@ -240,9 +245,9 @@ FACTS: dict[Code, Facts] = {
     Code.TREE_DAMAGED: Facts(_E, "PACK-13", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
     Code.TREE_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.TREE_COPY_DAMAGED: Facts(_W, "PACK-16", "another copy of the tree is good; nothing is lost", ("repair packs PACK",)),
-    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", (REPAIR_SNAPSHOTS,)),
-    Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", (REPAIR_SNAPSHOTS,)),
-    Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", (REPAIR_SNAPSHOTS,)),
+    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", advice=_BY_ANOTHER_PROGRAM),
+    Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", advice=_BY_ANOTHER_PROGRAM),
+    Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", advice=_BY_ANOTHER_PROGRAM),
     Code.NODE_NO_CONTENT: Facts(_E, "TREE-8", "the file is restored empty", (REPAIR_SNAPSHOTS,)),
     Code.NODE_NO_SUBTREE: Facts(_E, "TREE-7", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
     Code.NODE_NULL_ID: Facts(_E, "LAYOUT-2", "part of the content is not known", (REPAIR_SNAPSHOTS,)),

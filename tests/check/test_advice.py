@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,9 @@ from restic_format.check import CheckReport, Code
 from restic_format.check.advice import Step, steps
 from restic_spec.index import IndexPack, encode_index
 from restic_spec.pack import BlobType
+from tests.check.test_check_trees import BAD_NODES
 from tests.safety import kit
+from tests.safety.forge import TIME, Forge, node
 
 RunCheck = Callable[..., CheckReport]
 Hurt = Callable[[Path], object]
@@ -117,6 +121,13 @@ def time_of(repo: Path, name: str) -> bytes:
     return re.findall(rb'"time":"([^"]+)"', Vault(repo, kit.PASSWORD).open(f"snapshots/{name}"))[0]  # type: ignore[no-any-return]
 
 
+def spare_key(repo: Path) -> None:
+    """A second key, damaged, that restic tries first."""
+    (key,) = kit.files_of(repo, "keys")
+    (repo / "keys" / ("00" * 32)).write_bytes(key.read_bytes())
+    kit.flip_bit(repo / "keys" / ("00" * 32), 20)
+
+
 def all_of(*hurts: Hurt) -> Hurt:
     return lambda repo: [hurt(repo) for hurt in hurts]
 
@@ -152,6 +163,22 @@ CASES = {
     ),
     "tree: blob damaged": Case(
         lambda repo: kit.flip_bit(tree(repo), 40), {Code.TREE_DAMAGED}, loses=True, forbidden=("prune",)
+    ),
+    "data: blob damaged, tree too": Case(
+        all_of(lambda repo: kit.flip_bit(data(repo), 50_000), lambda repo: kit.flip_bit(tree(repo), 40)),
+        {Code.PACK_DAMAGED, Code.TREE_DAMAGED},
+        read_data=True,
+        loses=True,
+        forbidden=("prune",),
+    ),
+    "key damaged": Case(spare_key, {Code.KEY_DAMAGED}, forbidden=("prune", "repair", "key")),
+    "key under another name": Case(
+        lambda repo: kit.files_of(repo, "keys")[0].rename(repo / "keys" / ("ef" * 32)),
+        {Code.KEY_DAMAGED},
+        forbidden=("prune", "repair", "key"),
+    ),
+    "lock damaged": Case(
+        lambda repo: (repo / "locks" / hashlib.sha256(b"garbage").hexdigest()).write_bytes(b"garbage"), {Code.LOCK_DAMAGED}
     ),
     "pack cut": Case(CUT, {Code.PACK_SIZE}, loses=True, forbidden=("prune",)),
     "pack cut, index damaged": Case(
@@ -197,8 +224,11 @@ def follow(repo: Path, todo: list[Step], aside: Path, source: Path | None) -> No
                 older = kit.ROOT / ".peers" / "restic-0.18" / "restic"
                 done = kit.run([str(older), "--no-cache", "-r", str(repo), "recover"])
             assert done.returncode == 0, (step, done.stdout, done.stderr)
-        elif step.text.startswith("move "):
-            for path in re.findall(r"(?:snapshots|index)/[0-9a-f]{64}", step.text):
+        elif "move the file" in step.text or step.text.startswith("move "):
+            if "restic-format key add" in step.text:
+                (aside / "new").write_text(kit.PASSWORD)
+                kit.ours(repo, "key", "add", "--new-password-file", str(aside / "new"))
+            for path in re.findall(r"(?:keys|snapshots|index)/[0-9a-f]{64}", step.text):
                 (repo / path).rename(aside / path.replace("/", "-"))
         elif step.text.startswith("back up") and source is not None:
             kit.restic(repo, "backup", "-q", "--force", str(source))
@@ -238,3 +268,35 @@ def test_advice_helps(name: str, repo: Path, source: Path, run_check: RunCheck, 
         assert 0 < intact < total, "what was not damaged is still there"
     else:
         assert intact == total
+
+
+@pytest.mark.clause("TREE-4", "TREE-6", "TREE-7", "TREE-8", "TREE-9")
+@pytest.mark.parametrize("nodes", [case[1] for case in BAD_NODES if case[2]], ids=[case[0] for case in BAD_NODES if case[2]])
+def test_advice_about_entries_helps(forge: Forge, run_check: RunCheck, tmp_path: Path, nodes: list[dict[str, Any]]) -> None:
+    good = forge.blob("data", b"what is intact")
+    forge.whole([*nodes, node("zz", content=[good[1]], size=14)], [good])
+    report = run_check(forge.path)
+    todo = steps(report.findings)
+    if any("forgotten" in step.text for step in todo):
+        kit.ours(forge.path, "restore", "-q", "latest", "--target", str(tmp_path / "out"), check=False)
+        assert [path.name for path in (tmp_path / "out").iterdir() if path.name not in "ab"] == ["zz"]
+        assert (tmp_path / "out" / "zz").read_bytes() == b"what is intact"
+        kit.restic(forge.path, "backup", "-q", str(tmp_path / "out"))
+        kit.restic(forge.path, "forget", *dict.fromkeys(name for f in report.findings for name in f.consequence.snapshots))
+    follow(forge.path, todo, tmp_path / "aside", None)
+    kit.restic(forge.path, "check", "-q", "--read-data")
+    after = run_check(forge.path, read_data=True)
+    assert after.ok, after.findings
+    (tmp_path / "last").mkdir()
+    kit.restic(forge.path, "restore", "-q", "latest", "--target", str(tmp_path / "last"))
+    assert [path.read_bytes() for path in (tmp_path / "last").rglob("zz")] == [b"what is intact"]
+
+
+@pytest.mark.clause("SNAP-4")
+def test_advice_about_a_snapshot_without_tree_helps(forge: Forge, run_check: RunCheck, tmp_path: Path) -> None:
+    kept, _tree = forge.whole([node("f")])
+    forge.document("snapshots", {"time": TIME, "tree": None, "paths": ["/x"], "hostname": "h", "username": "u"})
+    follow(forge.path, steps(run_check(forge.path).findings), tmp_path / "aside", None)
+    kit.restic(forge.path, "check", "-q")
+    assert run_check(forge.path).ok
+    assert kit.restic(forge.path, "list", "snapshots").stdout.split() == [kept]
