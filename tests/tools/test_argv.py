@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restic_tools.argv import Flag, FlagSet, Parsed, UsageFailure, find_command, parse, parse_int
-from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.registry import is_known
 
 FLAGS = FlagSet(

@@ -59,7 +59,7 @@ def test_every_command_and_option_is_offered() -> None:
 
 
 def test_the_answer_has_descriptions(run: Runner) -> None:
-    assert run("__complete", "snap").out == b"snapshots\tShow the snapshots\n:4\n"
+    assert run("__complete", "snap").out == b"snapshots\tList the snapshots\n:4\n"
     assert run("__completeNoDesc", "snap").out == b"snapshots\n:4\n"
 
 

@@ -14,7 +14,7 @@ import pytest
 from restic_tools import cli, exitcodes
 from restic_tools.about import FOLLOWS_RESTIC
 from restic_tools.cli import load
-from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.registry import COMMANDS
 from tests.tools.kit import Runner
 

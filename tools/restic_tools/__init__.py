@@ -4,10 +4,9 @@ The modules and what each one owns:
 
 ``cli``         ``main()``: from an argument list to an exit code.
 ``argv``        restic's option syntax (the one of Go's pflag), as pure functions over plain lists.
-``globalflags`` the options every command takes.
 ``registry``    which commands exist and where they live.
 ``declare``     turns an annotated function into a command.
-``globaloptions`` the global options as a command sees them.
+``globaloptions`` the options every command takes, with their environment variables.
 ``context``     what a command is given: options, output, interruption, the repository.
 ``passwords``   where passwords come from, each fetched once.
 ``access``      opening a repository, its lock.

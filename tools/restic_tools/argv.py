@@ -26,7 +26,9 @@ class Flag:
     """One option: its names, how its value is read, and how the help shows it.
 
     ``kind`` is ``"bool"``, ``"count"`` or ``"value"``; ``parse`` reads a value's text and raises ``ValueError``; ``many``
-    collects the values in a list; ``spread`` says that one text holds several values (``parse`` returns a list).
+    collects the values in a list; ``spread`` says that one text holds several values (``parse`` returns a list). ``values`` is
+    what completion offers, ``variable`` the environment variable that stands in, ``otherwise`` what holds without both;
+    ``deprecated`` says what to use instead.
     """
 
     __slots__ = (
@@ -39,9 +41,12 @@ class Flag:
         "many",
         "metavar",
         "name",
+        "otherwise",
         "parse",
         "short",
         "spread",
+        "values",
+        "variable",
     )
 
     def __init__(
@@ -58,6 +63,9 @@ class Flag:
         spread: bool = False,
         hidden: bool = False,
         deprecated: str = "",
+        values: Sequence[str] = (),
+        variable: str = "",
+        otherwise: str = "",
         key: str = "",
     ) -> None:
         self.name = name
@@ -71,12 +79,28 @@ class Flag:
         self.spread = spread
         self.hidden = hidden
         self.deprecated = deprecated
+        self.values = values
+        self.variable = variable
+        self.otherwise = otherwise
         self.key = key or name.replace("-", "_")
 
     @property
     def shown(self) -> str:
         """The flag's names as error messages write them."""
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
+
+    @property
+    def description(self) -> str:
+        """The help with what holds by default."""
+        shown = self.otherwise
+        if not shown and self.kind == "value" and self.default not in (None, "", 0, []):
+            shown = (
+                ",".join(map(str, self.default))
+                if isinstance(self.default, list | tuple)
+                else str(getattr(self.default, "value", self.default))
+            )
+        default = " or ".join(filter(None, (self.variable and f"${self.variable}", shown)))
+        return f"{self.help} (default: {default})" if default else self.help
 
     @property
     def takes_value(self) -> bool:

@@ -13,7 +13,6 @@ import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
 from restic_tools.environment import encode, words_from_system
-from restic_tools.globalflags import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
 TYPE_CHECKING = False
@@ -88,6 +87,8 @@ def _run(args: list[str], parsed: Parsed) -> int:
         return _show(complete(args[1:], described=args[0] == "__complete"))
     if args and args[0] == "--version":
         args = ["version", *args[1:]]
+    from restic_tools.globaloptions import GLOBAL_FLAGS
+
     path, rest = find_command(args, FlagSet(GLOBAL_FLAGS), is_known)
     entry = BY_PATH.get(path)
     if entry is None:
@@ -139,6 +140,8 @@ def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
 
 def _overview(path: tuple[str, ...], rest: list[str], parsed: Parsed) -> int:
     """No command was named: show what there is, or say what is wrong with the word given."""
+    from restic_tools.globaloptions import GLOBAL_FLAGS
+
     parse(rest, FlagSet(GLOBAL_FLAGS), parsed)
     from restic_tools.helppages import group_page, overview_page, suggestion
 

@@ -11,29 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from restic_tools.about import PROGRAM
 from restic_tools.argv import Flag, FlagSet, UsageFailure, find_command, parse
-from restic_tools.flagtypes import COMPRESSION_MODES
-from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.declare import Declaration
+from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.registry import BY_PATH, GROUPS, is_known, subcommands
 
 ONLY_THESE, FILES = ":4", ":0"
-
-VALUES: dict[str, tuple[str, ...]] = {
-    "compression": COMPRESSION_MODES,
-    "group-by": ("host", "paths", "tags", "host,paths", "host,tags", "host,paths,tags"),
-    "overwrite": ("always", "if-changed", "if-newer", "never"),
-    "repository-version": ("stable", "latest", "1", "2"),
-    "sort": ("name", "size", "time", "mtime", "atime", "ctime", "extension"),
-}
-"""Options whose values can be listed."""
-
-ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("cat",): ("config", "masterkey", "pack", "blob", "snapshot", "index", "key", "lock", "tree"),
-    ("list",): ("blobs", "packs", "index", "snapshots", "keys", "locks"),
-    ("ls",): ("latest",),
-    ("restore",): ("latest",),
-    ("snapshots",): ("latest",),
-}
-"""Commands whose first argument can be listed."""
 
 Candidate = tuple[str, str]
 """A word and its description."""
@@ -51,7 +33,8 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
     if "--" in before:
         return [], FILES
     path, rest = find_command(before, FlagSet(GLOBAL_FLAGS), is_known)
-    flags = _flags_of(path)
+    declaration = _declaration(path)
+    flags = FlagSet([*(declaration.flags if declaration else ()), *GLOBAL_FLAGS])
     waiting = _waiting_flag(before, flags)
     if waiting is not None:
         return _values(waiting, "", last)
@@ -66,7 +49,8 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
         return (_matching(_command_names(path), last) if _only_values(rest) else []), ONLY_THESE
     if path == ("help",):
         return _help_topics(before, last)
-    listed = _matching([(word, "") for word in ARGUMENTS.get(path, ())], last)
+    values = declaration.arguments[0].values if declaration and declaration.arguments else ()
+    listed = _matching([(word, "") for word in values], last)
     return (listed, ONLY_THESE) if listed else ([], FILES)
 
 
@@ -78,12 +62,12 @@ def _only_values(rest: list[str]) -> bool:
         return False
 
 
-def _flags_of(path: tuple[str, ...]) -> FlagSet:
+def _declaration(path: tuple[str, ...]) -> Declaration | None:
     if path not in BY_PATH:
-        return FlagSet(GLOBAL_FLAGS)
+        return None
     from restic_tools.cli import load
 
-    return FlagSet([*load(BY_PATH[path]).flags, *GLOBAL_FLAGS])
+    return load(BY_PATH[path])
 
 
 def _waiting_flag(before: list[str], flags: FlagSet) -> Flag | None:
@@ -99,10 +83,9 @@ def _waiting_flag(before: list[str], flags: FlagSet) -> Flag | None:
 
 
 def _values(flag: Flag, prefix: str, begun: str) -> tuple[list[Candidate], str]:
-    known = VALUES.get(flag.name)
-    if known is None:
+    if not flag.values:
         return [], FILES
-    return [(prefix + value, "") for value in known if value.startswith(begun)], ONLY_THESE
+    return [(prefix + value, "") for value in flag.values if value.startswith(begun)], ONLY_THESE
 
 
 def _command_names(path: tuple[str, ...]) -> list[Candidate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from restic_tools.globaloptions import ENVIRONMENT, GlobalOptions, global_options
+from restic_tools.globaloptions import GlobalOptions, global_options
 from restic_tools.interrupt import Interrupt
 from restic_tools.output import Output
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     LockMode = Literal["shared", "exclusive", "none"]
 
-__all__ = ["ENVIRONMENT", "Context", "GlobalOptions", "global_options"]
+__all__ = ["Context", "GlobalOptions", "global_options"]
 
 
 class Context:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from restic_tools.argv import Flag, UsageFailure, parse_int
-from restic_tools.context import Context
 
 CommandFunction = Callable[..., int | None]
 
@@ -45,6 +44,10 @@ class Option:
         count: bool = False,
         hidden: bool = False,
         deprecated: str = "",
+        spread: bool = False,
+        values: Sequence[str] = (),
+        variable: str = "",
+        otherwise: str = "",
     ) -> None:
         self.names = names
         self.help = help
@@ -54,14 +57,26 @@ class Option:
         self.hidden = hidden or bool(deprecated)
         self.deprecated = deprecated
         """What to use instead; the option is hidden, and a note tells whoever uses it."""
+        self.spread = spread
+        """Whether one text holds several values of a list."""
+        self.values = values
+        """What completion offers."""
+        self.variable = variable
+        """The environment variable that stands in; the command reads it, except for the global options."""
+        self.otherwise = otherwise
+        """What holds when neither is given, for the help, where the parameter's default does not say it."""
 
 
 class Argument:
     """Declares how a positional parameter is shown and read."""
 
-    def __init__(self, *, metavar: str | None = None, parser: Callable[[str], Any] | None = None) -> None:
+    def __init__(
+        self, *, metavar: str | None = None, parser: Callable[[str], Any] | None = None, values: Sequence[str] = ()
+    ) -> None:
         self.metavar = metavar
         self.parser = parser
+        self.values = values
+        """What completion offers for the first word."""
 
 
 class OptionGroup:
@@ -80,6 +95,7 @@ class ArgumentSpec(NamedTuple):
     required: bool
     many: bool
     parse: Callable[[str], object]
+    values: Sequence[str]
 
 
 class Declaration(NamedTuple):
@@ -140,6 +156,8 @@ class Declaration(NamedTuple):
 
 def declare(function: CommandFunction) -> Declaration:
     """Read the declaration of a command from its signature and docstring."""
+    from restic_tools.context import Context
+
     hints = typing.get_type_hints(function, include_extras=True)
     flags: list[Flag] = []
     arguments: list[ArgumentSpec] = []
@@ -152,10 +170,7 @@ def declare(function: CommandFunction) -> Declaration:
             continue
         if isinstance(hint, type) and issubclass(hint, OptionGroup):
             groups[name] = hint
-            for key, inner in typing.get_type_hints(hint, include_extras=True).items():
-                plain, info = _split(inner)
-                assert isinstance(info, Option)
-                flags.append(_flag(key, plain, info, getattr(hint, key)))
+            flags.extend(flags_of(hint))
             continue
         plain, info = _split(hint)
         if isinstance(info, Option):
@@ -163,6 +178,14 @@ def declare(function: CommandFunction) -> Declaration:
         else:
             arguments.append(_argument(name, plain, info, default))
     return Declaration(function, context_key, tuple(flags), tuple(arguments), groups)
+
+
+def flags_of(group: type[OptionGroup]) -> Iterator[Flag]:
+    """The flags of a group of options."""
+    for name, hint in typing.get_type_hints(group, include_extras=True).items():
+        plain, info = _split(hint)
+        if isinstance(info, Option):
+            yield _flag(name, plain, info, getattr(group, name, _REQUIRED))
 
 
 def _parameters(function: Any) -> Iterator[tuple[str, object]]:
@@ -204,9 +227,12 @@ def _flag(name: str, plain: Any, info: Option, default: object) -> Flag:
         default=None if default is _REQUIRED else default,
         parse=info.parser or PARSERS.get(item, str),
         many=many,
-        spread=bool(getattr(info.parser, "spread", False)),
+        spread=info.spread,
         hidden=info.hidden,
         deprecated=info.deprecated,
+        values=info.values,
+        variable=info.variable,
+        otherwise=info.otherwise,
         key=name,
     )
 
@@ -217,4 +243,4 @@ def _argument(name: str, plain: Any, info: Argument | None, default: object) -> 
     parse = (info.parser if info else None) or PARSERS.get(item, str)
     required = default is _REQUIRED and not many
     metavar = name if info is None or info.metavar is None else info.metavar
-    return ArgumentSpec(name, metavar, required, many, parse)
+    return ArgumentSpec(name, metavar, required, many, parse, info.values if info else ())

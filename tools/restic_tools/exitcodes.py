@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from restic_format.systemtext import errno_text
 from restic_format.words import visible
 from restic_tools.argv import UsageFailure
 
@@ -14,13 +15,13 @@ SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
 NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED = 10, 11, 12, 130
 
 MEANINGS = {
-    SUCCESS: "everything was done",
+    SUCCESS: "success",
     FAILURE: "the command failed",
-    INCOMPLETE: "some of the source could not be read; the rest was done",
-    NO_REPOSITORY: "there is no repository",
-    LOCK_FAILED: "somebody else holds a lock on the repository",
-    WRONG_PASSWORD: "the password opens none of the keys",
-    INTERRUPTED: "stopped by a signal, in good order",
+    INCOMPLETE: "some source data could not be read; the snapshot holds the rest",
+    NO_REPOSITORY: "the repository does not exist",
+    LOCK_FAILED: "the repository is locked by another process",
+    WRONG_PASSWORD: "wrong password: it opens none of the keys",
+    INTERRUPTED: "interrupted by a signal",
 }
 """What each exit code says, for the help pages."""
 
@@ -107,19 +108,13 @@ def _kinds(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def os_reason(error: OSError) -> str:
-    """What the system says is wrong, as restic words it: beginning in lower case, so that scripts find the same text."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
-
-
 def _os_text(error: OSError) -> str:
     if error.filename is None:
         try:
             os.getcwd()
         except OSError as gone:
-            return f"getwd: {os_reason(gone)}, the current folder is gone"
-        return os_reason(error)
+            return f"getwd: {errno_text(gone)}, the current folder is gone"
+        return errno_text(error)
     name = error.filename
     shown = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-    return f"{shown}: {os_reason(error)}"
+    return f"{shown}: {errno_text(error)}"

@@ -1,62 +1,185 @@
-"""The global options as a command sees them: flags and environment variables put together."""
+"""The options that every command takes: names and meanings of restic 0.19.1, each written once.
+
+Help, completion and manual pages are made from the same declarations (`GLOBAL_FLAGS`); `global_options` puts flags and
+environment variables together.
+"""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from restic_tools.argv import parse_uint
+from restic_tools.declare import Option, OptionGroup, flags_of
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import compression_mode
-from restic_tools.globalflags import DEFAULT_STUCK_TIMEOUT
+from restic_tools.flagtypes import COMPRESSION_MODES, comma_list, compression_mode, duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Mapping
 
 QUIET, NORMAL, VERBOSE, DEBUG = 0, 1, 2, 3
 """Verbosity: --quiet, no option, --verbose, --verbose=2."""
 
 
-class GlobalOptions:
+class GlobalOptions(OptionGroup):
     """The global options, after flags and environment variables have been put together."""
 
-    repo: str = ""
-    repository_file: str = ""
-    password_file: str = ""
-    password_command: str = ""
-    insecure_no_password: bool = False
-    key_hint: str = ""
-    json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    no_cache: bool = False
-    cache_dir: str = ""
-    cleanup_cache: bool = False
-    no_lock: bool = False
-    retry_lock: float = 0.0
-    """Seconds to wait for a locked repository."""
-    compression: str = "auto"
-    pack_size: int = 0
-    """Target size of pack files in MiB; 0 leaves it to the engine."""
-    limit_upload: int = 0
-    limit_download: int = 0
-    """KiB/s; 0 is unlimited."""
-    option: list[str]
-    cacert: list[str]
-    tls_client_cert: str = ""
-    insecure_tls: bool = False
-    http_user_agent: str = ""
-    no_extra_verify: bool = False
-    stuck_request_timeout: float = DEFAULT_STUCK_TIMEOUT
+    cacert: Annotated[
+        list[str],
+        Option(
+            "--cacert",
+            metavar="file",
+            parser=comma_list,
+            spread=True,
+            variable="RESTIC_CACERT",
+            otherwise="those of the system",
+            help="PEM file with the root certificates to trust",
+        ),
+    ]
+    cache_dir: Annotated[
+        str,
+        Option(
+            "--cache-dir",
+            metavar="directory",
+            variable="RESTIC_CACHE_DIR",
+            otherwise="in the user's cache directory",
+            help="directory for the local cache",
+        ),
+    ] = ""
+    cleanup_cache: Annotated[bool, Option("--cleanup-cache", help="remove local caches that were not used for 30 days")] = False
+    compression: Annotated[
+        str,
+        Option(
+            "--compression",
+            metavar="mode",
+            parser=compression_mode,
+            values=COMPRESSION_MODES,
+            variable="RESTIC_COMPRESSION",
+            help="how to compress new data, in repositories of version 2: auto, off, fastest, better or max",
+        ),
+    ] = "auto"
+    http_user_agent: Annotated[
+        str,
+        Option("--http-user-agent", variable="RESTIC_HTTP_USER_AGENT", help="user agent to send with HTTP requests"),
+    ] = ""
+    insecure_no_password: Annotated[
+        bool,
+        Option("--insecure-no-password", help="use an empty password; every command needs this flag then (insecure)"),
+    ] = False
+    insecure_tls: Annotated[
+        bool, Option("--insecure-tls", help="do not verify the TLS certificate of the server (insecure)")
+    ] = False
+    json: Annotated[bool, Option("--json", help="write JSON messages for programs instead of text")] = False
+    key_hint: Annotated[
+        str, Option("--key-hint", metavar="key", variable="RESTIC_KEY_HINT", help="ID of the key to try first")
+    ] = ""
+    limit_download: Annotated[
+        int,
+        Option("--limit-download", metavar="rate", otherwise="no limit", help="download no more than this many KiB/s"),
+    ] = 0
+    limit_upload: Annotated[
+        int, Option("--limit-upload", metavar="rate", otherwise="no limit", help="upload no more than this many KiB/s")
+    ] = 0
+    no_cache: Annotated[bool, Option("--no-cache", help="use no local cache")] = False
+    no_extra_verify: Annotated[
+        bool, Option("--no-extra-verify", help="do not verify data a second time before it is stored")
+    ] = False
+    no_lock: Annotated[
+        bool, Option("--no-lock", help="do not lock the repository; for reading from a read-only repository")
+    ] = False
+    option: Annotated[
+        list[str],
+        Option(
+            "--option",
+            "-o",
+            metavar="key=value",
+            parser=comma_list,
+            spread=True,
+            help="set an extended option (can be given several times)",
+        ),
+    ]
+    pack_size: Annotated[
+        int,
+        Option(
+            "--pack-size",
+            metavar="size",
+            parser=parse_uint,
+            variable="RESTIC_PACK_SIZE",
+            help="target size of pack files in MiB",
+        ),
+    ] = 0
+    password_command: Annotated[
+        str,
+        Option(
+            "--password-command",
+            metavar="command",
+            variable="RESTIC_PASSWORD_COMMAND",
+            help="command that prints the password",
+        ),
+    ] = ""
+    password_file: Annotated[
+        str,
+        Option("--password-file", "-p", metavar="file", variable="RESTIC_PASSWORD_FILE", help="file to read the password from"),
+    ] = ""
+    quiet: Annotated[bool, Option("--quiet", "-q", help="print nothing but results and errors")] = False
+    repo: Annotated[
+        str,
+        Option("--repo", "-r", metavar="repository", variable="RESTIC_REPOSITORY", help="location of the repository"),
+    ] = ""
+    repository_file: Annotated[
+        str,
+        Option(
+            "--repository-file",
+            metavar="file",
+            variable="RESTIC_REPOSITORY_FILE",
+            help="file to read the location of the repository from",
+        ),
+    ] = ""
+    retry_lock: Annotated[
+        float,
+        Option(
+            "--retry-lock",
+            metavar="duration",
+            parser=duration,
+            otherwise="do not wait",
+            help="how long to wait for a repository that is locked, for example 5m or 2h",
+        ),
+    ] = 0.0
+    stuck_request_timeout: Annotated[
+        float,
+        Option(
+            "--stuck-request-timeout",
+            metavar="duration",
+            parser=duration,
+            otherwise="5m0s",
+            help="repeat a request that made no progress for this long",
+        ),
+    ] = 300.0
+    tls_client_cert: Annotated[
+        str,
+        Option(
+            "--tls-client-cert",
+            metavar="file",
+            variable="RESTIC_TLS_CLIENT_CERT",
+            help="PEM file with the client's TLS certificate and private key",
+        ),
+    ] = ""
+    verbose: Annotated[
+        int,
+        Option("--verbose", "-v", count=True, help="print more (several times, or with a level: --verbose=n; at most 2)"),
+    ] = 0
+
+    # What no flag gives
+
     password: str | None = None
     """The password as given: None until it is fetched, empty when none is given and it has to be asked for."""
     password_variable: str = "RESTIC_PASSWORD"
     """The environment variable that may hold the password."""
 
     def __init__(self, **values: object) -> None:
-        self.option, self.cacert = [], []
-        for key, value in values.items():
-            setattr(self, key, value)
+        self.cacert, self.option = [], []
+        super().__init__(**values)
 
     def replaced(self, **values: object) -> GlobalOptions:
         """The same options with other *values* for some."""
@@ -89,39 +212,21 @@ class GlobalOptions:
         return found
 
 
-ENVIRONMENT = {
-    "repo": "RESTIC_REPOSITORY",
-    "repository_file": "RESTIC_REPOSITORY_FILE",
-    "password_file": "RESTIC_PASSWORD_FILE",
-    "password_command": "RESTIC_PASSWORD_COMMAND",
-    "key_hint": "RESTIC_KEY_HINT",
-    "cache_dir": "RESTIC_CACHE_DIR",
-    "tls_client_cert": "RESTIC_TLS_CLIENT_CERT",
-    "http_user_agent": "RESTIC_HTTP_USER_AGENT",
-}
+GLOBAL_FLAGS = tuple(flags_of(GlobalOptions))
 
 
-def global_options(values: Mapping[str, Any]) -> GlobalOptions:
+def global_options(values: Mapping[str, object]) -> GlobalOptions:
     """Put flags and environment together: a flag wins. ``Failure`` on values that cannot be right."""
     options = GlobalOptions()
-    for key, name in ENVIRONMENT.items():
-        setattr(options, key, variable(name))
-    if variable("RESTIC_CACERT"):
-        options.cacert = variable("RESTIC_CACERT").split(",")
-    if variable("RESTIC_PACK_SIZE") and "pack_size" not in values:
-        options.pack_size = _from_environment("RESTIC_PACK_SIZE", parse_uint)
-    if variable("RESTIC_COMPRESSION") and "compression" not in values:
-        options.compression = _from_environment("RESTIC_COMPRESSION", compression_mode)
-    for key, value in values.items():
-        setattr(options, key, value)
+    for flag in GLOBAL_FLAGS:
+        if flag.key in values:
+            setattr(options, flag.key, values[flag.key])
+        elif flag.variable and (text := variable(flag.variable)):
+            try:
+                setattr(options, flag.key, flag.parse(text))
+            except ValueError as error:
+                raise Failure(f'invalid value for {flag.variable} "{text}": {error}') from None
     if options.quiet and options.verbose > 0:
         raise Failure("--quiet and --verbose cannot be specified at the same time")
     _ = options.extended
     return options
-
-
-def _from_environment(name: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(variable(name))
-    except ValueError as error:
-        raise Failure(f'invalid value for {name} "{variable(name)}": {error}') from None

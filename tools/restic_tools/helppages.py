@@ -18,7 +18,7 @@ from rich.text import Text
 from restic_tools.about import PROGRAM
 from restic_tools.argv import Flag
 from restic_tools.exitcodes import MEANINGS
-from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.output import Output
 from restic_tools.registry import ADVANCED, COMMANDS, DEFAULT, GROUPS, Entry, subcommands
 
@@ -129,16 +129,8 @@ def _flag_table(flags: Sequence[Flag]) -> Padding:
             continue
         letter = f"-{flag.short}, " if flag.short else "    "
         name = f"--{flag.name}" + (f" {flag.metavar}" if flag.takes_value else "")
-        table.add_row(Text(letter + name), Text(flag.help + _default_text(flag)))
+        table.add_row(Text(letter + name), Text(flag.description))
     return Padding(table, (0, 0, 0, 2))
-
-
-def _default_text(flag: Flag) -> str:
-    default = flag.default
-    if flag.kind != "value" or default in (None, "", 0, []) or "(default" in flag.help:
-        return ""
-    shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
-    return f" (default: {shown})"
 
 
 def _console() -> Console:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from restic_tools.about import PROGRAM, program_version
 from restic_tools.argv import Flag
 from restic_tools.exitcodes import MEANINGS
-from restic_tools.globalflags import GLOBAL_FLAGS
+from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.registry import COMMANDS
 
 
@@ -71,7 +71,7 @@ def _flag_lines(flags: Sequence[Flag]) -> list[str]:
     lines = []
     for flag in flags:
         value = f"=\\fI{_escape(flag.metavar)}\\fP" if flag.takes_value else ""
-        lines += [".TP", f"\\fB{_escape(flag.shown)}\\fP{value}", _escape(flag.help)]
+        lines += [".TP", f"\\fB{_escape(flag.shown)}\\fP{value}", _escape(flag.description)]
     return lines
 
 

@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 
+from restic_format.systemtext import errno_text
 from restic_format.words import visible
 from restic_tools.environment import encode
-from restic_tools.exitcodes import OutputFailed, os_reason
+from restic_tools.exitcodes import OutputFailed
 from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
 
 TYPE_CHECKING = False
@@ -174,7 +175,7 @@ class Output:
 
     def _lost(self, error: OSError | ValueError) -> None:
         """Standard output cannot be written any more."""
-        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        reason = errno_text(error) if isinstance(error, OSError) else str(error)
         text = "" if isinstance(error, BrokenPipeError) else f"cannot write to standard output: {reason}"
         if self._shows:
             self._failure = OutputFailed(text)

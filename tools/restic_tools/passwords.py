@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from restic_format.systemtext import errno_text
 from restic_tools.environment import encode, variable
-from restic_tools.exitcodes import Failure, os_reason
+from restic_tools.exitcodes import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def given_password(options: GlobalOptions) -> str:
         except Failure as error:
             raise Failure(f"Resolving password failed: Fatal: {error}") from None
         except OSError as error:
-            raise Failure(f"Resolving password failed: read {options.password_file}: {os_reason(error)}") from None
+            raise Failure(f"Resolving password failed: read {options.password_file}: {errno_text(error)}") from None
         except ValueError as error:
             raise Failure(f"Resolving password failed: {error}") from None
     return options.password
@@ -69,7 +70,7 @@ def _password_from_command(command: str) -> str:
         # Standard input is the data or the file list of a backup: none of it may go to the command.
         done = subprocess.run([encode(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     except OSError as error:
-        raise ValueError(f'cannot run "{words[0]}": {os_reason(error)}') from None
+        raise ValueError(f'cannot run "{words[0]}": {errno_text(error)}') from None
     if done.returncode:
         raise ValueError(exit_text(done.returncode))
     return done.stdout.decode("utf-8", "surrogateescape").strip(WHITE_SPACE)

@@ -38,24 +38,24 @@ class Entry:
 
 COMMANDS: tuple[Entry, ...] = (
     Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
-    Entry("cat", "cat:cat", "Show one object of the repository as it is inside", shows=True),
-    Entry("check", "check:check", "Look for damage in the repository"),
-    Entry("generate", "generate:generate", "Write shell completions and manual pages", codes=(0, 1), shows=True),
-    Entry("help", "help:help_command", "Show the help of a command", codes=(0, 1), shows=True),
-    Entry("init", "init:init", "Make a new repository"),
-    Entry("key add", "key:key_add", "Give the repository one more key (password)"),
-    Entry("key list", "key:key_list", "Show the keys (passwords)", shows=True),
-    Entry("key passwd", "key:key_passwd", "Change the password"),
-    Entry("key remove", "key:key_remove", "Take a key (password) away"),
-    Entry("list", "list:list_objects", "Show the IDs of all objects of one kind", shows=True),
-    Entry("ls", "ls:ls", "Show the files in a snapshot", shows=True),
-    Entry("restore", "restore:restore", "Bring files back from a snapshot"),
-    Entry("snapshots", "snapshots:snapshots", "Show the snapshots", shows=True),
-    Entry("unlock", "unlock:unlock", "Remove locks that other processes left behind"),
+    Entry("cat", "cat:cat", "Print an object of the repository", shows=True),
+    Entry("check", "check:check", "Check the repository for errors"),
+    Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),
+    Entry("help", "help:help_command", "Show the help of any command", codes=(0, 1), shows=True),
+    Entry("init", "init:init", "Create a new repository"),
+    Entry("key add", "key:key_add", "Add a new key (password) to the repository"),
+    Entry("key list", "key:key_list", "List the keys (passwords)", shows=True),
+    Entry("key passwd", "key:key_passwd", "Change the password: add a new key and remove the current one"),
+    Entry("key remove", "key:key_remove", "Remove a key (password) from the repository"),
+    Entry("list", "list:list_objects", "List objects in the repository", shows=True),
+    Entry("ls", "ls:ls", "List the files in a snapshot", shows=True),
+    Entry("restore", "restore:restore", "Restore files from a snapshot"),
+    Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
+    Entry("unlock", "unlock:unlock", "Remove stale locks"),
     Entry("version", "version:version", "Show the version", codes=(0, 1), shows=True),
 )
 
-GROUPS = {"key": "Show, add, change and remove keys (passwords)"}
+GROUPS = {"key": "Manage keys (passwords)"}
 """Words that only lead to subcommands, with the overview's line."""
 
 BY_PATH = {entry.path: entry for entry in COMMANDS}

@@ -18,14 +18,18 @@ class SecondaryRepository(OptionGroup):
     """What the command line says about a second repository; `options` adds the environment."""
 
     from_repo: Annotated[
-        Text, Option("--from-repo", metavar="repository", help="the source repository (default: $RESTIC_FROM_REPOSITORY)")
+        Text,
+        Option(
+            "--from-repo", metavar="repository", variable="RESTIC_FROM_REPOSITORY", help="location of the source repository"
+        ),
     ] = None
     from_repository_file: Annotated[
         Text,
         Option(
             "--from-repository-file",
             metavar="file",
-            help="file with the location of the source repository (default: $RESTIC_FROM_REPOSITORY_FILE)",
+            variable="RESTIC_FROM_REPOSITORY_FILE",
+            help="file to read the location of the source repository from",
         ),
     ] = None
     from_password_file: Annotated[
@@ -33,7 +37,8 @@ class SecondaryRepository(OptionGroup):
         Option(
             "--from-password-file",
             metavar="file",
-            help="file with the password of the source repository (default: $RESTIC_FROM_PASSWORD_FILE)",
+            variable="RESTIC_FROM_PASSWORD_FILE",
+            help="file to read the password of the source repository from",
         ),
     ] = None
     from_password_command: Annotated[
@@ -41,15 +46,13 @@ class SecondaryRepository(OptionGroup):
         Option(
             "--from-password-command",
             metavar="command",
-            help="command that prints the password of the source repository (default: $RESTIC_FROM_PASSWORD_COMMAND)",
+            variable="RESTIC_FROM_PASSWORD_COMMAND",
+            help="command that prints the password of the source repository",
         ),
     ] = None
     from_key_hint: Annotated[
         Text,
-        Option(
-            "--from-key-hint",
-            help="ID of the key to try first for the source repository (default: $RESTIC_FROM_KEY_HINT)",
-        ),
+        Option("--from-key-hint", variable="RESTIC_FROM_KEY_HINT", help="ID of the key to try first for the source repository"),
     ] = None
     from_insecure_no_password: Annotated[
         bool, Option("--from-insecure-no-password", help="use an empty password for the source repository (insecure)")

@@ -9,7 +9,7 @@ from restic_tools.declare import Option
 from restic_tools.environment import variable
 from restic_tools.flagtypes import tag_list
 
-_MANY = "(may be given many times)"
+_MANY = "(can be given several times)"
 
 HostOption = Annotated[
     list[str] | None,
@@ -17,21 +17,19 @@ HostOption = Annotated[
         "--host",
         "-H",
         metavar="host",
-        help=f"only snapshots of this host {_MANY}, an empty one unsets the default (default: $RESTIC_HOST)",
+        variable="RESTIC_HOST",
+        help=f"only consider snapshots of this host {_MANY}; an empty name takes the default away",
     ),
 ]
 TagOption = Annotated[
     list[list[str]] | None,
     Option(
-        "--tag",
-        metavar="tag[,tag,...]",
-        parser=tag_list,
-        help=f"only snapshots that have all of these tags {_MANY}",
+        "--tag", metavar="tag[,tag,...]", parser=tag_list, help=f"only consider snapshots that have all of these tags {_MANY}"
     ),
 ]
 PathOption = Annotated[
     list[str] | None,
-    Option("--path", metavar="path", help=f"only snapshots of this absolute path {_MANY}; all paths given must fit"),
+    Option("--path", metavar="path", help=f"only consider snapshots that include this absolute path {_MANY}"),
 ]
 
 

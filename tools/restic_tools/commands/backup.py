@@ -25,18 +25,17 @@ if TYPE_CHECKING:
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.context import LockMode
 
-MANY = "(may be given many times)"
-LIST_FILE = "back up also what this file names"
-PATTERN_LINES = f"{LIST_FILE}, one pattern a line {MANY}"
-VERBATIM_LINES = f"{LIST_FILE}, one path a line, taken as it is {MANY}"
-RAW_LINES = f"{LIST_FILE}, paths that end with a NUL byte {MANY}"
-CACHES = "leave out what is in folders with a CACHEDIR.TAG (https://bford.info/cachedir/), the tag excepted"
+MANY = "(can be given several times)"
+PATTERN_LINES = f"back up the files that match the patterns in this file, one a line {MANY}"
+VERBATIM_LINES = f"back up the files named in this file, one a line, names taken literally {MANY}"
+RAW_LINES = f"back up the files named in this file, each name followed by a NUL byte {MANY}"
+CACHES = "exclude the contents of cache directories, marked with a CACHEDIR.TAG (see https://bford.info/cachedir/)"
 IF_PRESENT = (
-    "leave out what is beside a file of this name, the file itself excepted; with a header only if the file "
+    "exclude the contents of directories that have a file of this name, except that file; with a header only if the file "
     f"begins with it {MANY}"
 )
-PARENT = "snapshot to compare with (default: the newest before --time that agrees in what --group-by names)"
-HOST = "host to note in the snapshot (default: $RESTIC_HOST); with another one than before, name the --parent to stay fast"
+
+GROUPINGS = ("host", "paths", "tags", "host,paths", "host,tags", "host,paths,tags")
 
 Texts = list[str] | None
 
@@ -44,16 +43,16 @@ Texts = list[str] | None
 def backup(
     ctx: Context,
     targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
-    dry_run: Annotated[bool, Option("--dry-run", "-n", help="store nothing, only tell what a backup would do")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", "-n", help="store nothing, only show what would be done")] = False,
     exclude: Annotated[
-        Texts, Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {MANY}")
+        Texts, Option("--exclude", "-e", metavar="pattern", help=f"exclude what matches this pattern {MANY}")
     ] = None,
     exclude_caches: Annotated[bool, Option("--exclude-caches", help=CACHES)] = False,
     exclude_cloud_files: Annotated[
-        bool, Option("--exclude-cloud-files", hidden=True, help="leave out files that are only in a cloud")
+        bool, Option("--exclude-cloud-files", hidden=True, help="exclude files that are only in a cloud")
     ] = False,
     exclude_file: Annotated[
-        Texts, Option("--exclude-file", metavar="file", help=f"take --exclude patterns from the lines of a file {MANY}")
+        Texts, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file, one a line {MANY}")
     ] = None,
     exclude_if_present: Annotated[Texts, Option("--exclude-if-present", metavar="filename[:header]", help=IF_PRESENT)] = None,
     exclude_larger_than: Annotated[
@@ -62,7 +61,7 @@ def backup(
             "--exclude-larger-than",
             metavar="size",
             parser=size,
-            help="leave out files bigger than this: bytes, or a number with K, M, G or T behind it",
+            help="exclude files larger than this: a number of bytes, or with one of the units K, M, G and T",
         ),
     ] = None,
     files_from: Annotated[Texts, Option("--files-from", metavar="file", help=PATTERN_LINES)] = None,
@@ -70,7 +69,7 @@ def backup(
     files_from_verbatim: Annotated[Texts, Option("--files-from-verbatim", metavar="file", help=VERBATIM_LINES)] = None,
     force: Annotated[
         bool,
-        Option("--force", "-f", help="read every file, also what seems unchanged; no parent is used"),
+        Option("--force", "-f", help="read all files again, also those that seem unchanged (no parent snapshot is used)"),
     ] = False,
     group_by: Annotated[
         frozenset[str] | None,
@@ -79,71 +78,85 @@ def backup(
             "-g",
             metavar="group",
             parser=_grouping,
-            help="in what a parent must agree: any of host, paths, tags with commas between, or '' for nothing "
-            "(default host,paths)",
+            values=GROUPINGS,
+            otherwise="host,paths",
+            help="what the parent snapshot must share: host, paths, tags, separated by commas, or '' for nothing",
         ),
     ] = None,
-    host: Annotated[str | None, Option("--host", "-H", metavar="hostname", help=HOST)] = None,
-    hostname: Annotated[str | None, Option("--hostname", metavar="hostname", deprecated="use --host", help=HOST)] = None,
+    host: Annotated[
+        str | None,
+        Option(
+            "--host",
+            "-H",
+            metavar="hostname",
+            variable="RESTIC_HOST",
+            otherwise="this host",
+            help="hostname for the snapshot; when it changes, give --parent so that files need not be read again",
+        ),
+    ] = None,
+    hostname: Annotated[str | None, Option("--hostname", metavar="hostname", deprecated="use --host", help="")] = None,
     iexclude: Annotated[
         Texts,
-        Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter"),
+        Option("--iexclude", metavar="pattern", help="like --exclude, but ignores upper and lower case"),
     ] = None,
     iexclude_file: Annotated[
         Texts,
-        Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter"),
+        Option("--iexclude-file", metavar="file", help="like --exclude-file, but ignores upper and lower case"),
     ] = None,
-    ignore_ctime: Annotated[bool, Option("--ignore-ctime", help="a file with only another ctime is unchanged")] = False,
+    ignore_ctime: Annotated[
+        bool, Option("--ignore-ctime", help="do not take files for changed because of their ctime")
+    ] = False,
     ignore_inode: Annotated[
         bool,
-        Option("--ignore-inode", help="a file with only another inode number or ctime is unchanged"),
+        Option("--ignore-inode", help="do not take files for changed because of their inode number or ctime"),
     ] = False,
-    no_scan: Annotated[bool, Option("--no-scan", help="do not count first how much there is to do")] = False,
+    no_scan: Annotated[bool, Option("--no-scan", help="do not determine first how much there is to back up")] = False,
     one_file_system: Annotated[
         bool,
-        Option(
-            "--one-file-system",
-            "-x",
-            help="stay on the file systems and subvolumes of the targets",
-        ),
+        Option("--one-file-system", "-x", help="do not cross into other file systems or subvolumes"),
     ] = False,
-    parent: Annotated[str, Option("--parent", metavar="snapshot", help=PARENT)] = "",
+    parent: Annotated[
+        str,
+        Option(
+            "--parent",
+            metavar="snapshot",
+            otherwise="the latest snapshot before --time in the group of --group-by",
+            help="parent snapshot to compare with",
+        ),
+    ] = "",
     read_concurrency: Annotated[
         int | None,
         Option(
             "--read-concurrency",
             metavar="n",
             parser=parse_uint,
-            help="how many files to read at a time (default: $RESTIC_READ_CONCURRENCY or 2)",
+            variable="RESTIC_READ_CONCURRENCY",
+            otherwise="2",
+            help="read this many files at a time",
         ),
     ] = None,
     skip_if_unchanged: Annotated[
-        bool, Option("--skip-if-unchanged", help="make no snapshot when nothing differs from the parent")
+        bool, Option("--skip-if-unchanged", help="create no snapshot when it would be identical to the parent snapshot")
     ] = False,
-    stdin: Annotated[bool, Option("--stdin", help="back up standard input as one file")] = False,
-    stdin_filename: Annotated[str, Option("--stdin-filename", metavar="filename", help="what to call that file")] = "stdin",
+    stdin: Annotated[bool, Option("--stdin", help="back up standard input as a file")] = False,
+    stdin_filename: Annotated[str, Option("--stdin-filename", metavar="filename", help="name of that file")] = "stdin",
     stdin_from_command: Annotated[
         bool,
-        Option("--stdin-from-command", help="back up the output of a command, which the arguments are"),
+        Option("--stdin-from-command", help="back up the output of a command; the arguments are the command"),
     ] = False,
     tag: Annotated[
         list[list[str]] | None,
-        Option(
-            "--tag",
-            metavar="tags",
-            parser=tag_list,
-            help=f"tags to give to the snapshot, with commas between {MANY}",
-        ),
+        Option("--tag", metavar="tags", parser=tag_list, help=f"tags for the snapshot, separated by commas {MANY}"),
     ] = None,
     time: Annotated[
-        str, Option("--time", metavar="time", help="time to note in the snapshot, like '2024-02-29 18:30:00' (default: now)")
+        str, Option("--time", metavar="time", otherwise="now", help="time of the snapshot, for example '2012-11-01 22:08:41'")
     ] = "",
-    with_atime: Annotated[bool, Option("--with-atime", help="note when files were last read, too")] = False,
+    with_atime: Annotated[bool, Option("--with-atime", help="store the access times of files and directories")] = False,
 ) -> None:
     """Back up files and directories into a new snapshot
 
-    Folders are taken with everything below them. Files that have not changed since the parent, an earlier snapshot, are
-    not read again, and what the repository has already is not stored again.
+    Directories are backed up with everything in them. Files that have not changed since the parent snapshot are not read
+    again, and data that the repository already has are not stored again.
     """
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG

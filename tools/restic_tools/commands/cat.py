@@ -34,13 +34,14 @@ def cat(
         list[str],
         Argument(
             metavar="[masterkey|config|pack ID|blob ID|snapshot ID|index ID|key ID|lock ID|tree snapshot:subfolder]",
+            values=("config", "masterkey", "pack", "blob", "snapshot", "index", "key", "lock", "tree"),
         ),
     ],
 ) -> None:
-    """Show one object of the repository as it is inside
+    """Print an object of the repository
 
-    Documents are shown as JSON, blobs, trees, packs and indexes byte for byte. An ID may be shortened as far as it stays
-    unique, except that of a blob.
+    Config, keys, locks and snapshots are printed as indented JSON, indexes, trees, blobs and packs byte for byte. IDs can be
+    shortened as long as they are unique, except those of blobs.
     """
     if not words:
         raise Failure("type not specified")

@@ -20,26 +20,26 @@ def check(
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    read_data: Annotated[bool, Option("--read-data", help="read every pack, too, and verify what is in it")] = False,
+    read_data: Annotated[bool, Option("--read-data", help="read and verify all packs, too")] = False,
     read_data_subset: Annotated[
         str,
         Option(
             "--read-data-subset",
             metavar="subset",
-            help="the same for some of the packs: 'n/t' for the nth of t parts, or a random choice of a share ('2.5%') "
-            "or a size ('500M', '2G')",
+            help="read and verify only a part of the packs: 'n/t' for the nth of t groups, or a random part, "
+            "given as a percentage ('2.5%') or a size ('500M', '2G')",
         ),
     ] = "",
-    check_unused: Annotated[bool, Option("--check-unused", hidden=True, help="list the blobs that no snapshot needs")] = False,
+    check_unused: Annotated[bool, Option("--check-unused", hidden=True, help="list blobs that no snapshot uses")] = False,
     with_cache: Annotated[
-        bool, Option("--with-cache", help="accepted and without effect: the repository itself is always read")
+        bool, Option("--with-cache", help="accepted, but without effect: check always reads the repository itself")
     ] = False,
 ) -> None:
-    """Look for damage in the repository
+    """Check the repository for errors
 
-    By default the structure is checked: keys, indexes, snapshots, all trees, and that every pack is there with
-    the right size. With --read-data or --read-data-subset the packs' content is read and verified too. Every
-    fault is named, with the snapshots and files it touches and the commands that repair it.
+    By default the structure is checked: keys, indexes, snapshots, all trees, and whether all packs exist and have the right
+    size. With --read-data or --read-data-subset the contents of packs are read and verified as well. For every error the
+    affected snapshots and files are shown, and what repairs it.
     """
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
     from restic_format.check.checking import Checking

@@ -19,27 +19,37 @@ def generate(
     words: Annotated[list[str], Argument(metavar="")],
     bash_completion: Annotated[
         str | None,
-        Option("--bash-completion", metavar="file", help="file for the completion of bash; '-' is standard output"),
+        Option(
+            "--bash-completion",
+            metavar="file",
+            help="write the completion script for bash to this file ('-' is standard output)",
+        ),
     ] = None,
     fish_completion: Annotated[
         str | None,
-        Option("--fish-completion", metavar="file", help="file for the completion of fish; '-' is standard output"),
+        Option(
+            "--fish-completion",
+            metavar="file",
+            help="write the completion script for fish to this file ('-' is standard output)",
+        ),
     ] = None,
     zsh_completion: Annotated[
         str | None,
-        Option("--zsh-completion", metavar="file", help="file for the completion of zsh; '-' is standard output"),
+        Option(
+            "--zsh-completion", metavar="file", help="write the completion script for zsh to this file ('-' is standard output)"
+        ),
     ] = None,
     powershell_completion: Annotated[
         str | None,
         Option(
             "--powershell-completion",
             metavar="file",
-            help="file for the completion of powershell; '-' is standard output",
+            help="write the completion script for powershell to this file ('-' is standard output)",
         ),
     ] = None,
-    man: Annotated[str | None, Option("--man", metavar="directory", help="directory for the manual pages")] = None,
+    man: Annotated[str | None, Option("--man", metavar="directory", help="write the manual pages to this directory")] = None,
 ) -> None:
-    """Write shell completions and manual pages
+    """Generate shell completions and manual pages
 
     For bash: restic-format generate --bash-completion ~/.local/share/bash-completion/completions/restic-format
 

@@ -10,9 +10,9 @@ from restic_tools.declare import Argument
 
 
 def help_command(ctx: Context, words: Annotated[list[str], Argument(metavar="[command]")]) -> None:
-    """Show the help of a command
+    """Show the help of any command
 
-    Shows the same page as --help after the command.
+    The same page is shown by --help after the command.
     """
     from restic_tools.cli import load
     from restic_tools.helppages import command_page, group_page, overview_page, suggestion

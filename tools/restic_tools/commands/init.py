@@ -20,14 +20,21 @@ def init(
     second: SecondaryRepository,
     repository_version: Annotated[
         str,
-        Option("--repository-version", help="format version of the repository: a number, 'latest' or 'stable'"),
+        Option(
+            "--repository-version",
+            values=("stable", "latest", "1", "2"),
+            help="version of the repository format: a number, 'latest' or 'stable'",
+        ),
     ] = "stable",
     copy_chunker_params: Annotated[
         bool,
-        Option("--copy-chunker-params", help="cut files as another repository does, so that copies share their data"),
+        Option(
+            "--copy-chunker-params",
+            help="use the chunker parameters of another repository, so that copies between the two share their data",
+        ),
     ] = False,
 ) -> None:
-    """Make a new repository"""
+    """Create a new repository"""
     if words:
         raise Failure(
             "the init command expects no arguments, only options - please see `restic-format help init` for usage and flags"

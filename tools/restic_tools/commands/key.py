@@ -23,20 +23,20 @@ from restic_tools.render import Table
 NoWords = Annotated[list[str], Argument(metavar="")]
 NewPasswordFile = Annotated[
     str | None,
-    Option("--new-password-file", metavar="file", help="file that holds the new password"),
+    Option("--new-password-file", metavar="file", help="file to read the new password from"),
 ]
 NewInsecureNoPassword = Annotated[
     bool,
-    Option("--new-insecure-no-password", help="make the new password empty (insecure)"),
+    Option("--new-insecure-no-password", help="use an empty password for the new key (insecure)"),
 ]
-UserName = Annotated[str | None, Option("--user", help="user name to note in the new key")]
-HostName = Annotated[str | None, Option("--host", help="host name to note in the new key")]
+UserName = Annotated[str | None, Option("--user", help="user name for the new key")]
+HostName = Annotated[str | None, Option("--host", help="hostname for the new key")]
 
 
 def key_list(ctx: Context, words: NoWords) -> None:
-    """Show the keys (passwords)
+    """List the keys (passwords)
 
-    Shows each key's ID, user, host and time of creation; a star marks the key that opened the repository.
+    Shows ID, user, host and time of creation of each key; an asterisk marks the key that opened the repository.
     """
     _expect_nothing(words, "list")
     with ctx.open_repository(lock="shared") as repo:
@@ -76,9 +76,9 @@ def key_add(
     user: UserName = None,
     host: HostName = None,
 ) -> None:
-    """Give the repository one more key (password)
+    """Add a new key (password) to the repository
 
-    The new key is tried before the command ends. Prints its ID.
+    Prints the ID of the new key, which has been tried by then.
     """
     _expect_nothing(words, "add")
     with ctx.open_repository(lock="shared", honour_no_lock=False) as repo:
@@ -95,9 +95,9 @@ def key_passwd(
     user: UserName = None,
     host: HostName = None,
 ) -> None:
-    """Change the password
+    """Change the password: add a new key and remove the current one
 
-    The old key goes only after the new one was seen to open the repository. Prints the new key's ID.
+    The current key is removed only when the new one has been tried. Prints the ID of the new key.
     """
     _expect_nothing(words, "passwd")
     with ctx.open_repository(lock="exclusive") as repo:
@@ -112,9 +112,9 @@ def key_passwd(
 
 
 def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]")]) -> None:
-    """Take a key (password) away
+    """Remove a key (password) from the repository
 
-    The key that opened the repository cannot be removed.
+    The key that the repository was opened with cannot be removed.
     """
     if len(words) != 1:
         raise UsageFailure("key remove expects one argument as the key id")

@@ -22,11 +22,12 @@ KINDS = {
 
 
 def list_objects(
-    ctx: Context, words: Annotated[list[str], Argument(metavar="[blobs|packs|index|snapshots|keys|locks]")]
+    ctx: Context,
+    words: Annotated[list[str], Argument(metavar="[blobs|packs|index|snapshots|keys|locks]", values=("blobs", *KINDS))],
 ) -> None:
-    """Show the IDs of all objects of one kind
+    """List objects in the repository
 
-    One line each: the ID, for blobs with the type before it. The lines are the same with --json.
+    Prints one ID per line, for blobs with the type before it, and the same with --json.
     """
     if len(words) != 1:
         raise UsageFailure(f"accepts 1 arg(s), received {len(words)}")

@@ -39,6 +39,9 @@ FLUSH_EVERY = 1 << 16
 """Bytes of output collected before they are written."""
 
 
+SORT_NAMES = ("name", "size", "time", "mtime", "atime", "ctime", "extension")
+
+
 def sort_option(text: str) -> str:
     """Read a ``--sort`` value; ``mtime`` is another name for ``time``."""
     mode = "time" if text == "mtime" else text
@@ -49,13 +52,13 @@ def sort_option(text: str) -> str:
 
 def ls(
     ctx: Context,
-    words: Annotated[list[str], Argument(metavar="snapshotID [dir...]")],
+    words: Annotated[list[str], Argument(metavar="snapshotID [dir...]", values=("latest",))],
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    long: Annotated[bool, Option("--long", "-l", help="show mode, owner, size and time as well")] = False,
+    long: Annotated[bool, Option("--long", "-l", help="show mode, owner, size and time, too")] = False,
     human_readable: Annotated[bool, Option("--human-readable", help="show sizes with units")] = False,
-    recursive: Annotated[bool, Option("--recursive", help="show everything below the directories that are named")] = False,
+    recursive: Annotated[bool, Option("--recursive", help="show everything below the given directories")] = False,
     sort: Annotated[
         str,
         Option(
@@ -63,19 +66,20 @@ def ls(
             "-s",
             metavar="mode",
             parser=sort_option,
-            help="by what to sort: name, size, time (or mtime), atime, ctime or extension",
+            values=SORT_NAMES,
+            help="sort by name, size, time (or mtime), atime, ctime or extension",
         ),
     ] = "name",
     reverse: Annotated[bool, Option("--reverse", help="reverse the order")] = False,
-    ncdu: Annotated[bool, Option("--ncdu", help="write what 'ncdu -f -' reads")] = False,
+    ncdu: Annotated[bool, Option("--ncdu", help="write the format that 'ncdu -f -' reads")] = False,
 ) -> None:
-    """Show the files in a snapshot
+    """List the files in a snapshot
 
-    The snapshot ID "latest" means the newest snapshot; --host, --tag and --path choose among which. Written as
-    "snapshot:folder", that folder is the top.
+    The snapshot "latest" is the latest one that matches --host, --tag and --path. "snapshotID:subfolder" lists only that
+    directory of the snapshot.
 
-    Directories after the ID restrict the list to them and what is directly in them; with --recursive to everything below. They
-    must be absolute, with '/' as separator.
+    With directories after the ID, only these and what is directly in them are listed, with --recursive everything below
+    them. They must be absolute paths with '/' as separator.
     """
     if not words:
         raise Failure("no snapshot ID specified, specify snapshot ID or use special ID 'latest'")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from restic_format.restore import Restorer
     from restic_format.snapshots import FoundSnapshot
 
-_MANY = "(may be given many times)"
+_MANY = "(can be given several times)"
 
 
 def overwrite_option(text: str) -> Overwrite:
@@ -37,73 +37,82 @@ def overwrite_option(text: str) -> Overwrite:
 
 def restore(
     ctx: Context,
-    names: Annotated[list[str], Argument(metavar="snapshotID")],
+    names: Annotated[list[str], Argument(metavar="snapshotID", values=("latest",))],
     target: Annotated[str, Option("--target", "-t", metavar="directory", help="directory to restore to")] = "",
     exclude: Annotated[
-        list[str] | None, Option("--exclude", "-e", metavar="pattern", help=f"leave out what fits this pattern {_MANY}")
+        list[str] | None, Option("--exclude", "-e", metavar="pattern", help=f"exclude what matches this pattern {_MANY}")
     ] = None,
     exclude_file: Annotated[
         list[str] | None,
-        Option("--exclude-file", metavar="file", help=f"take --exclude patterns from the lines of a file {_MANY}"),
+        Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file, one a line {_MANY}"),
     ] = None,
     iexclude: Annotated[
-        list[str] | None, Option("--iexclude", metavar="pattern", help="like --exclude, but case does not matter")
+        list[str] | None, Option("--iexclude", metavar="pattern", help="like --exclude, but ignores upper and lower case")
     ] = None,
     iexclude_file: Annotated[
-        list[str] | None, Option("--iexclude-file", metavar="file", help="like --exclude-file, but case does not matter")
+        list[str] | None,
+        Option("--iexclude-file", metavar="file", help="like --exclude-file, but ignores upper and lower case"),
     ] = None,
     include: Annotated[
-        list[str] | None, Option("--include", "-i", metavar="pattern", help=f"only what fits this pattern {_MANY}")
+        list[str] | None, Option("--include", "-i", metavar="pattern", help=f"restore only what matches this pattern {_MANY}")
     ] = None,
     include_file: Annotated[
         list[str] | None,
-        Option("--include-file", metavar="file", help=f"take --include patterns from the lines of a file {_MANY}"),
+        Option("--include-file", metavar="file", help=f"read include patterns from a file, one a line {_MANY}"),
     ] = None,
     iinclude: Annotated[
-        list[str] | None, Option("--iinclude", metavar="pattern", help="like --include, but case does not matter")
+        list[str] | None, Option("--iinclude", metavar="pattern", help="like --include, but ignores upper and lower case")
     ] = None,
     iinclude_file: Annotated[
-        list[str] | None, Option("--iinclude-file", metavar="file", help="like --include-file, but case does not matter")
+        list[str] | None,
+        Option("--iinclude-file", metavar="file", help="like --include-file, but ignores upper and lower case"),
     ] = None,
     exclude_xattr: Annotated[
         list[str] | None,
-        Option("--exclude-xattr", metavar="pattern", help=f"leave out extended attributes with such names {_MANY}"),
+        Option(
+            "--exclude-xattr", metavar="pattern", help=f"exclude extended attributes whose names match this pattern {_MANY}"
+        ),
     ] = None,
     include_xattr: Annotated[
         list[str] | None,
-        Option("--include-xattr", metavar="pattern", help=f"only extended attributes with such names {_MANY}"),
+        Option(
+            "--include-xattr",
+            metavar="pattern",
+            help=f"restore only extended attributes whose names match this pattern {_MANY}",
+        ),
     ] = None,
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="write nothing, only tell what a restore would do")] = False,
-    sparse: Annotated[bool, Option("--sparse", help="make holes of zeros in the files")] = False,
-    verify: Annotated[bool, Option("--verify", help="read restored files back and compare")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="write nothing, only show what would be done")] = False,
+    sparse: Annotated[bool, Option("--sparse", help="restore files as sparse files")] = False,
+    verify: Annotated[bool, Option("--verify", help="read the restored files again and verify them")] = False,
     overwrite: Annotated[
         Overwrite,
         Option(
             "--overwrite",
             metavar="behavior",
             parser=overwrite_option,
-            help="which existing files to replace: always, if-changed, if-newer or never",
+            values=tuple(choice.value for choice in Overwrite),
+            help="which existing files to overwrite: always, if-changed, if-newer or never",
         ),
     ] = Overwrite.ALWAYS,
     delete: Annotated[
         bool,
         Option(
-            "--delete", help="remove from the target what the snapshot does not have; '--dry-run -vv' shows what that would be"
+            "--delete", help="delete files from the target directory that are not in the snapshot; '--dry-run -vv' shows which"
         ),
     ] = False,
     ownership_by_name: Annotated[
-        bool, Option("--ownership-by-name", help="give files to the users and groups of the same names, ACLs excepted")
+        bool, Option("--ownership-by-name", help="restore owners by user and group name instead of number (not in ACLs)")
     ] = False,
 ) -> None:
-    """Bring files back from a snapshot
+    """Restore files from a snapshot
 
-    The snapshot "latest" is the newest one that fits --host, --path and --tag. "snapshotID:subfolder" restores a folder of
-    the snapshot, named as "ls" shows it, instead of the whole.
+    The snapshot "latest" is the latest one that matches --host, --path and --tag. "snapshotID:subfolder" restores only that
+    directory of the snapshot, by its path in the output of "ls".
 
-    A file that is in the target already is compared with the snapshot and only what differs is written.
+    Of files that already exist in the target directory, only the parts that differ are written.
     """
     excludes = ExcludeFilter(
         _patterns("exclude", exclude, exclude_file), _patterns("iexclude", iexclude, iexclude_file, ignore_case=True)

@@ -28,14 +28,14 @@ from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snaps
 
 def snapshots(
     ctx: Context,
-    names: Annotated[list[str], Argument(metavar="[snapshotID ...]")],
+    names: Annotated[list[str], Argument(metavar="[snapshotID ...]", values=("latest",))],
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
-    compact: Annotated[bool, Option("--compact", "-c", help="leave out the paths")] = False,
-    last: Annotated[bool, Option("--last", deprecated="use --latest 1", help="show only the newest")] = False,
+    compact: Annotated[bool, Option("--compact", "-c", help="do not show paths")] = False,
+    last: Annotated[bool, Option("--last", deprecated="use --latest 1", help="")] = False,
     latest: Annotated[
-        int, Option("--latest", metavar="n", help="show the newest n for each host with the same paths, or for each group")
+        int, Option("--latest", metavar="n", help="show only the latest n snapshots of each host and paths, or of each group")
     ] = 0,
     group_by: Annotated[
         frozenset[str] | None,
@@ -44,13 +44,14 @@ def snapshots(
             "-g",
             metavar="group",
             parser=parse_grouping,
-            help="one table for each host, paths, tags, or several of these with commas between",
+            values=("host", "paths", "tags", "host,paths", "host,tags", "host,paths,tags"),
+            help="group snapshots by host, paths, tags, separated by commas",
         ),
     ] = None,
 ) -> None:
-    """Show the snapshots
+    """List the snapshots
 
-    With snapshot IDs only those are listed.
+    With snapshot IDs, only these are listed.
     """
     wanted = snapshot_filter(host, tag, path).absolute()
 

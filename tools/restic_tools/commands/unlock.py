@@ -11,12 +11,12 @@ from restic_tools.declare import Option
 
 def unlock(
     ctx: Context,
-    remove_all: Annotated[bool, Option("--remove-all", help="remove also the locks that somebody may still hold")] = False,
+    remove_all: Annotated[bool, Option("--remove-all", help="remove all locks, also those that may still be in use")] = False,
 ) -> None:
-    """Remove locks that other processes left behind
+    """Remove stale locks
 
-    A lock is stale when it was not renewed for half an hour, or when its process on this host is gone. If no lock is left,
-    files that killed processes have not finished are removed as well, once they are half an hour old.
+    A lock is stale when it was not refreshed for half an hour, or when it was made on this host by a process that no longer
+    runs. When no lock is left, unfinished files of processes that were killed are removed, too, once they are half an hour old.
     """
     with ctx.open_repository(lock="none") as repo:
         removed = remove_locks(repo, everything=remove_all)
