@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from restic_format.native import blobs, scrypt, table
-from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.native import scrypt, table
+from restic_format.repository.cipher import LibraryCipher, NativeCipher
+from restic_format.repository.coder import Coder, make_coder
+from restic_format.repository.compression import Compression
 from restic_format.repository.index import BlobIndex
 from restic_spec.crypto import MasterKey
 from restic_spec.index import encode_packs, index_pack
@@ -33,13 +34,10 @@ def rate(name: str, size: int, call: Callable[[], object]) -> None:
     print(f"{name:44} {size / best / 1e6:8.0f} MB/s {best * 1e6:10.1f} µs")
 
 
-def coder(kernel: bool, verify: bool) -> BlobCoder:
-    """A coder that uses the kernel or the libraries' Python bindings."""
-    before, blobs.UNAVAILABLE = blobs.UNAVAILABLE, None if kernel else "not wanted"
-    try:
-        return BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=verify)
-    finally:
-        blobs.UNAVAILABLE = before
+def coder(native: bool, verify: bool) -> Coder:
+    """A coder that uses native code or the libraries' Python bindings."""
+    cipher = NativeCipher(KEY) if native else LibraryCipher(KEY)
+    return make_coder(cipher, Compression("auto", 2), extra_verify=verify)
 
 
 def blob_coding() -> None:
@@ -49,10 +47,10 @@ def blob_coding() -> None:
     for name, data in (("random", source.randbytes(1 << 20)), ("text", text[: 1 << 20]), ("small text", text[:8000])):
         blob_id = hashlib.sha256(data).digest()
         rate(f"{name}: SHA-256, hashlib", len(data), partial(hashlib.sha256, data))
-        for kernel in (True, False):
-            way = "kernel" if kernel else "libraries"
+        for native in (True, False):
+            way = "native" if native else "libraries"
             for verify in (False, True):
-                one = coder(kernel, verify)
+                one = coder(native, verify)
                 shown = f"{name}: seal{' and verify' if verify else ''}, {way}"
                 rate(shown, len(data), partial(one.seal_many, BlobType.DATA, [(blob_id, data)], one.pack_hash()))
             [sealed], [(length, plain)] = one.seal_many(BlobType.DATA, [(blob_id, data)], one.pack_hash())

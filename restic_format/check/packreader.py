@@ -13,13 +13,12 @@ from restic_format.check.findings import Fault, ObjectKind, ObjectRef
 from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, StorageError
-from restic_format.native import blobs
 from restic_format.native.blobs import hashes
-from restic_format.repository.coder import check_size
+from restic_format.repository.coder import PackCheck, check_size
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer, RangeReader
 from restic_spec.errors import SpecError
-from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
 
 PIECE = 4 << 20
 """Bytes read at a time; a blob that is larger is read in one go."""
@@ -154,9 +153,8 @@ class PackReader:
             return self._check_alone(pack.id)
         reading = _Reading(pack.id, pack.entries, self.run.sizes[pack.id], self.run.file_sizes.get(pack.id))
         header = pack.header() if reading.file_size == reading.size else None
-        context = self.repo.kernel_context() if header is not None else None
         try:
-            check = None if header is None or context is None else blobs.PackCheck(context, header, MAX_BLOB_SIZE)
+            check = None if header is None else self.repo.coder.check_pack(header)
             if check is None or not check.fits:
                 self._read_plainly(reading)
             else:
@@ -187,19 +185,19 @@ class PackReader:
             return reading.damaged()
         return reading.result()
 
-    def _read_with(self, kernel: blobs.PackCheck, reading: _Reading) -> None:
-        """Read a pack that has the size it must have; look closer only at pieces the kernel finds something wrong in."""
-        while length := kernel.ahead(PIECE):
+    def _read_with(self, check: PackCheck, reading: _Reading) -> None:
+        """Read a pack that has the size it must have; look closer only at pieces in which something is wrong."""
+        while length := check.ahead(PIECE):
             start = reading.done
             piece = self._load(reading, length)
-            if kernel.take(piece):
+            if check.take(piece):
                 continue
             inside = [e for e in reading.entries if start <= e.offset and e.offset + e.length <= reading.done]
             self._verify(reading, piece, start, inside, self.repo.pack_hash())
             if reading.done == reading.size:
                 end = sum(entry.length for entry in reading.entries)
                 reading.header = self._header(reading, memoryview(piece)[end - start :])
-        reading.hash = kernel.digest()
+        reading.hash = check.digest()
 
     def _read_plainly(self, reading: _Reading) -> None:
         entries = [entry for entry in reading.entries if self._fits(reading, entry)]

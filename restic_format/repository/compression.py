@@ -1,4 +1,4 @@
-"""How blobs are compressed: restic's modes as zstd parameters."""
+"""Which blobs are compressed, and how: restic's modes as zstd parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 import zstandard
 
 from restic_format.errors import UsageError
+from restic_format.repository.cipher import Buffer
+from restic_spec.pack import BlobType
 
 MODES: Final = ("auto", "off", "fastest", "better", "max")
 """What ``--compression`` takes."""
@@ -32,9 +34,58 @@ _AUTO_SMALL: Final = Parameters(3, zstandard.STRATEGY_DFAST, hash_log=15, chain_
 _AUTO_LARGE: Final = Parameters(3, zstandard.STRATEGY_DFAST, window_log=21, hash_log=17, chain_log=13, min_match=5)
 
 
-def parameters_for(mode: str, size: int) -> Parameters:
-    """What a blob of *size* bytes is compressed with in *mode* (trees also when it is ``off``)."""
-    return _LEVELS.get(mode) or (_AUTO_SMALL if size < SMALL else _AUTO_LARGE)
+class Compression:
+    """What a repository of one format compresses, and how; from any thread.
+
+    *mode* is what ``--compression`` takes.
+
+    Raises:
+        UsageError: there is no such mode.
+    """
+
+    def __init__(self, mode: str, version: int) -> None:
+        self.mode = check_mode(mode)
+        self.allowed = version > 1
+        """Whether anything may be compressed (PACK-9)."""
+        self._kept = _Kept()
+
+    def compresses(self, blob_type: BlobType) -> bool:
+        """Whether blobs of this type are compressed: trees also where the mode is ``off`` (PACK-19)."""
+        return self.allowed and (self.mode != "off" or blob_type is BlobType.TREE)
+
+    @staticmethod
+    def keeps_longer(blob_type: BlobType) -> bool:
+        """Whether blobs of this type are stored compressed even where that makes them longer."""
+        return blob_type is BlobType.TREE
+
+    def parameters(self, size: int) -> Parameters:
+        """What a blob of *size* bytes is compressed with."""
+        return _LEVELS.get(self.mode) or (_AUTO_SMALL if size < SMALL else _AUTO_LARGE)
+
+    def apply(self, blob_type: BlobType, data: Buffer) -> tuple[Buffer, int | None]:
+        """What is to be sealed for *data*, and how long these are where that is compressed (PACK-20)."""
+        if self.compresses(blob_type) and len(data):
+            compressed = self.compress(data)
+            if len(compressed) < len(data) or self.keeps_longer(blob_type):
+                return compressed, len(data)
+        return data, None
+
+    def compress(self, data: Buffer) -> bytes:
+        """One zstd frame that announces its content size."""
+        wanted = self.parameters(len(data))
+        compressor = self._kept.compressors.get(wanted)
+        if compressor is None:
+            given = {name: value for name, value in wanted._asdict().items() if value and name != "level"}
+            parameters = zstandard.ZstdCompressionParameters(compression_level=wanted.level, write_content_size=True, **given)
+            compressor = self._kept.compressors[wanted] = zstandard.ZstdCompressor(compression_params=parameters)
+        return compressor.compress(data)
+
+
+class _Kept(threading.local):
+    """One thread's compressors: making one costs more than compressing a small blob."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[Parameters, zstandard.ZstdCompressor] = {}
 
 
 def check_mode(mode: str) -> str:
@@ -46,21 +97,3 @@ def check_mode(mode: str) -> str:
     if mode not in MODES:
         raise UsageError(f"invalid compression mode {mode!r}, must be one of ({'|'.join(MODES)})")
     return mode
-
-
-class Compressor(threading.local):
-    """Compresses with one mode, from any thread; compressors are kept, for making one costs more than a small blob."""
-
-    def __init__(self, mode: str) -> None:
-        self.mode = check_mode(mode)
-        self._made: dict[Parameters, zstandard.ZstdCompressor] = {}
-
-    def compress(self, data: bytes | bytearray | memoryview) -> bytes:
-        """One zstd frame that announces its content size."""
-        wanted = parameters_for(self.mode, len(data))
-        compressor = self._made.get(wanted)
-        if compressor is None:
-            given = {name: value for name, value in wanted._asdict().items() if value and name != "level"}
-            parameters = zstandard.ZstdCompressionParameters(compression_level=wanted.level, write_content_size=True, **given)
-            compressor = self._made[wanted] = zstandard.ZstdCompressor(compression_params=parameters)
-        return compressor.compress(data)

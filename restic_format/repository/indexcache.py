@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.cipher import Cipher
 from restic_format.repository.index import BlobIndex, IndexState, MarkedPack
 from restic_format.storage.localwriter import make_folders
 from restic_format.work import in_order
@@ -66,7 +66,7 @@ class _Head(msgspec.Struct):
 class IndexCache:
     """The cache of one repository in *folder* (made when needed)."""
 
-    def __init__(self, folder: str, repository_id: str, cipher: BlobCipher) -> None:
+    def __init__(self, folder: str, repository_id: str, cipher: Cipher) -> None:
         self._top = gojson.to_bytes(folder)
         self._folder = os.path.join(self._top, repository_id.encode())
         self._path = os.path.join(self._folder, b"index")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from restic_format.errors import StorageError, WrongPassword
 from restic_format.native import scrypt
-from restic_format.repository.cipher import BlobCipher
+from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
 from restic_spec import gotime
 from restic_spec.crypto import MasterKey
@@ -75,7 +75,7 @@ def _derive(password: bytes, kdf: Kdf) -> MasterKey:
 
 
 def _open(key: MasterKey, sealed: bytes) -> bytes:
-    return BlobCipher(key).open(sealed)
+    return make_cipher(key).open(sealed)
 
 
 def load_key(storage: Storage, name: str) -> KeyFile:

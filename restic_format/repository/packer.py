@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from restic_format.native.blobs.hashes import Sha256
-from restic_format.repository.cipher import BlobCipher, Buffer
-from restic_format.repository.coder import GROUP_COUNT, BlobCoder, groups
+from restic_format.repository.cipher import Buffer, Cipher
+from restic_format.repository.coder import GROUP_COUNT, Coder, groups
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_format.storage import Writer
 from restic_spec.crypto import OVERHEAD
@@ -51,7 +51,7 @@ class OpenPack:
         self._waiting = bytearray()
         self._hash = pack_hash
 
-    def add(self, coder: BlobCoder, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
+    def add(self, coder: Coder, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
         """Seal and append *blobs*, given by id and data; the bytes each takes with its entry in the header."""
         pieces, lengths = coder.seal_many(blob_type, blobs, self._hash)
         self._append(pieces)
@@ -103,7 +103,7 @@ class OpenPack:
             self._waiting = bytearray()
         return self._writer
 
-    def finish(self, cipher: BlobCipher, version: int) -> bytes:
+    def finish(self, cipher: Cipher, version: int) -> bytes:
         """Close it with its header and store it, in a repository of *version*; its id.
 
         Raises:
@@ -137,9 +137,7 @@ class Packer:
     After a failure every call reports it: blobs that were added are lost.
     """
 
-    def __init__(
-        self, coder: BlobCoder, pack_size: int, begin: Callable[[], Writer], deliver: Callable[[OpenPack], None]
-    ) -> None:
+    def __init__(self, coder: Coder, pack_size: int, begin: Callable[[], Writer], deliver: Callable[[OpenPack], None]) -> None:
         self._coder = coder
         self._pack_size = pack_size
         self._begin = begin

@@ -23,10 +23,10 @@ from restic_format.errors import (
     SpecError,
     UsageError,
 )
-from restic_format.native import blobs
 from restic_format.repository import keys, loading
-from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder, check_size
+from restic_format.repository.cipher import make_cipher
+from restic_format.repository.coder import check_size, make_coder
+from restic_format.repository.compression import Compression
 from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import IndexCache
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from restic_format.native.blobs.hashes import Sha256
+    from restic_format.repository.coder import Coder, Range
     from restic_format.repository.lock import RepositoryLock
-    from restic_format.repository.opening import Range
     from restic_format.work import Cancel
 
 Buffer = bytes | bytearray | memoryview
@@ -95,11 +95,11 @@ class Repository:
         self.extra_verify = extra_verify
         self.before_changes: Callable[[], None] | None = None
         """Called before anything but locks is stored or removed; for a lock that has yet to settle."""
-        self._cipher = BlobCipher(key.master)
+        self._cipher = make_cipher(key.master)
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
-        self.coder = BlobCoder(self._cipher, self.version, compression, extra_verify=extra_verify)
+        self.coder: Coder = make_coder(self._cipher, Compression(compression, self.version), extra_verify=extra_verify)
         """Seals and opens blobs with this repository's key."""
         self._writer = BlobWriter(self)
 
@@ -150,7 +150,7 @@ class Repository:
         storage.create()
         master = MasterKey.generate()
         key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
-        storage.save(FileKind.CONFIG, "", BlobCipher(master).seal(plaintext))
+        storage.save(FileKind.CONFIG, "", make_cipher(master).seal(plaintext))
         return cls(storage, config, keys.OpenedKey(key_id, master), compression=compression, pack_size=pack_size)
 
     @classmethod
@@ -183,7 +183,7 @@ class Repository:
             ) from None
         key = keys.find_key(storage, _password_bytes(password), key_hint)
         try:
-            config = decode_config(BlobCipher(key.master).open(sealed))
+            config = decode_config(make_cipher(key.master).open(sealed))
         except SpecError as error:
             raise DamagedFile("config", error) from error
         return cls(
@@ -372,10 +372,6 @@ class Repository:
                 continue
             for entry, opened in self.coder.open_many(data, start, run):
                 yield entry, bytes(opened) if isinstance(opened, memoryview) else opened
-
-    def kernel_context(self) -> blobs.Context | None:
-        """The blob kernel's context for this thread, None where there is no kernel."""
-        return self.coder.context
 
     def open_blobs(
         self, data: Buffer, start: int, entries: Sequence[PackEntry]

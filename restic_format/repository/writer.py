@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import UsageError
 from restic_format.repository.cipher import Buffer
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.coder import Coder
 from restic_format.repository.index import BlobIndex
 from restic_format.repository.indexwriter import IndexWriter
 from restic_format.repository.packer import OpenPack, Packer
@@ -75,7 +75,7 @@ class BlobWriter:
         start: int,
         entries: Sequence[PackEntry],
         *,
-        source: BlobCoder | None = None,
+        source: Coder | None = None,
         again: bool = False,
         recompress: bool = False,
     ) -> Iterator[tuple[PackEntry, SavedBlob | SpecError]]:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from restic_format.native import blobs
 from restic_format.native.blobs import _blobs, hashes
-from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.cipher import Cipher, LibraryCipher, NativeCipher
+from restic_format.repository.coder import Coder, make_coder
+from restic_format.repository.compression import Compression
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import SpecError
 from restic_spec.pack import BlobType, PackEntry
@@ -48,7 +49,7 @@ def sealed_alone(
     return bytes(sealed), uncompressed or 0
 
 
-def coded(coder: BlobCoder, kind: BlobType, data: bytes) -> tuple[bytes, int | None]:
+def coded(coder: Coder, kind: BlobType, data: bytes) -> tuple[bytes, int | None]:
     """One blob sealed by *coder*, and the plaintext's length where it is compressed."""
     pack_hash = coder.pack_hash()
     pieces, [(length, uncompressed)] = coder.seal_many(kind, [(sha256(data), data)], pack_hash)
@@ -239,14 +240,11 @@ def decompressable(data: bytes) -> bytes:
     return open_sealed(KEY, done[0])
 
 
-@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("forms", [(NativeCipher, LibraryCipher), (LibraryCipher, NativeCipher)])
 @pytest.mark.parametrize("mode", ["auto", "off", "max"])
-def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(blobs, "UNAVAILABLE", None if kernel else "not wanted")
-        sealer = BlobCoder(BlobCipher(KEY), 2, mode, extra_verify=True)
-        patch.setattr(blobs, "UNAVAILABLE", "not wanted" if kernel else None)
-        opener = BlobCoder(BlobCipher(KEY), 2, mode, extra_verify=True)
+def test_both_ways_of_coding_open_what_the_other_sealed(forms: tuple[type[Cipher], type[Cipher]], mode: str) -> None:
+    sealer, opener = (make_coder(form(KEY), Compression(mode, 2), extra_verify=True) for form in forms)  # type: ignore[call-arg]
+    assert type(sealer) is not type(opener)
     for data in (b"", b"x", b"text " * 10_000, os.urandom(3000), bytes(600_000)):
         for kind in BlobType:
             sealed, uncompressed = coded(sealer, kind, data)
@@ -259,7 +257,7 @@ def test_both_ways_of_coding_open_what_the_other_sealed(kernel: bool, mode: str,
 
 
 def test_threads_have_contexts_of_their_own() -> None:
-    coder = BlobCoder(BlobCipher(KEY), 2, "auto", extra_verify=True)
+    coder = make_coder(NativeCipher(KEY), Compression("auto", 2), extra_verify=True)
     failures: list[Exception] = []
 
     def work(seed: int) -> None:

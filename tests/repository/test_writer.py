@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from restic_format.errors import UsageError
 from restic_format.repository import Repository, SavedBlob
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.coder import Coder
 from restic_format.repository.packs import PackReader
 from restic_format.storage import MemoryStorage
 from restic_spec.crypto import seal
@@ -147,7 +147,7 @@ def test_recompressing(compression: str) -> None:
     assert compressed == ({id_of(TEXT)} if compression == "auto" else set())
 
 
-def sealed_blob(coder: BlobCoder, plain: bytes, blob_id: bytes, stated: int | None) -> tuple[PackEntry, bytes]:
+def sealed_blob(coder: Coder, plain: bytes, blob_id: bytes, stated: int | None) -> tuple[PackEntry, bytes]:
     """A compressed blob that may lie."""
     sealed = seal(coder.cipher.key, zstandard.compress(plain))
     return PackEntry(BlobType.DATA, blob_id, 0, len(sealed), stated), sealed

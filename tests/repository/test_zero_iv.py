@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 import zstandard
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher as RawCipher
+from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from restic_format.errors import DamagedFile
-from restic_format.native import blobs
 from restic_format.repository import Repository
-from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.cipher import Cipher, LibraryCipher, NativeCipher
+from restic_format.repository.coder import Coder, make_coder
+from restic_format.repository.compression import Compression
 from restic_format.repository.header import encode_entries
 from restic_format.storage import MemoryStorage
 from restic_spec.crypto import IV_SIZE, MasterKey, poly1305_key
 from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
-from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
+from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import encode_unpacked
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.clause("CRYPTO-8")
 
 def sealed_with(plaintext: bytes, iv: bytes, key: MasterKey = KEY) -> bytes:
     """A sealed message under any IV, with the MAC it must have; `seal` does not make one under zeros."""
-    ciphertext = Cipher(algorithms.AES(key.encrypt), modes.CTR(iv)).encryptor().update(plaintext)
+    ciphertext = RawCipher(algorithms.AES(key.encrypt), modes.CTR(iv)).encryptor().update(plaintext)
     return iv + ciphertext + Poly1305.generate_tag(poly1305_key(key, iv), ciphertext)
 
 
@@ -40,24 +41,24 @@ ZEROS, SOUND = bytes(IV_SIZE), bytes(15) + b"\x01"
 
 
 @pytest.fixture(params=["native", "library"])
-def cipher(request: pytest.FixtureRequest) -> BlobCipher:
+def cipher(request: pytest.FixtureRequest) -> Cipher:
     """The cipher in each of its forms."""
-    made = BlobCipher(KEY)
-    if request.param == "library":
-        made._kernel = None
-    else:
-        assert made.context is not None
-    return made
+    return LibraryCipher(KEY) if request.param == "library" else NativeCipher(KEY)
 
 
-def test_messages(cipher: BlobCipher) -> None:
+def coder_of(cipher: Cipher) -> Coder:
+    """The coder that belongs to it."""
+    return make_coder(cipher, Compression("auto", 2), extra_verify=False)
+
+
+def test_messages(cipher: Cipher) -> None:
     for opens in (cipher.open, lambda sealed: cipher.open_into(sealed, memoryview(bytearray(len(PLAIN))))):
         opens(sealed_with(PLAIN, SOUND))
         with pytest.raises(MacInvalid, match="zeros"):
             opens(sealed_with(PLAIN, ZEROS))
 
 
-def ways(coder: BlobCoder) -> dict[str, Callable[[PackEntry, bytes], Any]]:
+def ways(coder: Coder) -> dict[str, Callable[[PackEntry, bytes], Any]]:
     """What is wrong with a blob, None where nothing is, on each way it may be opened."""
 
     def alone(entry: PackEntry, sealed: bytes) -> object:
@@ -83,8 +84,8 @@ def ways(coder: BlobCoder) -> dict[str, Callable[[PackEntry, bytes], Any]]:
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["stored", "compressed"])
 @pytest.mark.parametrize("way", ["alone", "batch", "ranges", "verified"])
-def test_blobs(cipher: BlobCipher, way: str, compressed: bool) -> None:
-    opens = ways(BlobCoder(cipher, 2, "auto", extra_verify=False))[way]
+def test_blobs(cipher: Cipher, way: str, compressed: bool) -> None:
+    opens = ways(coder_of(cipher))[way]
     stored = zstandard.compress(PLAIN) if compressed else PLAIN
     for iv in (SOUND, ZEROS):
         sealed = sealed_with(stored, iv)
@@ -95,14 +96,12 @@ def test_blobs(cipher: BlobCipher, way: str, compressed: bool) -> None:
 
 @pytest.mark.parametrize("iv", [SOUND, ZEROS], ids=["sound", "zeros"])
 @pytest.mark.parametrize("where", ["blob", "header"])
-def test_whole_packs(where: str, iv: bytes) -> None:
+def test_whole_packs(cipher: Cipher, where: str, iv: bytes) -> None:
     blob = sealed_with(PLAIN, iv if where == "blob" else SOUND)
     header = encode_entries([PackEntry(BlobType.DATA, id_of(PLAIN), 0, len(blob), None)])
     end = sealed_with(header, iv if where == "header" else SOUND)
     pack = blob + end + len(end).to_bytes(LENGTH_SIZE, "little")
-    context = BlobCipher(KEY).context
-    assert context is not None
-    check = blobs.PackCheck(context, header, MAX_BLOB_SIZE)
+    check = coder_of(cipher).check_pack(header)
     assert check.ahead(len(pack)) == len(pack)
     assert check.take(pack) is (iv == SOUND)
 

@@ -8,8 +8,9 @@ from vectors.generators.base import join
 
 from restic_format.native.chunker import Chunker, methods
 from restic_format.native.scrypt import derive
-from restic_format.repository.cipher import BlobCipher
-from restic_format.repository.coder import BlobCoder
+from restic_format.repository.cipher import LibraryCipher, NativeCipher, make_cipher
+from restic_format.repository.coder import make_coder
+from restic_format.repository.compression import Compression
 from restic_format.repository.header import decode_entries
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import SpecError
@@ -33,10 +34,11 @@ def _key(given):
     return MasterKey(*(bytes.fromhex(given[part]) for part in ("encrypt", "k", "r")))
 
 
+@pytest.mark.parametrize("form", [NativeCipher, LibraryCipher])
 @pytest.mark.parametrize("vector", _vectors("crypto", "open"))
-def test_cipher(vector):
+def test_cipher(vector, form):
     given = vector["input"]
-    layer, plaintext = _layer(lambda: BlobCipher(_key(given["key"])).open(bytes.fromhex(given["sealed"])))
+    layer, plaintext = _layer(lambda: form(_key(given["key"])).open(bytes.fromhex(given["sealed"])))
     assert layer == vector["expect"]
     if plaintext is not None:
         assert bytes(plaintext).hex() == vector["output"]["plaintext"]
@@ -49,7 +51,7 @@ def test_header(vector):
 
     def read() -> list[PackEntry]:
         length = header_length(raw[-4:], len(raw))
-        entries = decode_entries(BlobCipher(_key(given["key"])).open(raw[-4 - length : -4]), given["version"])
+        entries = decode_entries(make_cipher(_key(given["key"])).open(raw[-4 - length : -4]), given["version"])
         check_layout(entries, length, len(raw))
         return entries
 
@@ -60,14 +62,12 @@ def test_header(vector):
         assert found == vector["output"]["entries"]
 
 
-@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "python"])
+@pytest.mark.parametrize("form", [NativeCipher, LibraryCipher])
 @pytest.mark.parametrize("vector", _vectors("blobs", "open-blob"))
-def test_blobs(vector, kernel):
+def test_blobs(vector, form):
     given = vector["input"]
     key = _key(given["key"])
-    coder = BlobCoder(BlobCipher(key), 2, "auto", extra_verify=False)
-    if not kernel:
-        coder._kernel = None
+    coder = make_coder(form(key), Compression("auto", 2), extra_verify=False)
     fields = given["entry"]
     sealed = bytes.fromhex(given["sealed"])
     entry = PackEntry(**{**fields, "type": BlobType(fields["type"]), "id": bytes.fromhex(fields["id"])})

@@ -261,22 +261,23 @@ def test_new_keys_are_calibrated():
 
 @pytest.mark.clause("PACK-17")
 def test_a_header_that_went_wrong_is_never_stored():
-    from restic_format.repository.cipher import BlobCipher
-    from restic_format.repository.coder import BlobCoder
+    from restic_format.repository.cipher import NativeCipher
+    from restic_format.repository.coder import make_coder
+    from restic_format.repository.compression import Compression
     from restic_format.repository.packer import Packer
     from restic_spec.crypto import MasterKey
     from restic_spec.errors import HeaderInvalid
 
-    class Unreliable(BlobCipher):
+    class Unreliable(NativeCipher):
         """Seals something else than it was given, as a machine with bad memory would."""
 
         def seal(self, plaintext):
             return super().seal(bytes((plaintext[0], plaintext[1] ^ 4)) + bytes(plaintext[2:]))
 
     key = MasterKey.generate()
-    for cipher, stored in ((BlobCipher(key), 1), (Unreliable(key), 0)):
+    for cipher, stored in ((NativeCipher(key), 1), (Unreliable(key), 0)):
         storage = MemoryStorage()
-        coder = BlobCoder(BlobCipher(key), 2, "auto", extra_verify=True)
+        coder = make_coder(NativeCipher(key), Compression("auto", 2), extra_verify=True)
         begin = partial(storage.begin, FileKind.PACK)
         packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher, 2))
         packer.add(BlobType.DATA, [(id_of(bytes(100)), bytes(100))])
