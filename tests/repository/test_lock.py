@@ -231,8 +231,8 @@ class InTurns(MemoryStorage):
         self.files = files
         self._take = partial(turns.take, who)
 
-    def save(self, kind: FileKind, name: str, data: Content) -> None:
-        self._take(lambda: super(InTurns, self).save(kind, name, data))
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        self._take(lambda: super(InTurns, self).save(kind, name, data, metadata=metadata))
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         return self._take(lambda: iter([*super(InTurns, self).list(kind)]))

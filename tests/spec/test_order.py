@@ -165,8 +165,8 @@ class RecordedStorage(MemoryStorage):
         super().__init__()
         self.log = []
 
-    def save(self, kind, name, data):
-        super().save(kind, name, data)
+    def save(self, kind, name, data, *, metadata=False):
+        super().save(kind, name, data, metadata=metadata)
         self.log.append(("save", kind))
 
     def load(self, kind, name, offset=0, length=None):
