@@ -1,1 +1,1 @@
-"""Compiled kernels, each with a twin in plain Python under the same name."""
+"""Native (compiled) parts, in rooms by subject, each with a twin in Python under the same name."""

@@ -23,7 +23,7 @@ def place_writer(session: Session) -> PlaceWriter | None:
 
     It keeps the tables from growing as long as it lives.
     """
-    if places.PlaceWriter is None:
+    if places.UNAVAILABLE is not None:
         return None
     files, dirs = session.files, session.dirs
     return places.PlaceWriter(

@@ -169,7 +169,9 @@ def test_the_policy_holds_at_run_time_too(policy: str, left_alone: set[str]) -> 
     env = {**os.environ, "RESTIC_FORMAT_KERNEL": policy}
     command = [sys.executable, "-m", "restic_tools", "version", "-v"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    states = dict(line.split(" kernel: ") for line in done.stdout.splitlines() if " kernel: " in line)
+    states = dict(
+        line.removeprefix("native ").split(": ", 1) for line in done.stdout.splitlines() if line.startswith("native ")
+    )
     assert set(states) == KERNELS
     assert {name for name, state in states.items() if not state.startswith("compiled")} == left_alone
     assert all(states[name].endswith(f"RESTIC_FORMAT_KERNEL={policy}") for name in left_alone)

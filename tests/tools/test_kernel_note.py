@@ -56,7 +56,7 @@ def test_each_command_that_moves_data_says_it_once(repository: Path, environment
 
 def test_a_missing_chunker_matters_to_backup_only(repository: Path, environment: dict[str, str]) -> None:
     [note] = notes(repository, environment, "backup", "file", missing=KERNELS[:1])
-    assert b"chunker is not compiled" in note
+    assert b"chunker: not compiled" in note
     assert notes(repository, environment, "check", missing=KERNELS[:1]) == []
 
 

@@ -244,7 +244,7 @@ def test_version_message_has_restics_fields_first(run: Runner, restic: Runner) -
 
 
 def test_verbose_version_names_the_kernels(run: Runner) -> None:
-    assert re.search(rb"^chunker kernel: (compiled|pure)$", run("version", "-v").out, re.MULTILINE)
+    assert re.search(rb"^native chunker: (compiled|pure)", run("version", "-v").out, re.MULTILINE)
 
 
 def test_version_imports_nothing_heavy(environment: dict[str, str]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from restic_format.native import policy
+from restic_format.native import parts
 from restic_tools.output import NORMAL, Output
-
-EXPLICIT = ("off", "wheels")
-"""Values of RESTIC_FORMAT_KERNEL that ask for less than there is."""
 
 
 def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
@@ -14,7 +11,7 @@ def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
 
     ``cutting``: the command cuts files, too.
     """
-    if out.json_mode or out.verbosity < NORMAL or policy.POLICY in EXPLICIT:
+    if out.json_mode or out.verbosity < NORMAL or parts.ASKED_FOR_LESS:
         return
     from restic_format.native import blobs
 
@@ -22,6 +19,6 @@ def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
     if reason is None and cutting:
         from restic_format.native import chunker
 
-        reason = None if chunker.IMPLEMENTATION == "compiled" else "the chunker is not compiled"
+        reason = None if chunker.UNAVAILABLE is None else f"chunker: {chunker.UNAVAILABLE}"
     if reason is not None:
         out.warn(f"note: this could be faster, some compiled parts cannot be used: {reason} (see restic-format version -v)")

@@ -25,17 +25,17 @@ whole blobs of about *most* bytes together, at last with the header, and 0 after
 
 The algorithms are the libraries': libcrypto is the machine's, libzstd the one that comes with `zstandard` where its functions
 can be had from there (it is newer than most machines' own), else the machine's. The oracle is `restic_spec.crypto` and
-`restic_spec.unpacked`. `UNAVAILABLE` says why the kernel is not used, None where it is.
+`restic_spec.unpacked`. `UNAVAILABLE` says why the native form is not used, None where it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from restic_format.native import policy
-
-UNAVAILABLE: str | None
+from restic_format.native import parts
 
 
 def _zstd_of_zstandard() -> bytes | None:
@@ -48,23 +48,42 @@ def _zstd_of_zstandard() -> bytes | None:
     return None
 
 
-try:
-    policy.permit(libraries=True)
-    from restic_format.native.blobs._blobs import (
-        Context,
-        PackCheck,
-        Zstd,
-        missing_library,
-        zstd_version,
-    )
+def _self_test() -> str | None:
+    """Why the libraries cannot be used, or which of them does not give the known answer."""
+    from restic_format.native.blobs import _blobs
 
-    UNAVAILABLE = missing_library(_zstd_of_zstandard())
-    if UNAVAILABLE is not None and policy.POLICY == "require":
-        raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the blob kernel cannot be used: {UNAVAILABLE}")
-except ImportError as error:
-    UNAVAILABLE = policy.reason(error)
+    missing = _blobs.missing_library(_zstd_of_zstandard())
+    if missing is not None:
+        return missing
+    context = _blobs.Context(bytes(range(32)), b"k" * 16, b"r" * 16)
+    sealed = context.seal(_PLAIN, bytes(range(16)))
+    if sealed is None or sealed.hex() != KNOWN_SEALED:
+        return parts.wrong_answer("sealing")
+    wrong = bytearray(sealed)
+    wrong[20] ^= 1
+    if context.open(sealed, len(_PLAIN), False) != _PLAIN or context.open(wrong, len(_PLAIN), False) is not None:
+        return parts.wrong_answer("opening")
+    level, pack = _blobs.Zstd(3), _blobs.Sha256()
+    packed = context.seal_many([(_ID, _PLAIN)], bytes(range(16)), level, level, 0, True, True, pack)
+    if packed is None or hashlib.sha256(packed[0]).digest() != pack.digest():
+        return parts.wrong_answer("compressing")
+    frame = context.seal(bytes.fromhex(KNOWN_FRAME), bytes(range(16)))
+    if frame is None or context.open(frame, len(_PLAIN), True, _ID) != _PLAIN:
+        return parts.wrong_answer("expanding")
+    return None
+
+
+_PLAIN = b"restic-format restic-format restic-format 0123456789"
+_ID = bytes.fromhex("f5577d8b17391db52ba8d45be9ef4378330865c7a40610bef3426891ce9d1433")
+KNOWN_SEALED = (
+    "000102030405060708090a0b0c0d0e0f280b772361985cf09f5c385c76e3d4f7138779b6eee3372f38778f71008053bb7506"
+    "5a3d55b7a1c5cfc13b94d722f3a7a0fc3f4b31ce69e24b5bb098988123fab92c56fb"
+)
+KNOWN_FRAME = "28b52ffd2034f50000c07265737469632d666f726d617420303132333435363738390100c14c25"
+UNAVAILABLE = parts.unusable("blobs", _self_test, libraries=True)
+if TYPE_CHECKING or UNAVAILABLE is None:
+    from restic_format.native.blobs._blobs import Context, PackCheck, Zstd, zstd_version
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
-
 
 __all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "Zstd"]

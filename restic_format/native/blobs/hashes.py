@@ -10,36 +10,49 @@ needs no library; on other processors the compiled form is used where it has lib
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from restic_format.native import blobs, policy
+from restic_format.native import blobs, parts
 
 if TYPE_CHECKING:
-    from restic_format.native.blobs._blobs import Sha256
+    from typing_extensions import Buffer
 
-    hash_many: Callable[[list[bytes | memoryview], Sha256 | None, bytes | memoryview], list[bytes]] | None
-    IMPLEMENTATION: str
+
+def _self_test() -> str | None:
+    """Whether there is a faster way than hashlib's, and it hashes alike: pieces of all kinds of lengths beside each other."""
+    from restic_format.native.blobs import _blobs
+
+    if not _blobs.hash_in_pairs(True) and blobs.UNAVAILABLE is not None:
+        return "the processor has no SHA extensions"
+    pieces: list[Buffer] = [bytes(range(size)) for size in (0, 3, 55, 64, 119, 250)]
+    pack = _blobs.Sha256()
+    whole = bytes(700)
+    found = _blobs.hash_many(pieces, pack, whole)
+    expected = [hashlib.sha256(piece).digest() for piece in (*pieces, whole)]
+    return None if [*found, pack.digest()] == expected else parts.wrong_answer("SHA-256")
+
+
+UNAVAILABLE = parts.unusable("hashes", _self_test, module="restic_format.native.blobs._blobs")
+if TYPE_CHECKING or UNAVAILABLE is None:
+    from restic_format.native.blobs._blobs import Sha256, hash_in_pairs, hash_many
+
+    IMPLEMENTATION = "compiled, two at a time" if hash_in_pairs(True) else "compiled"
 else:
-    try:
-        policy.permit()
-        from restic_format.native.blobs._blobs import Sha256, hash_in_pairs, hash_many
+    from hashlib import sha256 as Sha256  # noqa: N812 - the twin of a class
 
-        IMPLEMENTATION = "compiled, two at a time" if hash_in_pairs(True) else "compiled"
-        if blobs.UNAVAILABLE is not None and not hash_in_pairs(True):
-            raise ImportError("the processor has no SHA extensions")
-    except ImportError as error:
-        IMPLEMENTATION = f"pure, hashlib, {policy.reason(error)}"
-        Sha256, hash_many = hashlib.sha256, None
+    IMPLEMENTATION = f"pure, hashlib, {UNAVAILABLE}"
+
+    def hash_many(pieces: list[Buffer], pack: Sha256 | None = None, data: Buffer = b"") -> list[bytes]:
+        """The SHA-256 of each of *pieces*; *data* are appended to *pack* on the way."""
+        if pack is not None:
+            pack.update(data)
+        return [hashlib.sha256(piece).digest() for piece in pieces]
 
 
 def ids_of(pieces: Sequence[bytes | memoryview], pack: Sha256 | None = None, data: bytes | memoryview = b"") -> list[bytes]:
     """The SHA-256 of each of *pieces*; *data* are appended to *pack* on the way."""
-    if hash_many is not None:
-        return hash_many(list(pieces), pack, data)
-    if pack is not None:
-        pack.update(data)
-    return [hashlib.sha256(piece).digest() for piece in pieces]
+    return hash_many(list(pieces), pack, data)
 
 
-__all__ = ["IMPLEMENTATION", "Sha256", "ids_of"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Sha256", "ids_of"]

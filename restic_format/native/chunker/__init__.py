@@ -1,4 +1,4 @@
-"""Where a stream is cut into chunks: the compiled kernel, or its twin in plain Python where there is none.
+"""Where a stream is cut into chunks: the native scan, or its twin in plain Python where there is none.
 
 `Chunker(polynomial, min_size, max_size, avg_bits)` has one method::
 
@@ -9,26 +9,41 @@ do not decide it and *final* is false: then call again with more. *final* says t
 what is left is a chunk (0 only if nothing is left). *known* is a length below which an earlier call, on the same
 chunk, has found no cut. It saves looking at those bytes twice. With `max_size` bytes in hand the answer is never 0.
 
-A Chunker keeps nothing between calls: threads may share one. The compiled kernel holds no interpreter lock while it
+A Chunker keeps nothing between calls: threads may share one. The native form holds no interpreter lock while it
 scans. Sizes are in bytes, ranges are checked (ValueError), *buffer* is anything with contiguous bytes.
 
 `Chunker.method` names the way of scanning; `methods(polynomial)` lists those that work on this processor, fastest
 first. All give the same cuts: `gfni` (AVX-512 and GFNI), `avx2`, `lanes` (portable C), `plain` (C), `python`.
 
-`restic_format.native.policy` says when the twin is used although there is a kernel.
+`restic_format.native.parts` says when the twin is used although there is a native form.
 
 Sources: CHUNK clauses of the specification; `restic_spec.chunker` is the oracle.
 """
 
-from restic_format.native import policy
+from hashlib import shake_128
+from typing import TYPE_CHECKING
 
-try:
-    policy.permit()
+from restic_format.native import parts
+
+
+def _self_test() -> str | None:
+    """Cut a stretch of bytes that is long enough for all ways to scan."""
+    from restic_format.native.chunker import _chunker
+
+    data, at, cuts = shake_128(b"restic-format chunker").digest(20_000), 0, []
+    chunker = _chunker.Chunker(0x3DA3358B4DC173, 4096, 12_000, 12)
+    while at < len(data):
+        cuts.append(chunker.next_cut(data, at, len(data), True))
+        at += cuts[-1]
+    return None if cuts == KNOWN_CUTS else parts.wrong_answer("cutting")
+
+
+KNOWN_CUTS = [7843, 7175, 4982]
+UNAVAILABLE = parts.unusable("chunker", _self_test)
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+if TYPE_CHECKING or UNAVAILABLE is None:
     from restic_format.native.chunker._chunker import Chunker, methods
+else:
+    from restic_format.native.chunker._pure import Chunker, methods
 
-    IMPLEMENTATION = "compiled"
-except ImportError as error:
-    IMPLEMENTATION = f"pure, {policy.reason(error)}"
-    from restic_format.native.chunker._pure import Chunker, methods  # type: ignore[assignment]
-
-__all__ = ["IMPLEMENTATION", "Chunker", "methods"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Chunker", "methods"]

@@ -37,18 +37,19 @@ there: ``taken[n]`` tells whether entry n is one of them, ``ids(first, last)`` t
 to the caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content,
 how many symlinks). Attributes decide nothing: a node has those that the file has now.
 
-The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the kernel is
-not used, None where it is.
+The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the native
+form is not used, None where it is.
 """
 
 from __future__ import annotations
 
-from restic_format.native import policy
+from typing import TYPE_CHECKING
 
-UNAVAILABLE: str | None
+from restic_format.native import parts
 
-try:
-    policy.permit()
+UNAVAILABLE = parts.unusable("nodes")
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+if TYPE_CHECKING or UNAVAILABLE is None:
     from restic_format.native.nodes._nodes import (
         NodeWriter,
         ParsedTree,
@@ -62,12 +63,6 @@ try:
         small_files,
         survey,
     )
-
-    UNAVAILABLE = None
-except ImportError as error:
-    UNAVAILABLE = policy.reason(error)
-
-IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
 __all__ = [
     "IMPLEMENTATION",

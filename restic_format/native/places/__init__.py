@@ -13,27 +13,18 @@ directory's descriptor, ``descriptor(file)`` that of a file to write into, -1 fo
 restored with that, *written* the rows whose blobs are in place, *left* the rows with which something is wrong or merely
 unusual. The oracle is `restic_format.restore.fetch` blob by blob.
 
-`PlaceWriter` itself is None where it is not used; `IMPLEMENTATION` says why.
+Where it is not there, `UNAVAILABLE` says why.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from restic_format.native import policy
+from restic_format.native import parts
 
-if TYPE_CHECKING:
-    from restic_format.native.places._places import PlaceWriter as _PlaceWriter
+UNAVAILABLE = parts.unusable("places")
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+if TYPE_CHECKING or UNAVAILABLE is None:
+    from restic_format.native.places._places import PlaceWriter
 
-    PlaceWriter: type[_PlaceWriter] | None
-    IMPLEMENTATION: str
-else:
-    try:
-        policy.permit()
-        from restic_format.native.places._places import PlaceWriter
-
-        IMPLEMENTATION = "compiled"
-    except ImportError as error:
-        PlaceWriter, IMPLEMENTATION = None, f"pure, {policy.reason(error)}"
-
-__all__ = ["IMPLEMENTATION", "PlaceWriter"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "PlaceWriter"]

@@ -46,20 +46,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from restic_format.native import policy
+from restic_format.native import parts
 
-if TYPE_CHECKING:
+UNAVAILABLE = parts.unusable("table")
+IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
+if TYPE_CHECKING or UNAVAILABLE is None:
     from restic_format.native.table._table import BlobTable, DecodedIndex, decode_index
-
-    IMPLEMENTATION: str
 else:
-    try:
-        policy.permit()
-        from restic_format.native.table._table import BlobTable, DecodedIndex, decode_index
+    from restic_format.native.table._pure import BlobTable, DecodedIndex, decode_index
 
-        IMPLEMENTATION = "compiled"
-    except ImportError as error:
-        IMPLEMENTATION = f"pure, {policy.reason(error)}"
-        from restic_format.native.table._pure import BlobTable, DecodedIndex, decode_index
-
-__all__ = ["IMPLEMENTATION", "BlobTable", "DecodedIndex", "decode_index"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "BlobTable", "DecodedIndex", "decode_index"]

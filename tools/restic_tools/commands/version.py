@@ -22,14 +22,14 @@ def version(ctx: Context) -> None:
             f"{PROGRAM} {program_version()} is a program of its own; it follows the command line of restic {FOLLOWS_RESTIC}"
         )
     if ctx.options.verbose:
-        for name, state in kernels():
+        for name, state in native_parts():
             ctx.out.line(f"{name}: {state}")
 
 
-def kernels() -> list[tuple[str, str]]:
+def native_parts() -> list[tuple[str, str]]:
     """The compiled parts and whether they are in use, as pairs of name and state."""
     from importlib import import_module
 
-    from restic_format.native.policy import PARTS
+    from restic_format.native.parts import PARTS
 
-    return [(f"{name.rpartition('.')[2]} kernel", str(import_module(name).IMPLEMENTATION)) for name in PARTS]
+    return [(f"native {name}", str(import_module(module).IMPLEMENTATION)) for name, module in PARTS.items()]
