@@ -8,11 +8,14 @@ stored (PACK-17).
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from restic_format.errors import DamagedFile
 from restic_format.native.blobs.hashes import Sha256
 from restic_format.repository.cipher import Buffer, Cipher
 from restic_format.repository.coder import GROUP_COUNT, Coder, groups
@@ -34,6 +37,9 @@ _CHOICE = 2
 _GATHERED = 256 << 10
 """Bytes that are worth a call to the storage; fewer wait for more."""
 
+SAMPLE = 32
+"""Of so many packs that are begun one is hashed by hashlib as well."""
+
 _HEADER_ROOM = 64 * GROUP_COUNT
 """Bytes of a header that are kept free for the blobs added next."""
 
@@ -41,7 +47,8 @@ _HEADER_ROOM = 64 * GROUP_COUNT
 class OpenPack:
     """A pack that is being filled. One thread at a time may use it."""
 
-    def __init__(self, begin: Callable[[], Writer], pack_hash: Sha256) -> None:
+    def __init__(self, begin: Callable[[], Writer], pack_hash: Sha256, *, checked: bool = False) -> None:
+        """With *checked* its hash is worked out a second time, by hashlib, and must be the same."""
         self.entries: list[PackEntry] = []
         self.size = 0
         """Bytes of its blobs."""
@@ -50,6 +57,7 @@ class OpenPack:
         self._writer: Writer | None = None
         self._waiting = bytearray()
         self._hash = pack_hash
+        self._second_hash = hashlib.sha256() if checked else None
 
     def add(self, coder: Coder, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> list[int]:
         """Seal and append *blobs*, given by id and data; the bytes each takes with its entry in the header."""
@@ -100,6 +108,9 @@ class OpenPack:
             self._writer = self._begin()
         if self._waiting or pieces:
             self._writer.append([self._waiting, *pieces])
+            if self._second_hash is not None:
+                for piece in (self._waiting, *pieces):
+                    self._second_hash.update(piece)
             self._waiting = bytearray()
         return self._writer
 
@@ -108,6 +119,7 @@ class OpenPack:
 
         Raises:
             HeaderInvalid: the header does not open to what was written.
+            DamagedFile: its hash is another one when it is worked out again.
             StorageError: it could not be stored.
         """
         try:
@@ -119,7 +131,10 @@ class OpenPack:
             end = sealed + encode_length(len(sealed))
             self._hash.update(end)
             pack_id = self._hash.digest()
-            self._written([end]).finish(pack_id.hex())
+            writer = self._written([end])
+            if self._second_hash is not None and self._second_hash.digest() != pack_id:
+                raise DamagedFile(f"pack {pack_id.hex()[:8]} has two hashes; memory or processor are unreliable")
+            writer.finish(pack_id.hex())
         except BaseException:
             self.abort()
             raise
@@ -143,6 +158,7 @@ class Packer:
         self._begin = begin
         self._deliver = deliver
         self._lock = threading.Lock()
+        self._begun = itertools.count()
         self._idle: dict[BlobType, list[OpenPack]] = {kind: [] for kind in BlobType}
         self._failure: BaseException | None = None
 
@@ -182,7 +198,8 @@ class Packer:
             self._check()
             idle = self._idle[blob_type]
             while len(idle) < _CHOICE:
-                idle.append(OpenPack(self._begin, self._coder.pack_hash()))
+                checked = next(self._begun) % SAMPLE == 0
+                idle.append(OpenPack(self._begin, self._coder.pack_hash(), checked=checked))
             return idle.pop(secrets.randbelow(len(idle)))
 
     def flush(self) -> None:

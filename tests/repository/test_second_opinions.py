@@ -1,0 +1,89 @@
+"""What nobody could read back if it were wrong is worked out a second time, by a library."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from restic_format.errors import DamagedFile
+from restic_format.native import scrypt
+from restic_format.repository import Repository, packer
+from restic_format.storage import MemoryStorage
+from restic_spec.keyfile import Kdf
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+
+CHEAP = Kdf(16, 8, 1, b"s" * 64)
+
+
+class WrongHash:
+    """A SHA-256 that errs in one bit."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.update = self._hash.update
+
+    def digest(self) -> bytes:
+        right = self._hash.digest()
+        return bytes([right[0] ^ 1]) + right[1:]
+
+
+def test_a_pack_with_two_hashes_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = MemoryStorage()
+    repository = Repository.init(storage, "pw", kdf=CHEAP)
+    monkeypatch.setattr(packer, "SAMPLE", 1)
+    monkeypatch.setattr(packer.OpenPack, "add", _with_wrong_hash(packer.OpenPack.add))
+    with pytest.raises(DamagedFile, match="two hashes"):
+        repository.save_blob(BlobType.DATA, b"content")
+        repository.flush()
+    assert not list(storage.list(FileKind.PACK))
+
+
+def _with_wrong_hash(add: object) -> object:
+    def wrong(self: packer.OpenPack, *arguments: object) -> object:
+        taken = add(self, *arguments)  # type: ignore[operator]
+        self._hash = WrongHash()  # type: ignore[assignment]
+        return taken
+
+    return wrong
+
+
+def test_a_sample_of_packs_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+    real = packer.OpenPack.__init__
+
+    def spy(self: packer.OpenPack, *arguments: object, **named: bool) -> None:
+        checked.append(named["checked"])
+        real(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(packer.OpenPack, "__init__", spy)
+    monkeypatch.setattr(packer, "SAMPLE", 3)
+    repository = Repository.init(MemoryStorage(), "pw", kdf=CHEAP)
+    for number in range(4):
+        repository.save_blob(BlobType.DATA, bytes([number]) * 1000)
+        repository.flush()
+    assert checked[:6] == [True, False, False, True, False, False]
+
+
+def test_new_keys_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that only our own derivation opens would lock its owner out on every other machine."""
+    storage = MemoryStorage()
+    with monkeypatch.context() as broken:
+        broken.setattr(scrypt, "derive_by", lambda *arguments: bytes(64))
+        Repository.init(storage, "pw", kdf=CHEAP)
+    assert Repository.open(storage, "pw").version == 2
+    monkeypatch.setattr(scrypt, "derive_by", lambda *arguments: bytes(64))
+    with pytest.raises(Exception, match="wrong password"):
+        Repository.open(storage, "pw")
+
+
+@pytest.mark.parametrize(("n", "r", "p"), [(1 << 31, 8, 1), (16, 1 << 40, 1), (16, 8, 1 << 31), (1 << 62, 1, 1)])
+@pytest.mark.parametrize("native", [True, False])
+def test_parameters_that_no_library_counts_to_are_too_much_memory(
+    n: int, r: int, p: int, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(scrypt, "UNAVAILABLE", "not wanted")
+    with pytest.raises(MemoryError):
+        scrypt.derive(b"", b"", n, r, p)
