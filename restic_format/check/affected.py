@@ -7,18 +7,16 @@ nothing extra, and a path is only put together where it is listed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from restic_format.check.blobs import BlobFault, read_blob
+from restic_format.check.blobs import read_blob
 from restic_format.check.findings import REPAIR_INDEX, REPAIR_PACK, AffectedPath, Code, Consequence
 from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
-from restic_spec.errors import SpecError
-from restic_spec.ids import is_hex_id
+from restic_format.snapshots import Level, TooDeep, Walk
 from restic_spec.pack import BlobType, PackEntry
-from restic_spec.tree import DIR, FILE, Node, decode_tree
+from restic_spec.tree import DIR, FILE, Node
 
 MAX_LISTED = 10
 """Snapshots and paths named for each finding."""
@@ -156,8 +154,7 @@ class Damage:
             return 0
         bits = 0
         for text in dict.fromkeys(node.blobs):
-            if is_hex_id(text):
-                bits |= self.mask(self._bad(BlobType.DATA, bytes.fromhex(text)))
+            bits |= self.mask(self._bad(BlobType.DATA, bytes.fromhex(text)))
         return bits
 
 
@@ -172,35 +169,15 @@ class _Tally:
         return Consequence(tuple(self.snapshots), self.snapshots_total, tuple(self.paths.values()), self.paths_total)
 
 
-class _Frame:
-    """A tree on the way down: its name, what is left of it, and what was found below so far."""
+class _Below:
+    """What was found in a directory and below it so far."""
 
-    __slots__ = ("below", "children", "ident", "key", "name", "parent")
+    __slots__ = ("key", "mask")
 
-    def __init__(self, ident: bytes, parent: _Frame | None, name: str) -> None:
-        self.ident = ident
-        self.parent = parent
-        self.name = name
-        self.key = _key(parent, name)
-        self.children: Iterator[Node] = iter(())
-        self.below = 0
-
-    def path(self, entry: str) -> str:
-        """The path of *entry* in this tree, "" for the tree itself; the end of it where it is very long."""
-        names = [entry] if entry else []
-        length = len(entry)
-        frame: _Frame | None = self
-        while frame is not None and frame.parent is not None and length <= MAX_PATH:
-            names.append(frame.name)
-            length += len(frame.name) + 1
-            frame = frame.parent
-        path = "/" + "/".join(reversed(names))
-        return path if length <= MAX_PATH else f"…{path[-MAX_PATH:]}"
-
-
-def _key(parent: _Frame | None, name: str) -> int:
-    """What tells a path from others, without the path."""
-    return hash((parent.key if parent is not None else 0, name))
+    def __init__(self, key: int, mask: int) -> None:
+        self.key = key
+        """Tells the directory's path from others, without the path."""
+        self.mask = mask
 
 
 class ConsequenceFinder:
@@ -212,93 +189,103 @@ class ConsequenceFinder:
         self.clean = IdSet()
         self.dirty: dict[bytes, int] = {}
         self.tallies: dict[int, _Tally] = {number: _Tally() for number in damage.tracked}
+        self._snapshot = ""
 
     def work_out(self, snapshots: Iterable[tuple[bytes, bytes]]) -> None:
         """Walk *snapshots* (id, root tree) and put the consequences into the report."""
         self.run.progress.stage(Stage.CONSEQUENCES, 0)
         for snapshot, root in snapshots:
-            name = snapshot.hex()
-            for number in self.damage.numbers(self._walk(name, root)):
+            self._snapshot = snapshot.hex()
+            for number in self.damage.numbers(self._walk(root)):
                 tally = self.tallies[number]
                 tally.snapshots_total += 1
                 if len(tally.snapshots) < MAX_LISTED:
-                    tally.snapshots.append(name)
+                    tally.snapshots.append(self._snapshot)
         for number, tally in self.tallies.items():
             if tally.snapshots_total:
                 self.run.set_consequence(number, tally.result())
 
-    def _walk(self, snapshot: str, root: bytes) -> int:
+    def _walk(self, root: bytes) -> int:
         known = self._known(root)
         if known is not None:
             return known
-        stack = [self._enter(snapshot, root, None, "")]
-        while True:
-            self.run.check_interrupt()
-            frame = stack[-1]
-            for node in frame.children:
-                if node.type == DIR:
-                    if node.subtree is None or not is_hex_id(node.subtree):
-                        continue
-                    child = bytes.fromhex(node.subtree)
-                    below = self._known(child)
-                    if below is None:
-                        stack.append(self._enter(snapshot, child, frame, _name(node)))
-                        break
-                    frame.below |= below
-                elif node.type == FILE:
-                    hit = self.damage.of_content(node)
-                    if hit:
-                        self._path(hit, snapshot, frame, _name(node))
-                        frame.below |= hit
-            else:
-                stack.pop()
-                self._leave(frame)
-                if not stack:
-                    return frame.below
-                stack[-1].below |= frame.below
-
-    def _known(self, ident: bytes) -> int | None:
-        if ident in self.clean:
-            return 0
-        return self.dirty.get(ident)
-
-    def _enter(self, snapshot: str, ident: bytes, parent: _Frame | None, name: str) -> _Frame:
-        frame = _Frame(ident, parent, name)
-        frame.below = self.damage.mask(self.damage.of_tree(ident))
-        self._path(frame.below, snapshot, frame, "")
-        for quoted, number in self.damage.of_nodes(ident):
-            hit = self.damage.mask([number])
-            frame.below |= hit
-            self._path(hit, snapshot, frame, quoted)
+        top = _Below(0, self._own(root, 0, None, ()))
         # A tree that cannot be read was reported when the trees were checked; what is below it cannot be named.
-        with contextlib.suppress(BlobFault, SpecError):
-            frame.children = iter(decode_tree(read_blob(self.run, BlobType.TREE, ident)[0]))
-        return frame
+        walk = Walk(self.run.repo, root, top, fault=lambda *_: None, left=self._leave, load=self._load)
+        for level, node, name in walk:
+            self.run.cancel.check()
+            if node.type == DIR:
+                level.data.mask |= self._directory(walk, level, node, name)
+            elif node.type == FILE:
+                hit = self.damage.of_content(node)
+                if hit:
+                    level.data.mask |= hit
+                    self._path(hit, hash((level.data.key, name)), level, (name,))
+        return top.mask
 
-    def _leave(self, frame: _Frame) -> None:
-        if frame.below:
-            self.dirty[frame.ident] = frame.below
+    def _directory(self, walk: Walk[_Below], level: Level[_Below], node: Node, name: str) -> int:
+        """What is known to be below a directory; where nothing is known yet, the walk goes into it."""
+        if node.subtree is None:
+            return 0
+        tree = bytes.fromhex(node.subtree)
+        known = self._known(tree)
+        if known is not None:
+            return known
+        key = hash((level.data.key, name))
+        below = _Below(key, 0)
+        try:
+            walk.enter(node, name, below)
+        except TooDeep:
+            return 0
+        below.mask = self._own(tree, key, level, (name,))
+        return 0
+
+    def _own(self, tree: bytes, key: int, above: Level[_Below] | None, names: tuple[str, ...]) -> int:
+        """The findings about a tree itself and its entries."""
+        mask = self.damage.mask(self.damage.of_tree(tree))
+        if mask:
+            self._path(mask, key, above, names)
+        for quoted, number in self.damage.of_nodes(tree):
+            hit = self.damage.mask([number])
+            mask |= hit
+            self._path(hit, hash((key, quoted)), above, (*names, quoted))
+        return mask
+
+    def _known(self, tree: bytes) -> int | None:
+        return 0 if tree in self.clean else self.dirty.get(tree)
+
+    def _load(self, level: Level[_Below]) -> bytes:
+        return read_blob(self.run, BlobType.TREE, level.tree)[0]
+
+    def _leave(self, level: Level[_Below]) -> None:
+        mask = level.data.mask
+        if mask:
+            self.dirty[level.tree] = mask
         else:
-            self.clean.add(frame.ident)
+            self.clean.add(level.tree)
+        if level.above is not None:
+            level.above.data.mask |= mask
 
-    def _path(self, hit: int, snapshot: str, frame: _Frame, entry: str) -> None:
-        if not hit:
-            return
-        key = _key(frame, entry) if entry else frame.key
+    def _path(self, hit: int, key: int, above: Level[_Below] | None, names: tuple[str, ...]) -> None:
         for number in self.damage.numbers(hit):
             tally = self.tallies[number]
             if key in tally.paths:
                 continue  # The same path in another snapshot.
             tally.paths_total += 1
             if len(tally.paths) < MAX_LISTED:
-                tally.paths[key] = AffectedPath(snapshot, frame.path(entry))
+                tally.paths[key] = AffectedPath(self._snapshot, _join(above, names))
 
 
-def _name(node: Node) -> str:
-    try:
-        return node.name
-    except SpecError:
-        return node.quoted
+def _join(above: Level[_Below] | None, names: tuple[str, ...]) -> str:
+    """The path of *names* in a directory; the end of it where it is very long."""
+    parts = list(reversed(names))
+    length = sum(len(part) + 1 for part in parts)
+    while above is not None and above.above is not None and length <= MAX_PATH:
+        parts.append(above.name)
+        length += len(above.name) + 1
+        above = above.above
+    path = "/" + "/".join(reversed(parts))
+    return path if length <= MAX_PATH else f"…{path[-MAX_PATH:]}"
 
 
 _ELSEWHERE = {

@@ -6,7 +6,7 @@ from enum import Enum
 
 from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
-from restic_format.errors import FileMissing, StorageError
+from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.repository.coder import check_size
 from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid, MacInvalid, ResticFormatError, SpecError
 from restic_spec.layout import FileKind
@@ -61,11 +61,10 @@ def read_copy(run: Run, pack: bytes, entry: PackEntry) -> bytes:
     try:
         sealed = run.repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     except (StorageError, OSError) as error:
-        gone = isinstance(error, FileMissing) or entry.offset + entry.length > run.file_sizes.get(pack, 1 << 63)
-        trouble = Trouble.GONE if gone else Trouble.UNREADABLE
+        trouble = Trouble.GONE if isinstance(error, FileMissing | FileUnusable) else Trouble.UNREADABLE
         raise BlobFault(f"ReadFull({place}): {error}", trouble, clause="PACK-1", pack=pack) from error
     try:
-        return run.repo.open_blob(entry, memoryview(sealed))
+        return run.repo.coder.open(entry, memoryview(sealed))
     except ResticFormatError as error:
         what = describe(error, pack, entry)
         raise BlobFault(what, Trouble.DAMAGED, clause=clause_of(error), pack=pack) from error

@@ -7,7 +7,6 @@ command that puts it right; `check` returns them all in a report.
 from __future__ import annotations
 
 import random
-import threading
 
 from restic_format.check.affected import ConsequenceFinder, Damage, name_harmless
 from restic_format.check.files import check_files
@@ -29,6 +28,7 @@ from restic_format.check.state import (
 )
 from restic_format.check.trees import TreeChecker, Usage
 from restic_format.repository import Repository
+from restic_format.work import Cancel
 from restic_spec.pack import BlobType
 
 __all__ = ["CheckOptions", "CheckProgress", "CheckReport", "NoProgress", "ReadPlan", "Stage", "check"]
@@ -38,16 +38,16 @@ def check(
     repo: Repository,
     options: CheckOptions | None = None,
     progress: CheckProgress | None = None,
-    interrupt: threading.Event | None = None,
+    cancel: Cancel | None = None,
 ) -> CheckReport:
     """Check an open repository whose index has not been loaded yet.
 
     Nothing is changed. An exclusive lock should be held, or a backup that runs meanwhile may look like damage.
 
     Raises:
-        Interrupted: *interrupt* was set.
+        Interrupted: *cancel* was set.
     """
-    run = Run(repo, options or CheckOptions(), progress or NoProgress(), interrupt)
+    run = Run(repo, options or CheckOptions(), progress or NoProgress(), cancel or Cancel())
     damage = Damage(run)
     # Snapshots are read before the index: what they need is then in it (ORDER-2).
     roots, faults = load_snapshots(run)

@@ -94,6 +94,7 @@ class Code(Enum):
     TREE_UNREADABLE = "tree-unreadable"
     TREE_COPY_DAMAGED = "tree-copy-damaged"
     TREE_ORDER = "tree-order"
+    TREE_FAULTY = "tree-faulty"
     NODE_NAME = "node-name"
     NODE_TYPE = "node-type"
     NODE_NO_CONTENT = "node-no-content"
@@ -246,6 +247,7 @@ FACTS: dict[Code, Facts] = {
     Code.TREE_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.TREE_COPY_DAMAGED: Facts(_W, "PACK-16", "another copy of the tree is good; nothing is lost", ("repair packs PACK",)),
     Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", advice=_BY_ANOTHER_PROGRAM),
+    Code.TREE_FAULTY: Facts(_E, "TREE-1", "they are like those that are told one by one", (REPAIR_SNAPSHOTS,)),
     Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", advice=_BY_ANOTHER_PROGRAM),
     Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", advice=_BY_ANOTHER_PROGRAM),
     Code.NODE_NO_CONTENT: Facts(_E, "TREE-8", "the file is restored empty", (REPAIR_SNAPSHOTS,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from restic_format.check.findings import REPAIR_INDEX, REPAIR_INDEX_READING, Code, Finding, ObjectKind, ObjectRef
@@ -18,7 +19,7 @@ def trust_header(run: Run, pack: bytes) -> bool:
         return False
     run.consulted.add(pack)
     try:
-        entries = run.repo.read_header(pack, run.file_sizes[pack])
+        entries = run.reader.header(pack, run.file_sizes[pack])
     except (ResticFormatError, OSError):
         return False
     if not differs(run, pack, entries):
@@ -101,10 +102,11 @@ def _headers(run: Run, packs: list[bytes]) -> Iterator[tuple[bytes, list[PackEnt
     """What each of *packs* lists, or why that cannot be told."""
 
     def read(pack: bytes) -> list[PackEntry]:
-        return run.repo.read_header(pack, run.file_sizes[pack])
+        return run.reader.header(pack, run.file_sizes[pack])
 
-    for pack, found in in_order(read, packs, name="headers", workers=run.options.workers):
-        run.check_interrupt()
-        if isinstance(found, Exception) and not isinstance(found, ResticFormatError | OSError):
-            raise found
-        yield pack, found
+    with contextlib.closing(in_order(read, packs, name="headers", workers=run.options.workers)) as headers:
+        for pack, found in headers:
+            run.cancel.check()
+            if isinstance(found, Exception) and not isinstance(found, ResticFormatError | OSError):
+                raise found
+            yield pack, found

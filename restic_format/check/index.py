@@ -26,7 +26,7 @@ def load_indexes(run: Run) -> None:
     files = sorted(run.files(FileKind.INDEX))
     run.progress.stage(Stage.INDEX, len(files))
     for done, (ident, failure) in enumerate(read_indexes(repo, files), 1):
-        run.check_interrupt()
+        run.cancel.check()
         if isinstance(failure, ResticFormatError | OSError):
             code = Code.INDEX_UNREADABLE if is_unreadable(failure) else Code.INDEX_DAMAGED
             message = f"error loading index {ident.hex()}: {load_reason('index', ident, failure)}"
@@ -83,7 +83,7 @@ def check_packs(run: Run, damage: Damage) -> None:
     resized: list[bytes] = []
     broken: list[bytes] = []
     for listed in index.packs():
-        run.check_interrupt()
+        run.cancel.check()
         pack, (size, mixed, gaps) = listed.id, listed.layout()
         run.sizes[pack] = size
         if mixed:
@@ -125,7 +125,7 @@ def _check_missing(run: Run, missing: list[bytes], damage: Damage) -> bool:
     """Name the packs that were not listed and are not there when asked for one by one either; whether there are any."""
     gone = []
     for pack in missing:
-        run.check_interrupt()
+        run.cancel.check()
         try:
             run.file_sizes[pack] = run.repo.storage.size(FileKind.PACK, pack.hex())
         except FileMissing:

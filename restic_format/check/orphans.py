@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 from restic_format.check.blobs import BlobFault, read_blob
 from restic_format.check.findings import REPAIR_INDEX, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import add_unlisted
 from restic_format.check.idset import IdSet
 from restic_format.check.state import Run
+from restic_format.snapshots.nodes import NodeReader
 from restic_spec.errors import SpecError
-from restic_spec.ids import is_hex_id
 from restic_spec.pack import BlobType
-from restic_spec.tree import DIR, decode_tree
+from restic_spec.tree import DIR
 
 _INTERRUPTED = "a first backup was interrupted, or the index and the snapshots are lost, but no directory tree is there"
 _GO_ON = "the next backup uses what is in the packs after `repair index`; prune would remove them"
@@ -45,24 +48,21 @@ def _count_roots(run: Run) -> int:
         if entry.type is BlobType.TREE:
             trees.add(entry.id)
     inside = IdSet()
-    readable = 0
     for ident in trees:
-        run.check_interrupt()
+        run.cancel.check()
         try:
-            children = _children(run, ident)
+            for child in _children(run, ident):
+                inside.add(child)
         except (BlobFault, SpecError):
             inside.add(ident)  # No snapshot can be made of it.
-            continue
-        readable += 1
-        for child in children:
-            inside.add(child)
-    return sum(ident not in inside for ident in trees) if readable else 0
+    return sum(ident not in inside for ident in trees)
 
 
-def _children(run: Run, ident: bytes) -> list[bytes]:
+def _children(run: Run, ident: bytes) -> Iterable[bytes]:
     raw, _bad = read_blob(run, BlobType.TREE, ident)
     known = run.repo.index.check_tree(raw)
     if known is not None:
         return known
-    nodes = decode_tree(raw, f"tree {ident.hex()}")
-    return [bytes.fromhex(n.subtree) for n in nodes if n.type == DIR and n.subtree is not None and is_hex_id(n.subtree)]
+    reader = NodeReader(raw, f"tree {ident.hex()}")
+    nodes = itertools.chain.from_iterable(iter(reader.next, []))
+    return (bytes.fromhex(node.subtree) for node in nodes if node.type == DIR and node.subtree is not None)

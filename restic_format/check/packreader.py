@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import cached_property
@@ -12,11 +11,11 @@ from restic_format.check.blobs import describe
 from restic_format.check.findings import Fault, ObjectKind, ObjectRef
 from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
-from restic_format.errors import FileMissing, StorageError
+from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.native.blobs import hashes
 from restic_format.repository.coder import PackCheck, check_size
 from restic_format.repository.index import ListedPack, layout_of
-from restic_format.storage import Buffer, RangeReader
+from restic_format.storage import Buffer
 from restic_spec.errors import SpecError
 from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
 
@@ -121,6 +120,8 @@ class _Reading:
             return self._result(Outcome.INCOMPLETE, str(error))
         if isinstance(error, FileMissing):
             return self._result(Outcome.MISPLACED, str(error))
+        if isinstance(error, FileUnusable):
+            return self._result(Outcome.INCOMPLETE, str(error))
         self.bad += [entry for entry in self.entries if entry.offset + entry.length > self.done]
         return self._result(Outcome.UNREADABLE, str(error))
 
@@ -132,13 +133,12 @@ class _Reading:
         return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad)
 
 
-class PackReader:
+class PackChecker:
     """Reads packs and says what is wrong with them, in any thread."""
 
     def __init__(self, run: Run) -> None:
-        self.repo = run.repo
+        self.coder = run.repo.coder
         self.run = run
-        self._local = threading.local()
 
     def check(self, pack: ListedPack | UnlistedPack) -> PackResult:
         """Read one pack; a fault is looked at a second time, for storage and memory can err once."""
@@ -154,7 +154,7 @@ class PackReader:
         reading = _Reading(pack.id, pack.entries, self.run.sizes[pack.id], self.run.file_sizes.get(pack.id))
         header = pack.header() if reading.file_size == reading.size else None
         try:
-            check = None if header is None else self.repo.coder.check_pack(header)
+            check = None if header is None else self.coder.check_pack(header)
             if check is None or not check.fits:
                 self._read_plainly(reading)
             else:
@@ -175,7 +175,7 @@ class PackReader:
         size = self.run.file_sizes[pack]
         reading = _Reading(pack, list, size, size)
         try:
-            entries = self.repo.read_header(pack, size)
+            entries = self.run.reader.header(pack, size)
             reading = _Reading(pack, lambda: entries, size, size)
             self._read_plainly(reading)
         except (StorageError, OSError) as error:
@@ -193,7 +193,7 @@ class PackReader:
             if check.take(piece):
                 continue
             inside = [e for e in reading.entries if start <= e.offset and e.offset + e.length <= reading.done]
-            self._verify(reading, piece, start, inside, self.repo.pack_hash())
+            self._verify(reading, piece, start, inside, self.coder.pack_hash())
             if reading.done == reading.size:
                 end = sum(entry.length for entry in reading.entries)
                 reading.header = self._header(reading, memoryview(piece)[end - start :])
@@ -204,7 +204,7 @@ class PackReader:
         if layout_of(reading.entries).gaps:
             reading.gaps = True
             reading.fault("index for pack contains gaps / overlapping blobs", "PACK-10")
-        digest = self.repo.pack_hash()
+        digest = self.coder.pack_hash()
         end = max((entry.offset + entry.length for entry in entries), default=0)
         tail = b""
         for length, inside in _pieces(entries, min(reading.size, reading.file_size or 0)):
@@ -229,19 +229,17 @@ class PackReader:
 
     def _load(self, reading: _Reading, length: int) -> Buffer:
         """The next piece; good until the one after it is loaded."""
-        if not hasattr(self._local, "ranges"):
-            self._local.ranges = RangeReader(self.repo.storage)
-        piece: Buffer = self._local.ranges.read(reading.id, reading.done, length)
+        piece = self.run.reader.read(reading.id, reading.done, length)
         reading.done += length
         return piece
 
     def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: hashes.Sha256) -> None:
-        for entry, error in self.repo.verify_blobs(piece, start, inside, digest):
+        for entry, error in self.coder.verify_many(piece, start, inside, digest):
             reading.blob_fault(entry, error)
 
     def _header(self, reading: _Reading, tail: Buffer) -> list[Fault]:
         try:
-            listed = self.repo.open_header(tail, reading.size)
+            listed = self.run.reader.open_header(tail, reading.size)
         except SpecError as error:
             return [Fault(reading.ref, error.what, error.clause)]
         reading.listed = listed

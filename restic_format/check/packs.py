@@ -6,11 +6,12 @@ without the interpreter's lock; what they find comes to the thread that called.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 
 from restic_format.check.affected import Damage
 from restic_format.check.findings import REPAIR_PACK, Code, Fault, Finding, ObjectKind, ObjectRef
-from restic_format.check.packreader import Outcome, PackReader, PackResult, UnlistedPack
+from restic_format.check.packreader import Outcome, PackChecker, PackResult, UnlistedPack
 from restic_format.check.state import Run, Stage
 from restic_format.repository.index import ListedPack
 from restic_format.work import in_order
@@ -35,18 +36,18 @@ def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], 
         for pack in unlisted:
             yield UnlistedPack(pack)
 
-    reader = PackReader(run)
-    for done, (job, result) in enumerate(
-        in_order(reader.check, jobs(), name="check", workers=run.options.workers, ahead=4 * run.options.workers), 1
-    ):
-        if isinstance(result, Exception):
-            raise result
-        if isinstance(job, UnlistedPack):
-            _record_unlisted(run, result)
-        else:
-            _record(run, result, damage)
-        run.progress.advance(Stage.READ, done)
-        run.check_interrupt()
+    checker = PackChecker(run)
+    workers = run.options.workers
+    with contextlib.closing(in_order(checker.check, jobs(), name="check", workers=workers, ahead=4 * workers)) as results:
+        for done, (job, result) in enumerate(results, 1):
+            if isinstance(result, Exception):
+                raise result
+            if isinstance(job, UnlistedPack):
+                _record_unlisted(run, result)
+            else:
+                _record(run, result, damage)
+            run.progress.advance(Stage.READ, done)
+            run.cancel.check()
 
 
 def _record(run: Run, result: PackResult, damage: Damage) -> None:

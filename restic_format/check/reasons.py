@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from restic_format.errors import StorageError
+from restic_format.errors import FileUnusable, StorageError
 from restic_spec.errors import IdMismatch, ResticFormatError, SpecError
 
 
 def cause_of(error: BaseException) -> BaseException:
     """The first error of a chain: what was seen at the place."""
-    while isinstance(error, ResticFormatError) and error.cause is not None:
+    while isinstance(error, ResticFormatError) and isinstance(error.cause, ResticFormatError):
         error = error.cause
     return error
 
 
 def is_unreadable(error: BaseException) -> bool:
     """Whether the storage did not give the bytes back, so that nothing is known about them."""
-    return isinstance(cause_of(error), StorageError | OSError)
+    cause = cause_of(error)
+    return isinstance(cause, StorageError | OSError) and not isinstance(cause, FileUnusable)
 
 
 def reason(error: BaseException) -> str:

@@ -26,7 +26,7 @@ def load_snapshots(run: Run) -> tuple[list[Root], list[Finding]]:
     roots: list[Root] = []
     try:
         for found in filter_snapshots(run.repo, options.snapshots, wanted, damaged):
-            run.check_interrupt()
+            run.cancel.check()
             name = found.id.hex()
             tree = found.snapshot.tree
             if isinstance(tree, str) and is_hex_id(tree):

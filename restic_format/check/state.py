@@ -12,8 +12,10 @@ from typing import Protocol
 from restic_format.check.advice import UNREADABLE_CODES
 from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.subset import Subset
-from restic_format.errors import Interrupted, StorageError
+from restic_format.errors import StorageError
 from restic_format.repository import Repository
+from restic_format.repository.packs import PackReader
+from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 
 MAX_KEPT = 10_000
@@ -163,13 +165,14 @@ class Run:
         repo: Repository,
         options: CheckOptions,
         progress: CheckProgress,
-        interrupt: threading.Event | None,
+        cancel: Cancel,
     ) -> None:
         self.repo = repo
         self.options = options
         self.progress = progress
         self.report = CheckReport()
-        self.interrupt = interrupt
+        self.cancel = cancel
+        self._local = threading.local()
         self.sizes: dict[bytes, int] = {}
         """Size of each pack by the index, see `restic_format.check.index`."""
         self.file_sizes: dict[bytes, int] = {}
@@ -189,14 +192,13 @@ class Run:
             message = f"cannot list {kind.value}: {error}"
             self.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
 
-    def check_interrupt(self) -> None:
-        """Stop here where that was asked for.
-
-        Raises:
-            Interrupted: it was.
-        """
-        if self.interrupt is not None and self.interrupt.is_set():
-            raise Interrupted("check was interrupted")
+    @property
+    def reader(self) -> PackReader:
+        """What reads packs in this thread."""
+        if not hasattr(self._local, "reader"):
+            self._local.reader = PackReader(self.repo)
+        reader: PackReader = self._local.reader
+        return reader
 
     def add(self, finding: Finding) -> int:
         """Record a finding; its number in the report, or -1 where the report is full."""

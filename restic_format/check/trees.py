@@ -7,7 +7,8 @@ is, which snapshots and paths it touches, is worked out afterwards and only if t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from restic_format.check.affected import Damage
 from restic_format.check.blobs import BlobFault, Trouble, read_blob
@@ -15,9 +16,11 @@ from restic_format.check.findings import REPAIR_SNAPSHOTS, Code, Finding, Object
 from restic_format.check.headers import trust_header
 from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
+from restic_format.snapshots.nodes import NodeReader
 from restic_spec.errors import ResticFormatError, SpecError
+from restic_spec.ids import ID_SIZE
 from restic_spec.pack import BlobType
-from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node, Tree, decode_tree
+from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node
 
 _NULL = bytes(32)
 _UNKNOWN = -1 << 80
@@ -30,16 +33,16 @@ _CODES = {
     Trouble.DAMAGED: Code.TREE_DAMAGED,
 }
 
+MAX_TOLD = 1000
+"""Faults of entries that are told one by one for each tree."""
+
 _NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
 
 
 def _id(text: str) -> bytes | None:
-    """The id *text* stands for, None for the null id and for what is none."""
-    try:
-        ident = bytes.fromhex(text) if len(text) == 64 else _NULL
-    except ValueError:
-        return None
-    return None if ident == _NULL or len(ident) != 32 else ident
+    """The id *text* stands for, None for the null id."""
+    ident = bytes.fromhex(text)
+    return None if ident == _NULL else ident
 
 
 class Usage:
@@ -79,23 +82,28 @@ class TreeChecker:
         self.run = run
         self.damage = damage
         self.usage = Usage(run)
+        self._told = 0
+        """Faults of entries of the tree that is being visited."""
 
     def check(self, roots: list[bytes]) -> None:
         """Visit all trees below *roots* (one for each snapshot) and record what is wrong with them."""
         run = self.run
         for done, root in enumerate(roots, 1):
-            pending = [root] if self.usage.tree(root) else []
+            # Ids one after the other: there may be many millions in a single tree.
+            pending = bytearray(root if self.usage.tree(root) else b"")
             while pending:
-                run.check_interrupt()
-                ident = pending.pop()
+                run.cancel.check()
+                ident = bytes(pending[-ID_SIZE:])
+                del pending[-ID_SIZE:]
                 run.report.trees += 1
-                new = [child for child in self.visit(ident) if self.usage.tree(child)]
-                pending.extend(reversed(new))
+                new = b"".join([child for child in self.visit(ident) if self.usage.tree(child)])
+                for start in range(len(new) - ID_SIZE, -1, -ID_SIZE):
+                    pending += new[start : start + ID_SIZE]
             run.progress.advance(Stage.SNAPSHOTS, done)
         run.report.snapshots = len(roots)
 
-    def visit(self, ident: bytes) -> list[bytes]:
-        """Check one tree; the ids of the directories in it."""
+    def visit(self, ident: bytes) -> Iterable[bytes]:
+        """Check one tree; the ids of the directories in it, possibly as they are found."""
         try:
             raw, bad_copies = self._read(ident)
         except BlobFault as fault:
@@ -112,12 +120,14 @@ class TreeChecker:
             subtrees = self.run.repo.index.check_tree(raw)
             if subtrees is not None:
                 return subtrees
+        return self._decode(ident, raw)
+
+    def _decode(self, ident: bytes, raw: bytes) -> Iterator[bytes]:
         try:
-            tree = decode_tree(raw, f"tree {ident.hex()}")
+            reader = NodeReader(raw, f"tree {ident.hex()}")
+            yield from self.check_nodes(ident, itertools.chain.from_iterable(iter(reader.next, [])))
         except SpecError as error:
             self._add(ident, Code.TREE_DAMAGED, error)
-            return []
-        return list(self._nodes(ident, tree))
 
     def _read(self, ident: bytes) -> tuple[bytes, list[BlobFault]]:
         """The tree's plaintext; where it is not where the index says, but where its pack says, that is a finding."""
@@ -133,9 +143,11 @@ class TreeChecker:
                 self.run.add(Finding(Code.INDEX_WRONG, ObjectRef(ObjectKind.PACK, pack.hex()), message))
         return read_blob(self.run, BlobType.TREE, ident)
 
-    def _nodes(self, ident: bytes, tree: Tree) -> Iterator[bytes]:
+    def check_nodes(self, ident: bytes, nodes: Iterable[Node]) -> Iterator[bytes]:
+        """Check the entries of a tree; the ids of the directories among them."""
         previous: bytes | None = None
-        for node in tree:
+        self._told = 0
+        for node in nodes:
             name = self._name(ident, node, previous)
             if name is not None:
                 previous = name
@@ -147,6 +159,9 @@ class TreeChecker:
                     yield subtree
             elif node.type not in _NO_CONTENT_TYPES:
                 self._node(ident, node, Code.NODE_TYPE, f'node "{node.quoted}" with invalid type "{node.type}"')
+        if self._told > MAX_TOLD:
+            what = f"tree {ident.hex()}: {self._told - MAX_TOLD} more faults in its entries"
+            self.run.add(Finding(Code.TREE_FAULTY, ObjectRef(ObjectKind.TREE, ident.hex()), what))
 
     def _name(self, ident: bytes, node: Node, previous: bytes | None) -> bytes | None:
         try:
@@ -164,7 +179,7 @@ class TreeChecker:
         return name
 
     def _file(self, ident: bytes, node: Node) -> None:
-        if node.content is None or not isinstance(node.content, list):
+        if not isinstance(node.content, Sequence):
             self._node(ident, node, Code.NODE_NO_CONTENT, f'file "{node.quoted}" has nil blob list')
             return
         index = self.run.repo.index
@@ -207,6 +222,10 @@ class TreeChecker:
         self.damage.tree(ident, number)
 
     def _node(self, ident: bytes, node: Node, code: Code, what: str, clause: str = "", blob: str = "") -> None:
+        if code is not Code.NODE_SIZE:
+            self._told += 1
+            if self._told > MAX_TOLD:
+                return
         tree = ident.hex()
         target = ObjectRef(ObjectKind.DATA, blob) if blob else ObjectRef(ObjectKind.TREE, tree)
         number = self.run.add(Finding(code, target, f"tree {tree}: {what}", clause, tree=tree))

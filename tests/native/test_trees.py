@@ -18,6 +18,7 @@ from restic_format.native.table import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
+from restic_format.work import Cancel
 from restic_spec.errors import SpecError
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import ExtendedAttribute, Node, Tree, decode_tree, encode_tree
@@ -38,8 +39,8 @@ def index() -> BlobIndex:
 
 def plain_check(index: BlobIndex, raw: bytes) -> tuple[list[bytes], list[Any]]:
     """Subtrees and findings of a check without the kernel."""
-    run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), NoProgress(), None)
-    subtrees = list(TreeChecker(run, Damage(run))._nodes(bytes(32), decode_tree(raw)))
+    run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), NoProgress(), Cancel())
+    subtrees = list(TreeChecker(run, Damage(run)).check_nodes(bytes(32), decode_tree(raw)))
     return subtrees, run.report.findings
 
 

@@ -40,6 +40,7 @@ _TREE_CODES = frozenset(
         Code.TREE_DAMAGED,
         Code.TREE_UNREADABLE,
         Code.TREE_ORDER,
+        Code.TREE_FAULTY,
         Code.NODE_NAME,
         Code.NODE_TYPE,
         Code.NODE_NO_CONTENT,

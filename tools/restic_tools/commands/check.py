@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption
-
-if TYPE_CHECKING:
-    from restic_format.repository import Repository
 
 
 def check(
@@ -42,7 +39,7 @@ def check(
     affected snapshots and files are shown, and what repairs it.
     """
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
-    from restic_format.check.checking import Checking
+    from restic_format.check import check as run_check
     from restic_format.errors import WrongPassword
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
@@ -68,22 +65,12 @@ def check(
     )
     printer = CheckPrinter(ctx)
     report: CheckReport | None = None
-    checking: Checking | None = None
-
-    def begin(repo: Repository) -> None:
-        # While the lock settles. It is exclusive: where it can be had at all, nobody has changed anything meanwhile.
-        nonlocal checking
-        if checking is not None:
-            checking.abandon()
-        checking = Checking(repo, options, ctx.interrupt.event)
-
     if not ctx.options.no_lock:
         ctx.out.info("create exclusive lock for repository")
     try:
-        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive", meanwhile=begin):
+        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repository:
             tell_missing_kernels(ctx.out)
-            assert checking is not None
-            report = checking.finish(printer)
+            report = run_check(repository, options, printer)
             printer.conclude(report)
     except WrongPassword as error:
         # A damaged key file looks like a wrong password to whoever tries it.
@@ -92,8 +79,6 @@ def check(
             raise
         raise Failure("; ".join(finding.message for finding in damaged)) from error
     finally:
-        if checking is not None:
-            checking.abandon()
         printer.close()
         if ctx.options.json:
             ctx.out.json(summary_of(report, printer.errors))
