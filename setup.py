@@ -45,13 +45,13 @@ def native_parts() -> list[Extension]:
     flags, linking = ([], []) if os.name == "nt" else (["-O3", *HARDENED], [])
     if sys.platform.startswith("linux"):
         linking = ["-Wl,-z,relro,-z,now"]
-    headers = [path.as_posix() for pattern in ("*/*.h", "*/*.pxi") for path in NATIVE.glob(pattern)]
+    headers = [path.as_posix() for pattern in ("*.h", "*/*.h", "*/*.pxi") for path in NATIVE.glob(pattern)]
     declared = [
         Extension(
             ".".join((*NATIVE.parts, source.parent.name, source.stem)),
             sources=sources(source.parent),
             depends=headers,
-            include_dirs=[source.parent.as_posix(), SHARED.as_posix()],
+            include_dirs=[source.parent.as_posix(), SHARED.as_posix(), NATIVE.as_posix()],
             extra_compile_args=flags,
             extra_link_args=linking,
         )

@@ -50,7 +50,7 @@ def page() -> str:
 
 
 def _binary() -> Iterator[str]:
-    from restic_spec.packlayout import ENTRY, LENGTH_FIELD
+    from restic_spec.binary import ENTRY, LENGTH_FIELD
 
     for field in ENTRY.subcons:
         inner: Any = getattr(field, "subcon", field)

@@ -26,6 +26,7 @@ INPUTS = (
     "restic_format/__init__.py",
     "restic_format/native/*/*.pyx",
     "restic_format/native/*/*.pxi",
+    "restic_format/native/*.h",
     "restic_format/native/*/*.[ch]",
 )
 

@@ -11,7 +11,6 @@ import errno
 import grp
 import os
 import pwd
-import stat
 import sys
 import time
 from base64 import b64encode
@@ -23,18 +22,9 @@ from restic_format.backup.source import FileInfo, Place, attributes_path, known_
 from restic_format.native import nodes
 from restic_format.systemtext import errno_text
 from restic_spec import gojson, gomode, gotime
-from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, ExtendedAttribute, Node
+from restic_spec.tree import CHARDEV, DEV, DIR, FILE, NODE_TYPES, SYMLINK, ExtendedAttribute, Node, type_of
 
-TYPES = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIR,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARDEV,
-    stat.S_IFBLK: DEV,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFSOCK: SOCKET,
-}
-_WITH_LINKS = frozenset({FILE, SYMLINK, DEV, CHARDEV})
+_WITH_LINKS = frozenset(name for name, kind in NODE_TYPES.items() if "links" in kind.members)
 _NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
 _CACHED_SECONDS = 4096
 _FS_IS_UTF8 = sys.getfilesystemencoding().lower() == "utf-8"
@@ -86,7 +76,7 @@ class NodeBuilder:
         st_mode = info.st_mode
         known = self._modes.get(st_mode)
         if known is None:
-            known = self._modes[st_mode] = (gomode.from_st_mode(st_mode), TYPES.get(stat.S_IFMT(st_mode), IRREGULAR))
+            known = self._modes[st_mode] = (gomode.from_st_mode(st_mode), type_of(st_mode))
         mode, kind = known
         mtime = self.time_text(info.st_mtime_ns)
         uid, gid = info.st_uid, info.st_gid

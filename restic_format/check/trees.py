@@ -20,7 +20,7 @@ from restic_format.snapshots.nodes import NodeReader
 from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import ID_SIZE
 from restic_spec.pack import BlobType
-from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, IRREGULAR, SOCKET, SYMLINK, Node
+from restic_spec.tree import DIR, FILE, NODE_TYPES, Node
 
 _NULL = bytes(32)
 _UNKNOWN = -1 << 80
@@ -36,7 +36,7 @@ _CODES = {
 MAX_TOLD = 1000
 """Faults of entries that are told one by one for each tree."""
 
-_NO_CONTENT_TYPES = frozenset((SYMLINK, SOCKET, CHARDEV, DEV, FIFO, IRREGULAR))
+_NO_CONTENT_TYPES = frozenset(name for name, kind in NODE_TYPES.items() if not kind.members & {"content", "subtree"})
 
 
 def _id(text: str) -> bytes | None:

@@ -9,6 +9,7 @@ import zstandard
 
 from restic_format.errors import UsageError
 from restic_format.repository.cipher import Buffer
+from restic_spec.formats import FORMATS
 from restic_spec.pack import BlobType
 
 MODES: Final = ("auto", "off", "fastest", "better", "max")
@@ -45,7 +46,7 @@ class Compression:
 
     def __init__(self, mode: str, version: int) -> None:
         self.mode = check_mode(mode)
-        self.allowed = version > 1
+        self.allowed = FORMATS[version].compresses
         """Whether anything may be compressed (PACK-9)."""
         self._kept = _Kept()
 

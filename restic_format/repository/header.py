@@ -5,20 +5,33 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from restic_spec.crypto import OVERHEAD
+from restic_spec.constants import (
+    COMPRESSED_ENTRY,
+    COMPRESSED_KINDS,
+    KIND_COMPRESSED_DATA,
+    KIND_COMPRESSED_TREE,
+    KIND_DATA,
+    KIND_TREE,
+    OVERHEAD,
+    PLAIN_ENTRY,
+)
+from restic_spec.formats import FORMATS
 from restic_spec.pack import BlobType, PackEntry, decode_header
 
-_PLAIN = struct.Struct("<BI32s")
-_COMPRESSED = struct.Struct("<BII32s")
+_PLAIN = struct.Struct(PLAIN_ENTRY)
+_COMPRESSED = struct.Struct(COMPRESSED_ENTRY)
+_PLAIN_KIND = {BlobType.DATA: KIND_DATA, BlobType.TREE: KIND_TREE}
+_COMPRESSED_KIND = {BlobType.DATA: KIND_COMPRESSED_DATA, BlobType.TREE: KIND_COMPRESSED_TREE}
+_TYPE = {**{kind: name for name, kind in _PLAIN_KIND.items()}, **{kind: name for name, kind in _COMPRESSED_KIND.items()}}
 
 
 def encode_entries(entries: Iterable[PackEntry]) -> bytes:
     """The plaintext of a header (PACK-5, PACK-6)."""
     return b"".join(
         [
-            _PLAIN.pack(entry.type is BlobType.TREE, entry.length, entry.id)
+            _PLAIN.pack(_PLAIN_KIND[entry.type], entry.length, entry.id)
             if entry.uncompressed_length is None
-            else _COMPRESSED.pack(2 + (entry.type is BlobType.TREE), entry.length, entry.uncompressed_length, entry.id)
+            else _COMPRESSED.pack(_COMPRESSED_KIND[entry.type], entry.length, entry.uncompressed_length, entry.id)
             for entry in entries
         ]
     )
@@ -32,22 +45,20 @@ def decode_entries(header: bytes, version: int) -> list[PackEntry]:
     """
     entries: list[PackEntry] = []
     position = offset = 0
-    known_kinds = 4 if version > 1 else 2
+    known_kinds = FORMATS[version].kinds
     try:
         while position < len(header):
             kind = header[position]
             uncompressed_length: int | None = None
-            if kind < 2:
+            if kind < COMPRESSED_KINDS:
                 _, length, blob_id = _PLAIN.unpack_from(header, position)
                 position += _PLAIN.size
             else:
                 _, length, uncompressed_length, blob_id = _COMPRESSED.unpack_from(header, position)
                 position += _COMPRESSED.size
-            if kind >= known_kinds or length < OVERHEAD or uncompressed_length == 0:
+            if kind not in known_kinds or length < OVERHEAD or uncompressed_length == 0:
                 return decode_header(header, version)
-            entries.append(
-                PackEntry(BlobType.TREE if kind & 1 else BlobType.DATA, blob_id, offset, length, uncompressed_length)
-            )
+            entries.append(PackEntry(_TYPE[kind], blob_id, offset, length, uncompressed_length))
             offset += length
     except struct.error:
         entries = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,12 +19,12 @@ from restic_spec import gojson
 from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
-from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, SOCKET, SYMLINK, Damaged, Node
+from restic_spec.tree import CHARDEV, DEV, DIR, FIFO, FILE, NODE_TYPES, SOCKET, SYMLINK, Damaged, Node
 
 MAX_DEPTH = 4096
 """Levels of directories. A path of so many could not be named to the system; only a forged tree has them."""
 
-_DEVICE_KIND = {DEV: stat.S_IFBLK, CHARDEV: stat.S_IFCHR, FIFO: stat.S_IFIFO}
+_DEVICE_KIND = {name: NODE_TYPES[name].st_format for name in (DEV, CHARDEV, FIFO)}
 
 
 class _Level(NamedTuple):

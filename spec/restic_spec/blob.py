@@ -9,6 +9,7 @@ import zstandard
 
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import LengthInvalid
+from restic_spec.formats import FORMATS
 from restic_spec.ids import id_of, verify_id
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import decompress
@@ -48,7 +49,7 @@ def seal_blob(
     Version 1 never compresses (PACK-9). In version 2 trees always are, data unless *level* is None, an empty blob is not
     (PACK-19, PACK-20). The id is the hash of *plaintext* (LAYOUT-6), whatever is stored.
     """
-    if version < 2 or not plaintext or (level is None and blob_type is BlobType.DATA):
+    if not FORMATS[version].compresses or not plaintext or (level is None and blob_type is BlobType.DATA):
         sealed = seal(key, plaintext)
         return PackEntry(blob_type, id_of(plaintext), offset, len(sealed), None), sealed
     sealed = seal(key, zstandard.ZstdCompressor(level=level or 3).compress(plaintext))

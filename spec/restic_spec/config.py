@@ -10,10 +10,11 @@ import re
 from restic_spec import wire
 from restic_spec.chunker import check_polynomial
 from restic_spec.errors import JsonInvalid, VersionUnsupported
+from restic_spec.formats import FORMATS
 from restic_spec.ids import is_hex_id
 
-MIN_VERSION = 1
-MAX_VERSION = 2
+MIN_VERSION = min(FORMATS)
+MAX_VERSION = max(FORMATS)
 STABLE_VERSION = 2
 """What ``init`` writes unless told otherwise (CONFIG-8, DIFF-7)."""
 
@@ -45,7 +46,7 @@ def decode_config(raw: bytes) -> Config:
         PolynomialInvalid: the polynomial is not an irreducible one of degree 53.
     """
     config = wire.decode(Config, raw, "config", "CONFIG-2")
-    if not MIN_VERSION <= config.version <= MAX_VERSION:
+    if config.version not in FORMATS:
         raise VersionUnsupported(
             f"config: repository version {config.version} is not supported (known: 1 and 2)",
             clause="CONFIG-3",

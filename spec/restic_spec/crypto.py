@@ -13,12 +13,16 @@ import os
 
 import msgspec
 
+from restic_spec.constants import (
+    IV_SIZE as IV_SIZE,
+)
+from restic_spec.constants import (
+    MAC_SIZE as MAC_SIZE,
+)
+from restic_spec.constants import (
+    OVERHEAD as OVERHEAD,
+)
 from restic_spec.errors import LengthInvalid, MacInvalid
-
-IV_SIZE = 16
-MAC_SIZE = 16
-OVERHEAD = IV_SIZE + MAC_SIZE
-"""Bytes a sealed message is longer than its plaintext (CRYPTO-1); that of an empty one has just these (CRYPTO-9)."""
 
 
 class MasterKey(msgspec.Struct, frozen=True):

@@ -34,9 +34,14 @@ _TYPE_BITS: Final = {
 _LETTERS: Final = "dalTLDpSugct?"
 
 
+def type_bits(st_mode: int) -> int:
+    """The type bits for a ``st_mode``; an unknown file type is IRREGULAR."""
+    return _TYPE_BITS.get(stat.S_IFMT(st_mode), IRREGULAR)
+
+
 def from_st_mode(st_mode: int) -> int:
     """Go's mode for a ``st_mode``; an unknown file type becomes IRREGULAR."""
-    mode = (st_mode & PERM) | _TYPE_BITS.get(stat.S_IFMT(st_mode), IRREGULAR)
+    mode = (st_mode & PERM) | type_bits(st_mode)
     if st_mode & stat.S_ISUID:
         mode |= SETUID
     if st_mode & stat.S_ISGID:

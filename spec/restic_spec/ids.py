@@ -10,13 +10,13 @@ import hashlib
 import re
 from typing import NewType
 
+from restic_spec.constants import (
+    HEX_SIZE as HEX_SIZE,
+)
+from restic_spec.constants import (
+    ID_SIZE as ID_SIZE,
+)
 from restic_spec.errors import IdMismatch, NameInvalid
-
-ID_SIZE = 32
-"""Bytes of an id."""
-
-HEX_SIZE = 2 * ID_SIZE
-"""Digits of an id in its textual form (LAYOUT-2)."""
 
 BlobId = NewType("BlobId", bytes)
 """SHA-256 of a blob's plaintext before compression (LAYOUT-6)."""

@@ -1,7 +1,7 @@
 """Packs: sealed blobs one after the other, then a sealed header that lists them, then the header's length.
 
 ``blob₁ … blobₙ || header || length (u32, little endian)``. Offsets are not stored: a blob starts where the one before it
-ends, the first at 0, in the header's order (PACK-1, PACK-10). The bytes themselves are declared in `restic_spec.packlayout`.
+ends, the first at 0, in the header's order (PACK-1, PACK-10). The bytes themselves are declared in `restic_spec.binary`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,29 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from restic_spec.crypto import OVERHEAD
+from restic_spec.constants import (
+    COMPRESSED_ENTRY_SIZE as COMPRESSED_ENTRY_SIZE,
+)
+from restic_spec.constants import (
+    KIND_COMPRESSED_DATA,
+    KIND_COMPRESSED_TREE,
+    KIND_DATA,
+    KIND_TREE,
+)
+from restic_spec.constants import (
+    LENGTH_SIZE as LENGTH_SIZE,
+)
+from restic_spec.constants import (
+    MAX_HEADER_SIZE as MAX_HEADER_SIZE,
+)
+from restic_spec.constants import (
+    OVERHEAD as OVERHEAD,
+)
+from restic_spec.constants import (
+    PLAIN_ENTRY_SIZE as PLAIN_ENTRY_SIZE,
+)
 from restic_spec.errors import HeaderInvalid, LengthInvalid
-from restic_spec.ids import ID_SIZE
-
-LENGTH_SIZE = 4
-PLAIN_ENTRY_SIZE = 1 + 4 + ID_SIZE
-COMPRESSED_ENTRY_SIZE = 1 + 4 + 4 + ID_SIZE
-MAX_HEADER_SIZE = 16 << 20
-"""Bytes a sealed header may have; restic refuses more (PACK-4)."""
+from restic_spec.formats import FORMATS
 
 MAX_BLOB_SIZE = 1 << 29
 """Bytes of plaintext a blob may have here; a bound on memory, far above any chunker maximum."""
@@ -58,10 +72,10 @@ class PackEntry(NamedTuple):
 
 
 _KIND_OF = {
-    (BlobType.DATA, False): 0,
-    (BlobType.TREE, False): 1,
-    (BlobType.DATA, True): 2,
-    (BlobType.TREE, True): 3,
+    (BlobType.DATA, False): KIND_DATA,
+    (BlobType.TREE, False): KIND_TREE,
+    (BlobType.DATA, True): KIND_COMPRESSED_DATA,
+    (BlobType.TREE, True): KIND_COMPRESSED_TREE,
 }
 _TYPE_OF = {kind: key for key, kind in _KIND_OF.items()}
 
@@ -69,7 +83,7 @@ _TYPE_OF = {kind: key for key, kind in _KIND_OF.items()}
 def encode_entry(entry: PackEntry) -> bytes:
     """The header's bytes for one blob."""
     compressed = entry.uncompressed_length is not None
-    from restic_spec.packlayout import ENTRY
+    from restic_spec.binary import ENTRY
 
     encoded: bytes = ENTRY.build(
         {
@@ -99,8 +113,8 @@ def decode_header(header: bytes, version: int = 2) -> list[PackEntry]:
     position = offset = 0
     while position < len(stream):
         entry = _decode_entry(bytes(stream[position : position + COMPRESSED_ENTRY_SIZE]), offset, len(entries))
-        if version < 2 and entry.uncompressed_length is not None:
-            raise HeaderInvalid(f"pack header entry {len(entries)} is compressed, in version 1", clause="PACK-9")
+        if entry.uncompressed_length is not None and not FORMATS[version].compresses:
+            raise HeaderInvalid(f"pack header entry {len(entries)} is compressed, in version {version}", clause="PACK-9")
         entries.append(entry)
         position += entry.header_size
         offset += entry.length
@@ -110,28 +124,20 @@ def decode_header(header: bytes, version: int = 2) -> list[PackEntry]:
 
 
 def _decode_entry(raw: bytes, offset: int, number: int) -> PackEntry:
-    from restic_spec.packlayout import ENTRY, ConstructError
+    from restic_spec.binary import ENTRY, ConstructError, violations
 
     try:
         parsed = ENTRY.parse(raw)
     except ConstructError:
         raise HeaderInvalid(f"pack header is cut short in entry {number}", clause="PACK-6") from None
-    kind = int(parsed.kind)
-    if kind not in _TYPE_OF:
-        raise HeaderInvalid(f"pack header entry {number} has unknown type {kind}", clause="PACK-5")
-    if parsed.length < OVERHEAD:
-        raise HeaderInvalid(
-            f"pack header entry {number} says {parsed.length} bytes, no sealed blob is that short",
-            clause="PACK-8",
-        )
-    blob_type, compressed = _TYPE_OF[kind]
-    if parsed.uncompressed_length == 0:
-        raise HeaderInvalid(f"pack header entry {number} is compressed and empty", clause="PACK-20")
+    for violation in violations(ENTRY, parsed):
+        raise type(violation)(f"pack header entry {number} {violation.what}", clause=violation.clause)
+    blob_type, compressed = _TYPE_OF[int(parsed.kind)]
     return PackEntry(blob_type, parsed.id, offset, parsed.length, parsed.uncompressed_length if compressed else None)
 
 
 def encode_length(length: int) -> bytes:
-    """The pack's last four bytes for a sealed header of *length* bytes (PACK-2): `restic_spec.packlayout.LENGTH_FIELD`."""
+    """The pack's last four bytes for a sealed header of *length* bytes (PACK-2): `restic_spec.binary.LENGTH_FIELD`."""
     return length.to_bytes(LENGTH_SIZE, "little")
 
 

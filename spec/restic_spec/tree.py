@@ -7,12 +7,13 @@ same id. ``name`` is quoted like a Go string and then JSON-encoded; `Node.name` 
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from restic_spec import gojson, gotime, wire
+from restic_spec import gojson, gomode, gotime, wire
 from restic_spec.errors import NameInvalid, SpecError, TreeInvalid
 from restic_spec.ids import HEX_SIZE, is_hex_id
 
@@ -24,6 +25,41 @@ CHARDEV = "chardev"
 FIFO = "fifo"
 SOCKET = "socket"
 IRREGULAR = "irregular"
+
+
+class NodeType(NamedTuple):
+    """What all nodes of a type have in common (TREE-9)."""
+
+    st_format: int
+    """The file type of ``st_mode``, 0 where the system has none for it."""
+    members: frozenset[str]
+    """Those members that only some types have: ``content`` and ``size`` (TREE-8, TREE-16), ``subtree`` (TREE-7), ``linktarget``
+    (TREE-18), ``device`` (TREE-21), ``links`` (TREE-17)."""
+
+    @property
+    def mode(self) -> int:
+        """The type bits of Go's mode (TREE-10)."""
+        return gomode.type_bits(self.st_format)
+
+
+NODE_TYPES: Final = {
+    FILE: NodeType(stat.S_IFREG, frozenset({"content", "size", "links"})),
+    DIR: NodeType(stat.S_IFDIR, frozenset({"subtree"})),
+    SYMLINK: NodeType(stat.S_IFLNK, frozenset({"linktarget", "links"})),
+    DEV: NodeType(stat.S_IFBLK, frozenset({"device", "links"})),
+    CHARDEV: NodeType(stat.S_IFCHR, frozenset({"device", "links"})),
+    FIFO: NodeType(stat.S_IFIFO, frozenset()),
+    SOCKET: NodeType(stat.S_IFSOCK, frozenset()),
+    IRREGULAR: NodeType(0, frozenset()),
+}
+"""Every type there is; a reader keeps nodes of others."""
+
+_TYPE_OF_FORMAT: Final = {node_type.st_format: name for name, node_type in NODE_TYPES.items()}
+
+
+def type_of(st_mode: int) -> str:
+    """The type of the node for an item with this ``st_mode``."""
+    return _TYPE_OF_FORMAT.get(stat.S_IFMT(st_mode), IRREGULAR)
 
 
 class ExtendedAttribute(msgspec.Struct, gc=False):
@@ -48,11 +84,11 @@ class Node(wire.Document):
     It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-5)."""
     mode: wire.U32 = 0
     """Go's FileMode (TREE-10; see `restic_spec.gomode`)."""
-    mtime: str | None = None
+    mtime: wire.Time | None = None
     """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-4)."""
-    atime: str | None = None
+    atime: wire.Time | None = None
     """Access time; equal to mtime unless backed up with access times (TREE-12)."""
-    ctime: str | None = None
+    ctime: wire.Time | None = None
     """Time of the last status change."""
     uid: wire.U32 | None = None
     """Owner (TREE-13); restic always writes it, rustic may not."""
@@ -80,9 +116,9 @@ class Node(wire.Document):
     """Attributes of other systems, keyed ``windows.…``, kept as they are (TREE-20)."""
     device: wire.Natural = 0
     """``st_rdev`` of a device node (TREE-21)."""
-    content: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    content: list[wire.Id] | msgspec.UnsetType | None = msgspec.UNSET
     """Ids of a file's data blobs in order; ``null`` for anything but files, ``[]`` for an empty file (TREE-8)."""
-    subtree: str | None = None
+    subtree: wire.Id | None = None
     """Id of a directory's tree (TREE-7)."""
     error: str = ""
     """What went wrong while the entry's metadata were read (TREE-22)."""

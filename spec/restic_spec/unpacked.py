@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import zstandard
 
+from restic_spec.constants import (
+    COMPRESSED_MARK as COMPRESSED_MARK,
+)
 from restic_spec.errors import CompressionInvalid, LengthInvalid, VersionUnsupported
-
-COMPRESSED_MARK = 2
-"""First byte of a compressed plaintext."""
+from restic_spec.formats import FORMATS
 
 MAX_WINDOW = 1 << 27
 """Bytes of history a zstd frame may ask for."""
@@ -41,7 +42,7 @@ def encode_unpacked(version: int, plaintext: bytes, level: int = 3) -> bytes:
 
     The frame has no checksum, like restic's (FILE-7).
     """
-    if version < 2:
+    if not FORMATS[version].marks:
         return plaintext
     return bytes((COMPRESSED_MARK,)) + zstandard.ZstdCompressor(level=level).compress(plaintext)
 
@@ -54,7 +55,7 @@ def decode_unpacked(version: int, plaintext: bytes) -> bytes:
         CompressionInvalid: the zstd frame is broken.
         LengthInvalid: it expands beyond `MAX_UNPACKED`.
     """
-    if version < 2 or not plaintext or plaintext[:1] in (b"{", b"["):
+    if not FORMATS[version].marks or not plaintext or plaintext[:1] in (b"{", b"["):
         return plaintext
     if plaintext[0] != COMPRESSED_MARK:
         raise VersionUnsupported(f"unpacked file starts with byte {plaintext[0]}, not 2, '{{' or '['", clause="FILE-2")

@@ -25,6 +25,11 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 I64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An integer of 64 bits."""
 
+Id = Annotated[str, msgspec.Meta(extra={"form": "ID"})]
+"""An id in its textual form (LAYOUT-2); whether it is one is checked when all is decoded."""
+Time = Annotated[str, msgspec.Meta(extra={"form": "TIME"})]
+"""A time (GOJSON-8); likewise."""
+
 _NO_EXTRA: dict[str, msgspec.Raw] = {}
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vectors.generators.base import frame
 
 from restic_spec import chunker, gojson, gomode, gotime, ids, wire
+from restic_spec.binary import LENGTH_FIELD
 from restic_spec.blob import open_blob, seal_blob
 from restic_spec.config import Config, decode_config, encode_config
 from restic_spec.crypto import OVERHEAD, MasterKey, clamp, open_sealed, seal
@@ -29,7 +30,6 @@ from restic_spec.pack import (
     encode_length,
     header_length,
 )
-from restic_spec.packlayout import LENGTH_FIELD
 from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot, encode_snapshot, summary_fields
 from restic_spec.tree import ExtendedAttribute, Node, Tree, decode_tree, encode_tree, validate_tree
 from restic_spec.unpacked import decode_unpacked, decompress, encode_unpacked

@@ -8,11 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "format.h"
 #include "sha.h"
 
 enum {
-    BLOBS_OVERHEAD = 32, /* IV and MAC of a sealed message */
-    BLOBS_ID = 32,
+    BLOBS_OVERHEAD = FORMAT_OVERHEAD, /* IV and MAC of a sealed message */
+    BLOBS_ID = FORMAT_ID_SIZE,
 };
 
 /* What went wrong; negative, so that it shares a return value with lengths. */

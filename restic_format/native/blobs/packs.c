@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LENGTH_FIELD = 4, PLAIN_ENTRY = 37, COMPRESSED_ENTRY = 41, COMPRESSED = 2, LAST_KIND = 3 };
-
 typedef struct {
     size_t entry;           /* bytes in the header */
     size_t sealed, plain;
@@ -21,14 +19,14 @@ static uint32_t little_endian(const uint8_t *at)
 static int read_entry(const packs_check *check, size_t at, listed *blob)
 {
     const uint8_t *from = check->header + at;
-    blob->compressed = from[0] >= COMPRESSED;
-    blob->entry = blob->compressed ? COMPRESSED_ENTRY : PLAIN_ENTRY;
-    if (from[0] > LAST_KIND || check->header_size - at < blob->entry)
+    blob->compressed = from[0] >= FORMAT_COMPRESSED_KINDS;
+    blob->entry = blob->compressed ? FORMAT_COMPRESSED_ENTRY_SIZE : FORMAT_PLAIN_ENTRY_SIZE;
+    if (from[0] > FORMAT_KIND_COMPRESSED_TREE || check->header_size - at < blob->entry)
         return 0;
-    blob->sealed = little_endian(from + 1);
+    blob->sealed = little_endian(from + FORMAT_ENTRY_LENGTH);
     if (blob->sealed < BLOBS_OVERHEAD)
         return 0;
-    blob->plain = blob->compressed ? little_endian(from + 5) : blob->sealed - BLOBS_OVERHEAD;
+    blob->plain = blob->compressed ? little_endian(from + FORMAT_ENTRY_UNCOMPRESSED_LENGTH) : blob->sealed - BLOBS_OVERHEAD;
     blob->id = from + blob->entry - BLOBS_ID;
     return 1;
 }
@@ -50,7 +48,7 @@ int packs_fits(const packs_check *check)
 
 static size_t tail(const packs_check *check)
 {
-    return check->header_size + BLOBS_OVERHEAD + LENGTH_FIELD;
+    return check->header_size + BLOBS_OVERHEAD + FORMAT_LENGTH_SIZE;
 }
 
 size_t packs_ahead(const packs_check *check, size_t most)
@@ -71,7 +69,7 @@ size_t packs_ahead(const packs_check *check, size_t most)
 static int good_tail(const packs_check *check, blobs_context *context, const uint8_t *data, size_t size)
 {
     size_t sealed = check->header_size + BLOBS_OVERHEAD;
-    if (size != sealed + LENGTH_FIELD || little_endian(data + sealed) != sealed)
+    if (size != sealed + FORMAT_LENGTH_SIZE || little_endian(data + sealed) != sealed)
         return 0;
     uint8_t *plain = malloc(check->header_size + 1);
     if (!plain)

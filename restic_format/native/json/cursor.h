@@ -3,6 +3,8 @@
 #ifndef RESTIC_FORMAT_CURSOR_H
 #define RESTIC_FORMAT_CURSOR_H
 
+#include "format.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -17,7 +19,7 @@ typedef struct {
     size_t length;
 } json_text;
 
-enum { JSON_ID = 32, JSON_HEX_ID = 64 };
+enum { JSON_ID = FORMAT_ID_SIZE, JSON_HEX_ID = FORMAT_HEX_SIZE };
 
 static inline int json_literal(json_cursor *c, const char *wanted, size_t length)
 {

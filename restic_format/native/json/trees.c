@@ -112,51 +112,43 @@ static int generic_attributes(json_cursor *c)
 typedef struct {
     const char *text;
     size_t length;
+    enum { TEXT, TIME, U32, SIZE, NATURAL, BASE64, ATTRIBUTES, MAP, IDS, ID } form;
 } key;
-#define KEY(name) {"\"" name "\":", sizeof name + 2}
 
 static const key keys[TREES_FIELDS] = {
-    KEY("name"), KEY("type"), KEY("mode"), KEY("mtime"), KEY("atime"), KEY("ctime"), KEY("uid"), KEY("gid"), KEY("user"),
-    KEY("group"), KEY("inode"), KEY("device_id"), KEY("size"), KEY("links"), KEY("linktarget"), KEY("linktarget_raw"),
-    KEY("extended_attributes"), KEY("generic_attributes"), KEY("device"), KEY("content"), KEY("subtree"), KEY("error"),
+#define FIELD(name, key, form) {"\"" key "\":", sizeof key + 2, form},
+    FORMAT_NODE_FIELDS(FIELD)
+#undef FIELD
 };
 
 static int field_value(json_cursor *c, unsigned field, trees_node *n)
 {
+    json_text *text = n->texts + field;
+    const json_text *before = n->texts + TREES_MTIME;
     uint64_t *value = n->numbers + field;
-    switch (field) {
-    case TREES_SUBTREE:
-        return id_string(c, n->texts + field);
-    case TREES_MTIME:
-    case TREES_ATIME:
-    case TREES_CTIME: {
-        trees_moment moment;
-        json_text *time = n->texts + field, *before = n->texts + TREES_MTIME;
-        /* Most nodes have the same text twice or more often. */
-        return json_string(c, time) &&
-               ((field != TREES_MTIME && before->at && json_same(*time, *before)) || trees_time(*time, &moment));
-    }
-    case TREES_MODE:
-    case TREES_UID:
-    case TREES_GID:
+    trees_moment moment;
+    switch (keys[field].form) {
+    case ID:
+        return id_string(c, text);
+    case TIME: /* most nodes have the same one twice or more often */
+        return json_string(c, text) &&
+               ((field != TREES_MTIME && before->at && json_same(*text, *before)) || trees_time(*text, &moment));
+    case U32:
         return json_number(c, UINT32_MAX, value);
-    case TREES_SIZE:
-    case TREES_LINKS:
+    case SIZE:
         return json_number(c, INT64_MAX, value);
-    case TREES_INODE:
-    case TREES_DEVICE_ID:
-    case TREES_DEVICE:
+    case NATURAL:
         return json_number(c, UINT64_MAX, value);
-    case TREES_LINKTARGET_RAW:
+    case BASE64:
         return json_base64(c);
-    case TREES_EXTENDED_ATTRIBUTES:
+    case ATTRIBUTES:
         return extended_attributes(c);
-    case TREES_GENERIC_ATTRIBUTES:
+    case MAP:
         return generic_attributes(c);
-    case TREES_CONTENT:
+    case IDS:
         return JSON_LITERAL(c, "null") || ids(c, &n->content, &n->content_count);
     default:
-        return json_string(c, n->texts + field);
+        return json_string(c, text);
     }
 }
 

@@ -56,7 +56,7 @@ static int add_entry(void *to, const trees_node *n)
     nodes_entry e = {
         .whole = n->whole, .name = n->texts[TREES_NAME], .mtime = n->texts[TREES_MTIME], .ctime = n->texts[TREES_CTIME],
         .content = trees_content(n), .blobs = n->content_count, .size = n->numbers[TREES_SIZE],
-        .inode = n->numbers[TREES_INODE], .is_file = trees_is(n, "file"),
+        .inode = n->numbers[TREES_INODE], .is_file = trees_is(n, FORMAT_TYPE_FILE),
     };
     int escaped = memchr(e.name.at, '\\', e.name.length) != NULL;
     nodes_list *list = escaped ? &r->tree->escaped : &r->tree->plain;
@@ -180,8 +180,8 @@ static size_t key_number(char **out, const char *key, size_t length, uint64_t va
 
 static uint32_t go_mode(uint32_t mode)
 {
-    return (mode & 0777) | (S_ISLNK(mode) ? 1u << 27 : 0) | (mode & S_ISUID ? 1u << 23 : 0) | (mode & S_ISGID ? 1u << 22 : 0) |
-           (mode & S_ISVTX ? 1u << 20 : 0);
+    return (mode & FORMAT_MODE_PERM) | (S_ISLNK(mode) ? FORMAT_MODE_SYMLINK : 0) | (mode & S_ISUID ? FORMAT_MODE_SETUID : 0) |
+           (mode & S_ISGID ? FORMAT_MODE_SETGID : 0) | (mode & S_ISVTX ? FORMAT_MODE_STICKY : 0);
 }
 
 size_t nodes_write(const nodes_file *file, nodes_text content, const nodes_entry *before, int flags, nodes_clock *clock,

@@ -11,12 +11,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
 
+from restic_spec.constants import COMPRESSED_ENTRY_SIZE, ID_SIZE, LENGTH_SIZE, OVERHEAD, PLAIN_ENTRY_SIZE
+
 Buffer = bytes | bytearray | memoryview
 
-_ID = 32
-_ENTRY = 41
-"""Bytes a compressed blob takes in a pack's header; another takes four fewer."""
-_END = 36
+_END = OVERHEAD + LENGTH_SIZE
 """Bytes of IV, MAC and length that belong to a header."""
 _TAIL_LIMIT = 1 << 15
 _MOST_SEGMENTS = 8
@@ -51,7 +50,7 @@ class _Columns:
         self.plain.append(plain)
 
     def id(self, row: int) -> bytes:
-        return bytes(self.ids[row * _ID : row * _ID + _ID])
+        return bytes(self.ids[row * ID_SIZE : row * ID_SIZE + ID_SIZE])
 
     def place(self, row: int) -> Place:
         return self.packs[row], self.offsets[row], self.lengths[row], self.plain[row] or None
@@ -191,7 +190,7 @@ class BlobTable:
 
     def has_all(self, type_code: int, ids: bytes) -> bool:
         """Whether all blobs are there, 32 bytes of *ids* each."""
-        return all(self.first(type_code, ids[start : start + _ID]) is not None for start in range(0, len(ids), _ID))
+        return all(self.first(type_code, ids[start : start + ID_SIZE]) is not None for start in range(0, len(ids), ID_SIZE))
 
     def check_tree(self, raw: Buffer) -> None:
         """None: every tree is one that somebody else must look at."""
@@ -233,7 +232,7 @@ class PackOrder:
             types.add(kind)
             gaps = gaps or offset != end
             end = offset + length
-            size += length + (_ENTRY if plain else _ENTRY - 4)
+            size += length + (COMPRESSED_ENTRY_SIZE if plain else PLAIN_ENTRY_SIZE)
         return size, len(types) > 1, gaps
 
     def header(self, pack: int) -> None:

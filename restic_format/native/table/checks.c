@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID = JSON_ID, OVERHEAD = 32 };
+enum { ID = JSON_ID, OVERHEAD = FORMAT_OVERHEAD };
 
 typedef struct {
     const table *table;
@@ -31,7 +31,7 @@ static int good_content(const table *t, const trees_node *n)
 
 static int without_content(const trees_node *n)
 {
-    static const char *const types[] = {"symlink", "socket", "chardev", "dev", "fifo", "irregular"};
+    static const char *const types[] = {FORMAT_TYPES_WITHOUT_CONTENT};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (trees_is(n, types[i]))
             return 1;
@@ -60,9 +60,9 @@ static int check_node(void *to, const trees_node *n)
     checking *found = to;
     if (!trees_follows(n, &found->previous))
         return TREES_UNUSUAL;
-    if (trees_is(n, "dir"))
+    if (trees_is(n, FORMAT_TYPE_DIR))
         return add_subtree(found, n);
-    return (trees_is(n, "file") ? good_content(found->table, n) : without_content(n)) ? 0 : TREES_UNUSUAL;
+    return (trees_is(n, FORMAT_TYPE_FILE) ? good_content(found->table, n) : without_content(n)) ? 0 : TREES_UNUSUAL;
 }
 
 int tree_check(const table *t, const char *json, size_t size, uint8_t **subtrees, size_t *count)

@@ -5,7 +5,7 @@
 
 #include "cursor.h"
 
-enum { OVERHEAD = 32, UNUSUAL = -2 };
+enum { OVERHEAD = FORMAT_OVERHEAD, UNUSUAL = -2 };
 
 static int hex_id(json_cursor *c, uint8_t *id)
 {

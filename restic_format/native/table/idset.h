@@ -3,11 +3,13 @@
 #ifndef RESTIC_FORMAT_IDSET_H
 #define RESTIC_FORMAT_IDSET_H
 
+#include "format.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { ID_SIZE = 32, ID_SEED = 5 };
+enum { ID_SIZE = FORMAT_ID_SIZE, ID_SEED = 5 };
 
 /* Linear probing over a power of two of slots. A slot has the number of what is found there and a byte of its hash, 0 for an empty
  * one; at most three quarters of them are used, so that a search always comes to an empty one. */

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OVERHEAD = 32 };
-
 static int by_key(const void *left, const void *right)
 {
     uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
@@ -62,9 +60,9 @@ uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *
             *bits |= TABLE_GAPS;
         end = (uint64_t)t->offsets[row] + t->lengths[row];
         *bits |= t->types[row] ? TABLE_HAS_TREES : TABLE_HAS_DATA;
-        size += (uint64_t)t->lengths[row] + (t->plain[row] ? TABLE_ENTRY : TABLE_ENTRY - 4);
+        size += (uint64_t)t->lengths[row] + (t->plain[row] ? FORMAT_COMPRESSED_ENTRY_SIZE : FORMAT_PLAIN_ENTRY_SIZE);
     }
-    return size + OVERHEAD + 4; /* the header is sealed, its length stands after it */
+    return size + FORMAT_OVERHEAD + FORMAT_LENGTH_SIZE; /* the header is sealed, its length stands after it */
 }
 
 static uint8_t *little_endian(uint8_t *to, uint32_t value)
@@ -79,7 +77,7 @@ size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t
     uint8_t *to = header;
     for (size_t i = 0; i < count; i++) {
         uint32_t row = order[i];
-        *to++ = (uint8_t)(t->types[row] | (t->plain[row] ? 2 : 0));
+        *to++ = (uint8_t)(t->types[row] + (t->plain[row] ? FORMAT_COMPRESSED_KINDS : 0));
         to = little_endian(to, t->lengths[row]);
         if (t->plain[row])
             to = little_endian(to, t->plain[row]);

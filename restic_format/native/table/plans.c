@@ -3,12 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ID = 32, OVERHEAD = 32, EARLIEST = 1700, LATEST = 2200 };
+enum { ID = FORMAT_ID_SIZE, OVERHEAD = FORMAT_OVERHEAD, EARLIEST = 1700, LATEST = 2200 };
 #define NS 1000000000LL
-/* Go's FileMode. */
-#define SETUID (1u << 23)
-#define SETGID (1u << 22)
-#define STICKY (1u << 20)
 #define NOBODY UINT32_MAX /* no owner: "leave it as it is" to the system */
 
 static int64_t days_before(int year, int month, int day)
@@ -73,7 +69,7 @@ static int seen(const trees_node *n, int field)
 static int ordinary(const trees_node *n, int64_t *atime, int64_t *mtime)
 {
     const json_text *changed = n->texts + TREES_MTIME, *accessed = n->texts + TREES_ATIME;
-    if (!trees_is(n, "file") || !n->content || seen(n, TREES_EXTENDED_ATTRIBUTES) ||
+    if (!trees_is(n, FORMAT_TYPE_FILE) || !n->content || seen(n, TREES_EXTENDED_ATTRIBUTES) ||
         (n->numbers[TREES_LINKS] > 1 && n->numbers[TREES_INODE]))
         return 0;
     if (!seen(n, TREES_UID) || !seen(n, TREES_GID) || n->numbers[TREES_UID] == NOBODY || n->numbers[TREES_GID] == NOBODY)
@@ -122,8 +118,9 @@ static int add_file(reading *r, const trees_node *n, int64_t atime, int64_t mtim
     }
     const json_text *name = n->texts + TREES_NAME;
     uint64_t mode = n->numbers[TREES_MODE];
-    unsigned permissions = (unsigned)(mode & 0777) | (mode & SETUID ? 04000 : 0) | (mode & SETGID ? 02000 : 0) |
-                           (mode & STICKY ? 01000 : 0);
+    unsigned permissions = (unsigned)(mode & FORMAT_MODE_PERM) | (mode & FORMAT_MODE_SETUID ? 04000 : 0) |
+                           (mode & FORMAT_MODE_SETGID ? 02000 : 0) |
+                           (mode & FORMAT_MODE_STICKY ? 01000 : 0);
     r->file++;
     r->names += name->length;
     if (PUT(r, PLANS_SIZE, uint64_t, n->numbers[TREES_SIZE]) || PUT(r, PLANS_BLOBS, uint32_t, n->content_count) ||

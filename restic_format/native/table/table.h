@@ -61,7 +61,7 @@ int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
 enum { TABLE_HAS_DATA = 1, TABLE_HAS_TREES = 2, TABLE_GAPS = 4 };
 uint64_t table_layout(const table *t, const uint32_t *order, size_t count, int *bits);
 /* The header such a pack must have; *header* has room for TABLE_ENTRY bytes a row. Gives its length. */
-enum { TABLE_ENTRY = 41 };
+enum { TABLE_ENTRY = FORMAT_COMPRESSED_ENTRY_SIZE };
 size_t table_header(const table *t, const uint32_t *order, size_t count, uint8_t *header);
 
 void index_file_free(index_file *file);

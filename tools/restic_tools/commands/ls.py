@@ -263,7 +263,7 @@ class TextPrinter(Buffered):
         self.put(encode(text) + b"\n")
 
     def _details(self, node: Node) -> str:
-        mode = gomode.mode_string(node.mode | TYPE_BITS.get(node.type, 0))
+        mode = gomode.mode_string(node.mode | _type_bits(node.type))
         size = bytes_text(node.size) if self._human else f"{node.size:6d}"
         return f"{mode} {node.uid or 0:5d} {node.gid or 0:5d} {size} {local_text(canonical(node.mtime))}"
 
@@ -275,15 +275,10 @@ class TextPrinter(Buffered):
         self.push()
 
 
-TYPE_BITS = {
-    "dir": gomode.DIR,
-    "symlink": gomode.SYMLINK,
-    "dev": gomode.DEVICE,
-    "chardev": gomode.DEVICE | gomode.CHAR_DEVICE,
-    "fifo": gomode.NAMED_PIPE,
-    "socket": gomode.SOCKET,
-}
-"""The mode's bits for a node's type: rustic leaves them out."""
+def _type_bits(name: str) -> int:
+    """The mode's bits for a node's type: rustic leaves them out."""
+    kind = tree_format.NODE_TYPES.get(name)
+    return kind.mode if kind is not None and kind.st_format else 0
 
 
 class JsonPrinter(Buffered):

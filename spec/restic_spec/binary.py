@@ -1,0 +1,245 @@
+"""Everything binary in a repository, declared with construct: the only place where these bytes are written down.
+
+The declarations compose: a sealed message is IV, ciphertext and MAC; a pack is blobs, a sealed header and the header's length;
+an unpacked file of version 2 is sealed and either a document or a mark and a frame. Each field carries its clause, a line of
+meaning and its rules as data, and what is in it once it is opened. From here `restic_spec.constants`, the engine's `struct`
+formats and a C header are generated (``scripts/generate.py``), `restic_spec.pack` takes its checks, and
+`restic_spec.annotate` its spans.
+
+Importing construct takes longer than many commands do: programs in a hurry import `restic_spec.constants` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import construct as cs
+from construct import ConstructError
+
+from restic_spec.errors import HeaderInvalid, LengthInvalid, MacInvalid, SpecError, VersionUnsupported
+
+__all__ = [
+    "COMPRESSED_KINDS",
+    "ENTRY",
+    "HEADER",
+    "LENGTH_FIELD",
+    "LONGEST_HEADER",
+    "MARK",
+    "PACK",
+    "SEALED",
+    "ConstructError",
+    "Field",
+    "Rule",
+    "blob",
+    "config_file",
+    "key_data",
+    "unpacked",
+    "violations",
+]
+
+
+class Rule(NamedTuple):
+    """What must hold for a field, beyond its being there."""
+
+    clause: str
+    error: type[SpecError]
+    holds: Callable[[Any, Any], bool]
+    """Given the field's value and what was parsed before it."""
+    says: str
+    """What is wrong where it does not hold; ``{value}`` is the value."""
+
+
+class Field(cs.Subconstruct):  # type: ignore[type-arg]
+    """A named part of a declaration: its clause, meaning and rules, and what it holds once it is opened."""
+
+    def __init__(
+        self, name: str, subcon: Any, clause: str, meaning: str, *rules: Rule, inner: Any = None, how: str = ""
+    ) -> None:
+        super().__init__(subcon)
+        self.name = name
+        self.docs = meaning
+        self.clause = clause
+        self.meaning = meaning
+        self.rules = rules
+        self.inner = inner
+        """Declaration of what is inside: a construct, a `msgspec` document type, or None where that has no form."""
+        self.how = how
+        """How one gets there: ``sealed`` (decrypt the message), ``frame`` (expand), ``document`` (the bytes themselves)."""
+
+    def violations(self, value: Any, context: Any) -> list[SpecError]:
+        """What is wrong with *value*; *context* is what was parsed before it."""
+        broken = [rule for rule in self.rules if not rule.holds(value, context)]
+        return [rule.error(rule.says.format(value=value), clause=rule.clause) for rule in broken]
+
+
+def violations(declaration: Any, parsed: Any) -> Iterator[SpecError]:
+    """What is wrong with the fields of what was *parsed* by a declaration."""
+    for field in declaration.subcons:
+        yield from field.violations(parsed[field.name], parsed)
+
+
+def _rest(less: int = 0) -> Any:
+    """So many bytes as are left in the stream, but for the last *less*."""
+
+    def left(context: Any) -> int:
+        stream = context._io
+        here = stream.tell()
+        end = stream.seek(0, 2)
+        stream.seek(here)
+        return int(end - here - less)
+
+    return cs.Bytes(left)
+
+
+_IV_BYTES, _MAC_BYTES, _ID_BYTES = 16, 16, 32
+
+SEALED = cs.Struct(
+    Field(
+        "iv",
+        cs.Bytes(_IV_BYTES),
+        "CRYPTO-1",
+        "initial counter block; encrypted with the MAC's AES key it is also the pad of Poly1305",
+        Rule(
+            "CRYPTO-8",
+            MacInvalid,
+            lambda iv, _: any(iv),
+            "IV consists of zeros, as in a block of storage that was wiped",
+        ),
+    ),
+    Field("ciphertext", _rest(_MAC_BYTES), "CRYPTO-3", "AES-256 in counter mode, as long as the plaintext"),
+    Field("mac", cs.Bytes(_MAC_BYTES), "CRYPTO-5", "Poly1305-AES of the ciphertext"),
+)
+"""A sealed message (CRYPTO-1)."""
+
+OVERHEAD = _IV_BYTES + _MAC_BYTES
+COMPRESSED_KINDS = 2
+"""Kinds of header entries from here on are those of compressed blobs (PACK-5)."""
+
+LENGTH_FIELD = cs.Int32ul
+"""The last four bytes of a pack: length of the sealed header, little endian (PACK-2)."""
+
+ENTRY = cs.Struct(
+    Field(
+        "kind",
+        cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3),
+        "PACK-5",
+        "type of the blob, and whether it is compressed",
+        Rule("PACK-5", HeaderInvalid, lambda kind, _: int(kind) < 2 * COMPRESSED_KINDS, "has unknown type {value}"),
+    ),
+    Field(
+        "length",
+        cs.Int32ul,
+        "PACK-6",
+        "bytes of the sealed blob",
+        Rule("PACK-8", HeaderInvalid, lambda length, _: length >= OVERHEAD, "says {value} bytes, no sealed blob is that short"),
+    ),
+    Field(
+        "uncompressed_length",
+        cs.If(lambda this: int(this.kind) >= COMPRESSED_KINDS, cs.Int32ul),
+        "PACK-6",
+        "bytes of the plaintext; of compressed blobs only",
+        Rule("PACK-20", HeaderInvalid, lambda length, _: length != 0, "is compressed and empty"),
+    ),
+    Field("id", cs.Bytes(_ID_BYTES), "PACK-6", "SHA-256 of the plaintext"),
+)
+"""A header entry: kind (PACK-5), sealed length, plaintext length (kinds 2 and 3 only), id (PACK-6)."""
+
+HEADER = cs.GreedyRange(ENTRY)
+"""The opened header: entries until it ends."""
+
+_PLAIN_ENTRY = cs.Int8ul.sizeof() + cs.Int32ul.sizeof() + _ID_BYTES
+_SHORTEST_HEADER = OVERHEAD + _PLAIN_ENTRY
+LONGEST_HEADER = 16 << 20
+"""Bytes a sealed header may have; restic refuses more (PACK-4)."""
+
+
+def _blobs_size(context: Any) -> int:
+    """Bytes before the header of a pack, from its last four."""
+    stream = context._io
+    here = stream.tell()
+    size = stream.seek(0, 2)
+    stream.seek(-LENGTH_FIELD.sizeof(), 2)
+    length = LENGTH_FIELD.parse_stream(stream)
+    stream.seek(here)
+    return int(size - LENGTH_FIELD.sizeof() - length)
+
+
+PACK = cs.Struct(
+    Field("blobs", cs.Bytes(_blobs_size), "PACK-1", "sealed blobs without gaps, in the order of the header"),
+    Field(
+        "header",
+        _rest(LENGTH_FIELD.sizeof()),
+        "PACK-1",
+        "the sealed list of the blobs",
+        Rule(
+            "PACK-3",
+            LengthInvalid,
+            lambda header, _: len(header) >= _SHORTEST_HEADER,
+            "is too short for a single entry",
+        ),
+        Rule("PACK-4", LengthInvalid, lambda header, _: len(header) <= LONGEST_HEADER, "is over the bound"),
+        inner=HEADER,
+        how="sealed",
+    ),
+    Field("length", LENGTH_FIELD, "PACK-2", "bytes of the sealed header"),
+)
+"""A pack (PACK-1)."""
+
+MARK = 2
+"""First byte of a compressed document (FILE-2)."""
+
+
+def _rest_of(name: str, clause: str, meaning: str, inner: Any, how: str) -> Any:
+    return cs.Struct(Field(name, _rest(), clause, meaning, inner=inner, how=how))
+
+
+def _plain_or_marked(document: Any) -> Any:
+    """What an unpacked file of version 2 holds under its seal: a *document* as it is, or a mark and a frame with it."""
+    mark = Rule(
+        "FILE-2",
+        VersionUnsupported,
+        lambda mark, _: mark == MARK,
+        "unpacked file starts with byte {value}, not 2, '{{' or '['",
+    )
+    marked = cs.Struct(
+        Field("mark", cs.Int8ul, "FILE-2", "encoding of what follows", mark),
+        Field("frame", _rest(), "FILE-3", "a zstandard frame with the document", inner=document, how="frame"),
+    )
+    plain = _rest_of("document", "FILE-2", "the document, not compressed", document, "document")
+    return cs.IfThenElse(lambda this: _peek(this._io) in (b"", b"{", b"["), plain, marked)
+
+
+def _peek(stream: Any) -> bytes:
+    here = stream.tell()
+    byte: bytes = stream.read(1)
+    stream.seek(here)
+    return byte
+
+
+def unpacked(document: Any, *, marked: bool) -> Any:
+    """A snapshot, index or lock that holds *document*; *marked* says whether the version marks encodings (FILE-1, FILE-2)."""
+    plain = _rest_of("document", "FILE-1", "the document itself", document, "document")
+    inner = _plain_or_marked(document) if marked else plain
+    return _rest_of("file", "CRYPTO-1", "the whole file is one sealed message", inner, "sealed")
+
+
+def config_file(document: Any) -> Any:
+    """The config: sealed, never compressed (CONFIG-1)."""
+    plain = _rest_of("document", "CONFIG-1", "the document itself", document, "document")
+    return _rest_of("file", "CONFIG-1", "the whole file is one sealed message", plain, "sealed")
+
+
+def key_data(document: Any) -> Any:
+    """The member ``data`` of a key file: the master key's *document*, sealed with the derived key (KEY-7)."""
+    plain = _rest_of("document", "KEY-7", "the master key", document, "document")
+    return _rest_of("data", "KEY-7", "sealed with the key that the password derives", plain, "sealed")
+
+
+def blob(document: Any = None, *, compressed: bool) -> Any:
+    """A blob of a pack: sealed, with its content or a frame of it (PACK-12); *document* is the form of a tree's."""
+    if compressed:
+        content = _rest_of("frame", "PACK-12", "a zstandard frame with the content", document, "frame")
+    else:
+        content = _rest_of("content", "PACK-12", "the content itself", document, "document")
+    return _rest_of("blob", "PACK-1", "a sealed message", content, "sealed")
