@@ -20,6 +20,7 @@ __all__ = [
     "FileUnusable",
     "Interrupted",
     "InvalidLock",
+    "KeyUnusable",
     "LocationInvalid",
     "LockLost",
     "NoSpace",
@@ -86,7 +87,11 @@ class ConfigExists(ResticFormatError):
 
 
 class WrongPassword(ResticFormatError):
-    """No key file opens with this password."""
+    """Every key file was tried, and none opens with this password."""
+
+
+class KeyUnusable(ResticFormatError):
+    """No key file opens with this password, but one that might cannot be used, or was not tried."""
 
 
 class AlreadyLocked(ResticFormatError):

@@ -1,4 +1,4 @@
-"""Keys of a repository: finding the one a password opens, adding, removing."""
+"""Keys of a repository: finding the one a password opens, adding, changing, removing."""
 
 from __future__ import annotations
 
@@ -6,21 +6,41 @@ import hashlib
 import os
 import pwd
 import time
-from typing import NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
-from restic_format.errors import StorageError, WrongPassword
+from restic_format.errors import (
+    DamagedFile,
+    FileMissing,
+    KeyUnusable,
+    ResticFormatError,
+    StorageError,
+    UsageError,
+    WrongPassword,
+)
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
 from restic_spec import gotime
 from restic_spec.crypto import MasterKey
-from restic_spec.errors import SpecError
+from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.ids import id_of
 from restic_spec.keyfile import SALT_SIZE, Kdf, KeyFile, decode_keyfile, encode_keyfile, unwrap, wrap
 from restic_spec.layout import FileKind
 
+if TYPE_CHECKING:
+    from restic_format.repository.repository import Repository
+
 MAX_KEYS_TRIED = 20
 """Key files tried with a password before giving up, as restic does."""
+
+MAX_WORK = 1 << 27
+"""N·r·p of all key files tried after which no more are: twenty with restic's usual costs take a quarter of it."""
+
+_MOST_TOLD = 5
+"""Unusable key files that are named in an error."""
+_TRIED_OTHERS = 3
+"""Files of a kind with which a key is tried that does not fit the config."""
 
 _CALIBRATION_SECONDS = 0.5
 _COST = 1 << 15
@@ -87,10 +107,10 @@ def load_key(storage: Storage, name: str) -> KeyFile:
     """Read and parse a key file.
 
     Raises:
-        IdMismatch, JsonInvalid: it is damaged.
+        JsonInvalid: it is damaged.
+        StorageError: it cannot be read.
     """
-    raw = storage.load(FileKind.KEY, name)
-    return decode_keyfile(raw, f"key {name[:8]}")
+    return decode_keyfile(storage.load(FileKind.KEY, name), f"key {name[:8]}")
 
 
 def open_key(key: KeyFile, password: bytes) -> MasterKey:
@@ -102,30 +122,123 @@ def open_key(key: KeyFile, password: bytes) -> MasterKey:
     return unwrap(key, password, _derive, _open)
 
 
-def find_key(storage: Storage, password: bytes, hint: str | None = None) -> OpenedKey:
-    """The first key file that *password* opens; the one whose name starts with *hint* is tried first (KEY-14).
+def find_key(storage: Storage, password: bytes, hint: str | None = None, config: bytes | None = None) -> OpenedKey:
+    """The first key file that *password* opens; those whose names start with *hint* are tried first (KEY-14).
 
-    A damaged key file does not keep the others from being tried.
+    *config* is the sealed config, which the right master key opens: a key file of another repository is passed over. So is one
+    that is damaged or cannot be read: one bad key file does not hide a good one.
 
     Raises:
-        WrongPassword: none of them opens.
+        WrongPassword: every key file was tried, and none opens with this password.
+        KeyUnusable: none opens, but not all could be tried.
+        DamagedFile: one opens, but not the config.
     """
+    search = _Search(storage, password, config)
     names = [name for name, _ in storage.list(FileKind.KEY)]
-    if hint:
-        names.sort(key=lambda name: not name.startswith(hint))
-    damaged: list[str] = []
-    for name in names[:MAX_KEYS_TRIED]:
+    hinted = [name for name in names if hint and name.startswith(hint)]
+    names = hinted + [name for name in names if name not in hinted]
+    # A key that was asked for by its name does not count.
+    most = MAX_KEYS_TRIED + (len(hinted) == 1)
+    for number, name in enumerate(names):
+        if number == most or search.work >= MAX_WORK:
+            search.left = len(names) - number
+            break
+        if (found := search.attempt(name)) is not None:
+            return found
+    raise search.failure()
+
+
+class _Search:
+    """What was found out about the key files of a repository while looking for one that a password opens."""
+
+    def __init__(self, storage: Storage, password: bytes, config: bytes | None) -> None:
+        self._storage = storage
+        self._password = password
+        self._config = config
+        self._unusable: list[ResticFormatError] = []
+        self._foreign: list[tuple[str, MasterKey, SpecError]] = []
+        self._refused = 0
+        self.work = 0
+        """What the derivations have cost so far, as N·r·p."""
+        self.left = 0
+        """Key files that were not tried."""
+
+    def attempt(self, name: str) -> OpenedKey | None:
+        """The key in the file *name*, where the password opens it and it opens the config."""
+        what = f"keys/{name}"
         try:
-            return OpenedKey(bytes.fromhex(name), open_key(load_key(storage, name), password))
+            raw = self._storage.load(FileKind.KEY, name)
+            key = decode_keyfile(raw, what)
+            kdf = key.derivation()
+            self.work += kdf.N * kdf.r * kdf.p
+            master = open_key(key, self._password)
+        except FileMissing:
+            return None  # removed by somebody since it was listed
+        except StorageError as error:
+            self._unusable.append(error)
+            return None
         except SpecError as error:
             # A damaged key file looks like a wrong password, unless its name tells.
-            changed = id_of(storage.load(FileKind.KEY, name)).hex() != name
-            if changed or error.layer != "mac-invalid":
-                damaged.append(f"key {name[:8]}: {'its content does not match its name' if changed else error}")
-        except StorageError as error:
-            damaged.append(str(error))
-    detail = f" (unusable: {'; '.join(damaged)})" if damaged else ""
-    raise WrongPassword(f"wrong password or no key found{detail}")
+            if id_of(raw).hex() != name:
+                self._unusable.append(DamagedFile(f"{what}: its content does not match its name", object=what))
+            elif isinstance(error, MacInvalid):
+                self._refused += 1
+            else:
+                self._unusable.append(DamagedFile(what, error))
+            return None
+        except MemoryError:
+            self._unusable.append(KeyUnusable(f"{what}: there is not enough memory to derive its key", object=what))
+            return None
+        if self._config is not None:
+            try:
+                _open(master, self._config)
+            except SpecError as error:
+                self._foreign.append((name, master, error))
+                return None
+        return OpenedKey(bytes.fromhex(name), master)
+
+    def failure(self) -> ResticFormatError:
+        """Why no key was found."""
+        if self._foreign:
+            return self._not_fitting()
+        if self._unusable:
+            shown = "; ".join(str(error) for error in self._unusable[:_MOST_TOLD])
+            if len(self._unusable) > _MOST_TOLD:
+                shown += f"; and {len(self._unusable) - _MOST_TOLD} more"
+            if self._refused or self.left:
+                shown = f"no key opens with this password, but some cannot be used: {shown}"
+            return KeyUnusable(shown, object=self._unusable[0].object, cause=self._unusable[0])
+        if self.left:
+            tried = f"none of the {self._refused} that were tried opens with this password, {self.left} were not tried"
+            return KeyUnusable(f"maximum number of keys reached: {tried}; say which one is yours with a key hint")
+        return WrongPassword("wrong password or no key found")
+
+    def _not_fitting(self) -> DamagedFile:
+        """A key opens, but the config does not: which of the two is wrong is known by what else the key opens."""
+        name, _, error = self._foreign[0]
+        opens = [_opens_others(self._storage, master) for _, master, _ in self._foreign]
+        if any(opens):
+            return DamagedFile("config", error)
+        if None in opens:
+            return DamagedFile(f"config or key {name} is damaged", error, object=f"keys/{name}")
+        advice = "move it away, and use the password of a key that belongs here"
+        return DamagedFile(f"keys/{name} is a key of another repository; {advice}", object=f"keys/{name}")
+
+
+def _opens_others(storage: Storage, master: MasterKey) -> bool | None:
+    """Whether a master key opens any file of the repository but the config; None where there is none to try."""
+    tried = False
+    for kind in (FileKind.LOCK, FileKind.SNAPSHOT, FileKind.INDEX):
+        try:
+            for name, _ in islice(storage.list(kind), _TRIED_OTHERS):
+                raw = storage.load(kind, name)
+                if id_of(raw).hex() == name:
+                    tried = True
+                    _open(master, raw)
+                    return True
+        except (StorageError, SpecError):
+            continue
+    return False if tried else None
 
 
 def add_key(
@@ -137,7 +250,14 @@ def add_key(
     username: str | None = None,
     hostname: str | None = None,
 ) -> bytes:
-    """Store a new key file that opens *master* with *password*; returns its id."""
+    """Store a new key file that opens *master* with *password*, and see that it does; returns its id.
+
+    The key is derived by the library, and tried with what opens keys otherwise: the two must agree.
+
+    Raises:
+        StorageError: it cannot be stored.
+        KeyUnusable: it does not open; it was removed again.
+    """
     key = wrap(
         master,
         password,
@@ -149,5 +269,40 @@ def add_key(
     )
     raw = encode_keyfile(key)
     key_id = id_of(raw)
-    storage.save(FileKind.KEY, key_id.hex(), raw)
+    name = key_id.hex()
+    storage.save(FileKind.KEY, name, raw)
+    try:
+        works = open_key(load_key(storage, name), password) == master
+    except ResticFormatError:
+        works = False
+    if not works:
+        storage.remove(FileKind.KEY, name)
+        raise KeyUnusable("the new key does not open the repository and was removed again; memory or storage are unreliable")
     return key_id
+
+
+def change_password(repo: Repository, password: bytes, *, username: str | None = None, hostname: str | None = None) -> bytes:
+    """Put a key file for *password* in the place of the one that opened *repo*; returns its id (KEY-10).
+
+    The old one goes only after the new one was seen to open the repository. The caller holds an exclusive lock.
+
+    Raises:
+        StorageError: the new key file cannot be stored, or the old one not removed; then both passwords open the repository.
+        KeyUnusable: the new key does not open; the old one stays.
+    """
+    repo.may_change(FileKind.KEY)
+    key_id = add_key(repo.storage, repo.master_key, password, username=username, hostname=hostname)
+    repo.remove(FileKind.KEY, repo.key_id)
+    return key_id
+
+
+def remove_key(repo: Repository, key_id: bytes) -> None:
+    """Remove a key file. The caller holds an exclusive lock.
+
+    Raises:
+        UsageError: it is the one that opened *repo*.
+        StorageError: it cannot be removed.
+    """
+    if key_id == repo.key_id:
+        raise UsageError("refusing to remove key currently used to access repository")
+    repo.remove(FileKind.KEY, key_id)

@@ -172,6 +172,7 @@ class Repository:
         Raises:
             RepositoryNotFound: there is no config file.
             WrongPassword: no key opens.
+            KeyUnusable: no key opens, but not all of them could be tried.
             DamagedFile: the config cannot be read with the key that opened.
         """
         try:
@@ -181,7 +182,7 @@ class Repository:
                 f"repository does not exist: unable to open config file: {error}\n"
                 f"Is there a repository at the following location?\n{storage.location}"
             ) from None
-        key = keys.find_key(storage, _password_bytes(password), key_hint)
+        key = keys.find_key(storage, _password_bytes(password), key_hint, sealed)
         try:
             config = decode_config(make_cipher(key.master).open(sealed))
         except SpecError as error:

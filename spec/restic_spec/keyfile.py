@@ -19,10 +19,10 @@ SALT_SIZE = 64
 """Bytes of salt (KEY-5)."""
 
 MAX_KDF_MEMORY = 1 << 30
-"""Bytes scrypt may take (128 · N · r); parameters beyond it are refused before memory is taken (KEY-6)."""
+"""Bytes scrypt may take (128 · r · (N + p)); parameters beyond it are refused before memory is taken (KEY-6)."""
 
-MAX_KDF_WORK = 1 << 27
-"""Bound on N · r · p, so that hostile parameters cannot stall a machine for minutes."""
+MAX_KDF_WORK = 1 << 25
+"""Bound on N · r · p, so that hostile parameters cannot stall a machine: twenty times what restic uses today."""
 
 
 class Kdf(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Kdf(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.N < 2 or self.N & (self.N - 1) or self.r < 1 or self.p < 1:
             raise KdfInvalid(f"scrypt parameters N={self.N} r={self.r} p={self.p} make no sense", clause="KEY-6")
-        if 128 * self.N * self.r > MAX_KDF_MEMORY or self.N * self.r * self.p > MAX_KDF_WORK:
+        if 128 * self.r * (self.N + self.p) > MAX_KDF_MEMORY or self.N * self.r * self.p > MAX_KDF_WORK:
             raise KdfInvalid(
                 f"scrypt parameters N={self.N} r={self.r} p={self.p} exceed what this program will compute",
                 clause="KEY-6",

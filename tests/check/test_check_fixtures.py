@@ -9,7 +9,7 @@ import pytest
 from restic_conformance import fixtures
 from restic_format.check import CheckOptions, CheckReport, check, damaged_keys
 from restic_format.check.findings import Severity
-from restic_format.errors import DamagedFile, RepositoryNotFound, ResticFormatError, WrongPassword
+from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound, ResticFormatError, WrongPassword
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 
@@ -21,7 +21,7 @@ def examine(repo: Path, passwords: tuple[str, ...], *, read_data: bool) -> Check
     for password in passwords:
         try:
             return check(Repository.open(LocalStorage(repo), password), CheckOptions(read_data=read_data))
-        except WrongPassword as error:
+        except (WrongPassword, KeyUnusable) as error:
             last = error
     assert last is not None
     raise last
@@ -51,7 +51,7 @@ def test_damaged_fixtures(name: str, tmp_path: Path) -> None:
             report = examine(repo, passwords, read_data=read_data)
             code = 0 if report.ok else 1
             said = [f"{f.object} {f.message} {[fault.object.name for fault in f.faults]}" for f in report.findings]
-        except WrongPassword as error:
+        except (WrongPassword, KeyUnusable) as error:
             found = damaged_keys(LocalStorage(repo))
             said = [str(error), *(str(finding.object) for finding in found)]
             code = 1 if found else 12

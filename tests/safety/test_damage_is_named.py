@@ -10,7 +10,7 @@ import pytest
 
 from restic_format.check import CheckOptions, CheckReport, check, damaged_keys
 from restic_format.check.findings import Severity
-from restic_format.errors import ResticFormatError, WrongPassword
+from restic_format.errors import KeyUnusable, ResticFormatError, WrongPassword
 from restic_format.repository import Repository
 from restic_format.repository.lock import acquire
 from restic_format.storage import LocalStorage, MemoryStorage
@@ -44,7 +44,7 @@ def check_with(files: dict[tuple[FileKind, str], bytes], kind: FileKind, name: s
     storage.files = {**files, (kind, name): content}
     try:
         report = check(Repository.open(storage, kit.PASSWORD), CheckOptions(read_data=True))
-    except WrongPassword:
+    except (WrongPassword, KeyUnusable):
         return {finding.object.name for finding in damaged_keys(storage)}
     except ResticFormatError as error:
         assert "config" in str(error)

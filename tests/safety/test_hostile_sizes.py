@@ -246,7 +246,7 @@ def test_absurd_key_derivation(bounded_check: BoundedCheck, tmp_path: Path, para
     path.unlink()
     forge.store("keys", json.dumps(document).encode())
     (said,) = bounded_check(forge.path)
-    assert said[0] == "WrongPassword"
+    assert said[0] == "KeyUnusable"
 
 
 @pytest.mark.clause("KEY-6")

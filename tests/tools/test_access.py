@@ -321,10 +321,9 @@ def test_new_passwords_may_be_empty_only_on_purpose(empty: Path, run: Runner, tm
 
 
 def test_a_key_that_does_not_open_is_taken_away_again(empty: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    from restic_tools.commands import key
-
     before = key_names(empty)
-    monkeypatch.setattr(key, "open_key", lambda *_: None)
+    wrap = keys.wrap
+    monkeypatch.setattr(keys, "wrap", lambda master, password, *rest, **named: wrap(master, password + b"?", *rest, **named))
     for command in ("add", "passwd"):
         outcome = run("key", command, "--new-insecure-no-password")
         assert (outcome.code, outcome.out) == (1, b"")

@@ -40,7 +40,7 @@ def check(
     """
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
     from restic_format.check import check as run_check
-    from restic_format.errors import WrongPassword
+    from restic_format.errors import KeyUnusable, WrongPassword
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
     from restic_tools.checkprint import CheckPrinter, summary_of
@@ -72,7 +72,7 @@ def check(
             tell_missing_kernels(ctx.out)
             report = run_check(repository, options, printer)
             printer.conclude(report)
-    except WrongPassword as error:
+    except (WrongPassword, KeyUnusable) as error:
         # A damaged key file looks like a wrong password to whoever tries it.
         damaged = damaged_keys(open_storage(repository_location(ctx.options), ctx.options.extended))
         if not damaged:

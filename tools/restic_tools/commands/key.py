@@ -6,7 +6,7 @@ from typing import Annotated
 
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.repository.keys import add_key, load_key, open_key
+from restic_format.repository.keys import add_key, change_password, load_key, remove_key
 from restic_format.snapshots import find_id
 from restic_format.words import printable
 from restic_spec.keyfile import KeyFile
@@ -83,7 +83,7 @@ def key_add(
     _expect_nothing(words, "add")
     with ctx.open_repository(lock="shared", honour_no_lock=False) as repo:
         password = _new_password(new_password_file, empty=new_insecure_no_password)
-        key_id = _add(repo, password, user, host)
+        key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
     _say(ctx, f"saved new key with ID {key_id.hex()}")
 
 
@@ -102,9 +102,7 @@ def key_passwd(
     _expect_nothing(words, "passwd")
     with ctx.open_repository(lock="exclusive") as repo:
         password = _new_password(new_password_file, empty=new_insecure_no_password)
-        key_id = _add(repo, password, user, host)
-        ctx.check_lock()
-        repo.remove(FileKind.KEY, repo.key_id)
+        key_id = change_password(repo, password, username=user, hostname=host)
         key = load_key(repo.storage, key_id.hex())
     created = full_text(canonical(key.created))
     owner = f"{printable(key.username or '')}@{printable(key.hostname or '')}"
@@ -120,10 +118,7 @@ def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]"
         raise UsageFailure("key remove expects one argument as the key id")
     with ctx.open_repository(lock="exclusive") as repo:
         key_id = find_id(repo, FileKind.KEY, words[0])
-        if key_id == repo.key_id:
-            raise Failure("refusing to remove key currently used to access repository")
-        ctx.check_lock()
-        repo.remove(FileKind.KEY, key_id)
+        remove_key(repo, key_id)
     ctx.out.info(f"removed key {key_id.hex()}")
 
 
@@ -158,16 +153,3 @@ def _new_password(file: str | None, *, empty: bool) -> bytes:
     else:
         password = ask_new_password("enter new password: ")
     return password.encode("utf-8", "surrogateescape")
-
-
-def _add(repo: Repository, password: bytes, user: str | None, host: str | None) -> bytes:
-    """Add a key and try it; one that does not open the repository is taken away again."""
-    key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
-    try:
-        works = open_key(load_key(repo.storage, key_id.hex()), password) == repo.master_key
-    except ResticFormatError:
-        works = False
-    if not works:
-        repo.remove(FileKind.KEY, key_id)
-        raise Failure("the new key does not open the repository and was removed again; memory or storage are unreliable")
-    return key_id
