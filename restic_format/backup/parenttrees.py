@@ -143,8 +143,8 @@ class ParentTrees:
                     packs.setdefault(location.pack, []).append(entry)
         found: dict[str, ParentDirectory] = {}
         for pack, entries in packs.items():
-            for entry, raw in self._repository.read_pack(pack, entries):
-                if isinstance(raw, bytes):
+            for entry, raw in self._repository.packs.blobs(pack, entries):
+                if not isinstance(raw, ResticFormatError):
                     with contextlib.suppress(ResticFormatError):
-                        found[entry.id.hex()] = open_directory(raw, f"tree {entry.id.hex()[:8]}")
+                        found[entry.id.hex()] = open_directory(bytes(raw), f"tree {entry.id.hex()[:8]}")
         return found

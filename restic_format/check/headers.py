@@ -19,7 +19,7 @@ def trust_header(run: Run, pack: bytes) -> bool:
         return False
     run.consulted.add(pack)
     try:
-        entries = run.reader.header(pack, run.file_sizes[pack])
+        entries = run.repo.packs.header(pack, run.file_sizes[pack])
     except (ResticFormatError, OSError):
         return False
     if not differs(run, pack, entries):
@@ -102,7 +102,7 @@ def _headers(run: Run, packs: list[bytes]) -> Iterator[tuple[bytes, list[PackEnt
     """What each of *packs* lists, or why that cannot be told."""
 
     def read(pack: bytes) -> list[PackEntry]:
-        return run.reader.header(pack, run.file_sizes[pack])
+        return run.repo.packs.header(pack, run.file_sizes[pack])
 
     with contextlib.closing(in_order(read, packs, name="headers", workers=run.options.workers)) as headers:
         for pack, found in headers:

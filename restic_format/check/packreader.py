@@ -175,7 +175,7 @@ class PackChecker:
         size = self.run.file_sizes[pack]
         reading = _Reading(pack, list, size, size)
         try:
-            entries = self.run.reader.header(pack, size)
+            entries = self.run.repo.packs.header(pack, size)
             reading = _Reading(pack, lambda: entries, size, size)
             self._read_plainly(reading)
         except (StorageError, OSError) as error:
@@ -229,7 +229,7 @@ class PackChecker:
 
     def _load(self, reading: _Reading, length: int) -> Buffer:
         """The next piece; good until the one after it is loaded."""
-        piece = self.run.reader.read(reading.id, reading.done, length)
+        piece = self.run.repo.packs.read(reading.id, reading.done, length)
         reading.done += length
         return piece
 
@@ -239,7 +239,7 @@ class PackChecker:
 
     def _header(self, reading: _Reading, tail: Buffer) -> list[Fault]:
         try:
-            listed = self.run.reader.open_header(tail, reading.size)
+            listed = self.run.repo.packs.open_header(tail, reading.size)
         except SpecError as error:
             return [Fault(reading.ref, error.what, error.clause)]
         reading.listed = listed

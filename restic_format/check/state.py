@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,6 @@ from restic_format.check.findings import Code, Consequence, Finding, ObjectKind,
 from restic_format.check.subset import Subset
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
-from restic_format.repository.packs import PackReader
 from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 
@@ -172,7 +170,6 @@ class Run:
         self.progress = progress
         self.report = CheckReport()
         self.cancel = cancel
-        self._local = threading.local()
         self.sizes: dict[bytes, int] = {}
         """Size of each pack by the index, see `restic_format.check.index`."""
         self.file_sizes: dict[bytes, int] = {}
@@ -191,14 +188,6 @@ class Run:
         except (StorageError, OSError) as error:
             message = f"cannot list {kind.value}: {error}"
             self.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
-
-    @property
-    def reader(self) -> PackReader:
-        """What reads packs in this thread."""
-        if not hasattr(self._local, "reader"):
-            self._local.reader = PackReader(self.repo)
-        reader: PackReader = self._local.reader
-        return reader
 
     def add(self, finding: Finding) -> int:
         """Record a finding; its number in the report, or -1 where the report is full."""

@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from restic_format.errors import DamagedFile
 from restic_format.native.blobs.hashes import Sha256
@@ -152,7 +153,9 @@ class Packer:
     After a failure every call reports it: blobs that were added are lost.
     """
 
-    def __init__(self, coder: Coder, pack_size: int, begin: Callable[[], Writer], deliver: Callable[[OpenPack], None]) -> None:
+    def __init__(
+        self, coder: Coder, pack_size: int, begin: Callable[[BlobType], Writer], deliver: Callable[[OpenPack], None]
+    ) -> None:
         self._coder = coder
         self._pack_size = pack_size
         self._begin = begin
@@ -199,7 +202,7 @@ class Packer:
             idle = self._idle[blob_type]
             while len(idle) < _CHOICE:
                 checked = next(self._begun) % SAMPLE == 0
-                idle.append(OpenPack(self._begin, self._coder.pack_hash(), checked=checked))
+                idle.append(OpenPack(partial(self._begin, blob_type), self._coder.pack_hash(), checked=checked))
             return idle.pop(secrets.randbelow(len(idle)))
 
     def flush(self) -> None:

@@ -5,6 +5,7 @@ How far ranges may be apart to be read together, and how much is read at once, i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -12,8 +13,8 @@ from restic_format.errors import ResticFormatError
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import check_size
 from restic_format.repository.header import decode_entries
-from restic_format.storage import RangeReader
 from restic_spec.errors import HeaderInvalid
+from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, PackEntry, check_layout, header_length
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ SPAN = 4 << 20
 
 GAP = 256 << 10
 """Unwanted bytes between two wanted ranges that are cheaper read along than skipped with a second read."""
+
+_KEPT_MEMORY = 16 << 20
+"""Bytes that a thread keeps to read into."""
 
 _TAIL = 64 << 10
 """Bytes read from a pack's end at first: enough for the header of nearly every pack."""
@@ -64,20 +68,38 @@ def coalesce(
         yield Run(first, end - first, run)
 
 
+class _Memory(threading.local):
+    """One thread's memory for what it reads."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def of_size(self, size: int) -> memoryview:
+        """*size* bytes, the same again each time unless it is much."""
+        if size <= len(self._kept):
+            return memoryview(self._kept)[:size]
+        memory = bytearray(size)
+        if size <= _KEPT_MEMORY:
+            self._kept = memory
+        return memoryview(memory)
+
+
 class PackReader:
-    """Reads packs of a repository, into the same memory again and again. For one thread."""
+    """Reads the packs of a repository, from any thread; each reads into the same memory again and again."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._ranges = RangeReader(repository.storage)
+        self._memory = _Memory()
 
-    def read(self, pack: bytes, offset: int, length: int) -> Buffer:
-        """*length* bytes from *offset* on; good until something else is read.
+    def read(self, pack: bytes, offset: int, length: int) -> memoryview:
+        """*length* bytes from *offset* on; good until this thread reads something else.
 
         Raises:
             FileMissing, StorageError: they cannot be read.
         """
-        return self._ranges.read(pack, offset, length)
+        target = self._memory.of_size(length)
+        self._repository.storage.load_into(FileKind.PACK, pack.hex(), offset, target)
+        return target
 
     def header(self, pack: bytes, size: int) -> list[PackEntry]:
         """What the header of a pack lists; *size* is the pack's size in bytes.
@@ -87,7 +109,7 @@ class PackReader:
         """
         # Nearly every header fits a guess, which saves the second request.
         tail = self.read(pack, max(size - _TAIL, 0), min(size, _TAIL))
-        length = header_length(memoryview(tail), size)
+        length = header_length(tail, size)
         if length + LENGTH_SIZE > len(tail):
             tail = self.read(pack, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
         return self.open_header(tail, size)
@@ -98,12 +120,12 @@ class PackReader:
         Raises:
             SpecError: it is not intact, or does not account for the pack's size.
         """
-        length = header_length(memoryview(tail), size)
-        if length + LENGTH_SIZE > len(tail):
+        view = memoryview(tail)
+        length = header_length(view, size)
+        if length + LENGTH_SIZE > len(view):
             raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-11")
-        entries = decode_entries(
-            self._repository.coder.cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]), self._repository.version
-        )
+        plaintext = self._repository.coder.cipher.open(view[-length - LENGTH_SIZE : -LENGTH_SIZE])
+        entries = decode_entries(plaintext, self._repository.version)
         check_layout(entries, length, size)
         return entries
 
@@ -112,8 +134,8 @@ class PackReader:
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]:
         """The plaintexts of some of a pack's blobs, in the order of their offsets, or what is wrong with each.
 
-        They are good until the next one is asked for. As much sealed as *span* says, or one blob, is held at a time, and at
-        most 8 MiB of plaintext, or one blob.
+        They are good until the next one is asked for, or this thread reads something else. As much sealed as *span* says, or
+        one blob, is held at a time, and at most 8 MiB of plaintext, or one blob.
         """
         ordered = sorted(entries, key=lambda entry: entry.offset)
         for run in coalesce(ordered, lambda entry: entry.offset, lambda entry: entry.length, span=span):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from restic_format.errors import (
@@ -27,7 +27,6 @@ from restic_format.repository import keys, loading
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.coder import check_size, make_coder
 from restic_format.repository.compression import Compression
-from restic_format.repository.header import decode_entries
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.repository.indexcache import IndexCache
 from restic_format.repository.packer import (
@@ -35,17 +34,16 @@ from restic_format.repository.packer import (
     MAX_PACK_SIZE,
     MIN_PACK_SIZE,
 )
+from restic_format.repository.packs import PackReader
 from restic_format.repository.writer import BlobWriter, DryBlobWriter, SavedBlob
 from restic_format.storage import Storage
-from restic_spec import pack as pack_format
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
 from restic_spec.crypto import MasterKey
-from restic_spec.errors import HeaderInvalid
 from restic_spec.ids import id_of, verify_id
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
-from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
+from restic_spec.pack import BlobType, PackEntry
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Damaged, Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
@@ -53,22 +51,12 @@ from restic_spec.unpacked import decode_unpacked, encode_unpacked
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from restic_format.native.blobs.hashes import Sha256
-    from restic_format.repository.coder import Coder, Range
+    from restic_format.repository.coder import Coder
     from restic_format.repository.lock import RepositoryLock
     from restic_format.work import Cancel
 
 Buffer = bytes | bytearray | memoryview
 PackEntries = list[PackEntry]
-
-_MAX_RUN = 16 << 20
-"""Bytes read from a pack in one go."""
-
-_TAIL = 64 << 10
-"""Bytes read from a pack's end at first: enough for the header of nearly every pack."""
-
-_MAX_GAP = 256 << 10
-"""Unwanted bytes between two wanted blobs that are cheaper read than skipped."""
 
 
 class Repository:
@@ -101,6 +89,8 @@ class Repository:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
         self.coder: Coder = make_coder(self._cipher, Compression(compression, self.version), extra_verify=extra_verify)
         """Seals and opens blobs with this repository's key."""
+        self.packs = PackReader(self)
+        """Reads packs: headers, ranges, blobs."""
         self._writer = BlobWriter(self)
 
     @property
@@ -307,14 +297,6 @@ class Repository:
         """
         loading.load_index(self, self._index_cache, progress, damaged)
 
-    def open_blob(self, entry: PackEntry, sealed: Buffer) -> bytes:
-        """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).
-
-        Raises:
-            SpecError: with the layer that failed.
-        """
-        return self.coder.open(entry, sealed)
-
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """A blob's plaintext, from the first copy that is intact (PACK-16).
 
@@ -338,7 +320,7 @@ class Repository:
     def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
         entry = location.entry(blob_type, blob_id)
         check_size(entry)
-        return self.open_blob(entry, self.storage.load(FileKind.PACK, location.pack.hex(), entry.offset, entry.length))
+        return self.coder.open(entry, self.storage.load(FileKind.PACK, location.pack.hex(), entry.offset, entry.length))
 
     def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:
         """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
@@ -352,80 +334,6 @@ class Repository:
             return decode_tree(raw, f"tree {tree_id.hex()[:8]}", keep_unknown=keep_unknown, damaged=damaged)
         except SpecError as error:
             raise DamagedFile(f"tree {tree_id.hex()}", error) from error
-
-    def read_pack(self, pack_id: bytes, entries: Iterable[PackEntry]) -> Iterator[tuple[PackEntry, bytes | ResticFormatError]]:
-        """The plaintexts of some of a pack's blobs, or what is wrong with each; neighbours are read in one go.
-
-        At most 16 MiB (or one blob) of sealed bytes are held at a time.
-        """
-        for run in _runs(sorted(entries, key=lambda entry: entry.offset)):
-            start, end = run[0].offset, max(entry.offset + entry.length for entry in run)
-            try:
-                if end - start > _MAX_RUN:
-                    check_size(run[0])
-                data = memoryview(self.storage.load(FileKind.PACK, pack_id.hex(), start, end - start))
-            except ResticFormatError as error:
-                if len(run) == 1:
-                    yield run[0], error
-                else:
-                    for entry in run:
-                        yield from self.read_pack(pack_id, (entry,))
-                continue
-            for entry, opened in self.coder.open_many(data, start, run):
-                yield entry, bytes(opened) if isinstance(opened, memoryview) else opened
-
-    def open_blobs(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry]
-    ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
-        """The plaintexts of *entries*, all in *data*, a piece of their pack from *start* on; or what is wrong with each.
-
-        At most 8 MiB of plaintext (or one blob) are held at a time.
-        """
-        return self.coder.open_many(data, start, entries)
-
-    def open_ranges(self, data: Buffer, ranges: Sequence[Range]) -> Sequence[bytes | memoryview | None]:
-        """The plaintexts of some blobs of *data*, None where anything is wrong with one, which `open_blobs` tells.
-
-        They are good until the same thread calls this again.
-        """
-        return self.coder.open_ranges(data, ranges)
-
-    def pack_hash(self) -> Sha256:
-        """The SHA-256 of a pack that `verify_blobs` is given piece by piece."""
-        return self.coder.pack_hash()
-
-    def verify_blobs(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Sha256
-    ) -> Sequence[tuple[PackEntry, SpecError]]:
-        """Those of *entries* that are damaged, and how; otherwise like `open_blobs`. *data* is appended to *pack_hash*."""
-        return self.coder.verify_many(data, start, entries, pack_hash)
-
-    def read_header(self, pack_id: bytes, size: int) -> PackEntries:
-        """The entries of a pack's header; *size* is the pack's size in bytes.
-
-        Raises:
-            FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
-        """
-        name = pack_id.hex()
-        # Nearly every header fits a guess, which saves the second request.
-        tail = self.storage.load(FileKind.PACK, name, max(size - _TAIL, 0), min(size, _TAIL))
-        length = pack_format.header_length(tail, size)
-        if length + LENGTH_SIZE > len(tail):
-            tail = self.storage.load(FileKind.PACK, name, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
-        return self.open_header(tail, size)
-
-    def open_header(self, tail: Buffer, size: int) -> PackEntries:
-        """What the header lists that ends a pack of *size* bytes, of which *tail* holds the last ones.
-
-        Raises:
-            SpecError: it is not intact, or does not account for the pack's size.
-        """
-        length = pack_format.header_length(memoryview(tail), size)
-        if length + LENGTH_SIZE > len(tail):
-            raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-11")
-        entries = decode_entries(self._cipher.open(memoryview(tail)[-length - LENGTH_SIZE : -LENGTH_SIZE]), self.version)
-        pack_format.check_layout(entries, length, size)
-        return entries
 
     # Writing
 
@@ -480,19 +388,3 @@ def _checked_pack_size(size: int | None) -> int:
 
 def _password_bytes(password: bytes | str) -> bytes:
     return password if isinstance(password, bytes) else os.fsencode(password)
-
-
-def _runs(entries: Sequence[PackEntry]) -> Iterator[list[PackEntry]]:
-    """Group blobs, in order of their offsets, that are read together."""
-    run: list[PackEntry] = []
-    end = 0
-    for entry in entries:
-        too_far = entry.offset > end + _MAX_GAP
-        too_long = run and entry.offset + entry.length - run[0].offset > _MAX_RUN
-        if run and (too_far or too_long):
-            yield run
-            run, end = [], 0
-        run.append(entry)
-        end = max(end, entry.offset + entry.length)
-    if run:
-        yield run

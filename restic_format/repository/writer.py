@@ -161,8 +161,8 @@ class BlobWriter:
                     claimed.append(number)
         return claimed
 
-    def _begin(self) -> Writer:
-        return self._repo.storage.begin(FileKind.PACK)
+    def _begin(self, blob_type: BlobType) -> Writer:
+        return self._repo.storage.begin(FileKind.PACK, metadata=blob_type is BlobType.TREE)
 
     def _deliver(self, pack: OpenPack) -> None:
         with self._lock:
@@ -207,7 +207,8 @@ class DryBlobWriter(BlobWriter):
         """Whether the blob is stored, or would be by now."""
         return super().has(blob_type, blob_id) or self._would_have.has(blob_type, blob_id)
 
-    def _begin(self) -> Writer:
+    def _begin(self, blob_type: BlobType) -> Writer:
+        del blob_type
         return _Forgotten()
 
     def _deliver(self, pack: OpenPack) -> None:

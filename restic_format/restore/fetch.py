@@ -15,7 +15,7 @@ from restic_format.restore.places import place_writer
 from restic_format.restore.plan import SPAN, Blob, Run
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
-from restic_format.storage import Buffer, RangeReader
+from restic_format.storage import Buffer
 from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
 
@@ -129,24 +129,24 @@ class Fetcher:
     def _work(self) -> None:
         try:
             with DirCache(self._session.root, self._session.dirs) as cache:
-                reader, kernel = RangeReader(self._session.repository.storage), place_writer(self._session)
+                kernel = place_writer(self._session)
                 while not self._stop.is_set():
                     with self._turn:
                         run = next(self._runs, None)
                     if run is None:
                         return
-                    self._process(run, reader, kernel, cache)
+                    self._process(run, kernel, cache)
         except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
             with self._turn:
                 self._failure = self._failure or error
             self._stop.set()
 
-    def _process(self, run: Run, reader: RangeReader, kernel: PlaceWriter | None, cache: DirCache) -> None:
+    def _process(self, run: Run, kernel: PlaceWriter | None, cache: DirCache) -> None:
         rows = run.rows
         try:
             if run.length > SPAN:  # which only a single blob is
                 check_size(self._session.plan.blobs(rows[:1])[0].entry)
-            data = reader.read(run.pack, run.offset, run.length)
+            data = self._session.repository.packs.read(run.pack, run.offset, run.length)
         except ResticFormatError as error:
             problem = error
             self._one_by_one(rows, lambda entries: ((entry, problem) for entry in entries), cache)
@@ -154,7 +154,7 @@ class Fetcher:
         if kernel is not None:
             rows = self._all_at_once(run, data, kernel, cache)
         if rows:
-            self._one_by_one(rows, lambda entries: self._session.repository.open_blobs(data, run.offset, entries), cache)
+            self._one_by_one(rows, lambda entries: self._session.repository.coder.open_many(data, run.offset, entries), cache)
 
     def _all_at_once(self, run: Run, data: Buffer, kernel: PlaceWriter, cache: DirCache) -> list[int]:
         """Let the kernel write what it can; the rows that are left."""
@@ -177,7 +177,7 @@ class Fetcher:
 
         while done < len(run.rows) and not self._stop.is_set():
             done, wanted = kernel.take(run.rows, done, run.offset)
-            opened = session.repository.open_ranges(data, wanted)
+            opened = session.repository.coder.open_ranges(data, wanted)
             try:
                 with cache.holding():
                     created, written, failed = kernel.put(opened, cache.fd, descriptor)

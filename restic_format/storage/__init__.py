@@ -7,7 +7,6 @@ from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.locations import open_storage
 from restic_format.storage.memory import MemoryStorage
-from restic_format.storage.ranges import RangeReader
 
 __all__ = [
     "Buffer",
@@ -15,7 +14,6 @@ __all__ = [
     "FaultyStorage",
     "LocalStorage",
     "MemoryStorage",
-    "RangeReader",
     "Storage",
     "WrappedStorage",
     "Writer",

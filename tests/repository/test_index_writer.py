@@ -15,7 +15,6 @@ from restic_format.errors import DamagedFile, Interrupted, StorageError
 from restic_format.repository import Repository, indexwriter
 from restic_format.repository.indexwriter import IndexChange, IndexWriter, load_index_file, rewrite_index
 from restic_format.repository.lock import remove_locks
-from restic_format.repository.packs import PackReader
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
 from restic_format.work import Cancel
@@ -189,14 +188,13 @@ def test_a_whole_repository_repacked_and_indexed_anew_is_sound_to_real_programs(
     remove_locks(repo)
     with repo.lock(exclusive=True):
         writer = repo.writer()
-        reader = PackReader(repo)
         seen: set[tuple[BlobType, bytes]] = set()
         for pack, entries in old.items():
             wanted = [entry for entry in entries if (entry.type, entry.id) not in seen]
             seen.update((entry.type, entry.id) for entry in wanted)
             for some in runs(wanted):
                 start = some[0].offset
-                data = reader.read(pack, start, some[-1].offset + some[-1].length - start)
+                data = repo.packs.read(pack, start, some[-1].offset + some[-1].length - start)
                 for entry, saved in writer.copy_sealed(data, start, some, again=True):
                     assert not isinstance(saved, Exception), f"{entry}: {saved}"
         writer.flush()

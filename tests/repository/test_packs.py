@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
-from restic_format.repository.packs import PackReader, coalesce
+from restic_format.repository.packs import coalesce
 from restic_format.storage import FaultyStorage, MemoryStorage
 from restic_format.storage.faulty import Call, Fail
 from restic_spec.errors import LengthInvalid, MacInvalid, SpecError
@@ -58,10 +58,10 @@ def test_headers_of_any_length(count: int) -> None:
     """That of 3000 blobs is longer than what is read at first."""
     repo, pack, entries = filled(MemoryStorage(), count, 100)
     size = repo.storage.size(FileKind.PACK, pack.hex())
-    assert PackReader(repo).header(pack, size) == entries
+    assert repo.packs.header(pack, size) == entries
     for wrong in (size - 1, size + 1, 10):
         with pytest.raises((SpecError, StorageError)):
-            PackReader(repo).header(pack, wrong)
+            repo.packs.header(pack, wrong)
 
 
 @pytest.mark.parametrize("span", [1, 7000, 4 << 20])
@@ -74,7 +74,7 @@ def test_blobs_come_in_the_order_of_their_offsets_past_damaged_ones(span: int) -
     beyond = PackEntry(BlobType.DATA, bytes(32), len(raw) - 50, 100, None)
     huge = PackEntry(BlobType.DATA, bytes(32), 0, 3_500_000_000, 10)
     found = []
-    for entry, plain in PackReader(repo).blobs(pack, [*entries[::-1], beyond, huge], span=span):
+    for entry, plain in repo.packs.blobs(pack, [*entries[::-1], beyond, huge], span=span):
         found.append((entry, plain if isinstance(plain, Exception) else id_of(plain)))
     assert [entry for entry, _ in found] == sorted([*entries, beyond, huge], key=lambda entry: entry.offset)
     wrong = {entry: type(plain) for entry, plain in found if not isinstance(plain, bytes)}
@@ -97,5 +97,5 @@ def test_a_failed_read_costs_only_the_blobs_it_must() -> None:
         return Fail("bad sector") if len(tried) in (1, 4) else None
 
     storage.plan = plan
-    found = dict(PackReader(repo).blobs(pack, entries))
+    found = dict(repo.packs.blobs(pack, entries))
     assert [entry for entry in entries if isinstance(found[entry], Exception)] == [entries[2]]

@@ -154,7 +154,7 @@ def test_small_last_packs_become_one(tmp_path: Path) -> None:
     assert size == sum(one.stored for one in saved) + OVERHEAD + 4
     fresh = reopen(repo)
     [(_, entries)] = fresh.index.by_pack()
-    assert repo.read_header(bytes.fromhex(pack), size) == sorted(entries, key=lambda entry: entry.offset)
+    assert repo.packs.header(bytes.fromhex(pack), size) == sorted(entries, key=lambda entry: entry.offset)
     assert list(storage.strays()) == []
     assert [fresh.load_blob(BlobType.DATA, one.id) for one in saved] == blobs
 
@@ -209,9 +209,9 @@ def test_reading_a_pack_goes_on_past_a_damaged_blob(repo: Repository) -> None:
     raw = bytearray(storage.files[FileKind.PACK, pack.hex()])
     raw[entries[4].offset + 100] ^= 1
     storage.files[FileKind.PACK, pack.hex()] = bytes(raw)
-    results = dict(repo.read_pack(pack, entries))
+    results = {entry: data if isinstance(data, Exception) else bytes(data) for entry, data in repo.packs.blobs(pack, entries)}
     assert [entry for entry in entries if not isinstance(results[entry], bytes)] == [entries[4]]
-    assert repo.read_header(pack, len(raw)) == entries
+    assert repo.packs.header(pack, len(raw)) == entries
 
 
 @pytest.mark.clause("PACK-9")
@@ -221,17 +221,17 @@ def test_a_compressed_entry_in_a_header_of_version_1_is_refused(repo: Repository
     tail = header + encode_length(len(header))
     if repo.version == 1:
         with pytest.raises(HeaderInvalid) as caught:
-            repo.open_header(tail, 40 + len(tail))
+            repo.packs.open_header(tail, 40 + len(tail))
         assert caught.value.clause == "PACK-9"
     else:
-        assert repo.open_header(tail, 40 + len(tail)) == [entry]
+        assert repo.packs.open_header(tail, 40 + len(tail)) == [entry]
 
 
 @pytest.mark.clause("PACK-11")
 def test_a_header_that_reaches_into_the_blobs_is_refused_as_one_of_another_size(repo: Repository) -> None:
     header = seal(repo.master_key, encode_header([PackEntry(BlobType.DATA, b"\x01" * 32, 0, 40, None)]))
     with pytest.raises(HeaderInvalid, match="overlaps the blobs") as caught:
-        repo.open_header(header[-20:] + encode_length(len(header)), 40 + len(header) + 4)
+        repo.packs.open_header(header[-20:] + encode_length(len(header)), 40 + len(header) + 4)
     assert caught.value.clause == "PACK-11"
 
 
@@ -251,12 +251,12 @@ def test_a_wrong_length_is_no_damage_of_the_blob_and_another_id_is(repo: Reposit
     sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     for stated in (len(data), len(data) - 1, 10, len(data) + 1, 0xFFFFFFFF):
         lying = entry._replace(uncompressed_length=stated)
-        assert repo.open_blob(lying, sealed) == data
-        assert [type(error) for _, error in repo.verify_blobs(sealed, entry.offset, [lying], repo.pack_hash())] == [
+        assert repo.coder.open(lying, sealed) == data
+        assert [type(error) for _, error in repo.coder.verify_many(sealed, entry.offset, [lying], repo.coder.pack_hash())] == [
             LengthInvalid
         ] * (stated != len(data))
         with pytest.raises((IdMismatch, LengthInvalid)):
-            repo.open_blob(lying._replace(id=bytes(32)), sealed)
+            repo.coder.open(lying._replace(id=bytes(32)), sealed)
 
 
 class NoLargeReads(MemoryStorage):
@@ -278,9 +278,11 @@ def test_no_memory_is_taken_for_a_blob_over_the_bound(uncompressed_length: int |
     repo.index.add_pack(pack, [huge])
     with pytest.raises(DamagedFile, match=r"over the bound.*PACK-14"):
         repo.load_blob(BlobType.TREE, huge.id)
-    found = dict(repo.read_pack(pack, [good, huge]))
+    found = {
+        entry: data if isinstance(data, Exception) else id_of(data) for entry, data in repo.packs.blobs(pack, [good, huge])
+    }
     assert isinstance(found[huge], LengthInvalid)
-    assert isinstance(found[good], bytes) and id_of(found[good]) == blob_id
+    assert found[good] == blob_id
 
 
 @pytest.mark.clause("CONFIG-7")

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from restic_format.errors import UsageError
 from restic_format.repository import Repository, SavedBlob
 from restic_format.repository.coder import Coder
-from restic_format.repository.packs import PackReader
-from restic_format.storage import MemoryStorage
+from restic_format.storage import Content, MemoryStorage
 from restic_spec.crypto import seal
 from restic_spec.errors import IdMismatch, MacInvalid, SpecError
 from restic_spec.ids import id_of
@@ -40,8 +39,7 @@ def store(repo: Repository, *blobs: tuple[BlobType, bytes]) -> None:
 
 def packs(repo: Repository) -> dict[bytes, list[PackEntry]]:
     """What the packs say themselves."""
-    reader = PackReader(repo)
-    return {pack: reader.header(pack, size) for pack, size in repo.list(FileKind.PACK)}
+    return {pack: repo.packs.header(pack, size) for pack, size in repo.list(FileKind.PACK)}
 
 
 def move(source: Repository, target: Repository, **how: bool) -> dict[PackEntry, SavedBlob | SpecError]:
@@ -74,6 +72,22 @@ def test_a_dry_run_says_what_would_be_stored_and_stores_nothing() -> None:
         said.append(saved)
     assert said[0] == said[1], "zstd and the overhead are the same"
     assert dry.storage.files == before  # type: ignore[attr-defined]
+
+
+def test_packs_with_trees_are_said_to_hold_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = new()
+    said: dict[bytes, bool] = {}
+    save = repo.storage.save
+
+    def noting(kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        if kind is FileKind.PACK:
+            said[bytes.fromhex(name)] = metadata
+        save(kind, name, data, metadata=metadata)
+
+    monkeypatch.setattr(repo.storage, "save", noting)
+    store(repo, (BlobType.DATA, TEXT), (BlobType.TREE, TEXT))
+    assert said == {pack: entries[0].type is BlobType.TREE for pack, entries in packs(repo).items()}
+    assert sorted(said.values()) == [False, True]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

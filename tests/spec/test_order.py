@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import threading
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
@@ -278,8 +277,12 @@ def test_a_header_that_went_wrong_is_never_stored():
     for cipher, stored in ((NativeCipher(key), 1), (Unreliable(key), 0)):
         storage = MemoryStorage()
         coder = make_coder(NativeCipher(key), Compression("auto", 2), extra_verify=True)
-        begin = partial(storage.begin, FileKind.PACK)
-        packer = Packer(coder, 4 << 20, begin, lambda pack, cipher=cipher: pack.finish(cipher, 2))
+        packer = Packer(
+            coder,
+            4 << 20,
+            lambda _, storage=storage: storage.begin(FileKind.PACK),
+            lambda pack, cipher=cipher: pack.finish(cipher, 2),
+        )
         packer.add(BlobType.DATA, [(id_of(bytes(100)), bytes(100))])
         if stored:
             packer.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from restic_format.errors import FileMissing, FileUnusable
-from restic_format.storage import RangeReader, Storage
+from restic_format.storage import Storage
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import id_of
 from restic_spec.layout import LISTED_KINDS, MAX_FILE_SIZE, FileKind
@@ -95,10 +95,6 @@ class StorageContract:
 
     def test_a_range_is_read_into_memory_that_is_used_again(self, storage: Storage) -> None:
         storage.save(FileKind.PACK, NAME, CONTENT)
-        reader = RangeReader(storage)
-        assert bytes(reader.read(bytes.fromhex(NAME), 0, 9)) == CONTENT[:9]
-        assert bytes(reader.read(bytes.fromhex(NAME), 5, 3)) == CONTENT[5:8]
-        assert bytes(reader.read(bytes.fromhex(NAME), 0, len(CONTENT))) == CONTENT
         target = bytearray(6)
         storage.load_into(FileKind.PACK, NAME, 2, memoryview(target))
         assert target == CONTENT[2:8]
