@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import typing
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import construct as cs
 import msgspec
+
+from restic_spec.notes import field_notes
 
 DOCUMENTS = (
     ("Config", "config", ("Config",)),
@@ -74,13 +73,14 @@ def _struct(struct: type[msgspec.Struct], titled: bool) -> Iterator[str]:
     yield ""
     yield "| member | type | written | meaning |"
     yield "| --- | --- | --- | --- |"
-    notes = _notes(struct)
+    notes = field_notes(struct)
     hints = typing.get_type_hints(struct)
     for field in msgspec.structs.fields(struct):
         written = "always" if field.required or not struct.__struct_config__.omit_defaults else "unless empty"
         if msgspec.UnsetType in typing.get_args(hints[field.name]):
             written = "always, `null` for none; readers do without"
-        note = notes.get(field.name, "").replace("\n", " ").replace("``", "`").replace("|", "\\|")
+        note = notes[field.name].text if field.name in notes else ""
+        note = note.replace("\n", " ").replace("``", "`").replace("|", "\\|")
         yield f"| `{field.encode_name}` | {_type(hints[field.name])} | {written} | {note} |"
 
 
@@ -104,15 +104,3 @@ def _type(hint: object) -> str:
         return {str: "string", int: "integer", bool: "boolean"}[hint]
     name = str(getattr(hint, "__name__", hint))
     return f"[{name}](#{name.lower()})"
-
-
-def _notes(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The text under each field, which Python itself throws away."""
-    source = Path(inspect.getfile(struct)).read_text(encoding="utf-8")
-    notes: dict[str, str] = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name == struct.__name__:
-            for field, note in pairwise(node.body):
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(note, ast.Expr):
-                    notes[field.target.id] = inspect.cleandoc(str(ast.literal_eval(note.value)))
-    return notes

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from restic_format.errors import FileMissing, FileUnusable
-from restic_spec.layout import MAX_FILE_SIZE, FileKind
+from restic_spec.layout import KINDS, FileKind
 
 Buffer = bytes | bytearray | memoryview
 """Anything a file's content may be given as."""
@@ -39,7 +39,7 @@ def check_size(kind: FileKind, name: str, size: int) -> None:
     Raises:
         FileUnusable: it is.
     """
-    if size > MAX_FILE_SIZE[kind]:
+    if size > KINDS[kind].max_size:
         what = f"has {size} bytes, more than any file of its kind; it is damaged or does not belong there"
         raise FileUnusable(f"{name_of(kind, name)}: {what}", object=name_of(kind, name), clause="LAYOUT-11")
 

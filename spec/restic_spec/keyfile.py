@@ -84,14 +84,22 @@ class KeyFile(wire.Document):
         return Kdf(self.N, self.r, self.p, self.salt)
 
 
-class _Mac(msgspec.Struct):
+class MacKeyJson(msgspec.Struct):
+    """The key of Poly1305-AES as it is written (CRYPTO-2)."""
+
     k: bytes
+    """AES-128 key, base64 (KEY-7)."""
     r: bytes
+    """Poly1305 multiplier (KEY-7)."""
 
 
-class _MasterKeyJson(msgspec.Struct):
-    mac: _Mac
+class MasterKeyJson(msgspec.Struct):
+    """The master key as it is sealed in a key file (KEY-7)."""
+
+    mac: MacKeyJson
+    """Key material for authentication (KEY-7)."""
     encrypt: bytes
+    """AES-256 key (KEY-7)."""
 
 
 def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
@@ -129,7 +137,7 @@ def derive(password: bytes, kdf: Kdf) -> MasterKey:
 
 def encode_master_key(key: MasterKey) -> bytes:
     """The JSON of a master key, as it is sealed inside a key file (KEY-7)."""
-    return gojson.encode(_MasterKeyJson(_Mac(key.mac_k, key.mac_r), key.encrypt))
+    return gojson.encode(MasterKeyJson(MacKeyJson(key.mac_k, key.mac_r), key.encrypt))
 
 
 def decode_master_key(raw: bytes) -> MasterKey:
@@ -139,7 +147,7 @@ def decode_master_key(raw: bytes) -> MasterKey:
         JsonInvalid: not of that schema.
         LengthInvalid: key material of the wrong size.
     """
-    parsed: _MasterKeyJson = wire.decode_known(msgspec.json.Decoder(_MasterKeyJson), raw, "master key", "KEY-7")
+    parsed: MasterKeyJson = wire.decode_known(msgspec.json.Decoder(MasterKeyJson), raw, "master key", "KEY-7")
     return MasterKey(parsed.encrypt, parsed.mac.k, parsed.mac.r)
 
 

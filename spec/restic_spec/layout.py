@@ -7,8 +7,9 @@ file and its name, so a reader can try one after the other.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
+from restic_spec.constants import LENGTH_SIZE, MAX_HEADER_SIZE
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import is_hex_id
 
@@ -31,34 +32,37 @@ class Layout(Enum):
     S3LEGACY = "s3legacy"
 
 
-_S3LEGACY_FOLDER: Final = {
-    FileKind.KEY: "key",
-    FileKind.LOCK: "lock",
-    FileKind.SNAPSHOT: "snapshot",
-    FileKind.INDEX: "index",
-    FileKind.PACK: "data",
-}
+class KindOfFile(NamedTuple):
+    """What is true of all files of a kind; what stands in them is `restic_spec.annotate.declaration_of`'s."""
 
-MAX_FILE_SIZE: Final = {
-    FileKind.CONFIG: 1 << 20,
-    FileKind.KEY: 1 << 20,
-    FileKind.LOCK: 1 << 20,
-    FileKind.SNAPSHOT: (256 << 20) + (1 << 10),
-    FileKind.INDEX: (256 << 20) + (1 << 10),
-    FileKind.PACK: (1 << 32) + (16 << 20) + 4,
-}
-"""Most bytes a file of each kind may have (LAYOUT-11): what may be unpacked (FILE-6) and its seal; blobs up to the last offset
-that an index can hold (INDEX-5) and the largest header (PACK-4)."""
+    folder: str
+    """Where they live in the default layout, "" for the config, which is one file (LAYOUT-3)."""
+    legacy_folder: str
+    """Where they live in the layout of early versions (LAYOUT-4)."""
+    max_size: int
+    """Most bytes one may have (LAYOUT-11)."""
 
-LISTED_KINDS: Final = (FileKind.KEY, FileKind.LOCK, FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK)
+
+_UNPACKED: Final = (256 << 20) + (1 << 10)
+
+KINDS: Final = {
+    FileKind.CONFIG: KindOfFile("", "", 1 << 20),
+    FileKind.KEY: KindOfFile("keys", "key", 1 << 20),
+    FileKind.LOCK: KindOfFile("locks", "lock", 1 << 20),
+    FileKind.SNAPSHOT: KindOfFile("snapshots", "snapshot", _UNPACKED),
+    FileKind.INDEX: KindOfFile("index", "index", _UNPACKED),
+    FileKind.PACK: KindOfFile("data", "data", (1 << 32) + MAX_HEADER_SIZE + LENGTH_SIZE),
+}
+"""Every kind. The sizes are what may be unpacked (FILE-6) and its seal; blobs up to the last offset that an index can hold
+(INDEX-5) and the largest header (PACK-4)."""
+
+LISTED_KINDS: Final = tuple(kind for kind, found in KINDS.items() if found.folder)
 """Every kind that has a folder; ``config`` is a single file."""
 
 
 def folder_of(kind: FileKind, layout: Layout = Layout.DEFAULT) -> str:
     """The folder, relative to the repository, in which files of *kind* live; "" for the config."""
-    if kind is FileKind.CONFIG:
-        return ""
-    return kind.value if layout is Layout.DEFAULT else _S3LEGACY_FOLDER[kind]
+    return KINDS[kind].folder if layout is Layout.DEFAULT else KINDS[kind].legacy_folder
 
 
 def path_of(kind: FileKind, name: str, layout: Layout = Layout.DEFAULT) -> str:

@@ -8,7 +8,7 @@ from restic_format.errors import FileMissing, FileUnusable
 from restic_format.storage import Storage
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import id_of
-from restic_spec.layout import LISTED_KINDS, MAX_FILE_SIZE, FileKind
+from restic_spec.layout import KINDS, LISTED_KINDS, FileKind
 
 CONTENT = b"some sealed bytes"
 NAME = id_of(CONTENT).hex()
@@ -122,7 +122,7 @@ class StorageContract:
     @pytest.mark.clause("LAYOUT-11")
     def test_a_file_larger_than_its_kind_may_be_is_not_loaded_whole(self, storage: Storage) -> None:
         for kind in (FileKind.CONFIG, FileKind.KEY, FileKind.LOCK):
-            name, bound = name_for(kind), MAX_FILE_SIZE[kind]
+            name, bound = name_for(kind), KINDS[kind].max_size
             storage.save(kind, name, bytes(bound))
             assert len(storage.load(kind, name)) == bound
             storage.save(kind, name, bytes(bound + 1))

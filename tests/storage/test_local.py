@@ -18,7 +18,7 @@ from restic_format.errors import AccessDenied, FileMissing, FileUnusable, NoSpac
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, local, localwriter
 from restic_format.storage.faulty import Delay, Fail, Lose, Truncate, nth
 from restic_spec.ids import id_of
-from restic_spec.layout import LISTED_KINDS, MAX_FILE_SIZE, FileKind, Layout
+from restic_spec.layout import KINDS, LISTED_KINDS, FileKind, Layout
 from tests.storage.contract import CONTENT, NAME
 from tests.storage.nameless import without_nameless_files
 
@@ -243,7 +243,7 @@ def test_a_huge_sparse_file_is_refused_by_its_size(kind: FileKind, tmp_path: Pat
         storage.load(kind, name)
     assert storage.load(kind, name, 5 << 30, 3) == bytes(3)
     assert storage.size(kind, name) == 20 << 30
-    assert MAX_FILE_SIZE[kind] < 5 << 30
+    assert KINDS[kind].max_size < 5 << 30
 
 
 FAILURES = [
