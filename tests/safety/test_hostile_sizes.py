@@ -200,7 +200,7 @@ def test_absurd_header_lengths(bounded_check: BoundedCheck, tmp_path: Path, leng
     pack = forge.pack([data], trailer=length)
     forge.index({pack: [data]})
     (found,) = bounded_check(forge.path)
-    assert found[:2] == ["pack-damaged", pack]
+    assert found[:2] == ["pack-header-damaged", pack]
     # Without any index the header is all there is; the damaged one makes the check look at it.
     (forge.path / "index" / ("ab" * 32)).write_bytes(b"no index")
     for path in (forge.path / "index").iterdir():
