@@ -3,6 +3,7 @@
 The modules and what each one owns:
 
 ``cli``         ``main()``: from an argument list to an exit code.
+``own``         commands that restic does not have, as typer apps.
 ``argv``        restic's option syntax (the one of Go's pflag), as pure functions over plain lists.
 ``registry``    which commands exist and where they live.
 ``declare``     turns an annotated function into a command.

@@ -237,6 +237,60 @@ def parse(args: Sequence[str], flags: FlagSet, into: Parsed | None = None, *, le
     return result
 
 
+def take_out(args: Sequence[str], flags: FlagSet, others: FlagSet, into: Parsed) -> None:
+    """Read only *flags* (and --help) from a line; its other words, in order and as they are, become the arguments.
+
+    Which of the *others* take a value has to be known, for a value can look like a flag.
+    """
+    words = list(args)
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word == "--":
+            into.arguments.extend(words[position - 1 :])
+            return
+        if len(word) < 2 or word[0] != "-":
+            into.arguments.append(word)
+        elif word.startswith("--"):
+            name, equals, _ = word[2:].partition("=")
+            if name in flags.by_name or (name == "help" and name not in others.by_name):
+                position = _parse_long(word, words, position, flags, into)
+                continue
+            into.arguments.append(word)
+            flag = others.by_name.get(name)
+            if flag is not None and flag.takes_value and not equals and position < len(words):
+                into.arguments.append(words[position])
+                position += 1
+        else:
+            position = _take_letters(word, words, position, flags, others, into)
+
+
+def _take_letters(word: str, words: list[str], position: int, flags: FlagSet, others: FlagSet, into: Parsed) -> int:
+    letters = word[1:]
+    while letters:
+        letter = letters[0]
+        if letter not in others.by_short:
+            # A global one, or nobody's: then the error is the same as everywhere.
+            end = next((place for place, other in enumerate(letters) if other in others.by_short), len(letters))
+            flag = flags.by_short.get(letter)
+            end = len(letters) if flag is not None and flag.takes_value else end
+            if letters[1:2] == "=":
+                end = len(letters)
+            position = _parse_short("-" + letters[:end], words, position, flags, into)
+            letters = letters[end:]
+        elif others.by_short[letter].takes_value:
+            into.arguments.append("-" + letters)
+            if len(letters) == 1 and position < len(words):
+                into.arguments.append(words[position])
+                position += 1
+            return position
+        else:
+            into.arguments.append("-" + letter)
+            letters = letters[1:]
+    return position
+
+
 def _parse_long(word: str, words: list[str], position: int, flags: FlagSet, result: Parsed) -> int:
     name, equals, text = word[2:].partition("=")
     if not name or name[0] == "-":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse
+from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse, take_out
 from restic_tools.environment import encode, words_from_system
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
@@ -94,7 +94,10 @@ def _run(args: list[str], parsed: Parsed) -> int:
     if entry is None:
         return _overview(path, rest, parsed)
     declaration = load(entry)
-    parse(rest, FlagSet([*declaration.flags, *GLOBAL_FLAGS]), parsed)
+    if declaration.words_key is None:
+        parse(rest, FlagSet([*declaration.flags, *GLOBAL_FLAGS]), parsed)
+    else:
+        take_out(rest, FlagSet(GLOBAL_FLAGS), FlagSet(declaration.flags), parsed)
     if parsed.notes:
         from restic_tools.output import Output
 
@@ -111,9 +114,14 @@ def load(entry: Entry) -> Declaration:
     """Import a command's module and read its declaration."""
     import importlib
 
+    target = getattr(importlib.import_module(entry.module), entry.function)
+    if entry.own:
+        from restic_tools.own.running import declare_app
+
+        return declare_app(target, entry.path)
     from restic_tools.declare import declare
 
-    return declare(getattr(importlib.import_module(entry.module), entry.function))
+    return declare(target)
 
 
 def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:

@@ -1,8 +1,8 @@
 """From an annotated function to the flags and arguments of a command.
 
 A parameter is annotated with `Option` or `Argument`; ``restic_tools.argv`` reads the command line. Typer has the same form of
-declaration, but its reader cannot know restic's syntax (``--verbose=2``, ``--json=false``, global flags anywhere), and
-importing it takes longer than most commands do.
+declaration, but takes longer to start than most commands do (docs/decisions/0006); commands that restic does not have use it,
+see ``restic_tools.own``.
 """
 
 from __future__ import annotations
@@ -106,6 +106,8 @@ class Declaration(NamedTuple):
     flags: tuple[Flag, ...]
     arguments: tuple[ArgumentSpec, ...]
     groups: dict[str, type[OptionGroup]]
+    words_key: str | None = None
+    """For a command that reads the line itself, but for the global options: the parameter that takes its words."""
 
     @property
     def summary(self) -> str:
@@ -124,6 +126,8 @@ class Declaration(NamedTuple):
 
     def call_with(self, words: Sequence[str], given: Mapping[str, object]) -> dict[str, object]:
         """The parameters for positional words and the values of flags. Raises ``UsageFailure``, see `bind`."""
+        if self.words_key is not None:
+            return {self.words_key: list(words)}
         values = self.bind(words)
         own = {flag.key: given[flag.key] for flag in self.flags if flag.key in given}
         for name, group in self.groups.items():
@@ -172,7 +176,7 @@ def declare(function: CommandFunction) -> Declaration:
             groups[name] = hint
             flags.extend(flags_of(hint))
             continue
-        plain, info = _split(hint)
+        plain, info = split_hint(hint, (Option, Argument))
         if isinstance(info, Option):
             flags.append(_flag(name, plain, info, default))
         else:
@@ -183,7 +187,7 @@ def declare(function: CommandFunction) -> Declaration:
 def flags_of(group: type[OptionGroup]) -> Iterator[Flag]:
     """The flags of a group of options."""
     for name, hint in typing.get_type_hints(group, include_extras=True).items():
-        plain, info = _split(hint)
+        plain, info = split_hint(hint, (Option, Argument))
         if isinstance(info, Option):
             yield _flag(name, plain, info, getattr(group, name, _REQUIRED))
 
@@ -199,12 +203,12 @@ def _parameters(function: Any) -> Iterator[tuple[str, object]]:
         yield name, defaults.get(name, _REQUIRED)
 
 
-def _split(hint: Any) -> tuple[Any, Option | Argument | None]:
-    """A hint without ``Annotated`` and ``| None``, and our part of it."""
-    info: Option | Argument | None = None
+def split_hint(hint: Any, kinds: tuple[type, ...]) -> tuple[Any, Any]:
+    """A hint without ``Annotated`` and ``| None``, and what of *kinds* it is annotated with, if anything."""
+    info = None
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
-        info = next((extra for extra in extras if isinstance(extra, Option | Argument)), None)
+        info = next((extra for extra in extras if isinstance(extra, kinds)), None)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
         hint = members[0] if len(members) == 1 else hint

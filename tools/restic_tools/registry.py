@@ -11,7 +11,7 @@ DEFAULT, ADVANCED = "Available Commands", "Advanced Commands"
 class Entry:
     """One command: the words that call it, ``module:function``, the overview's line and group."""
 
-    __slots__ = ("codes", "function", "group", "hidden", "module", "path", "shows", "summary")
+    __slots__ = ("codes", "function", "group", "hidden", "module", "own", "path", "shows", "summary")
 
     def __init__(
         self,
@@ -22,11 +22,14 @@ class Entry:
         group: str = DEFAULT,
         hidden: bool = False,
         shows: bool = False,
+        own: bool = False,
         codes: tuple[int, ...] = (0, 1, 10, 11, 12, 130),
     ) -> None:
         self.path = tuple(words.split())
         module, _, self.function = target.partition(":")
-        self.module = f"restic_tools.commands.{module}"
+        self.module = f"restic_tools.{'own' if own else 'commands'}.{module}"
+        self.own = own
+        """Whether restic does not have it: a typer app, see ``restic_tools.own``."""
         self.summary = summary
         self.group = group
         self.hidden = hidden
@@ -36,7 +39,7 @@ class Entry:
         """The exit codes it can end with."""
 
 
-COMMANDS: tuple[Entry, ...] = (
+COMMANDS: list[Entry] = [
     Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("cat", "cat:cat", "Print an object of the repository", shows=True),
     Entry("check", "check:check", "Check the repository for errors"),
@@ -53,7 +56,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
     Entry("unlock", "unlock:unlock", "Remove stale locks"),
     Entry("version", "version:version", "Show the version", codes=(0, 1), shows=True),
-)
+]
 
 GROUPS = {"key": "Manage keys (passwords)"}
 """Words that only lead to subcommands, with the overview's line."""

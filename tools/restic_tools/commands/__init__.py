@@ -32,9 +32,9 @@
 
    ``bool`` is a flag, ``int``, ``float`` and ``str`` take a value, ``list[...]`` may be given many times, ``count=True``
    counts. ``parser=`` is any function from ``str`` to a value that raises ``ValueError``; ready ones are in
-   ``restic_tools.flagtypes`` (``duration``, ``comma_list``, ``size`` …). Typer carries the declarations only: reading the
-   command line is done by ``restic_tools.argv`` in restic's syntax, so options may stand anywhere, ``--flag=false`` works, and
-   names that are not UTF-8 arrive as ``str`` with ``surrogateescape``.
+   ``restic_tools.flagtypes`` (``duration``, ``comma_list``, ``size`` …). Options that several
+   commands share are an ``OptionGroup``. ``restic_tools.argv`` reads the line in restic's syntax: options may stand anywhere,
+   ``--flag=false`` works, and names that are not UTF-8 arrive as ``str`` with ``surrogateescape``.
 
 3. Use what ``ctx`` gives:
 
