@@ -143,6 +143,7 @@ MAKE_READABLE = (
     "make the storage readable (is the medium connected and mounted, may this user read the files, is the disk well?) and "
     "check again; until then run no repair, forget or prune"
 )
+WITHOUT_KEY = "put the key file of another copy of this repository in its place: without a key nothing can be read"
 _FIND_PACKS = (
     "look for the missing files: in other folders below data, in another copy of the repository, on a medium that is not "
     "mounted, in lost+found; where they are found, put them where they belong and check again"

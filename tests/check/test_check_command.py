@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.safety import kit
+from tests.safety.forge import Forge
 
 Hurt = Callable[[Path], object]
 
@@ -165,3 +166,73 @@ def test_check_leaves_no_lock_and_changes_nothing(damaged: Path) -> None:
     before = {path: path.read_bytes() for path in kit.files_of(damaged)}
     kit.ours(damaged, "check", "--read-data")
     assert {path: path.read_bytes() for path in kit.files_of(damaged)} == before
+
+
+def test_packs_without_snapshots_are_never_called_fine(damaged: Path) -> None:
+    """Real restic finds no error here and suggests the command that would remove everything."""
+    for path in [*kit.files_of(damaged, "snapshots"), *kit.files_of(damaged, "index")]:
+        path.unlink()
+    assert "you can run `restic prune`" in kit.restic(damaged, "check").stdout
+    for flags in ([], ["--read-data"]):
+        mine = kit.ours(damaged, "check", *flags, check=False)
+        assert mine.returncode == 1 and "no errors" not in mine.stdout
+        assert "restic prune" not in mine.stdout + mine.stderr
+        assert mine.stderr.index("restic repair index") < mine.stderr.index("restic recover")
+    (summary,) = said(kit.ours(damaged, "check", "--json", check=False).stdout)
+    assert not summary["suggest_prune"] and summary["num_errors"] == 1
+
+
+def test_trees_without_snapshots_are_told(damaged: Path) -> None:
+    for path in kit.files_of(damaged, "snapshots"):
+        path.unlink()
+    mine = kit.ours(damaged, "check")
+    assert "2 directory trees that are part of no other tree, but no snapshot" in mine.stderr
+    assert "restic recover" in mine.stderr and "restic prune" not in mine.stdout + mine.stderr
+
+
+def test_a_first_backup_that_was_interrupted_is_told_from_loss(forge: Forge) -> None:
+    forge.pack([forge.blob("data", b"the first file")])
+    mine = kit.ours(forge.path, "check")
+    assert "1 packs, but no index and no snapshot" in mine.stderr and "restic repair index" in mine.stderr
+    assert "restic prune" not in mine.stdout + mine.stderr and "recover" not in mine.stderr
+    assert not said(kit.ours(forge.path, "check", "--json").stdout)[-1]["suggest_prune"]
+
+
+def test_an_empty_repository_is_fine(forge: Forge) -> None:
+    assert kit.ours(forge.path, "check").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["config", "keys"])
+def test_what_opens_the_repository_is_named_with_what_helps(damaged: Path, name: str) -> None:
+    victim = kit.files_of(damaged, name)[0]
+    intact = victim.read_bytes()
+    kit.flip_bit(victim, 60 if name == "config" else 200)
+    mine = kit.ours(damaged, "check", check=False)
+    assert mine.returncode == 1 and "of another copy of this repository in its place" in mine.stderr
+    assert (victim.name if name == "keys" else "config") in mine.stderr
+    victim.write_bytes(intact)
+    assert kit.ours(damaged, "check").returncode == 0
+
+
+@pytest.mark.clause("ORDER-6")
+def test_packs_that_no_index_lists_are_read(damaged: Path) -> None:
+    for path in kit.files_of(damaged, "index"):
+        path.unlink()
+    victim = biggest(damaged)
+    kit.flip_bit(victim, 1000)
+    without, with_data = (kit.ours(damaged, "check", *flags, check=False).stderr for flags in ([], ["--read-data"]))
+    assert "pack-unindexed-damaged" not in without
+    assert f"pack {victim.name[:8]} (pack-unindexed-damaged" in with_data
+
+
+def test_nothing_is_advised_while_something_cannot_be_read(damaged: Path) -> None:
+    """A medium that is away for a while, or files of somebody else, cost nothing."""
+    kit.flip_bit(biggest(damaged), 1000)
+    (damaged / "data").rename(damaged / "away")
+    mine = kit.ours(damaged, "check", check=False)
+    assert mine.returncode == 1
+    assert "the storage is not as it was" in mine.stderr
+    assert "restic repair" not in mine.stderr and "restic recover" not in mine.stderr
+    as_json = kit.ours(damaged, "check", "--json", "-v", check=False)
+    assert not any(message.get("repair") for message in said(as_json.stdout))
+    assert "cannot be read" in as_json.stderr and "restic repair" not in as_json.stderr

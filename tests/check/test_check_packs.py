@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,11 @@ import pytest
 from restic_format.check import CheckReport
 from restic_format.check.findings import Code, Severity
 from restic_format.check.subset import Bucket
+from restic_format.errors import AccessDenied
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from tests.safety import kit
-from tests.safety.forge import Forge, node
+from tests.safety.forge import Forge, node, tree_json
 
 RunCheck = Callable[..., CheckReport]
 
@@ -251,3 +252,99 @@ def test_a_pack_that_is_another_pack(damaged: Path, run_check: RunCheck) -> None
     (finding,) = run_check(forge.path, read_data=True).findings
     assert finding.object.name == right
     assert f"unexpected pack id {wrong}" in finding.message
+
+
+def two_copies(forge: Forge) -> tuple[list[Path], str]:
+    """A file whose only blob is in two packs: the packs and the snapshot."""
+    data, others = forge.blob("data", b"content"), [forge.blob("data", content) for content in (b"one", b"two")]
+    tree = forge.blob("tree", tree_json([node("file", content=[data[1]], size=7)]))
+    packs = {forge.pack([data, other]): [data, other] for other in others}
+    forge.index({forge.pack([tree]): [tree], **packs})
+    return [pack_path(forge, pack) for pack in packs], forge.snapshot(tree[1])
+
+
+@pytest.mark.clause("PACK-16")
+@pytest.mark.parametrize("hurt", [lambda path: kit.flip_bit(path, 20), lambda path: path.unlink()], ids=["damaged", "missing"])
+def test_a_blob_with_an_intact_copy_is_not_lost(forge: Forge, run_check: RunCheck, hurt: Callable[[Path], None]) -> None:
+    paths, _snapshot = two_copies(forge)
+    hurt(paths[0])
+    (finding,) = (f for f in run_check(forge.path, read_data=True).findings if f.code is not Code.PACK_INCOMPLETE)
+    if finding.code is Code.PACK_MISSING:  # The other blob of the pack, which no snapshot needs, is gone with it.
+        assert "lost" in finding.effect
+    else:
+        assert "nothing is lost" in finding.effect and finding.repair == (f"repair packs {paths[0].name}",)
+    assert finding.consequence.snapshots == () and finding.consequence.paths == ()
+
+
+@pytest.mark.clause("PACK-16")
+@pytest.mark.parametrize("first", ["damaged", "missing"])
+def test_a_blob_whose_copies_are_all_bad_is_lost(forge: Forge, run_check: RunCheck, first: str) -> None:
+    """One bad copy does not excuse the other."""
+    paths, snapshot = two_copies(forge)
+    kit.flip_bit(paths[1], 20)
+    if first == "damaged":
+        kit.flip_bit(paths[0], 20)
+    else:
+        paths[0].unlink()
+    found = [f for f in run_check(forge.path, read_data=True).findings if f.code is not Code.PACK_INCOMPLETE]
+    assert len(found) == 2
+    for finding in found:
+        assert "nothing is lost" not in finding.effect and "repair snapshots --forget" in finding.repair
+        assert finding.consequence.snapshots == (snapshot,)
+        assert [path.path for path in finding.consequence.paths] == ["/file"]
+
+
+@pytest.mark.clause("PACK-16")
+def test_a_pack_all_of_whose_blobs_are_elsewhere_takes_nothing(forge: Forge, run_check: RunCheck) -> None:
+    data = forge.blob("data", b"content")
+    tree = forge.blob("tree", tree_json([node("file", content=[data[1]], size=7)]))
+    gone, kept = forge.pack([data]), forge.pack([data])
+    forge.index({forge.pack([tree]): [tree], gone: [data], kept: [data]})
+    forge.snapshot(tree[1])
+    pack_path(forge, gone).unlink()
+    (finding,) = run_check(forge.path).findings
+    assert finding.code is Code.PACK_MISSING and "nothing is lost" in finding.effect
+    assert finding.repair == ("repair index",)
+
+
+def test_what_the_storage_does_not_give_is_told_from_damage(damaged: Path, run_check: RunCheck) -> None:
+    """A file that may not be read is no damaged one; one that is cut short is no file of a repository."""
+
+    class Denied(LocalStorage):
+        def _refuse(self, kind: FileKind, name: str) -> None:
+            if kind is FileKind.PACK and name == victim:
+                raise AccessDenied(f"open {name}: permission denied")
+
+        def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            self._refuse(kind, name)
+            return super().load(kind, name, offset, length)
+
+        def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+            self._refuse(kind, name)
+            super().load_into(kind, name, offset, target)
+
+    for path in kit.files_of(damaged, "data"):
+        victim = path.name
+        for options in ({}, {"read_data": True}):
+            report = run_check(Denied(damaged), **options)
+            if report.findings:
+                assert {finding.code for finding in report.findings} <= {Code.TREE_UNREADABLE, Code.PACK_UNREADABLE}
+                assert report.unreadable and report.broken_packs == [] and not report.suggest_prune
+                assert not any(finding.repair for finding in report.findings)
+                assert all("no damage" in finding.effect for finding in report.findings)
+    assert report.counts[Code.PACK_UNREADABLE] == 1
+
+
+def test_folders_that_cannot_be_listed_are_no_loss(damaged: Path, run_check: RunCheck) -> None:
+    class Denied(LocalStorage):
+        def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+            for number, found in enumerate(super().list(kind)):
+                if kind is denied and number:
+                    raise AccessDenied(f"open {kind.value}: permission denied")
+                yield found
+
+    for denied in (FileKind.PACK, FileKind.SNAPSHOT, FileKind.INDEX, FileKind.KEY):
+        report = run_check(Denied(damaged))
+        assert report.counts[Code.LIST_FAILED] == (1 if len(kit.files_of(damaged, denied.value)) > 1 else 0)
+        assert report.counts[Code.PACK_MISSING] == 0
+        assert not any(finding.repair for finding in report.findings)

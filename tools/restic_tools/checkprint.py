@@ -204,8 +204,13 @@ class CheckPrinter:
 
     def _point_to_guide(self, report: CheckReport) -> None:
         """What restic says at the end of all errors."""
-        broken = [] if report.unreadable else report.broken_packs
-        if broken:
+        broken = report.broken_packs
+        if report.unreadable:
+            self.say_error(
+                "\nParts of the repository cannot be read. That is no damage: make them readable and check again; "
+                "until then run no repair, forget or prune.\n\n"
+            )
+        elif broken:
             self.say_error(
                 "\nThe repository contains damaged pack files. These damaged files must be removed to repair the "
                 "repository. This can be done using the following commands. Please read the troubleshooting guide at "

@@ -40,7 +40,8 @@ def check(
     """
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
     from restic_format.check import check as run_check
-    from restic_format.errors import KeyUnusable, WrongPassword
+    from restic_format.check.findings import FACTS, WITHOUT_KEY, Code
+    from restic_format.errors import DamagedFile, KeyUnusable, WrongPassword
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
     from restic_tools.checkprint import CheckPrinter, summary_of
@@ -77,7 +78,11 @@ def check(
         damaged = damaged_keys(open_storage(repository_location(ctx.options), ctx.options.extended))
         if not damaged:
             raise
-        raise Failure("; ".join(finding.message for finding in damaged)) from error
+        raise Failure(f"{'; '.join(finding.message for finding in damaged)}; {WITHOUT_KEY}") from error
+    except DamagedFile as error:
+        if error.object != "config":
+            raise
+        raise Failure(f"{error}; {FACTS[Code.CONFIG_DAMAGED].effect}: {FACTS[Code.CONFIG_DAMAGED].advice}") from error
     finally:
         printer.close()
         if ctx.options.json:
