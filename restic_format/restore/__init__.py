@@ -4,41 +4,36 @@
 pack; then packs are read once each and written to wherever their blobs belong; at last come hard links, deletions and the
 directories' metadata, from below. Names and symlinks of the snapshot or the target cannot lead out of the target directory
 (see `restic_format.restore.dirs`).
+
+Memory: about 150 bytes and its name for each item, 60 bytes for each blob of the files' content, the largest tree, and for each
+worker the blobs that are read at once (4 MiB sealed and 8 MiB of plaintext, or one blob).
 """
 
 from restic_format.restore.engine import Restorer
-from restic_format.restore.errors import (
-    NodeUnusable,
-    RestoreError,
-    TargetInTheWay,
-    TooDeep,
-    UnsafeName,
-    VerifyFailed,
-)
-from restic_format.restore.options import (
-    Action,
+from restic_format.restore.errors import RestoreError, TargetInTheWay, VerifyFailed
+from restic_format.restore.report import Action, Failed, Item, RestoreEvent, RestoreStats
+from restic_format.restore.request import (
     Overwrite,
     RestoreOptions,
-    RestoreProgress,
-    RestoreStats,
     Selector,
     XattrSelector,
+    exclude_selector,
+    include_selector,
+    xattr_selector,
 )
-from restic_format.restore.select import exclude_selector, include_selector, xattr_selector
 
 __all__ = [
     "Action",
-    "NodeUnusable",
+    "Failed",
+    "Item",
     "Overwrite",
     "RestoreError",
+    "RestoreEvent",
     "RestoreOptions",
-    "RestoreProgress",
     "RestoreStats",
     "Restorer",
     "Selector",
     "TargetInTheWay",
-    "TooDeep",
-    "UnsafeName",
     "VerifyFailed",
     "XattrSelector",
     "exclude_selector",

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 
 from restic_format.restore.errors import RestoreError, TargetInTheWay
-from restic_format.restore.options import Overwrite
+from restic_format.restore.request import Overwrite
 from restic_format.restore.table import ROOT, DirState, DirTable
 
 OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

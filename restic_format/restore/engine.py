@@ -11,18 +11,20 @@ from restic_format.restore.errors import RestoreError
 from restic_format.restore.fetch import Fetcher
 from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.finish import Finisher
-from restic_format.restore.options import Report, RestoreOptions, RestoreProgress, RestoreStats, Silent
-from restic_format.restore.scan import Scanner
+from restic_format.restore.items import ItemPlanner
+from restic_format.restore.report import Report, RestoreEvent, RestoreStats
+from restic_format.restore.request import RestoreOptions
 from restic_format.restore.session import Session
-from restic_format.restore.table import ROOT, DirState
+from restic_format.restore.table import ROOT, DirState, FileState
 from restic_format.restore.verify import Verifier
+from restic_format.work import Cancel, Progress, silent
 
 
 class Restorer:
     """Restores one tree into one directory.
 
-    Whatever goes wrong with single items is passed to ``progress.error``, counted in ``stats.errors``, and the rest goes
-    on. The repository's index must be loaded.
+    Whatever goes wrong with single items is told (`Failed`), counted in ``stats.errors``, and the rest goes on. The
+    repository's index must be loaded.
     """
 
     def __init__(
@@ -32,15 +34,14 @@ class Restorer:
         target: str | bytes | os.PathLike[str],
         options: RestoreOptions | None = None,
         *,
-        progress: RestoreProgress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        progress: Progress[RestoreEvent] = silent,
+        cancel: Cancel | None = None,
     ) -> None:
-        self._report = Report(progress or Silent())
+        options = options or RestoreOptions()
+        self._report = Report(progress, options.tell_items)
         self._tree = tree
         self._target = os.path.abspath(_path_bytes(target))
-        self._session = Session(
-            repository, self._target, options or RestoreOptions(), self._report, cancelled or (lambda: False)
-        )
+        self._session = Session(repository, self._target, options, self._report, cancel or Cancel())
         self._finished = False
 
     @property
@@ -53,7 +54,7 @@ class Restorer:
 
         Raises:
             RestoreError: the target directory cannot be made or opened.
-            Interrupted: *cancelled* said so. Files that are incomplete were reported.
+            Interrupted: *cancel* was set. Files that are incomplete were reported.
         """
         session = self._session
         dry_run = session.options.dry_run
@@ -66,7 +67,7 @@ class Restorer:
         try:
             with DirCache(session.root, session.dirs) as cache:
                 writer = FileWriter(session)
-                Scanner(session, cache, writer).run(self._tree)
+                ItemPlanner(session, cache, writer).run(self._tree)
                 if not dry_run:
                     Fetcher(session, writer).run()
                 Finisher(session, cache).run()
@@ -80,7 +81,7 @@ class Restorer:
 
         Raises:
             RestoreError: the target is gone, or there was no restore.
-            Interrupted: *cancelled* said so.
+            Interrupted: *cancel* was set.
         """
         if not self._finished:
             raise RestoreError("there is nothing to verify before a restore has run")
@@ -96,8 +97,6 @@ class Restorer:
     @property
     def written_files(self) -> int:
         """Files whose content was written, which `verify` reads."""
-        from restic_format.restore.table import FileState
-
         return sum(1 for state in self._session.files.state if state & FileState.CONTENT)
 
     def _close(self) -> None:

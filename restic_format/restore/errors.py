@@ -9,18 +9,6 @@ class RestoreError(ResticFormatError):
     """An item cannot be restored as the snapshot describes it."""
 
 
-class UnsafeName(RestoreError):
-    """A node's name could lead out of its directory, or occurs twice in it."""
-
-
-class TooDeep(RestoreError):
-    """Directories are nested deeper than any real tree."""
-
-
-class NodeUnusable(RestoreError):
-    """A node lacks what its type demands, or says things that contradict each other."""
-
-
 class TargetInTheWay(RestoreError):
     """Something in the target stands where an item belongs and may not be removed."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from restic_format.restore.options import Overwrite
+from restic_format.restore.request import Overwrite
 from restic_spec.pack import PackEntry
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -32,9 +32,9 @@ def open_regular(name: bytes, parent: int) -> int | None:
     return None
 
 
-def matching_blobs(descriptor: int, entries: Sequence[PackEntry]) -> list[bool]:
-    """Which of a file's blobs stand where they belong in the open file; what cannot be read does not match."""
-    offset, matches = 0, []
+def matching_blobs(descriptor: int, entries: Iterable[PackEntry]) -> bytearray:
+    """For each of a file's blobs 1 if it is where it belongs in the open file, else 0; what cannot be read does not match."""
+    offset, matches = 0, bytearray()
     for entry in entries:
         matches.append(blob_matches(descriptor, offset, entry.plain_length, entry.id))
         offset += entry.plain_length

@@ -1,34 +1,35 @@
-"""Content: packs are read run by run, opened, and written to wherever their blobs belong, by a few threads."""
+"""Content: packs are read run by run, opened, and written to wherever their blobs belong, by a few threads.
+
+What is ordinary is written many blobs at a time (`restic_format.native.places`). What that leaves, because something is unusual
+or wrong, is done blob by blob, step by step, by those who know how to report it.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
+from restic_format.native.places import PlaceWriter
 from restic_format.repository.coder import check_size
+from restic_format.repository.packs import SPAN
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.filewriter import FileWriter
-from restic_format.restore.places import place_writer
-from restic_format.restore.plan import SPAN, Blob, Run
+from restic_format.restore.plan import Blob, PackRun
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
 from restic_format.storage import Buffer
+from restic_format.work import WorkerPool
+from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import LengthInvalid, ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
-
-if TYPE_CHECKING:
-    from restic_format.native.places._places import PlaceWriter
 
 _Opener = Callable[[Sequence[PackEntry]], Iterable[tuple[PackEntry, bytes | memoryview | ResticFormatError]]]
 """Gives the plaintexts of a run's blobs, or what is wrong with each."""
 
 _OPEN_FILES = 128
 """Files in progress that are kept open."""
-_POLL = 0.2
-"""Seconds between two looks at whether to stop; the threads learn of it at their next blob."""
 
 
 class _Handle:
@@ -79,6 +80,21 @@ class _OpenFiles:
                 os.close(self._handles.popitem()[1].descriptor)
 
 
+def place_writer(session: Session) -> PlaceWriter:
+    """What writes many blobs at a time, for one thread and the session's tables; it keeps these from growing."""
+    files, dirs = session.files, session.dirs
+    return PlaceWriter(
+        OVERHEAD,
+        session.plan.columns(),
+        (files.directory, files.state, files.size, files.blobs, files.remaining),
+        files.names.columns(),
+        files.meta.columns(),
+        (dirs.state, dirs.traits),
+        (os.geteuid(), os.getegid()),
+        not session.options.sparse,
+    )
+
+
 class Fetcher:
     """Carries out a session's plan."""
 
@@ -86,10 +102,8 @@ class Fetcher:
         self._session = session
         self._writer = writer
         self._files = _OpenFiles()
-        self._runs: Iterator[Run] = iter(())
-        self._turn = threading.Lock()
-        self._stop = threading.Event()
-        self._failure: BaseException | None = None
+        self._pool = WorkerPool("restore", session.options.workers, self._work, cancel=session.cancel)
+        self._runs = self._pool.share(session.plan.runs())
 
     def run(self) -> None:
         """Fetch and write everything planned.
@@ -97,29 +111,14 @@ class Fetcher:
         Raises:
             Interrupted: the caller wants to stop. Files that are incomplete are reported.
         """
-        self._runs = self._session.plan.runs()
-        threads = [
-            threading.Thread(target=self._work, name=f"restore-{number}", daemon=True)
-            for number in range(max(1, self._session.options.workers))
-        ]
-        for thread in threads:
-            thread.start()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_POLL)
-                    self._session.check_cancelled()
+            with self._pool:
+                pass
         except BaseException:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
+            self._report_incomplete()
             raise
         finally:
             self._files.close()
-            if self._stop.is_set():
-                self._report_incomplete()
-        if self._failure is not None:
-            raise self._failure
 
     def _report_incomplete(self) -> None:
         for number, state in enumerate(self._session.files.state):
@@ -127,43 +126,35 @@ class Fetcher:
                 self._session.fail(number, RestoreError("the restore was stopped while this file was being written"))
 
     def _work(self) -> None:
-        try:
-            with DirCache(self._session.root, self._session.dirs) as cache:
-                kernel = place_writer(self._session)
-                while not self._stop.is_set():
-                    with self._turn:
-                        run = next(self._runs, None)
-                    if run is None:
-                        return
-                    self._process(run, kernel, cache)
-        except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
-            with self._turn:
-                self._failure = self._failure or error
-            self._stop.set()
+        places = place_writer(self._session)
+        with DirCache(self._session.root, self._session.dirs) as cache:
+            for run in self._runs:
+                self._process(run, places, cache)
 
-    def _process(self, run: Run, kernel: PlaceWriter | None, cache: DirCache) -> None:
-        rows = run.rows
+    def _stopped(self) -> bool:
+        return self._pool.stopped
+
+    def _process(self, run: PackRun, places: PlaceWriter, cache: DirCache) -> None:
         try:
             if run.length > SPAN:  # which only a single blob is
-                check_size(self._session.plan.blobs(rows[:1])[0].entry)
+                check_size(self._session.plan.entry(run.rows[0]))
             data = self._session.repository.packs.read(run.pack, run.offset, run.length)
         except ResticFormatError as error:
             problem = error
-            self._one_by_one(rows, lambda entries: ((entry, problem) for entry in entries), cache)
+            self._one_by_one(run.rows, lambda entries: ((entry, problem) for entry in entries), cache)
             return
-        if kernel is not None:
-            rows = self._all_at_once(run, data, kernel, cache)
-        if rows:
-            self._one_by_one(rows, lambda entries: self._session.repository.coder.open_many(data, run.offset, entries), cache)
+        if left := self._all_at_once(run, data, places, cache):
+            coder = self._session.repository.coder
+            self._one_by_one(left, lambda entries: coder.open_many(data, run.offset, entries), cache)
 
-    def _all_at_once(self, run: Run, data: Buffer, kernel: PlaceWriter, cache: DirCache) -> list[int]:
-        """Let the kernel write what it can; the rows that are left."""
+    def _all_at_once(self, run: PackRun, data: Buffer, places: PlaceWriter, cache: DirCache) -> list[int]:
+        """Write what can be written many blobs at a time; the rows that are left."""
         session, files = self._session, self._session.files
         done, left = 0, []
         held: list[int] = []
 
         def descriptor(number: int) -> int:
-            """To write a part of a file with, -1 where the kernel cannot do it."""
+            """To write a part of a file with, -1 where that is not for many at a time."""
             state = files.state[number]
             if state & FileState.UNWRITABLE or (session.options.sparse and not state & FileState.EXISTED):
                 return -1
@@ -175,12 +166,12 @@ class Fetcher:
             held.append(number)
             return opened
 
-        while done < len(run.rows) and not self._stop.is_set():
-            done, wanted = kernel.take(run.rows, done, run.offset)
+        while done < len(run.rows) and not self._stopped():
+            done, wanted = places.take(run.rows, done, run.offset)
             opened = session.repository.coder.open_ranges(data, wanted)
             try:
                 with cache.holding():
-                    created, written, failed = kernel.put(opened, cache.fd, descriptor)
+                    created, written, failed = places.put(opened, cache.fd, descriptor)
             finally:
                 while held:
                     self._files.release(held.pop())
@@ -192,9 +183,10 @@ class Fetcher:
         return left
 
     def _one_by_one(self, rows: Sequence[int], open_blobs: _Opener, cache: DirCache) -> None:
-        blobs = self._session.plan.blobs(rows)
+        plan = self._session.plan
+        blobs = plan.blobs(rows)
         for blob, (_, plain) in zip(blobs, open_blobs([blob.entry for blob in blobs]), strict=True):
-            if self._stop.is_set():
+            if self._stopped():
                 break
             if isinstance(plain, ResticFormatError):
                 try:
@@ -202,9 +194,10 @@ class Fetcher:
                 except ResticFormatError as error:
                     self._give_up(blob, error, cache)
                     continue
-            for write in blob.writes:
-                if self._stop.is_set():
+            for row in blob.rows:
+                if self._stopped():
                     break
+                write = plan.write(row)
                 self._put(write.file, write.offset, plain, cache)
 
     def _other_copy(self, blob: Blob) -> bytes:
@@ -219,9 +212,10 @@ class Fetcher:
         return plain
 
     def _give_up(self, blob: Blob, error: ResticFormatError, cache: DirCache) -> None:
-        for write in blob.writes:
-            self._session.fail(write.file, error)
-            self._count(write.file, cache)
+        for row in blob.rows:
+            number = self._session.plan.write(row).file
+            self._session.fail(number, error)
+            self._count(number, cache)
 
     def _put(self, number: int, offset: int, data: bytes | memoryview, cache: DirCache) -> None:
         files = self._session.files

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from restic_format.errors import BlobMissing
+from restic_format.repository import BlobIndex
 from restic_format.repository.coder import is_bounded
 from restic_format.restore.dirs import DirCache, status_of
-from restic_format.restore.errors import NodeUnusable
 from restic_format.restore.existing import matching_blobs, may_replace, open_regular, same_content
 from restic_format.restore.filewriter import FileWriter
-from restic_format.restore.options import Action, Overwrite
+from restic_format.restore.request import Overwrite
 from restic_format.restore.session import Session
 from restic_format.restore.table import DirState, FileState, Meta
+from restic_format.snapshots import NodeUnusable
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import Node
+
+_KEPT_BLOBS = 1 << 12
+"""Blobs of a file whose places are kept while the file is planned."""
 
 
 class _Placed(NamedTuple):
@@ -28,6 +33,104 @@ class _Placed(NamedTuple):
     pack: bytes
     entry: PackEntry
     offset: int
+
+
+class _Content:
+    """The blobs of a file that an index knows, and where they go; looked up again each time when they are many."""
+
+    def __init__(self, index: BlobIndex, node: Node) -> None:
+        """Where some are unknown, those before the first and after the last of these are taken.
+
+        Raises:
+            NodeUnusable: a blob has an impossible length.
+        """
+        self._index = index
+        self._ids = node.blobs
+        self._placed: list[_Placed] | None = [] if len(node.blobs) <= _KEPT_BLOBS else None
+        self.complete = True
+        """Whether all blobs are known."""
+        self.count = 0
+        """Blobs that are known and taken."""
+        self.size = 0
+        """Bytes of these."""
+        self._tail: tuple[int, int] | None = None
+        """Number of the first blob after the last unknown one, and where in the file it goes."""
+        for blob in self._known(0, 0):
+            self.count += 1
+            self.size += blob.entry.plain_length
+            if self._placed is not None:
+                self._placed.append(blob)
+        if self.count < len(self._ids):
+            self.complete = False
+            self._placed = None
+            self._take_tail(node.size)
+
+    def _take_tail(self, size: int) -> None:
+        """The blobs after the last unknown one belong to the end of a file of *size* bytes."""
+        first, start = len(self._ids), size
+        while (blob := self._look_up(self._ids[first - 1], 0)) is not None:
+            first -= 1
+            start -= blob.entry.plain_length
+        if start >= self.size and first < len(self._ids):
+            self._tail = first, start
+            self.count += len(self._ids) - first
+            self.size += size - start
+
+    def __iter__(self) -> Iterator[_Placed]:
+        if self._placed is not None:
+            yield from self._placed
+            return
+        yield from self._known(0, 0)
+        if self._tail is not None:
+            yield from self._known(*self._tail)
+
+    def _known(self, first: int, offset: int) -> Iterator[_Placed]:
+        """The blobs from number *first* on up to one that is unknown; the first goes to *offset*."""
+        for text in itertools.islice(self._ids, first, None):
+            blob = self._look_up(text, offset)
+            if blob is None:
+                return
+            yield blob
+            offset += blob.entry.plain_length
+
+    def _look_up(self, text: str, offset: int) -> _Placed | None:
+        blob = parse_id(text)
+        where = self._index.lookup(BlobType.DATA, blob)
+        if where is None:
+            return None
+        entry = PackEntry(BlobType.DATA, blob, where.offset, where.length, where.uncompressed_length)
+        if not is_bounded(entry):
+            # Refused before anything of that size is read or written.
+            raise NodeUnusable(f"blob {text} has an impossible length in the index: run repair index")
+        return _Placed(where.pack, entry, offset)
+
+    def missing(self) -> BlobMissing:
+        """The error that says which blobs are unknown."""
+        unknown = (text for text in self._ids if not self._index.has(BlobType.DATA, parse_id(text)))
+        first = next(unknown)
+        others = sum(1 for _ in unknown)
+        more = f" and {others} more" if others else ""
+        return BlobMissing(f"blob {first}{more} not found in the index: run check, then repair index")
+
+
+def _hash(content: Iterable[str]) -> int:
+    """A hash of a file's blobs that takes no room."""
+    found = 0
+    for text in content:
+        found = hash((found, text))
+    return found
+
+
+class _Existing(NamedTuple):
+    """What there is of a file in the target."""
+
+    matches: bytes | bytearray
+    """For each blob 1 if it is in its place, else 0."""
+    is_file: bool = False
+    """Whether there is a regular file that can be read."""
+    unchanged: bool = False
+    in_place: bool = False
+    """Whether that file can be changed."""
 
 
 class _First(NamedTuple):
@@ -63,7 +166,7 @@ class FilePlanner:
             return
         number, trusted = self._add_file(node, directory, name, meta, keep=key is not None)
         if key is not None:
-            self._first[key] = _First(number, hash(tuple(node.blobs)), trusted)
+            self._first[key] = _First(number, _hash(node.blobs), trusted)
 
     def take(self, directory: int, tree: bytes) -> bytes | None:
         """Plan the ordinary files of a tree in one go; the tree that is left, or None where it has to be gone through whole.
@@ -96,15 +199,15 @@ class FilePlanner:
     def _add_link(self, node: Node, directory: int, name: bytes, meta: Meta, first: _First) -> bool:
         """Whether the file could be planned as one more name of *first*."""
         session = self._session
-        if hash(tuple(node.blobs)) != first.content:
+        if _hash(node.blobs) != first.content:
             return False  # it changed while it was backed up: linking would lose one of the two contents
         files = session.files
         if not first.trusted:
             # The first name was kept as the target has it, which need not be what this name is to have.
-            ids = [parse_id(text) for text in node.blobs]
-            blobs, _ = self._head(ids)
+            content = _Content(session.repository.index, node)
             parent = self._cache.fd(files.directory[first.number])
-            if len(blobs) < len(ids) or not same_content(files.names[first.number], parent, [blob.entry for blob in blobs]):
+            entries = (blob.entry for blob in content)
+            if not content.complete or not same_content(files.names[first.number], parent, entries):
                 return False
         link = session.links.append(directory, name, first.number)
         if files.meta[first.number] != meta:
@@ -121,124 +224,76 @@ class FilePlanner:
             session.report.skipped(lambda: session.dirs.location(directory, name), node.size)
             kept = session.files.append(directory, name, meta, 0, FileState.KEPT) if keep else -1
             return kept, False
-        ids = [parse_id(text) for text in node.blobs]
-        blobs, size = self._head(ids)
-        complete = len(blobs) == len(ids)
-        if not complete:
-            if existing is not None:
-                raise BlobMissing(f"{self._missing(ids)}; the file in the target is left as it is")
-            blobs += self._tail(ids, size, node.size)
-            size = sum(blob.entry.plain_length for blob in blobs)
-        if complete and size != node.size:
+        content = _Content(session.repository.index, node)
+        if not content.complete and existing is not None:
+            raise BlobMissing(f"{content.missing()}; the file in the target is left as it is")
+        size = content.size
+        if content.complete and size != node.size:
             session.report.error(
                 session.dirs.location(directory, name),
                 NodeUnusable(f"the node says {node.size} bytes, its content has {size}: the content is restored"),
             )
-        in_place, matches = False, [False] * len(blobs)
-        if existing is not None and complete:
-            unchanged, in_place, matches = self._compare(name, directory, existing, blobs, size, meta)
-            if unchanged:
+        there = _Existing(bytes(content.count))
+        if existing is not None:
+            there = self._compare(name, directory, existing, content, meta)
+            if there.unchanged:
                 session.report.skipped(lambda: session.dirs.location(directory, name), size)
                 kept = session.files.append(directory, name, meta, size, FileState.KEPT) if keep else -1
                 return kept, True
-        state = FileState.CONTENT | (FileState.EXISTED if in_place else 0)
-        number = session.files.append(directory, name, meta, size if complete else node.size, state)
+        state = FileState.CONTENT | (FileState.EXISTED if there.in_place else 0)
+        number = session.files.append(directory, name, meta, size if content.complete else node.size, state)
         session.report.expect(size)
-        if not complete:
+        if there.is_file and not there.in_place:
+            session.files.replacing.add(number)
+        if not content.complete:
             # Before it is planned: a file of which nothing is known is finished by that.
-            session.fail(number, self._missing(ids))
-        self._plan(number, blobs, matches)
+            session.fail(number, content.missing())
+        self._plan(number, content, there.matches)
         return number, True
 
-    def _plan(self, number: int, blobs: Sequence[_Placed], matches: Sequence[bool]) -> None:
+    def _plan(self, number: int, content: _Content, matches: bytes | bytearray) -> None:
         session, files = self._session, self._session.files
         size = files.size[number]
         if self._dry_run:
             if files.state[number] & FileState.FAILED:
                 return
             session.report.written(size)
-            existed = files.state[number] & FileState.EXISTED
-            action = Action.FILE_UPDATED if existed else Action.FILE_RESTORED
-            session.report.done(action, lambda: session.file_location(number), size)
+            session.report.done(files.action(number), lambda: session.file_location(number), size)
             return
-        files.blobs[number] = len(blobs)
-        files.remaining[number] = matches.count(False)
-        for blob, matched in zip(blobs, matches, strict=True):
+        files.blobs[number] = content.count
+        files.remaining[number] = matches.count(0)
+        for blob, matched in zip(content, matches, strict=True):
             session.plan.add(number, blob.offset, blob.entry, blob.pack, needed=not matched)
             if matched:
                 session.report.written(blob.entry.plain_length)
         if not files.remaining[number]:
             self._writer.write_whole(number, self._cache, None)
 
-    def _missing(self, ids: Sequence[bytes]) -> BlobMissing:
-        index = self._session.repository.index
-        missing = [blob.hex() for blob in ids if not index.has(BlobType.DATA, blob)]
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return BlobMissing(f"blob {missing[0]}{more} not found in the index: run check, then repair index")
-
-    def _placed(self, blob: bytes, offset: int) -> _Placed | None:
-        where = self._session.repository.index.lookup(BlobType.DATA, blob)
-        if where is None:
-            return None
-        entry = PackEntry(BlobType.DATA, blob, where.offset, where.length, where.uncompressed_length)
-        if not is_bounded(entry):
-            # Refused before anything of that size is read or written.
-            raise NodeUnusable(f"blob {blob.hex()} has an impossible length in the index: run repair index")
-        return _Placed(where.pack, entry, offset)
-
-    def _head(self, ids: Sequence[bytes]) -> tuple[list[_Placed], int]:
-        """The blobs up to the first one that no index knows, and how many bytes they are."""
-        blobs, offset = [], 0
-        for blob in ids:
-            placed = self._placed(blob, offset)
-            if placed is None:
-                break
-            blobs.append(placed)
-            offset += placed.entry.plain_length
-        return blobs, offset
-
-    def _tail(self, ids: Sequence[bytes], head: int, size: int) -> list[_Placed]:
-        """The blobs after the last one that no index knows, where they belong in a file of *size* bytes that begins with
-        *head* known ones."""
-        blobs: list[_Placed] = []
-        start = size
-        for blob in reversed(ids):
-            placed = self._placed(blob, 0)
-            if placed is None:
-                break
-            start -= placed.entry.plain_length
-            blobs.append(placed._replace(offset=start))
-        return blobs[::-1] if start >= head else []
-
     def _compare(
         self,
         name: bytes,
         directory: int,
         existing: os.stat_result,
-        blobs: Sequence[_Placed],
-        size: int,
+        content: _Content,
         meta: Meta,
-    ) -> tuple[bool, bool, list[bool]]:
-        """(unchanged, can be changed in place, which blobs match) of a file that exists; its metadata are applied if
-        it is unchanged."""
-        nothing = [False] * len(blobs)
-        if not stat.S_ISREG(existing.st_mode):
-            return False, False, nothing
-        same_size = existing.st_size == size
-        descriptor = open_regular(name, self._cache.fd(directory))
+    ) -> _Existing:
+        """What there is of the file already; its metadata are applied if it is unchanged."""
+        nothing = bytes(content.count)
+        descriptor = open_regular(name, self._cache.fd(directory)) if stat.S_ISREG(existing.st_mode) else None
         if descriptor is None:
-            return False, False, nothing
+            return _Existing(nothing)
         try:
+            same_size = existing.st_size == content.size
             trusted = self._overwrite is Overwrite.IF_CHANGED and same_size and existing.st_mtime_ns == meta.mtime
-            matches = [True] * len(blobs) if trusted else matching_blobs(descriptor, [blob.entry for blob in blobs])
-            if same_size and all(matches):
+            matches = b"\1" * content.count if trusted else matching_blobs(descriptor, (blob.entry for blob in content))
+            if same_size and not matches.count(0):
                 self._apply(descriptor, directory, name, meta)
-                return True, False, matches
+                return _Existing(matches, is_file=True, unchanged=True)
         finally:
             os.close(descriptor)
         # Other names of the file may lie anywhere: they must not change with it.
         in_place = existing.st_nlink == 1
-        return False, in_place, matches if in_place else nothing
+        return _Existing(matches if in_place else nothing, is_file=True, in_place=in_place)
 
     def _apply(self, descriptor: int, directory: int, name: bytes, meta: Meta) -> None:
         if self._dry_run:

@@ -7,7 +7,6 @@ import stat
 
 from restic_format.restore.dirs import DirCache, chmod_nofollow, remove_entry
 from restic_format.restore.errors import RestoreError
-from restic_format.restore.options import Action
 from restic_format.restore.session import Session
 from restic_format.restore.table import DirState, FileState
 
@@ -93,9 +92,7 @@ class FileWriter:
         """Report a file as restored: content and metadata are in place."""
         session, files = self._session, self._session.files
         session.mark(number, FileState.DONE)
-        existed = files.state[number] & FileState.EXISTED
-        action = Action.FILE_UPDATED if existed else Action.FILE_RESTORED
-        session.report.done(action, lambda: session.file_location(number), files.size[number])
+        session.report.done(files.action(number), lambda: session.file_location(number), files.size[number])
 
     def write_whole(self, number: int, cache: DirCache, data: bytes | memoryview | None, offset: int = 0) -> None:
         """Open, write one blob (or none) and finish. Errors are reported, not raised."""

@@ -7,9 +7,10 @@ import os
 from restic_format.restore.dirs import DirCache, remove_entry, remove_tree, status_of
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.existing import may_replace
-from restic_format.restore.options import Action
+from restic_format.restore.report import Action
 from restic_format.restore.session import Session
 from restic_format.restore.table import ROOT, DirState, FileState
+from restic_format.snapshots import list_directory
 from restic_spec.errors import ResticFormatError
 from restic_spec.tree import FILE
 
@@ -29,14 +30,14 @@ class Finisher:
         """
         session = self._session
         for number in range(len(session.links)):
-            session.check_cancelled()
+            session.cancel.check()
             try:
                 self._link(number)
             except (OSError, RestoreError) as error:
                 session.report.error(session.link_location(number), error)
         # A parent's number is lower than its children's, so this is from below.
         for number in range(len(session.dirs) - 1, -1, -1):
-            session.check_cancelled()
+            session.cancel.check()
             if session.dirs.state[number] & DirState.USED:
                 self._directory(number)
 
@@ -83,12 +84,14 @@ class Finisher:
         session = self._session
         if session.dirs.state[number] & DirState.INCOMPLETE:
             return
-        expected = {node.name_bytes for node in session.repository.load_tree(session.dirs.tree(number))}
         descriptor = self._cache.fd(number)
         location = session.dirs.location(number).rstrip("/")
         target = session.target.rstrip(b"/") + location.encode("utf-8", "surrogateescape")
-        for name in sorted(map(os.fsencode, os.listdir(descriptor))):
-            if name in expected or not self._selected(location, name):
+        unexpected = set(map(os.fsencode, os.listdir(descriptor)))
+        for node in list_directory(session.repository, session.dirs.tree(number)):
+            unexpected.discard(node.name_bytes)
+        for name in sorted(unexpected):
+            if not self._selected(location, name):
                 continue
             for path in remove_tree(name, descriptor, dry_run=session.options.dry_run):
                 session.report.deleted((target + b"/" + path).decode("utf-8", "surrogateescape"))

@@ -13,9 +13,9 @@ import os
 import pwd
 
 from restic_format.restore.dirs import chmod_nofollow, entry_path
-from restic_format.restore.errors import NodeUnusable
-from restic_format.restore.options import XattrSelector
+from restic_format.restore.request import XattrSelector
 from restic_format.restore.table import Meta, Xattrs
+from restic_format.snapshots import NodeUnusable
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import SYMLINK, Node
 

@@ -6,15 +6,11 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from restic_format.repository.packs import coalesce
 from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
     from restic_format.repository.index import TreeColumns
-
-SPAN = 4 << 20
-"""Bytes of a pack that are read at once, unless a single blob is longer."""
-GAP = 256 << 10
-"""Unneeded bytes between two blobs that are rather read along than skipped with a second read."""
 
 
 class Write(NamedTuple):
@@ -28,10 +24,11 @@ class Blob(NamedTuple):
     """One blob of a pack and every place it goes to."""
 
     entry: PackEntry
-    writes: Sequence[Write]
+    rows: Sequence[int]
+    """The plan's rows of the places."""
 
 
-class Run(NamedTuple):
+class PackRun(NamedTuple):
     """Neighbouring blobs of one pack: one read."""
 
     pack: bytes
@@ -94,50 +91,41 @@ class Plan:
         (64 bits) of every row."""
         return self._ids, self._offset, self._length, self._uncompressed, self._file, self._file_offset
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[PackRun]:
         """Everything needed, each pack's ranges in ascending order."""
-        offsets, lengths = self._offset, self._length
+        offset = self._offset.__getitem__
         for pack, needed in self._packs.items():
-            rows: list[int] = []
-            first = end = last = -1
-            for row in sorted(needed, key=offsets.__getitem__):
-                offset = offsets[row]
-                if rows and offset != last and (offset > end + GAP or offset + lengths[row] > first + SPAN):
-                    yield Run(pack, first, end - first, rows)
-                    rows = []
-                if not rows:
-                    first = end = offset
-                rows.append(row)
-                end, last = max(end, offset + lengths[row]), offset
-            yield Run(pack, first, end - first, rows)
+            for run in coalesce(sorted(needed, key=offset), offset, self._length.__getitem__):
+                yield PackRun(pack, run.offset, run.length, run.items)
 
     def blobs(self, rows: Sequence[int]) -> list[Blob]:
         """The blobs of *rows*, which stand in the order of their offsets in one pack."""
         blobs: list[Blob] = []
-        writes: list[Write] = []
+        places: list[int] = []
         for row in rows:
-            entry = self._entry(row)
+            entry = self.entry(row)
             if not blobs or blobs[-1].entry != entry:
-                writes = []
-                blobs.append(Blob(entry, writes))
-            writes.append(self.write(row))
+                places = []
+                blobs.append(Blob(entry, places))
+            places.append(row)
         return blobs
 
     def write(self, row: int) -> Write:
         """Where a row's blob goes."""
         return Write(self._file[row], self._file_offset[row])
 
-    def _entry(self, row: int) -> PackEntry:
+    def entry(self, row: int) -> PackEntry:
+        """The blob of a row, as an entry of its pack."""
         blob = bytes(self._ids[32 * row : 32 * row + 32])
         uncompressed = self._uncompressed[row] or None
         return PackEntry(BlobType.DATA, blob, self._offset[row], self._length[row], uncompressed)
 
     def size(self, row: int) -> int:
         """Bytes of a row's blob."""
-        return self._entry(row).plain_length
+        return self.entry(row).plain_length
 
     def by_file(self, first: int, count: int) -> Iterator[tuple[bytes, int, int]]:
         """``(id, offset in the file, size)`` of the *count* blobs from number *first* on, as they were added."""
         for row in range(first, first + count):
-            entry = self._entry(row)
+            entry = self.entry(row)
             yield entry.id, self._file_offset[row], entry.plain_length

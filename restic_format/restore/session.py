@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable
 
-from restic_format.errors import Interrupted
 from restic_format.repository import Repository
 from restic_format.restore.metadata import MetadataWriter
-from restic_format.restore.options import Report, RestoreOptions
 from restic_format.restore.plan import Plan
+from restic_format.restore.report import Report
+from restic_format.restore.request import RestoreOptions
 from restic_format.restore.table import DirTable, FileState, FileTable, Meta, Names
+from restic_format.work import Cancel
 
 
 class LinkTable:
@@ -44,14 +44,14 @@ class Session:
         target: bytes,
         options: RestoreOptions,
         report: Report,
-        cancelled: Callable[[], bool],
+        cancel: Cancel,
     ) -> None:
         self.repository = repository
         self.target = target
         """Absolute path of the target directory, for messages only."""
         self.options = options
         self.report = report
-        self.cancelled = cancelled
+        self.cancel = cancel
         self.root = -1
         """Descriptor of the target directory, -1 while there is none."""
         self.dirs = DirTable()
@@ -62,11 +62,6 @@ class Session:
         self.may_delete = options.delete
         """Whether it is known well enough what belongs into the target."""
         self._lock = threading.Lock()
-
-    def check_cancelled(self) -> None:
-        """Raise `Interrupted` if the caller wants the restore to end."""
-        if self.cancelled():
-            raise Interrupted("the restore was interrupted; what is not reported as incomplete so far is restored whole")
 
     def file_location(self, number: int) -> str:
         """Path in the snapshot of a file."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from restic_format.restore.report import Action
+
 if TYPE_CHECKING:
     from restic_format.repository.index import TreeColumns
 
@@ -221,9 +223,16 @@ class FileTable:
         """Blobs that are still to be written."""
         self.names = Names()
         self.meta = MetaColumns()
+        self.replacing: set[int] = set()
+        """Files in whose place there was another one that is not changed but replaced."""
 
     def __len__(self) -> int:
         return len(self.directory)
+
+    def action(self, number: int) -> Action:
+        """What it is when the file is restored."""
+        existed = self.state[number] & FileState.EXISTED or number in self.replacing
+        return Action.FILE_UPDATED if existed else Action.FILE_RESTORED
 
     def extend(self, directory: int, columns: TreeColumns) -> int:
         """A tree's ordinary files, in a directory that is new; how many there are."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from restic_format.restore.dirs import DirCache
 from restic_format.restore.errors import VerifyFailed
 from restic_format.restore.existing import blob_matches, open_regular
 from restic_format.restore.session import Session
 from restic_format.restore.table import FileState
+from restic_format.work import WorkerPool
 
 
 class Verifier:
@@ -20,9 +21,8 @@ class Verifier:
         self._session = session
         self._on_file = on_file
         self._turn = threading.Lock()
-        self._next = 0
-        self._first_blob = 0
-        self._failure: BaseException | None = None
+        self._pool = WorkerPool("verify", session.options.workers, self._work, cancel=session.cancel)
+        self._jobs = self._pool.share(self._written())
         self.files = 0
         """Files read so far."""
 
@@ -32,47 +32,22 @@ class Verifier:
         Raises:
             Interrupted: the caller wants to stop.
         """
-        threads = [
-            threading.Thread(target=self._work, name=f"verify-{number}", daemon=True)
-            for number in range(max(1, self._session.options.workers))
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException as error:
-            self._failure = error
-            for thread in threads:
-                thread.join()
-            raise
-        if self._failure is not None:
-            raise self._failure
+        with self._pool:
+            pass
         return self.files
 
     def _work(self) -> None:
-        try:
-            with DirCache(self._session.root, self._session.dirs) as cache:
-                while self._failure is None:
-                    self._session.check_cancelled()
-                    job = self._claim()
-                    if job is None:
-                        return
-                    self._check(*job, cache)
-        except BaseException as error:  # noqa: BLE001  # handed over to the thread that waits
-            self._failure = error
+        with DirCache(self._session.root, self._session.dirs) as cache:
+            for number, first in self._jobs:
+                self._check(number, first, cache)
 
-    def _claim(self) -> tuple[int, int] | None:
-        """The next file that was written, and the number of its first blob in the plan."""
-        files = self._session.files
-        with self._turn:
-            while self._next < len(files):
-                number, first = self._next, self._first_blob
-                self._next += 1
-                self._first_blob += files.blobs[number]
-                if files.state[number] & FileState.CONTENT:
-                    return number, first
-        return None
+    def _written(self) -> Iterator[tuple[int, int]]:
+        """The files that were written, and the number of the first blob of each in the plan."""
+        files, first = self._session.files, 0
+        for number in range(len(files)):
+            if files.state[number] & FileState.CONTENT:
+                yield number, first
+            first += files.blobs[number]
 
     def _check(self, number: int, first: int, cache: DirCache) -> None:
         try:

@@ -12,7 +12,7 @@ from restic_format.snapshots.find import (
     split_subfolder,
 )
 from restic_format.snapshots.paths import list_directory, resolve_subfolder, stat
-from restic_format.snapshots.walk import Level, Walk
+from restic_format.snapshots.walk import Level, Walk, subtree_of
 
 __all__ = [
     "FoundSnapshot",
@@ -31,4 +31,5 @@ __all__ = [
     "resolve_subfolder",
     "split_subfolder",
     "stat",
+    "subtree_of",
 ]

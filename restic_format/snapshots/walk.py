@@ -184,14 +184,11 @@ class Walk(Generic[T]):
         Raises:
             NodeUnusable: it has no subtree.
             TooDeep: it is nested too deeply.
-            NameInvalid: its subtree is no id.
         """
         above = self._levels[-1]
-        if node.subtree is None:
-            raise NodeUnusable("the directory has no subtree: run check")
         if above.depth >= MAX_DEPTH - 1:
             raise TooDeep(f"more than {MAX_DEPTH} directories inside each other; what is below is left out")
-        level = Level(above, name, parse_id(node.subtree), data)
+        level = Level(above, name, subtree_of(node), data)
         above.hand_over_prefix(level)
         self._levels.append(level)
 
@@ -259,6 +256,17 @@ class Walk(Generic[T]):
         self._held -= level.held
         if self._left is not None:
             self._left(level)
+
+
+def subtree_of(node: Node) -> bytes:
+    """The id of a directory's tree.
+
+    Raises:
+        NodeUnusable: it has none.
+    """
+    if node.subtree is None:
+        raise NodeUnusable("the directory has no subtree: run check")
+    return parse_id(node.subtree)
 
 
 def _all_plain(names: Sequence[str]) -> bool:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from restic_format.errors import Interrupted
 from restic_format.repository import Repository
-from restic_format.restore import Action, RestoreOptions, Restorer, RestoreStats
+from restic_format.restore import Action, Failed, RestoreEvent, RestoreOptions, Restorer, RestoreStats
 from restic_format.storage import LocalStorage, MemoryStorage
+from restic_format.work import Cancel
 from restic_spec import gomode, gotime
 from restic_spec.gojson import quote, to_text
 from restic_spec.ids import id_of
@@ -84,21 +86,16 @@ class Maker:
 
 @dataclass
 class Heard:
-    """Progress callbacks that remember."""
+    """Remembers what a restore tells."""
 
-    wants_items: bool = True
     items: list[tuple[Action, str, int]] = field(default_factory=list)
     errors: list[tuple[str, Exception]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
-    def item(self, action: Action, location: str, size: int) -> None:
-        self.items.append((action, location, size))
-
-    def error(self, location: str, error: Exception) -> None:
-        self.errors.append((location, error))
-
-    def warning(self, message: str) -> None:
-        self.warnings.append(message)
+    def __call__(self, event: RestoreEvent) -> None:
+        if isinstance(event, Failed):
+            self.errors.append((event.location, event.error))
+        else:
+            self.items.append((event.action, event.location, event.size))
 
     @property
     def failed(self) -> list[str]:
@@ -109,11 +106,11 @@ class Heard:
 
 
 def restore(
-    repo: Repository, tree: bytes, target: Path, *, cancelled: Callable[[], bool] | None = None, **options: Any
+    repo: Repository, tree: bytes, target: Path, *, cancel: Cancel | None = None, **options: Any
 ) -> tuple[RestoreStats, Heard]:
     """Restore and give back counters and callbacks."""
     heard = Heard()
-    restorer = Restorer(repo, tree, target, RestoreOptions(**options), progress=heard, cancelled=cancelled)
+    restorer = Restorer(repo, tree, target, RestoreOptions(tell_items=True, **options), progress=heard, cancel=cancel)
     return restorer.run(), heard
 
 
@@ -169,14 +166,19 @@ def as_nobody(action: Callable[[], None]) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-class Alarm:
-    """Answers "stop" from the *count*-th question on."""
+class Alarm(Cancel):
+    """Is set from the *count*-th question on."""
 
     def __init__(self, count: int) -> None:
+        super().__init__()
         self.left = count
         self._lock = threading.Lock()
 
-    def __call__(self) -> bool:
+    def is_set(self) -> bool:
         with self._lock:
             self.left -= 1
             return self.left < 0
+
+    def check(self) -> None:
+        if self.is_set():
+            raise Interrupted("interrupted")

@@ -20,9 +20,11 @@ from restic_format.restore.dirs import DirCache
 from restic_format.restore.files import FilePlanner
 from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.metadata import MetadataReader
-from restic_format.restore.options import Report, RestoreOptions
+from restic_format.restore.report import Report
+from restic_format.restore.request import RestoreOptions
 from restic_format.restore.session import Session
 from restic_format.restore.table import ROOT, DirState
+from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.errors import ResticFormatError
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
@@ -63,7 +65,7 @@ def planned(raw: bytes, *, columns: bool) -> tuple[dict[bytes, Any], list[str], 
     """What is planned of each file of the tree *raw*, the names of those that cannot be, and the counters."""
     heard, writer = Heard(), NoWriter()
     repository = cast(Repository, SimpleNamespace(index=INDEX))
-    session = Session(repository, b"/t", RestoreOptions(), Report(heard), lambda: False)
+    session = Session(repository, b"/t", RestoreOptions(), Report(heard), Cancel())
     session.dirs.state[ROOT] = DirState.READY | DirState.NEW
     planner = FilePlanner(session, DirCache(-1, session.dirs), cast(FileWriter, writer))
     reader = MetadataReader(ownership_by_name=False, select_xattr=None)

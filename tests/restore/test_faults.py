@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import BlobMissing, Interrupted
+from restic_format.native.places import _pure
 from restic_format.repository import Repository
 from restic_format.restore import Overwrite, RestoreError, RestoreOptions, Restorer
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Call, Delay, Fail, Fault
+from restic_format.work import Cancel
 from restic_spec.errors import ResticFormatError
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -204,7 +206,7 @@ def test_a_full_disk_is_reported_for_each_file_and_the_others_go_on(
 
     monkeypatch.setattr(os, where, refuse)
     if where == "pwrite":
-        monkeypatch.setattr("restic_format.restore.fetch.place_writer", lambda _: None)
+        monkeypatch.setattr("restic_format.restore.fetch.PlaceWriter", _pure.PlaceWriter)
     stats, heard = restore(maker.repo, tree, tmp_path)
     assert heard.failed == ["/full"] and isinstance(heard.errors[0][1], OSError)
     assert heard.errors[0][1].errno == errno.ENOSPC
@@ -289,7 +291,7 @@ def test_stopping_names_what_is_incomplete_and_the_rest_is_whole(tmp_path: Path,
     (tmp_path / "f3").write_bytes(b"old" * BLOCK)
     tree = maker.finish(entries)
     heard = Heard()
-    restorer = Restorer(maker.repo, tree, tmp_path, RestoreOptions(), progress=heard, cancelled=Alarm(count))
+    restorer = Restorer(maker.repo, tree, tmp_path, RestoreOptions(), progress=heard, cancel=Alarm(count))
     try:
         restorer.run()
     except Interrupted:
@@ -327,13 +329,18 @@ def test_stopping_while_writing(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old" * BLOCK)
     assert first.content != second.content
 
-    def cancelled() -> bool:
-        nonlocal begun
-        begun = True
-        return len(asked) >= 2
+    class Stop(Cancel):
+        def is_set(self) -> bool:
+            nonlocal begun
+            begun = True
+            return len(asked) >= 2
+
+        def check(self) -> None:
+            if self.is_set():
+                raise Interrupted("interrupted")
 
     heard = Heard()
-    restorer = Restorer(repo, tree, tmp_path, RestoreOptions(workers=1), progress=heard, cancelled=cancelled)
+    restorer = Restorer(repo, tree, tmp_path, RestoreOptions(workers=1), progress=heard, cancel=Stop())
     with pytest.raises(Interrupted):
         restorer.run()
     assert heard.failed == ["/f"] and isinstance(heard.errors[0][1], RestoreError)

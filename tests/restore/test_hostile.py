@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from restic_format.repository import Location
-from restic_format.restore import NodeUnusable, RestoreError, TargetInTheWay, TooDeep, UnsafeName
-from restic_format.restore import scan as scan_module
+from restic_format.restore import RestoreError, TargetInTheWay
+from restic_format.restore.items import ItemPlanner
+from restic_format.snapshots import NodeUnusable, TooDeep, UnsafeName
+from restic_format.snapshots import walk as walk_module
 from restic_spec import gomode
 from restic_spec.errors import NameInvalid, ResticFormatError
 from restic_spec.pack import BlobType
@@ -131,14 +133,14 @@ def test_a_folder_swapped_for_a_symlink_while_the_restore_runs(
 ) -> None:
     tree = maker.finish([maker.folder("a", [maker.file("secret", b"evil"), maker.file("other", b"1", b"2")])])
     target = tmp_path / "target"
-    original = scan_module.Scanner.run
+    original = ItemPlanner.run
 
-    def swap(scanner: scan_module.Scanner, root: bytes) -> None:
-        original(scanner, root)
+    def swap(planner: ItemPlanner, root: bytes) -> None:
+        original(planner, root)
         (target / "a").rename(target / "moved")
         (target / "a").symlink_to(outside)
 
-    monkeypatch.setattr(scan_module.Scanner, "run", swap)
+    monkeypatch.setattr(ItemPlanner, "run", swap)
     _, heard = restore(maker.repo, tree, target)
     assert untouched(outside)
     assert "/a/secret" in heard.failed
@@ -149,14 +151,14 @@ def test_a_symlink_planted_in_a_new_folder_while_the_restore_runs(
 ) -> None:
     tree = maker.finish([maker.folder("a", [maker.file("secret", b"evil"), maker.file("secret2", b"evil", b"more")])])
     target = tmp_path / "target"
-    original = scan_module.Scanner.run
+    original = ItemPlanner.run
 
-    def plant(scanner: scan_module.Scanner, root: bytes) -> None:
-        original(scanner, root)
+    def plant(planner: ItemPlanner, root: bytes) -> None:
+        original(planner, root)
         for name in ("secret", "secret2"):
             (target / "a" / name).symlink_to(outside / "secret")
 
-    monkeypatch.setattr(scan_module.Scanner, "run", plant)
+    monkeypatch.setattr(ItemPlanner, "run", plant)
     _, heard = restore(maker.repo, tree, target)
     assert untouched(outside) and heard.errors == []
     assert (target / "a" / "secret").read_bytes() == b"evil" and not (target / "a" / "secret").is_symlink()
@@ -368,7 +370,7 @@ def test_a_size_that_lies_is_reported_and_the_content_counts(maker: Maker, tmp_p
 
 
 def test_depth_is_bounded(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "MAX_DEPTH", 300)
+    monkeypatch.setattr(walk_module, "MAX_DEPTH", 300)
     node = maker.file("deepest", b"data")
     for _ in range(400):
         node = maker.folder("d", [node])

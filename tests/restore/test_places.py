@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from restic_format.errors import ResticFormatError
+from restic_format.native.places import _pure
 from restic_format.restore import fetch
+from restic_format.restore.fetch import place_writer
 from restic_format.restore.filewriter import FileWriter
-from restic_format.restore.places import place_writer
 from restic_format.restore.session import Session
 from restic_spec import gotime
 from restic_spec.gojson import quote
@@ -151,7 +152,7 @@ def test_an_index_that_puts_two_blobs_in_one_place_gives_no_wrong_content(
     maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
 ) -> None:
     if not kernel:
-        monkeypatch.setattr(fetch, "place_writer", lambda _: None)
+        monkeypatch.setattr(fetch, "PlaceWriter", _pure.PlaceWriter)
     first = maker.file("first", block(1))
     second = maker.node("second", "file", 0o644, size=5000, content=[id_of(block(2)).hex()])
     tree = maker.finish([maker.folder("d", [first, second])])

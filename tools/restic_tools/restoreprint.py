@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from restic_format.restore.options import Action, RestoreStats
+from restic_format.restore.report import Action, Failed, RestoreEvent, RestoreStats
 from restic_format.words import printable
 from restic_spec import gojson
 from restic_tools.messages import ErrorText, ObjectError, RestoreItem, RestoreStatus, RestoreSummary
-from restic_tools.output import DEBUG, Output
+from restic_tools.output import Output
 from restic_tools.progress import Rate
 from restic_tools.render import bytes_text, percent_text, seconds_text
 
@@ -22,34 +22,33 @@ _WITHOUT_SIZE = frozenset({Action.DIR_RESTORED, Action.OTHER_RESTORED, Action.DE
 
 
 class RestorePrinter:
-    """Progress callbacks of a restore that write to *out*."""
+    """Writes what a restore tells to *out*."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self._rate = Rate()
         self.stats = RestoreStats()
         """Counters to show; the restorer's own once there is one."""
-        self.wants_items = out.verbosity >= DEBUG
 
-    def item(self, action: Action, location: str, size: int) -> None:
-        """One line for one item."""
-        if self._out.json_mode:
-            self._out.json(RestoreItem("verbose_status", _WORDS[action], location, size))
+    def __call__(self, event: RestoreEvent) -> None:
+        """One line for one item, or for what went wrong."""
+        if isinstance(event, Failed):
+            self._failed(event)
             return
-        text = f"{_WORDS[action]:<9} {printable(location)}"
-        self._out.line(text if action in _WITHOUT_SIZE else f"{text} with size {bytes_text(size)}")
+        word = _WORDS[event.action]
+        if self._out.json_mode:
+            self._out.json(RestoreItem("verbose_status", word, event.location, event.size))
+            return
+        text = f"{word:<9} {printable(event.location)}"
+        self._out.line(text if event.action in _WITHOUT_SIZE else f"{text} with size {bytes_text(event.size)}")
 
-    def error(self, location: str, error: Exception) -> None:
-        """One line for something that went wrong."""
+    def _failed(self, event: Failed) -> None:
+        error = event.error
         text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         if self._out.json_mode:
-            self._out.json_error(ObjectError("error", ErrorText(text), "restore", location))
+            self._out.json_error(ObjectError("error", ErrorText(text), "restore", event.location))
         else:
-            self._out.warn(f"ignoring error for {printable(location)}: {text}")
-
-    def warning(self, message: str) -> None:
-        """One line for a warning."""
-        self._out.warn(f"Warning: {message}")
+            self._out.warn(f"ignoring error for {printable(event.location)}: {text}")
 
     def lines(self) -> list[str]:
         """The state of the restore as people see it."""

@@ -13,7 +13,7 @@ directory's descriptor, ``descriptor(file)`` that of a file to write into, -1 fo
 restored with that, *written* the rows whose blobs are in place, *left* the rows with which something is wrong or merely
 unusual. The oracle is `restic_format.restore.fetch` blob by blob.
 
-Where it is not there, `UNAVAILABLE` says why.
+The twin leaves everything. `UNAVAILABLE` says why it is used, None where it is not.
 """
 
 from __future__ import annotations
@@ -26,5 +26,7 @@ UNAVAILABLE = parts.unusable("places")
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 if TYPE_CHECKING or UNAVAILABLE is None:
     from restic_format.native.places._places import PlaceWriter
+else:
+    from restic_format.native.places._pure import PlaceWriter
 
 __all__ = ["IMPLEMENTATION", "UNAVAILABLE", "PlaceWriter"]

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 from restic_format.errors import SnapshotNotFound
 from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path, read_pattern_file
-from restic_format.restore.options import Overwrite, RestoreOptions, Selector, XattrSelector
-from restic_format.restore.select import exclude_selector, include_selector, xattr_selector
+from restic_format.restore.request import (
+    Overwrite,
+    RestoreOptions,
+    Selector,
+    XattrSelector,
+    exclude_selector,
+    include_selector,
+    xattr_selector,
+)
 from restic_tools.access import duration_text
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import full_text
+from restic_tools.output import DEBUG
 from restic_tools.restoreprint import RestorePrinter
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -139,6 +147,7 @@ def restore(
         ownership_by_name=ownership_by_name,
         select=_selector(excludes, includes),
         select_xattr=_xattrs(include_xattr, exclude_xattr),
+        tell_items=ctx.out.verbosity >= DEBUG,
     )
     wanted = snapshot_filter(host, tag, path)
     from restic_format.snapshots import find_snapshot
@@ -173,6 +182,7 @@ def _restore(
 ) -> None:
     from restic_format.restore import Restorer
     from restic_format.snapshots import resolve_subfolder
+    from restic_format.work import Cancel
     from restic_spec.ids import parse_id
 
     snapshot = found.snapshot
@@ -184,7 +194,7 @@ def _restore(
         f"by {snapshot.username}@{snapshot.hostname} to {target}"
     )
     printer = RestorePrinter(ctx.out)
-    restorer = Restorer(repo, tree, target, options, progress=printer, cancelled=lambda: ctx.interrupt.requested)
+    restorer = Restorer(repo, tree, target, options, progress=printer, cancel=Cancel(health=ctx.interrupt.check))
     printer.stats = restorer.stats
     with ctx.interrupt.deferred():
         with ctx.progress(lines=printer.lines, status=printer.status):

@@ -1,0 +1,116 @@
+"""What a caller hears of a restore: events, and counters."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+from restic_format.work import Progress
+
+
+class Action(Enum):
+    """What happened to one item."""
+
+    DIR_RESTORED = "dir restored"
+    FILE_RESTORED = "file restored"
+    OTHER_RESTORED = "other restored"
+    FILE_UPDATED = "file updated"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+
+
+class Item(NamedTuple):
+    """One item is done."""
+
+    action: Action
+    location: str
+    """The path in the snapshot, for DELETED the path in the target."""
+    size: int
+
+
+class Failed(NamedTuple):
+    """Something could not be restored; the restore goes on."""
+
+    location: str
+    """The path in the snapshot."""
+    error: Exception
+
+
+RestoreEvent: TypeAlias = Item | Failed
+
+
+@dataclass
+class RestoreStats:
+    """Counters of a running or finished restore; reading them at any time is safe."""
+
+    files_total: int = 0
+    """Items (files, directories, others) found to restore so far."""
+    files_restored: int = 0
+    files_skipped: int = 0
+    files_deleted: int = 0
+    bytes_total: int = 0
+    bytes_restored: int = 0
+    bytes_skipped: int = 0
+    errors: int = 0
+
+
+@dataclass
+class Report:
+    """Counts, and tells *progress*, one call at a time."""
+
+    progress: Progress[RestoreEvent]
+    tell_items: bool = False
+    stats: RestoreStats = field(default_factory=RestoreStats)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self, size: int, items: int = 1) -> None:
+        """One more item to restore (or several), with *size* bytes of content."""
+        with self._lock:
+            self.stats.files_total += items
+            self.stats.bytes_total += size
+
+    def written(self, size: int) -> None:
+        """*size* bytes of content are in place."""
+        with self._lock:
+            self.stats.bytes_restored += size
+
+    def done(self, action: Action, location: Callable[[], str], size: int) -> None:
+        """One item is restored."""
+        with self._lock:
+            self.stats.files_restored += 1
+            if self.tell_items:
+                self.progress(Item(action, location(), size))
+
+    def created(self, numbers: Sequence[int], sizes: array[int], location: Callable[[int], str]) -> None:
+        """New files are restored, with their content. *sizes* are those of all files."""
+        with self._lock:
+            self.stats.files_restored += len(numbers)
+            self.stats.bytes_restored += sum(sizes[number] for number in numbers)
+            if self.tell_items:
+                for number in numbers:
+                    self.progress(Item(Action.FILE_RESTORED, location(number), sizes[number]))
+
+    def skipped(self, location: Callable[[], str], size: int) -> None:
+        """One item stays as it is."""
+        with self._lock:
+            self.stats.files_skipped += 1
+            self.stats.bytes_skipped += size
+            if self.tell_items:
+                self.progress(Item(Action.UNCHANGED, location(), size))
+
+    def deleted(self, path: str) -> None:
+        """One item of the target is gone (or would be)."""
+        with self._lock:
+            self.stats.files_deleted += 1
+            if self.tell_items:
+                self.progress(Item(Action.DELETED, path, 0))
+
+    def error(self, location: str, error: Exception) -> None:
+        """Something went wrong at *location*."""
+        with self._lock:
+            self.stats.errors += 1
+            self.progress(Failed(location, error))
