@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-_CLAUSE = re.compile(r"\b(?!UTF-)[A-Z]+-\d+\b")
+_CLAUSE = re.compile(r"\b(?!UTF-|AES-|SHA-)[A-Z]+-\d+\b")
 
 
 class Note(NamedTuple):
