@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from restic_format.check.blobs import read_blob
 from restic_format.check.findings import REPAIR_INDEX, REPAIR_PACK, AffectedPath, Code, Consequence
-from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
 from restic_format.snapshots import Level, TooDeep, Walk
+from restic_format.snapshots.idset import IdSet
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import DIR, FILE, Node
 

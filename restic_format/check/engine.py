@@ -12,7 +12,6 @@ from restic_format.check.affected import ConsequenceFinder, Damage, name_harmles
 from restic_format.check.files import check_files
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import look_for_missing, unlisted
-from restic_format.check.idset import IdSet
 from restic_format.check.index import check_packs, list_packs, load_indexes
 from restic_format.check.orphans import look_for_roots
 from restic_format.check.packs import read_packs
@@ -28,6 +27,7 @@ from restic_format.check.state import (
 )
 from restic_format.check.trees import TreeChecker, Usage
 from restic_format.repository import Repository
+from restic_format.snapshots.idset import IdSet
 from restic_format.work import Cancel
 from restic_spec.pack import BlobType
 

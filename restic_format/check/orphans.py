@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from restic_format.check.blobs import BlobFault, read_blob
 from restic_format.check.findings import REPAIR_INDEX, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import add_unlisted
-from restic_format.check.idset import IdSet
 from restic_format.check.state import Run
+from restic_format.snapshots.idset import IdSet
 from restic_format.snapshots.nodes import NodeReader
 from restic_spec.errors import SpecError
 from restic_spec.pack import BlobType

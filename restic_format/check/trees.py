@@ -14,8 +14,8 @@ from restic_format.check.affected import Damage
 from restic_format.check.blobs import BlobFault, Trouble, read_blob
 from restic_format.check.findings import REPAIR_SNAPSHOTS, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import trust_header
-from restic_format.check.idset import IdSet
 from restic_format.check.state import Run, Stage
+from restic_format.snapshots.idset import IdSet
 from restic_format.snapshots.nodes import NodeReader
 from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import ID_SIZE

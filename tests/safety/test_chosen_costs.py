@@ -14,8 +14,8 @@ from types import ModuleType
 
 import pytest
 
-from restic_format.check.idset import IdSet
 from restic_format.native.table import _pure, _table
+from restic_format.snapshots.idset import IdSet
 from restic_spec.crypto import seal
 from tests.safety import kit
 from tests.safety.forge import Blob, Forge, node, tree_json

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.check.idset import IdSet
+from restic_format.snapshots.idset import IdSet
 
 # Few distinct first bytes, so that ids fall on the same slots and must be told apart by the rest.
 ids = st.builds(lambda head, rest: bytes([head]) * 8 + rest, st.integers(0, 3), st.binary(min_size=24, max_size=24))
