@@ -1,4 +1,4 @@
-"""From a file's metadata to its node, exactly as restic 0.19 stores it on Linux.
+"""Nodes as backups meet them: made from a file's metadata, exactly as restic 0.19 stores them on Linux, encoded, compared.
 
 What restic writes, by type: ``size`` for files only; ``links`` for files, symlinks and devices; ``device`` for devices;
 ``device_id`` always (restic's feature flag that limits it to hard links is off by default); the access time only where it is
@@ -14,19 +14,25 @@ import pwd
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import eq
 
-from restic_format.backup import source
+import msgspec
+
 from restic_format.backup.errors import SourceError
 from restic_format.backup.source import FileInfo, Place, attributes_path, known_attributes, read_link
 from restic_format.native import nodes
+from restic_format.snapshots.nodes import Content
 from restic_format.systemtext import errno_text
-from restic_spec import gojson, gomode, gotime
+from restic_spec import gojson, gomode, gotime, tree
+from restic_spec.errors import JsonInvalid
+from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.tree import CHARDEV, DEV, DIR, FILE, NODE_TYPES, SYMLINK, ExtendedAttribute, Node, type_of
 
 _WITH_LINKS = frozenset(name for name, kind in NODE_TYPES.items() if "links" in kind.members)
 _NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
 _CACHED_SECONDS = 4096
+_IDS_AT_ONCE = 4096
 _FS_IS_UTF8 = sys.getfilesystemencoding().lower() == "utf-8"
 
 Warn = Callable[[bytes, SourceError], None]
@@ -43,27 +49,15 @@ class NodeBuilder:
         self._groups: dict[int, str] = {}
         self._modes: dict[int, tuple[int, str]] = {}
         self._seconds: dict[int, tuple[str, str]] = {}
-        self.writer: nodes.NodeWriter | None = None
-        """The kernel that writes the nodes of most files without building them first, where there is one."""
-        if source.kernel_works():
-            self.writer = nodes.NodeWriter(
-                lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
-                lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),
-                quote_in_json,
-                _link,
-                with_atime,
-                device_id_for_hardlinks,
-            )
-
-    def write(
-        self, names: list[bytes], infos: Sequence[FileInfo | None], sizes: list[int], ids: list[bytes]
-    ) -> Sequence[bytes | None]:
-        """The JSON of the nodes of files whose content has *sizes* and *ids* (32 bytes for each blob); None for those that
-        have to be built, or of which nothing is known.
-        """
-        if self.writer is None:
-            return [None] * len(names)
-        return self.writer.write(names, list(infos), sizes, ids)
+        self.writer = nodes.NodeWriter(
+            lambda uid: _member(b"user", self._users.get(uid) or self._user(uid)),
+            lambda gid: _member(b"group", self._groups.get(gid) or self._group(gid)),
+            quote_in_json,
+            _link,
+            with_atime,
+            device_id_for_hardlinks,
+        )
+        """Writes the nodes of most files without building them first."""
 
     def build(
         self, name: bytes, info: FileInfo, place: Place, warn: Warn, fd: int | None = None, *, is_parent: bool = False
@@ -220,3 +214,118 @@ def quote_in_json(name: bytes) -> bytes:
 
 def _incomplete(path: bytes) -> str:
     return f"incomplete metadata for {gojson.to_text(path)}: "
+
+
+# Encoding and comparing
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_node(node: Node) -> bytes:
+    """What `restic_spec.tree.encode_node` gives for a new node, which has no undeclared fields and no attributes of other
+    systems.
+    """
+    if node.linktarget_raw is not None:
+        return tree.encode_node(node)
+    try:
+        return gojson.escape_html(_encoder.encode(node))
+    except UnicodeEncodeError:
+        return tree.encode_node(node)
+
+
+def join_nodes(nodes: Iterable[bytes]) -> bytes:
+    """A tree of encoded nodes; each piece may be several of them with commas between."""
+    return b'{"nodes":[' + b",".join(nodes) + b"]}\n"
+
+
+EMPTY_TREE = join_nodes(())
+"""The tree of an empty directory."""
+
+
+def encode_file(node: Node, ids: bytes | bytearray) -> bytes:
+    """`encode_node` of a file whose content has the blobs *ids*, joined: in far less memory than a list of texts takes."""
+    node.content = []
+    encoded = encode_node(node)
+    node.content = Content(ids)  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
+    if not ids:
+        return encoded
+    head, _, tail = encoded.rpartition(b'"content":[]')  # no text in JSON has unescaped quotation marks
+    pieces = [head, b'"content":["']
+    for start in range(0, len(ids), _IDS_AT_ONCE * ID_SIZE):
+        end = min(start + _IDS_AT_ONCE * ID_SIZE, len(ids))
+        pieces.append('","'.join([ids[at : at + ID_SIZE].hex() for at in range(start, end, ID_SIZE)]).encode())
+        pieces.append(b'","' if end < len(ids) else b'"]')
+    pieces.append(tail)
+    return b"".join(pieces)
+
+
+def stored_ids(node: Node) -> bytes | None:
+    """The ids of a file's content, joined; None where one of them is no id."""
+    return bytes.fromhex("".join(node.blobs)) if all(map(is_hex_id, node.blobs)) else None
+
+
+def same_time(stored: str | None, new: str | None) -> bool:
+    """Whether two stored times mean the same instant, in whatever zones they are written; text that is no time never does."""
+    if stored == new:
+        return True
+    try:
+        return gotime.parse_ns(stored or gotime.ZERO) == gotime.parse_ns(new or gotime.ZERO)
+    except JsonInvalid:
+        return False
+
+
+def file_changed(
+    info: FileInfo, mtime: str, ctime: str, previous: Node, *, check_ctime: bool = True, check_inode: bool = True
+) -> bool:
+    """Whether a regular file has to be read again: it is another one, or not the same as *previous*, by its metadata."""
+    return (
+        previous.type != FILE
+        or info.st_size != previous.size
+        or not same_time(previous.mtime, mtime)
+        or (check_ctime and not same_time(previous.ctime, ctime))
+        or (check_inode and info.st_ino != previous.inode)
+    )
+
+
+def same_node(previous: Node, current: Node) -> bool:
+    """Whether two nodes say the same, times compared as instants and attributes in any order."""
+    if previous == current:
+        return True
+    return (
+        previous.quoted == current.quoted
+        and previous.target == current.target
+        and all(getattr(previous, name) == getattr(current, name) for name in _PLAIN)
+        and same_time(previous.mtime, current.mtime)
+        and same_time(previous.atime, current.atime)
+        and same_time(previous.ctime, current.ctime)
+        and _attributes(previous) == _attributes(current)
+        and (previous.uid or 0, previous.gid or 0) == (current.uid or 0, current.gid or 0)
+        and _same_content(previous, current)
+        and (previous.generic_attributes or {}) == (current.generic_attributes or {})
+    )
+
+
+_PLAIN = (
+    "type",
+    "mode",
+    "user",
+    "group",
+    "inode",
+    "device_id",
+    "size",
+    "links",
+    "device",
+    "subtree",
+    "error",
+)
+
+
+def _attributes(node: Node) -> dict[str, bytes]:
+    return {attribute.name: attribute.value or b"" for attribute in node.extended_attributes or ()}
+
+
+def _same_content(previous: Node, current: Node) -> bool:
+    before, now = previous.content, current.content
+    if not isinstance(before, Sequence) or not isinstance(now, Sequence):
+        return not isinstance(before, Sequence) and not isinstance(now, Sequence)
+    return len(before) == len(now) and all(map(eq, before, now))

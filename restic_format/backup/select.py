@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.options import BackupOptions
+from restic_format.backup.job import BackupOptions
 from restic_format.backup.source import FileInfo
 from restic_format.errors import ResticFormatError
 from restic_spec import gojson

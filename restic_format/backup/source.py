@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from restic_format.native import nodes
 from restic_spec.tree import ExtendedAttribute
 
 ASK_NOTHING, ASK_UNLESS_REGULAR, ASK_ALWAYS = 0, 1, 2
@@ -108,20 +107,6 @@ class Place(NamedTuple):
     def as_folder(self) -> Folder:
         """The same as a directory that has entries."""
         return Folder(self.path + b"/", self.folder.followed)
-
-
-def kernel_works() -> bool:
-    """Whether whole directories can be looked at in one call."""
-    return nodes.UNAVAILABLE is None
-
-
-def look_at_many(folder: Folder, names: list[bytes], ask: int) -> Sequence[FileInfo | None]:
-    """What each of the entries *names* of a directory is, symlinks not followed; None where that cannot be told (look closely
-    to learn why).
-    """
-    if kernel_works():
-        return nodes.look_at(folder, names, ask)
-    return [None] * len(names)
 
 
 def look_closely(place: Place) -> os.stat_result:

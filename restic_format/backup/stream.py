@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from restic_format.backup.content import ChunkReader
+from restic_format.backup.directories import Directory, Files
 from restic_format.backup.errors import BackupFailed, CommandFailed, SourceError
-from restic_format.backup.files import FileSaver, OpenFile, Team
-from restic_format.backup.parenttrees import ParentTrees, subtree_of
-from restic_format.backup.pending import PendingDirectory
-from restic_format.backup.trees import encode_node
+from restic_format.backup.files import Reading, Workers
+from restic_format.backup.parent import ParentTrees, subtree_of
+from restic_format.backup.source import Folder
 from restic_format.systemtext import exit_text
 from restic_spec import gojson, gomode
 from restic_spec.tree import DIR, FILE, Node
@@ -134,69 +134,60 @@ def clean_stream_path(name: str) -> str:
     return path
 
 
-def save_stream(team: Team, known: ParentTrees, source: Source, path: str, time_ns: int) -> None:
-    """Save *source* as the file *path*, below directories made up for it; called with the team at work.
+class StreamContent:
+    """The content of a stream as a worker reads it: it waits in small steps, and minds an end without any data."""
 
-    Raises:
-        BackupFailed, ResticFormatError: no snapshot may be made.
-    """
-    books = team.books
-    mtime = team.builder.time_text(time_ns)
+    def __init__(self, source: Source, path: str, stopped: Callable[[], bool]) -> None:
+        self._source = source
+        self._path = path
+        self._stopped = stopped
+        self._empty = True
+
+    def read(self, buffer: memoryview) -> int:
+        """See `restic_format.backup.files.Content`."""
+        while not self._source.ready(WAIT):
+            if self._stopped():
+                return 0
+        count = self._source.read(buffer)
+        if not count and self._empty:
+            raise SourceError(f"failed to save {self._path}: read {posixpath.basename(self._path)}: no data read")
+        self._empty = False
+        return count
+
+    def problem(self) -> None:
+        """Nothing: a stream does not change."""
+
+    def close(self) -> None:
+        """See `restic_format.backup.files.Content`."""
+        self._source.close()
+
+
+def queue_stream(workers: Workers, parents: ParentTrees, source: Source, path: str, time_ns: int) -> None:
+    """Give the workers *source* to save as the file *path*, below directories made up for it."""
+    books = workers.books
+    mtime = workers.builder.time_text(time_ns)
 
     def make(name: str, kind: str, mode: int) -> Node:
         quoted = gojson.quote(name)
         return Node(quoted, kind, mode, mtime, mtime, mtime, uid=os.getuid(), gid=os.getgid(), content=None)
 
-    root = directory = PendingDirectory(None, "/", None, None)
-    *parents, name = path[1:].split("/")
-    opened = [root]
+    opened = [Directory(None, "/", None, None)]
+    *above, name = path[1:].split("/")
     item = ""
-    before = known.load(known.root, "/")
-    for parent in parents:
-        item = f"{item}/{parent}"
-        previous = before.find(gojson.to_bytes(parent)) if before is not None else None
-        before = known.load(subtree_of(previous), item)
-        books.opened(directory)
-        directory = PendingDirectory(directory, item + "/", make(parent, DIR, gomode.DIR | 0o755), previous)
-        opened.append(directory)
-    previous = before.find(gojson.to_bytes(name)) if before is not None else None
-    slot = directory.reserve()
-    team.progress.start_file(path)
-    done = threading.Event()
-
-    def end(file: OpenFile) -> None:
-        error = file.error
-        if isinstance(error, OSError):
-            error = SourceError.from_os("read", gojson.to_bytes(path), error, f"failed to save {path}: ")
-        elif error is None and not file.size and not team.stopping():
-            error = SourceError(f"failed to save {path}: read {name}: no data read")
-        team.progress.end_file(path)
-        if isinstance(error, BackupFailed):
-            team.fail(type(error)(f"failed to save {path}: {error}"))
-        elif error is not None:
-            books.error(path, error)
-        elif not team.stopping():
-            file.node.content = file.blobs
-            file.node.size = file.size
-            directory.nodes[slot] = encode_node(file.node)
-            books.item_done(path, previous, file.node, file.stats, file.started)
-        done.set()
-
-    def read(buffer: memoryview) -> int:
-        while not source.ready(WAIT):
-            if team.stopping():
-                return 0
-        return source.read(buffer)
-
-    file = OpenFile(path, ChunkReader(read, team.cutter), make(name, FILE, 0o644), end)
-    file.shared = True
-    team.queue.call_for_help(file, team.helpers)
-    try:
-        FileSaver(team).take_turns(file)
-        while not (done.wait(0.1) or team.stopping()):
-            pass
-    finally:
-        source.close()
-    if not team.stopping():
-        for directory in reversed(opened):
-            books.closed(directory)
+    known = parents.load(parents.root, "/")
+    for part in above:
+        item = f"{item}/{part}"
+        previous = known.find(gojson.to_bytes(part)) if known is not None else None
+        known = parents.load(subtree_of(previous), item)
+        opened.append(books.enter(opened[-1], item, make(part, DIR, gomode.DIR | 0o755), previous))
+    raw_name = gojson.to_bytes(name)
+    previous = known.find(raw_name) if known is not None else None
+    directory = opened[-1]
+    books.opened(directory)
+    folder = Folder(gojson.to_bytes(item) + b"/", 1)
+    file = Files(directory, directory.reserve(), folder, [raw_name], [raw_name], item, previous, 0)
+    content = StreamContent(source, path, workers.stopping)
+    workers.progress.start_file(path)
+    workers.share(Reading(file, content, ChunkReader(content.read, workers.cutter), make(name, FILE, 0o644)), workers.count)
+    for directory in reversed(opened):
+        books.closed(directory)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import source
+from restic_format.native import nodes
+from restic_format.native.nodes import _pure
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec.keyfile import Kdf
@@ -58,4 +59,10 @@ def ours(restic: Restic) -> Callable[[], Repository]:
 @pytest.fixture
 def file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backups look at and read one file after the other, by calls that a test can replace."""
-    monkeypatch.setattr(source, "kernel_works", lambda: False)
+    leave_out_native_parts(monkeypatch)
+
+
+def leave_out_native_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin is used in the place of the compiled walk."""
+    for name in set(nodes.__all__) & set(vars(_pure)):
+        monkeypatch.setattr(nodes, name, getattr(_pure, name))

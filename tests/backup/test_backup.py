@@ -20,21 +20,21 @@ from restic_format.backup import (
     Silent,
     SourceError,
     Totals,
-    archiver,
     backup,
     find_parent,
+    walk,
 )
-from restic_format.backup import source as source_access
 from restic_format.backup.source import Place
 from restic_format.errors import Interrupted, LockLost, StorageError
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_format.storage import Content, MemoryStorage
+from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Node, encode_tree
-from tests.backup.conftest import CHEAP
+from tests.backup.conftest import CHEAP, leave_out_native_parts
 from tests.backup.sources import PASSWORD
 
 Reopen = Callable[[Repository], Repository]
@@ -297,7 +297,7 @@ def test_sockets_are_left_out_and_others_kept(source: Path, repository: Reposito
 def test_what_vanishes_or_turns_into_something_else(
     source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = archiver.look_closely
+    real = walk.look_closely
 
     def look_closely(place: Place) -> os.stat_result:
         path = place.path
@@ -312,7 +312,7 @@ def test_what_vanishes_or_turns_into_something_else(
             raise FileNotFoundError(2, "gone between listing and looking")
         return info
 
-    monkeypatch.setattr(archiver, "look_closely", look_closely)
+    monkeypatch.setattr(walk, "look_closely", look_closely)
     seen = Recorder()
     result = backup(repository, ["s"], BackupOptions(scan=False), seen)
     assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/e/four"]
@@ -360,7 +360,7 @@ def test_nothing_that_is_swapped_leads_out_of_the_target(
 ) -> None:
     """The other user's files have the names that the backup expects, and different sizes on both sides of every limit."""
     if not native:
-        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
+        leave_out_native_parts(monkeypatch)
     names = (
         {f"small-{number}": 100 for number in range(10)} | {f"deep/{name}": 600_000 for name in ("a", "b")} | {"big": 5_000_000}
     )
@@ -525,7 +525,7 @@ def test_tag_files_that_cannot_be_used(source: Path, repository: Repository) -> 
 @pytest.mark.usefixtures("file_by_file")
 def test_other_file_systems(source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount point stays, what is mounted there does not."""
-    real, look_closely = os.lstat, archiver.look_closely
+    real, look_closely = os.lstat, walk.look_closely
 
     def moved(path: bytes, info: os.stat_result) -> os.stat_result:
         if b"/s/d/e" in os.path.abspath(path):
@@ -535,7 +535,7 @@ def test_other_file_systems(source: Path, repository: Repository, monkeypatch: p
         return info
 
     monkeypatch.setattr(os, "lstat", lambda path: moved(path, real(path)))
-    monkeypatch.setattr(archiver, "look_closely", lambda place: moved(place.path, look_closely(place)))
+    monkeypatch.setattr(walk, "look_closely", lambda place: moved(place.path, look_closely(place)))
     result = backup(repository, ["s"], BackupOptions(one_file_system=True, scan=False))
     assert sorted(files(repository, result.tree)) == ["/s", "/s/d", "/s/d/e", "/s/d/three", "/s/one", "/s/two"]
 
@@ -565,7 +565,7 @@ def test_deep_trees(repository: Repository) -> None:
 def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Repository, reopened: Reopen) -> None:
     for number in range(300):
         (source / f"file-{number}").write_bytes(os.urandom(20_000))
-    cancel = threading.Event()
+    cancel = Cancel()
 
     class Impatient(Silent):
         def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
@@ -583,41 +583,25 @@ def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Reposit
     assert result.summary.stats.data_blobs == 304 - kept
 
 
-@pytest.mark.parametrize("left", [0, 1, 2, 3, 10, -1])
-def test_nothing_is_listed_after_a_lost_lock(left: int, source: Path) -> None:
+@pytest.mark.parametrize("stored", [None, FileKind.PACK, FileKind.INDEX])
+def test_nothing_is_listed_after_a_lost_lock(stored: FileKind | None, source: Path) -> None:
     """Who holds no lock must not write an index: the packs it lists may be gone.
 
-    *left* is how many checks of the lock are still to come, of those of a whole backup, when it is lost; the last one comes
-    when the index is written. -1 loses it at the first.
+    It is lost at the beginning, or as soon as there is a file of the kind *stored*.
     """
     for number in range(20):
         (source / f"big-{number:02d}").write_bytes(os.urandom(1_500_000))
+    repository = Repository.init(MemoryStorage(), PASSWORD, kdf=CHEAP, pack_size=4 << 20)
 
-    def back_up(until: int) -> tuple[Repository, int]:
-        calls = 0
+    def lost() -> None:
+        if stored is None or list(repository.storage.list(stored)):
+            raise LockLost("gone")
 
-        def guard() -> None:
-            nonlocal calls
-            calls += 1
-            if calls == until:
-                # What is sealed by now is stored before the loss is noticed.
-                while not list(repository.storage.list(FileKind.PACK)) and until > 10:
-                    time.sleep(0.01)
-                raise LockLost("gone")
-
-        repository = Repository.init(MemoryStorage(), PASSWORD, kdf=CHEAP, pack_size=4 << 20)
-        try:
-            backup(repository, ["s"], guard=guard)
-        except LockLost:
-            assert calls == until
-        return repository, calls
-
-    whole, calls = back_up(-1)
-    assert calls > 15 and list(whole.storage.list(FileKind.INDEX)) and list(whole.storage.list(FileKind.SNAPSHOT))
-    repository, _ = back_up(1 if left < 0 else calls - left)
+    with pytest.raises(LockLost):
+        backup(repository, ["s"], cancel=Cancel(health=lost))
     assert not list(repository.storage.list(FileKind.SNAPSHOT))
-    assert left < 0 or list(repository.storage.list(FileKind.PACK))
-    assert bool(list(repository.storage.list(FileKind.INDEX))) is (left == 0)
+    assert bool(list(repository.storage.list(FileKind.PACK))) is (stored is not None)
+    assert bool(list(repository.storage.list(FileKind.INDEX))) is (stored is FileKind.INDEX)
 
 
 def test_failing_storage_ends_the_backup(source: Path) -> None:

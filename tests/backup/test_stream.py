@@ -28,13 +28,13 @@ from restic_format.backup import (
 )
 from restic_format.backup.content import ChunkerUnsupported, ChunkReader, FixedCutter, build_cutter
 from restic_format.backup.filelists import InvalidFileList, expand_glob
-from restic_format.backup.nodes import NodeBuilder
+from restic_format.backup.nodes import NodeBuilder, encode_node, join_nodes, same_node
 from restic_format.backup.targets import build_target_tree
-from restic_format.backup.trees import encode_node, join_nodes, same_node
 from restic_format.errors import Interrupted
 from restic_format.filter import InvalidPattern
 from restic_format.native.chunker import Chunker
 from restic_format.repository import Repository
+from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.config import Config
 from restic_spec.errors import JsonInvalid
@@ -109,7 +109,7 @@ def test_commands_that_cannot_start() -> None:
 
 
 def test_waiting_stream_can_be_cancelled(repository: Repository) -> None:
-    cancel = threading.Event()
+    cancel = Cancel()
     threading.Timer(0.3, cancel.set).start()
     errors: list[str] = []
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import BackupOptions, backup
-from restic_format.backup import source as source_access
 from restic_format.repository import Repository
 from restic_format.snapshots import find_snapshot
+from tests.backup.conftest import leave_out_native_parts
 from tests.backup.sources import Restic, make_labelled_tree, make_strange_tree
 
 OpenRepository = Callable[[], Repository]
@@ -65,7 +65,7 @@ def test_attributes_of_new_and_of_unchanged_files(
     labelled = make_labelled_tree(root)
     monkeypatch.chdir(root)
     if not kernel:
-        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
+        leave_out_native_parts(monkeypatch)
     theirs = restic.backup(".", cwd=root)
     first = backup(repository, ["."])
     assert first.tree == theirs["tree"]

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup
-from restic_format.backup import source as source_access
-from restic_format.backup.ahead import Ahead, Survey
-from restic_format.backup.files import Team
+from restic_format.backup.files import Workers
 from restic_format.backup.source import Place
+from restic_format.backup.survey import Ahead, Survey
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
+from tests.backup.conftest import leave_out_native_parts
 from tests.backup.sources import Restic, make_strange_tree
 
 OpenRepository = Callable[[], Repository]
@@ -97,7 +97,7 @@ def change_some(root: Path) -> None:
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both ways of walking."""
     if request.param == "file by file":
-        monkeypatch.setattr(source_access, "kernel_works", lambda: False)
+        leave_out_native_parts(monkeypatch)
     yield
 
 
@@ -131,7 +131,7 @@ def test_some_changed(source: Path, restic: Restic, ours: OpenRepository, monkey
     for works in (True, False):
         with monkeypatch.context() as patch:
             if not works:
-                patch.setattr(source_access, "kernel_works", lambda: False)
+                leave_out_native_parts(patch)
             seen, counted = Recorder(), Counter()
             result = second(ours(), first, seen)
             assert result.tree == theirs["tree"] and not seen.errors
@@ -199,7 +199,7 @@ def test_looking_ahead(
     assert result.tree == first.tree
     assert (result.summary.dirs.unchanged, result.summary.files.unchanged) == (30 + 600 + 2 + 400, 600 + 400)
     assert result.summary.stats == ItemStats()
-    assert any(taken) == source_access.kernel_works()
+    assert any(taken)
     assert threading.active_count() == before
     # What changes between looking ahead and arriving is found out then, or the next time.
     (tmp_path / "s" / "outer-03" / "inner-03" / "file").write_bytes(b"changed")
@@ -244,9 +244,9 @@ def test_small_files_that_cannot_be_read(tmp_path: Path, repository: Repository,
         (source / f"file-{number:02d}").write_bytes(b"%d" % number)
     (source / "file-50").write_bytes(bytes(600_000))
     monkeypatch.chdir(source)
-    start, finish = Team.start, Team.finish
+    start, finish = Workers.start, Workers.finish
 
-    def harm_and_finish(self: Team) -> None:
+    def harm_and_finish(self: Workers) -> None:
         """Let the workers begin only when the walk is done, and something has happened since."""
         (source / "file-10").unlink()
         (source / "file-20").unlink()
@@ -255,8 +255,8 @@ def test_small_files_that_cannot_be_read(tmp_path: Path, repository: Repository,
         start(self)
         finish(self)
 
-    monkeypatch.setattr(Team, "start", lambda _: None)
-    monkeypatch.setattr(Team, "finish", harm_and_finish)
+    monkeypatch.setattr(Workers, "start", lambda _: None)
+    monkeypatch.setattr(Workers, "finish", harm_and_finish)
     seen = Recorder()
     result = backup(repository, ["."], BackupOptions(scan=False), seen)
     assert sorted(os.path.basename(item) for item, _ in seen.errors) == ["file-10", "file-20"]

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.backup.nodes import NodeBuilder, quote_in_json
-from restic_format.backup.parenttrees import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
+from restic_format.backup.nodes import NodeBuilder, encode_node, file_changed, join_nodes, quote_in_json
+from restic_format.backup.parent import DecodedDirectory, ParentDirectory, ParsedDirectory, open_directory
 from restic_format.backup.source import Place
-from restic_format.backup.trees import encode_node, file_changed, join_nodes
 from restic_format.errors import ResticFormatError
 from restic_format.native import nodes
 from restic_format.native.nodes import NodeWriter, Stat, directories, look_at, parse_tree, read_files, small_files, survey
@@ -88,7 +87,7 @@ def test_files_are_written_as_the_builder_builds_them(
     files: list[tuple[bytes, SimpleNamespace, list[bytes]]], with_atime: bool, hardlinks: bool
 ) -> None:
     builder = NodeBuilder(with_atime=with_atime, device_id_for_hardlinks=hardlinks)
-    written = builder.write(
+    written = builder.writer.write(
         [name for name, _, _ in files],
         [Stat.of(info, info.attributes) for _, info, _ in files],
         [info.st_size for _, info, _ in files],

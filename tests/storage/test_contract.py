@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup.dryrun import DryStorage
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, WrappedStorage
 from restic_format.storage.base import HeldWriter
 from restic_format.storage.limited import LimitedStorage
@@ -150,15 +149,3 @@ def test_that_a_pack_holds_trees_is_passed_on(wrapper: str) -> None:
         storage.save(FileKind.PACK, NAME, CONTENT, metadata=metadata)
         storage.begin(FileKind.PACK, metadata=metadata).finish(NAME)
     assert told == [True, True, False, False]
-
-
-def test_a_dry_storage_reads_and_never_changes_anything() -> None:
-    inner = MemoryStorage()
-    inner.save(FileKind.PACK, NAME, CONTENT)
-    dry = DryStorage(inner)
-    dry.save(FileKind.PACK, NAME, b"other")
-    dry.begin(FileKind.PACK).finish(NAME)
-    dry.remove(FileKind.PACK, NAME)
-    assert dry.remove_unfinished(0.0, lambda: True) == 0
-    assert inner.files == {(FileKind.PACK, NAME): CONTENT}
-    assert dry.load(FileKind.PACK, NAME) == CONTENT

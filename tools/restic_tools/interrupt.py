@@ -27,6 +27,7 @@ class Interrupt:
         self.event = threading.Event()
         self._deferred = 0
         self._count = 0
+        self._stop: Callable[[], None] = lambda: None
         self.announce: Callable[[], None] = lambda: None
         self.report: Callable[[], None] = lambda: None
         """Called when SIGUSR1 asks how far the work is."""
@@ -42,12 +43,17 @@ class Interrupt:
             raise self._error()
 
     @contextmanager
-    def deferred(self) -> Iterator[threading.Event]:
-        """Let signals only set ``event`` inside this block; the work inside looks at it and stops in good order."""
+    def deferred(self, stop: Callable[[], None] | None = None) -> Iterator[threading.Event]:
+        """Let signals only set ``event`` and call *stop* inside this block; the work inside then stops in good order."""
         self._deferred += 1
+        before = self._stop
+        self._stop = stop or before
         try:
+            if self.requested:
+                self._stop()
             yield self.event
         finally:
+            self._stop = before
             self._deferred -= 1
 
     @contextmanager
@@ -69,6 +75,7 @@ class Interrupt:
         self._count += 1
         first = not self.event.is_set()
         self.event.set()
+        self._stop()
         if self._count >= IMPATIENT:
             os._exit(EXIT_INTERRUPTED)
         if first:

@@ -37,8 +37,9 @@ there: ``taken[n]`` tells whether entry n is one of them, ``ids(first, last)`` t
 to the caller after all, ``runs()`` gives stretches of neighbours as (first, end, JSON with commas between, bytes of content,
 how many symlinks). Attributes decide nothing: a node has those that the file has now.
 
-The oracle is `restic_format.backup.nodes.NodeBuilder` with `restic_format.backup.trees`. `UNAVAILABLE` says why the native
-form is not used, None where it is.
+Where there is no native form, its twin leaves everything to the caller, as the native form leaves what is out of the
+ordinary: `restic_format.backup` then looks at each file by itself. That way, `restic_format.backup.nodes`, is also the oracle.
+`UNAVAILABLE` says why the native form is not used, None where it is.
 """
 
 from __future__ import annotations
@@ -51,6 +52,20 @@ UNAVAILABLE = parts.unusable("nodes")
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 if TYPE_CHECKING or UNAVAILABLE is None:
     from restic_format.native.nodes._nodes import (
+        NodeWriter,
+        ParsedTree,
+        Stat,
+        TakenOver,
+        directories,
+        look_at,
+        may_use_openat2,
+        parse_tree,
+        read_files,
+        small_files,
+        survey,
+    )
+else:
+    from restic_format.native.nodes._pure import (
         NodeWriter,
         ParsedTree,
         Stat,

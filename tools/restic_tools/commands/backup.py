@@ -16,12 +16,11 @@ from restic_tools.exitcodes import Failure, Incomplete
 from restic_tools.flagtypes import local_time, size, tag_list
 
 if TYPE_CHECKING:
-    import threading
-
     from restic_format.backup import BackupOptions, CommandSource, Result, StreamSource
     from restic_format.filter import ExcludeFilter
     from restic_format.repository import Repository
     from restic_format.snapshots import FoundSnapshot
+    from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.context import LockMode
 
@@ -161,6 +160,7 @@ def backup(
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
     from restic_format.repository.keys import current_host
+    from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.kernelnote import tell_missing_kernels
 
@@ -209,7 +209,8 @@ def backup(
         source: StreamSource | CommandSource | None = None
         if stream:
             source = _open_stream(ctx, targets, from_command=stdin_from_command)
-        with ctx.interrupt.deferred() as cancel:
+        cancel = Cancel(health=ctx.check_lock)
+        with ctx.interrupt.deferred(cancel.set):
             result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
         printer.conclude(result, dry_run=dry_run)
     if incomplete or result.summary.errors:
@@ -224,7 +225,7 @@ def _run(
     name: str,
     options: BackupOptions,
     printer: BackupPrinter,
-    cancel: threading.Event,
+    cancel: Cancel,
 ) -> Result:
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
@@ -235,12 +236,12 @@ def _run(
     try:
         with live:
             if source is not None:
-                return backup_stream(repository, source, name, options, printer, cancel, ctx.check_lock)
+                return backup_stream(repository, source, name, options, printer, cancel)
             shown = " ".join(map(printable, targets))
             if options.scan:
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
-            return back_up(repository, targets, options, printer, cancel, ctx.out.warn, ctx.check_lock)
+            return back_up(repository, targets, options, printer, cancel, ctx.out.warn)
     except (AlreadyLocked, Interrupted, InvalidLock, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:

@@ -1,5 +1,5 @@
 """Looking ahead: directories are listed and looked at, and their trees of the parent snapshot loaded, before the walk comes to
-them, a few neighbours at a time: the kernel does it in one call, and trees close together in a pack are read in one go.
+them, a few neighbours at a time, in one call, and trees that are close together in a pack are read in one go.
 
 What cannot be done this way is left to the walk, which then says why.
 """
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from restic_format.backup.parenttrees import ParentDirectory, ParentTrees
+from restic_format.backup.parent import ParentDirectory, ParentTrees
 from restic_format.backup.source import ASK_ALWAYS, LOOK_AT_ONCE, FileInfo, Folder, Place
 from restic_format.native import nodes
 

@@ -1,4 +1,4 @@
-"""The scan: how much there is to back up, found out by a thread of its own while the backup already runs."""
+"""The totals: how much there is to back up, found out by a thread of its own while the backup already runs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.options import Progress, Totals
+from restic_format.backup.job import Progress, Totals
 from restic_format.backup.select import Reject
-from restic_format.backup.source import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, Place, list_directory, look_at_many, look_closely
+from restic_format.backup.source import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, Place, list_directory, look_closely
 from restic_format.backup.targets import TargetTree
+from restic_format.native import nodes
 from restic_spec import gojson
 
 REPORT_EVERY = 0.05
 """Seconds between two reports."""
 
 
-class Scanner:
+class Counter:
     """Counts what the targets hold, with the same exclusions as the backup."""
 
     def __init__(
@@ -97,7 +98,7 @@ class Scanner:
         found = []
         for start in range(0, len(names), LOOK_AT_ONCE):
             some = names[start : start + LOOK_AT_ONCE]
-            infos = look_at_many(folder, some, ASK_NOTHING)
+            infos = nodes.look_at(folder, some, ASK_NOTHING)
             places = [Place(folder, name) for name in some]
             found += [entry for entry, info in zip(places, infos, strict=True) if self._count(entry, info)]
             if self._stop.is_set():
