@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.repository import Repository, keys, lock_repository
+from restic_format.repository import Repository, keys
 from restic_format.repository import lock as lock_module
 from restic_format.storage import LocalStorage
 from restic_spec import gotime
@@ -351,7 +351,7 @@ def opened(folder: Path) -> Repository:
 
 
 def test_a_foreign_lock_is_honoured_and_told_as_restic_tells_it(empty: Path, run: Runner, restic_here: Runner) -> None:
-    with lock_repository(opened(empty), exclusive=True):
+    with opened(empty).lock(exclusive=True):
         ours, theirs = run("snapshots"), restic_here("snapshots")
         assert (ours.code, theirs.code, ours.out) == (11, 11, b"")
         told, expected = ours.err.decode().splitlines(), theirs.err.decode().splitlines()
@@ -395,7 +395,7 @@ def test_retry_lock_waits_until_the_other_is_done(empty: Path, run: Runner) -> N
     taken = threading.Event()
 
     def hold() -> None:
-        with lock_repository(opened(empty), exclusive=True):
+        with opened(empty).lock(exclusive=True):
             taken.set()
             time.sleep(1.0)
 
@@ -408,7 +408,7 @@ def test_retry_lock_waits_until_the_other_is_done(empty: Path, run: Runner) -> N
 
 
 def test_retry_lock_gives_up(empty: Path, run: Runner) -> None:
-    with lock_repository(opened(empty), exclusive=True):
+    with opened(empty).lock(exclusive=True):
         outcome = run("snapshots", "--retry-lock", "300ms", "--json")
     assert (outcome.code, outcome.out) == (11, b"")
 
@@ -463,7 +463,7 @@ def test_what_a_backup_says_is_complete_and_in_order(empty: Path, run: Runner, t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_waiting_for_a_lock(number: signal.Signals, empty: Path, environment: dict[str, str]) -> None:
     settings = {**environment, "RESTIC_REPOSITORY": str(empty), "RESTIC_PASSWORD": PASSWORD}
-    with lock_repository(opened(empty), exclusive=True):
+    with opened(empty).lock(exclusive=True):
         process = subprocess.Popen(
             [sys.executable, "-m", "restic_tools", "snapshots", "--retry-lock", "10m"],
             env=settings,
@@ -481,7 +481,7 @@ def test_a_signal_while_waiting_for_a_lock(number: signal.Signals, empty: Path, 
 
 
 def test_unlock_removes_stale_locks_only(empty: Path, run: Runner, restic_here: Runner) -> None:
-    with lock_repository(opened(empty)):
+    with opened(empty).lock():
         forgotten = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
         leave_lock(empty, int(forgotten.stdout))
         assert len(list((empty / "locks").iterdir())) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 
 from restic_format.words import visible
 from restic_tools.environment import variable
@@ -45,16 +45,12 @@ def open_repository(
     lock: LockMode = "shared",
     honour_no_lock: bool = True,
     releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
-    meanwhile: Callable[[Repository], None] | None = None,
-    at_once: bool = False,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
-    --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is given back inside ``releasing()``.
-    ``meanwhile`` reads what the command needs while the lock settles. ``at_once`` goes on without waiting for that, unless
-    others are to be waited for: storing waits, and what goes to standard output is held back until then.
-    Raises ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage
-    raises.
+    --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is released inside ``releasing()``,
+    so that a signal that comes just then does not leave it behind. Raises ``RepositoryNotFound``, ``WrongPassword``,
+    ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     repository = unlock_with_password(options, out)
     if options.cleanup_cache:
@@ -62,50 +58,20 @@ def open_repository(
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
-        if meanwhile is not None:
-            meanwhile(repository)
         yield repository, None
         return
-    from restic_format.repository import lock_repository, lock_while_working
 
-    def waiting(_: str) -> None:
-        out.info(f"repo already locked, waiting up to {duration_text(options.retry_lock)} for the lock")
+    def waiting(seconds: float) -> None:
+        out.info(f"repo already locked, waiting up to {duration_text(seconds)} for the lock")
         out.flush()
 
-    refusals: list[Exception] = []
-
-    def settled(refused: Exception | None) -> None:
-        if refused is not None:
-            refusals.append(refused)
-            return
-        with suppress(OSError):  # it will be seen again by who writes next
-            out.release()
-
-    exclusive = lock == "exclusive"
-    if options.retry_lock:
-        at_once = False
-    if at_once:
-        locking = lock_while_working(repository, exclusive=exclusive, settled=settled)
-        out.hold()
-    else:
-        locking = lock_repository(
-            repository, exclusive=exclusive, retry=options.retry_lock, waiting=waiting, meanwhile=meanwhile
-        )
+    locking = repository.lock(exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting)
+    held = locking.__enter__()
     try:
-        held = locking.__enter__()
-        try:
-            if at_once and meanwhile is not None:
-                meanwhile(repository)
-            yield repository, held
-        except BaseException as error:
-            with releasing():
-                locking.__exit__(type(error), error, error.__traceback__)
-            raise
-        # A signal that comes just now must not leave the lock behind.
+        yield repository, held
+    finally:
         with releasing():
             locking.__exit__(None, None, None)
-    finally:
-        out.release(drop=bool(refusals))
 
 
 def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:

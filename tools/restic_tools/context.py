@@ -10,7 +10,7 @@ from restic_tools.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Literal
 
     from restic_format.repository import Repository, RepositoryLock
@@ -37,15 +37,11 @@ class Context:
         *,
         options: GlobalOptions | None = None,
         honour_no_lock: bool = True,
-        meanwhile: Callable[[Repository], None] | None = None,
-        at_once: bool = False,
     ) -> Iterator[Repository]:
         """Open the repository and hold the lock for the length of a ``with`` block.
 
         ``lock="none"`` takes no lock. --no-lock leaves out a shared lock; ``honour_no_lock=False`` is for commands that write
-        and must lock all the same. ``meanwhile`` is called with the repository while the lock settles (200 ms): read there what
-        the command needs, print and write nothing. ``at_once`` is for commands that change nothing but the repository: they
-        go on before the lock has settled. ``options`` opens another repository than the global one (see
+        and must lock all the same. ``options`` opens another repository than the global one (see
         ``restic_tools.secondary``). Raises the engine's errors and ``Failure``.
         """
         from restic_tools.access import open_repository
@@ -56,8 +52,6 @@ class Context:
             lock=lock,
             honour_no_lock=honour_no_lock,
             releasing=self.interrupt.deferred,
-            meanwhile=meanwhile,
-            at_once=at_once,
         ) as (repository, held):
             if held is not None:
                 self._locks.append(held)

@@ -46,7 +46,6 @@ class Output:
         self.live: Live | None = None
         self.guard = threading.RLock()
         """Held while anything is written, so that lines from several threads do not mix."""
-        self._held: list[bytes] | None = None
 
     # Standard output
 
@@ -82,18 +81,6 @@ class Output:
     def json(self, message: Any) -> None:
         """One message of ``restic_tools.messages`` (or any struct) as a line of compact JSON."""
         self.write(_encode_json(message) + b"\n")
-
-    def hold(self) -> None:
-        """Keep back what goes to standard output: it is not yet known whether the command may run at all."""
-        with self.guard:
-            self._held = []
-
-    def release(self, *, drop: bool = False) -> None:
-        """Write what was kept back, or drop it, and keep back no more."""
-        with self.guard:
-            held, self._held = self._held, None
-            for data in () if drop else held or ():
-                self._write(sys.stdout, data)
 
     # Standard error
 
@@ -153,9 +140,6 @@ class Output:
             # Python's way of saying that the descriptor was closed when the program began.
             return
         with self.guard:
-            if self._held is not None and stream is sys.stdout:
-                self._held.append(data)
-                return
             live = self.live
             if live is not None:
                 live.clear()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from restic_format.snapshots import FoundSnapshot
     from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
-    from restic_tools.context import LockMode
 
 MANY = "(can be given several times)"
 PATTERN_LINES = f"back up the files that match the patterns in this file, one a line {MANY}"
@@ -193,17 +192,13 @@ def backup(
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
     ctx.out.verbose("open repository")
 
-    def read(repository: Repository) -> None:
+    with ctx.open_repository("none" if dry_run else "shared", honour_no_lock=False) as repository:
         if not stdin and not force:
             search.apply(ctx, repository, options)
         elif not stdin:
             ctx.out.info("no parent snapshot found, will read all files")
         ctx.out.verbose("load index files")
         repository.load_index()
-        import restic_format.backup.run  # noqa: F401 - it takes as long as the index
-
-    locking: LockMode = "none" if dry_run else "shared"
-    with ctx.open_repository(locking, honour_no_lock=False, meanwhile=read, at_once=True) as repository:
         tell_missing_kernels(ctx.out, cutting=True)
         printer = BackupPrinter(ctx)
         source: StreamSource | CommandSource | None = None

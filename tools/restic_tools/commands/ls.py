@@ -101,16 +101,9 @@ def ls(
         printer = TextPrinter(ctx.out, directories, long=long, human=human_readable)
     if sorted_output:
         printer = SortedPrinter(printer, sort, reverse=reverse)
-    chosen: tuple[FoundSnapshot, str] | None = None
-
-    def read(repo: Repository) -> None:
-        nonlocal chosen
-        chosen = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
+    with ctx.open_repository(lock="shared") as repo:
+        found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
         load_index(ctx, repo)
-
-    with ctx.open_repository(lock="shared", meanwhile=read) as repo:
-        assert chosen is not None
-        found, subfolder = chosen
         if not found.snapshot.tree:
             raise Failure(f"snapshot {found.short_id} has no tree")
         root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)

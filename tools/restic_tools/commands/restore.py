@@ -153,19 +153,12 @@ def restore(
     from restic_format.snapshots import find_snapshot
     from restic_tools.kernelnote import tell_missing_kernels
 
-    found: tuple[FoundSnapshot, str] | None = None
-
-    def read(repo: Repository) -> None:
-        nonlocal found
+    with ctx.open_repository(lock="shared") as repo:
         try:
             found = find_snapshot(repo, names[0], wanted.absolute())
         except SnapshotNotFound as error:
             raise Failure(f"failed to find snapshot: {error}") from error
         repo.load_index()
-        import restic_format.restore  # noqa: F401 - it takes as long as the index
-
-    with ctx.open_repository(lock="shared", meanwhile=read) as repo:
-        assert found is not None
         tell_missing_kernels(ctx.out)
         _restore(ctx, repo, *found, target, options, verify=verify)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from restic_format.errors import ResticFormatError
-from restic_format.repository import Repository
 from restic_format.snapshots.find import FoundSnapshot, filter_snapshots
 from restic_format.snapshots.grouping import (
     HOST,
@@ -54,16 +53,12 @@ def snapshots(
     With snapshot IDs, only these are listed.
     """
     wanted = snapshot_filter(host, tag, path).absolute()
-
     latest = 1 if last else latest
 
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f'Ignoring "{name}": {error}')
 
-    shown: bytes = b""
-
-    def read(repo: Repository) -> None:
-        nonlocal shown
+    with ctx.open_repository(lock="shared") as repo:
         found = sorted(filter_snapshots(repo, names, wanted, ignored), key=lambda item: (item.time_ns, item.id))
         groups = group_snapshots(found, group_by or frozenset())
         if latest > 0:
@@ -74,10 +69,6 @@ def snapshots(
             shown = _json(groups, is_grouped=bool(group_by))
         else:
             shown = encode(visible(_tables(groups, compact=compact, width=width), block=True))
-
-    # While the lock settles all is made ready.
-    with ctx.open_repository(lock="shared", meanwhile=read):
-        pass
     ctx.out.write(shown)
 
 
