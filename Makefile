@@ -14,7 +14,7 @@ BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs peers conformance bench kernels profile dist clean
+.PHONY: help install demo test lint format docs peers conformance bench kernels sanitize fuzz profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,15 @@ kernels: ## the speed of the compiled kernels, beside what the libraries can do 
 	@$(environment) --kernel require
 	@$(VENV)/python scripts/bench_chunker.py
 	@$(VENV)/python scripts/bench_kernels.py
+
+sanitize: ## tests of the native parts under address and undefined-behaviour sanitizers
+	@$(environment) --kernel require test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python scripts/sanitize.py
+
+fuzz: ## the parsers in C and whole commands on inputs near the right form, for long (FUZZ_FLAGS="--seconds 3600 tree")
+	@$(environment) --kernel require test
+	$(VENV)/python -m tests.fuzz $(FUZZ_FLAGS)
 
 profile: ## where time goes: make profile WHAT="-r repo backup folder"; a flame graph in reports/profile.svg
 	@$(environment) --kernel require bench

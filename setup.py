@@ -23,6 +23,9 @@ SHARED = NATIVE / "json"
 HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 """What makes a mistake in C end the process before it can be made use of; costs nothing that can be measured."""
 
+SANITIZED = ["-O1", "-g", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fsanitize=address,undefined"]
+"""For scripts/sanitize.py. They come after the flags Python was built with, so that these do not undo them."""
+
 POLICY = os.environ.get("RESTIC_FORMAT_KERNEL", "auto")
 
 
@@ -45,6 +48,8 @@ def native_parts() -> list[Extension]:
     flags, linking = ([], []) if os.name == "nt" else (["-O3", *HARDENED], [])
     if sys.platform.startswith("linux"):
         linking = ["-Wl,-z,relro,-z,now"]
+    if os.environ.get("RESTIC_FORMAT_SANITIZE"):
+        flags, linking = SANITIZED, ["-fsanitize=address,undefined"]
     headers = [path.as_posix() for pattern in ("*.h", "*/*.h", "*/*.pxi") for path in NATIVE.glob(pattern)]
     declared = [
         Extension(
