@@ -272,11 +272,11 @@ class Repository:
         if self.before_changes is not None and kind is not FileKind.LOCK:
             self.before_changes()
 
-    def load_snapshot(self, snapshot_id: bytes) -> Snapshot:
-        """Read a snapshot. Raises as `load_unpacked`."""
+    def load_snapshot(self, snapshot_id: bytes, *, keep_unknown: bool = True) -> Snapshot:
+        """Read a snapshot, to be written again only with *keep_unknown* (SNAP-10). Raises as `load_unpacked`."""
         raw = self.load_unpacked(FileKind.SNAPSHOT, snapshot_id)
         try:
-            return decode_snapshot(raw, f"snapshot {snapshot_id.hex()[:8]}")
+            return decode_snapshot(raw, f"snapshot {snapshot_id.hex()[:8]}", keep_unknown=keep_unknown)
         except SpecError as error:
             raise DamagedFile(f"snapshots/{snapshot_id.hex()}", error) from error
 

@@ -82,11 +82,13 @@ def _has_tags(snapshot: Snapshot, tags: Sequence[str]) -> bool:
 def all_snapshots(
     repo: Repository, damaged: Callable[[bytes, ResticFormatError], None] | None = None
 ) -> Iterator[FoundSnapshot]:
-    """Every snapshot, in no particular order. One that cannot be read goes to *damaged*, or is raised."""
+    """Every snapshot, in no particular order, without undeclared members: they may be large, and all are held at once.
+
+    One that cannot be read goes to *damaged*, or is raised.
+    """
     for snapshot_id, _ in repo.list(FileKind.SNAPSHOT):
         try:
-            found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id))
-            _ = found.time_ns
+            found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id, keep_unknown=False))
         except ResticFormatError as error:
             if damaged is None:
                 raise

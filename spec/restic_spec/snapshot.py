@@ -83,7 +83,9 @@ class Snapshot(wire.Document):
         """
         if self.summary is None:
             return None
-        raw = msgspec.json.encode(self.summary)
+        raw = msgspec.json.encode(
+            {name: self.summary[name] for name in SnapshotSummary.__struct_fields__ if name in self.summary}
+        )
         known: SnapshotSummary = wire.decode_known(_summary_decoder, raw, what, "SNAP-9")
         return known
 
@@ -97,18 +99,22 @@ def summary_fields(summary: SnapshotSummary) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(msgspec.json.encode(summary), type=dict[str, msgspec.Raw])
 
 
-def decode_snapshot(raw: bytes, what: str = "snapshot") -> Snapshot:
-    """Parse a snapshot.
+def decode_snapshot(raw: bytes, what: str = "snapshot", *, keep_unknown: bool = True) -> Snapshot:
+    """Parse a snapshot. With *keep_unknown* undeclared members are kept, as whoever writes it again must (SNAP-10); without,
+    nothing of *raw* is, however large they are.
 
     Raises:
         JsonInvalid: not of this schema, an id or a time that is none.
     """
-    snapshot = wire.decode(Snapshot, raw, what, "SNAP-1")
+    snapshot = wire.decode(Snapshot, raw, what, "SNAP-1", keep_unknown=keep_unknown)
     gotime.check(snapshot.time, what, "SNAP-3")
     _check_ids(snapshot, what)
     if snapshot.summary is not None:
-        wire.check_raw(snapshot.summary, what)
-        _check_summary(snapshot, what)
+        summary = _checked_summary(snapshot, what)
+        if keep_unknown:
+            wire.check_raw(snapshot.summary, what)
+        else:
+            snapshot.summary = summary_fields(summary)
     return snapshot
 
 
@@ -122,12 +128,13 @@ def _check_ids(snapshot: Snapshot, what: str) -> None:
             raise JsonInvalid(f"{name} {value[:80]!r} is no id", object=what, clause=clause)
 
 
-def _check_summary(snapshot: Snapshot, what: str) -> None:
+def _checked_summary(snapshot: Snapshot, what: str) -> SnapshotSummary:
     summary = snapshot.statistics(what)
     assert summary is not None
     for time in (summary.backup_start, summary.backup_end):
         gotime.check(time, what, "SNAP-9")
     wire.check_naturals(what, "SNAP-9", *(value for name in _NUMBERS if (value := getattr(summary, name)) > 0))
+    return summary
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

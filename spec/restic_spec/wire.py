@@ -57,14 +57,15 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
             self.__dict__["extra"] = extra
 
 
-def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause: str) -> T:
-    """Decode one document, unknown fields included.
+def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause: str, *, keep_unknown: bool = True) -> T:
+    """Decode one document, unknown fields included where *keep_unknown* says so.
 
     Raises:
         JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
     value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
-    value.keep_extra(raw_members(raw, what, clause), what)
+    if keep_unknown:
+        value.keep_extra(raw_members(raw, what, clause), what)
     return value
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from restic_spec.crypto import seal
 from tests.safety import kit
@@ -190,6 +191,26 @@ def test_blobs_over_the_bound_are_not_read_at_once(bounded_check: BoundedCheck, 
         assert peak < PEAK_MIB
         assert done.returncode == (0 if kind == "data" and command[0] == "ls" else 1)
         assert "not enough memory" not in done.stderr
+
+
+@pytest.mark.clause("SNAP-10")
+def test_members_nobody_asked_for_are_not_held(tmp_path: Path) -> None:
+    forge = Forge(tmp_path / "repo")
+    _, tree = forge.whole([node("f")])
+    for number in range(4):
+        rest = b"y" * (200 << 20)
+        raw = b'{"time":"2024-01-0%dT00:00:00Z","tree":"%s","paths":["/x"],"summary":{"later":"y"},"unknown":"%s"}'
+        frame = zstandard.ZstdCompressor(level=1).compress(raw % (number + 1, tree.encode(), rest))
+        forge.compressed_document("snapshots", frame)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *kit.ours_command(forge.path, "snapshots")],
+        env=kit.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 snapshots" in done.stdout
+    assert int(done.stderr.splitlines()[-1]) < 1000, "a few times one of them, not all of them"
 
 
 @pytest.mark.clause("PACK-3", "PACK-4")
