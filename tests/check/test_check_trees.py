@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from restic_format.check import CheckReport
+from restic_format.check.affected import MAX_PATH
 from restic_format.check.findings import Code, Severity
+from restic_format.check.trees import MAX_TOLD
 from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json
 
@@ -167,3 +169,40 @@ def test_unused_blobs_are_listed_on_request_and_are_no_errors(forge: Forge, run_
     assert report.ok and report.count(Severity.NOTE) == 2
     assert [f.object.name for f in report.findings if f.code is Code.BLOB_UNUSED] == [unused[1]]
     assert report.counts[Code.BLOB_DUPLICATE] == 1
+
+
+def test_of_very_many_faulty_entries_a_thousand_are_told(forge: Forge, run_check: RunCheck) -> None:
+    forge.whole([node(f"{number:05}", "portal") for number in range(1500)])
+    report = run_check(forge.path)
+    assert report.counts == {Code.NODE_TYPE: MAX_TOLD, Code.TREE_FAULTY: 1}
+    assert report.findings[-1].message.endswith("500 more faults in its entries")
+
+
+def test_a_path_is_shown_up_to_a_bound(forge: Forge, run_check: RunCheck) -> None:
+    """Names of a whole tree's length, one in the other, would add up to far more than the repository."""
+    blobs, subtree = [], ""
+    for level in range(40):
+        below = [node(f"{level:02}" + "x" * 1000, "dir", subtree=subtree)] if subtree else []
+        blobs.append(forge.blob("tree", tree_json([node("!", content=[MISSING], size=1), *below])))
+        subtree = blobs[-1][1]
+    forge.index({forge.pack(blobs): blobs})
+    forge.snapshot(subtree)
+    findings = run_check(forge.path).findings
+    paths = [path.path for finding in findings for path in finding.consequence.paths]
+    assert len(findings) == len(paths) == 40 and len(set(paths)) > 3
+    assert max(map(len, paths)) == MAX_PATH + 1
+    assert all(path.endswith("/!") and path[0] == ("…" if len(path) > MAX_PATH else "/") for path in paths)
+
+
+@pytest.mark.clause("PACK-16")
+def test_damage_below_a_shared_directory_is_counted_for_each_snapshot(forge: Forge, run_check: RunCheck) -> None:
+    """What is below a directory is worked out once and holds wherever the directory is met again."""
+    shared = forge.blob("tree", tree_json([node("bad", content=[MISSING], size=1)]))
+    inner = forge.blob("tree", tree_json([node("in", "dir", subtree=shared[1])]))
+    roots = [forge.blob("tree", tree_json([node("d", "dir", subtree=inner[1]), node(name)])) for name in ("x", "y", "z")]
+    blobs = [shared, inner, *roots]
+    forge.index({forge.pack(blobs): blobs})
+    hit = {forge.snapshot(root[1]) for root in roots}
+    (finding,) = run_check(forge.path).findings
+    assert set(finding.consequence.snapshots) == hit
+    assert [path.path for path in finding.consequence.paths] == ["/d/in/bad"]

@@ -301,6 +301,44 @@ def test_a_directory_chain_deeper_than_any_path(bounded_check: BoundedCheck, tmp
     assert said[:2] == ["blob-missing", "ab" * 32]
 
 
+@pytest.mark.clause("TREE-1")
+def test_a_tree_of_very_many_entries(bounded_check: BoundedCheck, tmp_path: Path) -> None:
+    """Decoded all at once they would take gigabytes; the blob is a few KiB."""
+    forge = Forge(tmp_path / "repo")
+    tree = forge.blob("tree", b'{"nodes":[' + b",".join([b'{"name":"","type":"portal"}'] * 2_000_000) + b"]}\n")
+    forge.index({forge.pack([tree]): [tree]})
+    forge.snapshot(tree[1])
+    said = bounded_check(forge.path)
+    assert len(said) == 1001 and said[-1][:2] == ["tree-faulty", tree[1]]
+
+
+def test_long_names_deep_down_with_damage_on_every_level(bounded_check: BoundedCheck, tmp_path: Path) -> None:
+    """The paths of what is affected are more than a gigabyte; so are the sets of findings below each directory."""
+    forge = Forge(tmp_path / "repo")
+    blobs, subtree = [], ""
+    for _ in range(2000):
+        below = [node("x" * 2000, "dir", subtree=subtree)] if subtree else []
+        blobs.append(forge.blob("tree", tree_json([node("!", content=["ab" * 32], size=1), *below])))
+        subtree = blobs[-1][1]
+    forge.index({forge.pack(blobs): blobs})
+    forge.snapshot(subtree)
+    said = bounded_check(forge.path)
+    assert len(said) == 2000 and {code for code, *_ in said} == {"blob-missing"}
+
+
+@pytest.mark.clause("SNAP-1")
+def test_large_snapshots_are_held_one_at_a_time(bounded_check: BoundedCheck, tmp_path: Path) -> None:
+    import zstandard
+
+    forge = Forge(tmp_path / "repo")
+    tree = forge.blob("tree", tree_json([node("f")]))
+    forge.index({forge.pack([tree]): [tree]})
+    document = b'{"time":"2024-02-03T04:05:06Z","tree":"%s","paths":["/x"],"hostname":"%d","x":"%s"}'
+    for number in range(12):
+        forge.compressed_document("snapshots", zstandard.compress(document % (tree[1].encode(), number, b"x" * (30 << 20))))
+    assert bounded_check(forge.path) == []
+
+
 def test_the_bomb_is_one() -> None:
     """The frames above are valid: a small sister of theirs expands to what it says."""
     import zstandard
