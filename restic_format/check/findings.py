@@ -82,6 +82,7 @@ class Code(Enum):
     PACK_HEADER = "pack-header"
     PACK_HEADER_DAMAGED = "pack-header-damaged"
     BLOB_DUPLICATE = "blob-duplicate"
+    BLOB_LENGTH = "blob-length"
 
     SNAPSHOT_DAMAGED = "snapshot-damaged"
     SNAPSHOT_UNREADABLE = "snapshot-unreadable"
@@ -230,6 +231,7 @@ FACTS: dict[Code, Facts] = {
         (REPAIR_PACK,),
     ),
     Code.BLOB_DUPLICATE: Facts(_N, "PACK-16", "stored more than once; it only takes space", ("prune",)),
+    Code.BLOB_LENGTH: Facts(_W, "PACK-22", "its content is intact, as its id tells; only the length that is stated is wrong"),
     Code.SNAPSHOT_DAMAGED: Facts(
         _E, "LAYOUT-1", "the snapshot cannot be listed or restored; the data it names may be intact", (RECOVER,), _MOVE_SNAPSHOT
     ),

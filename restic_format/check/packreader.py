@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import cached_property
@@ -16,7 +17,7 @@ from restic_format.native.blobs import hashes
 from restic_format.repository.coder import PackCheck, check_size
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer
-from restic_spec.errors import SpecError
+from restic_spec.errors import CompressionInvalid, LengthInvalid, SpecError
 from restic_spec.pack import LENGTH_SIZE, MAX_HEADER_SIZE, BlobType, PackEntry
 
 PIECE = 4 << 20
@@ -58,6 +59,8 @@ class PackResult(NamedTuple):
     """Why the storage did not give the whole file, "" where it did."""
     bad: list[PackEntry]
     """Blobs that are damaged, or that could not be read though the file has the size it must have."""
+    lengths: list[PackEntry]
+    """Intact blobs that do not expand to the length that is stated."""
 
 
 class UnlistedPack(NamedTuple):
@@ -80,6 +83,7 @@ class _Reading:
         self.gaps = False
         self.faults: list[Fault] = []
         self.bad: list[PackEntry] = []
+        self.lengths: list[PackEntry] = []
         self.header: list[Fault] = []
         self.listed: list[PackEntry] | None = None
         """What the header lists, where it was read and is intact."""
@@ -130,7 +134,7 @@ class _Reading:
         return self._result(Outcome.DAMAGED)
 
     def _result(self, outcome: Outcome, unreadable: str = "") -> PackResult:
-        return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad)
+        return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad, self.lengths)
 
 
 class PackChecker:
@@ -235,6 +239,12 @@ class PackChecker:
 
     def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: hashes.Sha256) -> None:
         for entry, error in self.coder.verify_many(piece, start, inside, digest):
+            if entry.uncompressed_length is not None and isinstance(error, LengthInvalid | CompressionInvalid):
+                sealed = memoryview(piece)[entry.offset - start : entry.offset - start + entry.length]
+                with contextlib.suppress(SpecError):
+                    self.coder.open(entry, sealed)  # The id is the judge (PACK-22).
+                    reading.lengths.append(entry)
+                    continue
             reading.blob_fault(entry, error)
 
     def _header(self, reading: _Reading, tail: Buffer) -> list[Fault]:

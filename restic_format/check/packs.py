@@ -15,6 +15,7 @@ from restic_format.check.packreader import Outcome, PackChecker, PackResult, Unl
 from restic_format.check.state import Run, Stage
 from restic_format.repository.index import ListedPack
 from restic_format.work import in_order
+from restic_spec.pack import BlobType
 
 _CODES = {
     Outcome.DAMAGED: Code.PACK_DAMAGED,
@@ -54,6 +55,10 @@ def _record(run: Run, result: PackResult, damage: Damage) -> None:
     run.report.packs_read += 1
     run.report.bytes_read += result.bytes_read
     if result.outcome is Outcome.INTACT:
+        for entry in result.lengths:
+            kind = ObjectKind.TREE if entry.type is BlobType.TREE else ObjectKind.DATA
+            what = f"blob {entry.id.hex()} in pack {result.pack.hex()} does not expand to {entry.uncompressed_length} bytes"
+            run.add(Finding(Code.BLOB_LENGTH, ObjectRef(kind, entry.id.hex(), result.pack.hex()), what))
         return
     if result.outcome is Outcome.INDEX_WRONG and result.pack in run.wrong:
         return  # This was seen before the pack was read.

@@ -203,7 +203,9 @@ class Coder(ABC):
         try:
             return self._open_exactly(entry, memoryview(data)[entry.offset - start : entry.offset - start + entry.length])
         except SpecError as error:
-            return error
+            # The frames it came through hold the data, and would keep them as long as somebody keeps the error.
+            error.__context__ = None
+            return error.with_traceback(None)
 
 
 def expand(entry: PackEntry, stored: Stored) -> bytes | Stored:
