@@ -12,7 +12,7 @@ The modules and what each one owns:
 ``passwords``   where passwords come from, each fetched once.
 ``access``      opening a repository, its lock.
 ``output``      lines for people, JSON lines for programs.
-``messages``    every JSON message as a struct.
+``messages``    every JSON message as a struct, a module per command.
 ``progress``    live progress on a terminal, status lines with ``--json``.
 ``render``      tables and help pages.
 ``exitcodes``   one table from error type to exit code.

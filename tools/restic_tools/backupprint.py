@@ -11,7 +11,8 @@ from msgspec import structs
 from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.gojson import go_float
-from restic_tools.messages import BackupItem, BackupStatus, BackupSummary, ErrorText, ObjectError
+from restic_tools.messages import ErrorText, ObjectError
+from restic_tools.messages.backup import BackupItem, BackupStatus, BackupSummary
 from restic_tools.output import DEBUG, VERBOSE
 from restic_tools.progress import Rate
 from restic_tools.render import bytes_text, percent_text, seconds_text

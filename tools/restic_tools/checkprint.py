@@ -11,7 +11,7 @@ from restic_format.check.state import CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
 from restic_format.words import visible
 from restic_tools.context import Context
-from restic_tools.messages import CheckError, CheckFinding, CheckSummary
+from restic_tools.messages.check import CheckError, CheckFinding, CheckSummary
 
 if TYPE_CHECKING:
     from restic_tools.progress import Counter

@@ -5,7 +5,8 @@ from __future__ import annotations
 from restic_format.restore.report import Action, Failed, RestoreEvent, RestoreStats
 from restic_format.words import printable
 from restic_spec import gojson
-from restic_tools.messages import ErrorText, ObjectError, RestoreItem, RestoreStatus, RestoreSummary
+from restic_tools.messages import ErrorText, ObjectError
+from restic_tools.messages.restore import RestoreItem, RestoreStatus, RestoreSummary
 from restic_tools.output import Output
 from restic_tools.progress import Rate
 from restic_tools.render import bytes_text, percent_text, seconds_text

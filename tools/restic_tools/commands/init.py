@@ -9,7 +9,7 @@ from restic_tools.access import repository_location
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.messages import Initialized
+from restic_tools.messages.init import Initialized
 from restic_tools.passwords import ask_new_password, ask_password, given_password
 from restic_tools.secondary import SecondaryRepository
 

@@ -16,7 +16,8 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
-from restic_tools.messages import KeyInfo, encode_message
+from restic_tools.messages import encode_message
+from restic_tools.messages.key import KeyInfo
 from restic_tools.passwords import ask_new_password, read_text_file
 from restic_tools.render import Table
 

@@ -20,15 +20,9 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
-from restic_tools.messages import (
-    ErrorText,
-    NcduNode,
-    NodeMessage,
-    ObjectError,
-    encode_message,
-    snapshot_fields,
-    snapshot_message,
-)
+from restic_tools.messages import ErrorText, ObjectError, encode_message
+from restic_tools.messages.ls import NcduNode, NodeMessage
+from restic_tools.messages.snapshots import snapshot_fields, snapshot_message
 from restic_tools.output import Output, encode
 from restic_tools.render import bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter

@@ -19,7 +19,8 @@ from restic_format.words import printable, visible
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.gotext import local_text, zone_text
-from restic_tools.messages import GroupKey, SnapshotGroup, encode_message, snapshot_message
+from restic_tools.messages import encode_message
+from restic_tools.messages.snapshots import GroupKey, SnapshotGroup, snapshot_message
 from restic_tools.output import encode
 from restic_tools.render import Table, bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
