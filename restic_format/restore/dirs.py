@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from restic_format.restore.errors import RestoreError, TargetInTheWay
+from restic_format.restore.errors import Doing, RestoreError, TargetInTheWay
 from restic_format.restore.request import Overwrite
 from restic_format.restore.table import ROOT, DirState, DirTable
 
@@ -144,7 +144,8 @@ class DirMaker:
             number = self._table.parent[number]
         for step in reversed(chain):
             try:
-                new = self._make(step)
+                with Doing("mkdir"):
+                    new = self._make(step)
             except (OSError, TargetInTheWay):
                 state[step] |= DirState.FAILED
                 raise
@@ -221,7 +222,7 @@ def remove_entry(name: bytes, parent: int, *, recursive: bool) -> None:
     Raises:
         OSError: it cannot be removed. That there is nothing is no error.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with Doing("remove"), contextlib.suppress(FileNotFoundError):
         if not is_dir(name, parent):
             os.unlink(name, dir_fd=parent)
         elif recursive:

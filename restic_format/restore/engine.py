@@ -17,6 +17,7 @@ from restic_format.restore.request import RestoreOptions
 from restic_format.restore.session import Session
 from restic_format.restore.table import ROOT, DirState, FileState
 from restic_format.restore.verify import Verifier
+from restic_format.systemtext import errno_text
 from restic_format.work import Cancel, Progress, silent
 
 
@@ -61,15 +62,17 @@ class Restorer:
         try:
             root = open_root(self._target, create=not dry_run)
         except OSError as error:
-            raise RestoreError(f"target {os.fsdecode(self._target)}: {error.strerror}") from error
+            raise RestoreError(f"target {os.fsdecode(self._target)}: {errno_text(error)}") from error
         session.dirs.state[ROOT] |= DirState.READY | (DirState.NEW if root is None else 0)
         session.root = -1 if root is None else root
         try:
             with DirCache(session.root, session.dirs) as cache:
                 writer = FileWriter(session)
-                ItemPlanner(session, cache, writer).run(self._tree)
+                planner = ItemPlanner(session, cache, writer)
+                planner.run(self._tree)
                 if not dry_run:
                     Fetcher(session, writer).run()
+                planner.report_sizes()
                 Finisher(session, cache).run()
         finally:
             self._close()

@@ -14,7 +14,7 @@ from restic_format.native.places import PlaceWriter
 from restic_format.repository.coder import check_size
 from restic_format.repository.packs import SPAN
 from restic_format.restore.dirs import DirCache
-from restic_format.restore.errors import RestoreError
+from restic_format.restore.errors import Doing, RestoreError
 from restic_format.restore.filewriter import FileWriter
 from restic_format.restore.plan import Blob, PackRun
 from restic_format.restore.session import Session
@@ -22,7 +22,7 @@ from restic_format.restore.table import FileState
 from restic_format.storage import Buffer
 from restic_format.work import WorkerPool
 from restic_spec.crypto import OVERHEAD
-from restic_spec.errors import LengthInvalid, ResticFormatError
+from restic_spec.errors import ResticFormatError
 from restic_spec.pack import BlobType, PackEntry
 
 _Opener = Callable[[Sequence[PackEntry]], Iterable[tuple[PackEntry, bytes | memoryview | ResticFormatError]]]
@@ -102,6 +102,8 @@ class Fetcher:
         self._session = session
         self._writer = writer
         self._files = _OpenFiles()
+        self._misplaced: set[int] = set()
+        """Files with a blob of another length than an index says: where its other blobs go was worked out wrong."""
         self._pool = WorkerPool("restore", session.options.workers, self._work, cancel=session.cancel)
         self._runs = self._pool.share(session.plan.runs())
 
@@ -114,6 +116,7 @@ class Fetcher:
         try:
             with self._pool:
                 pass
+            self._write_misplaced()
         except BaseException:
             self._report_incomplete()
             raise
@@ -190,26 +193,17 @@ class Fetcher:
                 break
             if isinstance(plain, ResticFormatError):
                 try:
-                    plain = self._other_copy(blob)
+                    plain = self._session.repository.load_blob(BlobType.DATA, blob.entry.id)
                 except ResticFormatError as error:
                     self._give_up(blob, error, cache)
                     continue
+                if len(plain) != blob.entry.plain_length:
+                    self._misplaced.update(plan.write(row).file for row in blob.rows)
             for row in blob.rows:
                 if self._stopped():
                     break
                 write = plan.write(row)
                 self._put(write.file, write.offset, plain, cache)
-
-    def _other_copy(self, blob: Blob) -> bytes:
-        """The blob from wherever it can be had: another pack, or the same one at a second try."""
-        plain = self._session.repository.load_blob(BlobType.DATA, blob.entry.id)
-        if len(plain) != blob.entry.plain_length:
-            # The places of all later blobs were worked out with the wrong length.
-            raise LengthInvalid(
-                f"blob {blob.entry.id.hex()} has {len(plain)} bytes, an index says {blob.entry.plain_length}: run repair index",
-                clause="INDEX-7",
-            )
-        return plain
 
     def _give_up(self, blob: Blob, error: ResticFormatError, cache: DirCache) -> None:
         for row in blob.rows:
@@ -219,6 +213,9 @@ class Fetcher:
 
     def _put(self, number: int, offset: int, data: bytes | memoryview, cache: DirCache) -> None:
         files = self._session.files
+        if number in self._misplaced:
+            self._count(number, cache)
+            return
         if files.remaining[number] == 1 and not files.state[number] & (FileState.BEGUN | FileState.FAILED):
             files.remaining[number] = 0
             self._writer.write_whole(number, cache, data, offset)
@@ -247,6 +244,10 @@ class Fetcher:
         if self._session.one_less(number):
             return
         descriptor = self._files.take(number)
+        if number in self._misplaced:
+            if descriptor is not None:
+                os.close(descriptor)
+            return
         state = self._session.files.state[number]
         if descriptor is None and state & FileState.BEGUN and not state & FileState.UNWRITABLE:
             try:
@@ -255,3 +256,36 @@ class Fetcher:
                 self._session.fail(number, error)
         if descriptor is not None:
             self._writer.finish(number, descriptor)
+
+    def _write_misplaced(self) -> None:
+        """Write the files of which a blob has another length than an index says, blob after blob."""
+        files, first = self._session.files, 0
+        if not self._misplaced:
+            return
+        with DirCache(self._session.root, self._session.dirs) as cache:
+            for number in range(len(files)):
+                if number in self._misplaced and not files.state[number] & FileState.FAILED:
+                    self._session.cancel.check()
+                    try:
+                        self._write_in_sequence(number, first, cache)
+                    except (OSError, ResticFormatError) as error:
+                        self._session.fail(number, error)
+                first += files.blobs[number]
+
+    def _write_in_sequence(self, number: int, first: int, cache: DirCache) -> None:
+        session, files = self._session, self._session.files
+        descriptor = self._reopen(number, cache)
+        try:
+            offset = 0
+            for row in range(first, first + files.blobs[number]):
+                plain = session.repository.load_blob(BlobType.DATA, session.plan.entry(row).id)
+                self._writer.write(number, descriptor, plain, offset)
+                session.plan.correct(row, offset, len(plain))
+                offset += len(plain)
+            with Doing("truncate"):
+                os.ftruncate(descriptor, offset)
+            files.size[number] = offset
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._writer.finish(number, descriptor)

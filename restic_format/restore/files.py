@@ -113,6 +113,10 @@ class _Content:
         return BlobMissing(f"blob {first}{more} not found in the index: run check, then repair index")
 
 
+def _other_size(said: int, size: int) -> NodeUnusable:
+    return NodeUnusable(f"the node says {said} bytes, its content has {size}: the content is restored")
+
+
 def _hash(content: Iterable[str]) -> int:
     """A hash of a file's blobs that takes no room."""
     found = 0
@@ -228,15 +232,12 @@ class FilePlanner:
         if not content.complete and existing is not None:
             raise BlobMissing(f"{content.missing()}; the file in the target is left as it is")
         size = content.size
-        if content.complete and size != node.size:
-            session.report.error(
-                session.dirs.location(directory, name),
-                NodeUnusable(f"the node says {node.size} bytes, its content has {size}: the content is restored"),
-            )
         there = _Existing(bytes(content.count))
         if existing is not None:
             there = self._compare(name, directory, existing, content, meta)
             if there.unchanged:
+                if size != node.size:
+                    session.report.error(session.dirs.location(directory, name), _other_size(node.size, size))
                 session.report.skipped(lambda: session.dirs.location(directory, name), size)
                 kept = session.files.append(directory, name, meta, size, FileState.KEPT) if keep else -1
                 return kept, True
@@ -248,8 +249,17 @@ class FilePlanner:
         if not content.complete:
             # Before it is planned: a file of which nothing is known is finished by that.
             session.fail(number, content.missing())
+        elif size != node.size:
+            session.files.claimed[number] = node.size
         self._plan(number, content, there.matches)
         return number, True
+
+    def report_sizes(self) -> None:
+        """Tell of the files whose content is complete and has another size than their nodes say."""
+        session = self._session
+        for number, size in session.files.claimed.items():
+            if not session.files.state[number] & FileState.FAILED and session.files.size[number] != size:
+                session.report.error(session.file_location(number), _other_size(size, session.files.size[number]))
 
     def _plan(self, number: int, content: _Content, matches: bytes | bytearray) -> None:
         session, files = self._session, self._session.files

@@ -6,7 +6,7 @@ import os
 import stat
 
 from restic_format.restore.dirs import DirCache, chmod_nofollow, remove_entry
-from restic_format.restore.errors import RestoreError
+from restic_format.restore.errors import Doing, RestoreError
 from restic_format.restore.session import Session
 from restic_format.restore.table import DirState, FileState
 
@@ -34,17 +34,19 @@ class FileWriter:
         session.mark(number, FileState.BEGUN)
         directory = files.directory[number]
         parent, name = cache.fd(directory), files.names[number]
-        if files.state[number] & FileState.EXISTED:
-            descriptor = _open_in_place(name, parent)
-            size = os.fstat(descriptor).st_size
-        else:
-            descriptor = self._create(name, parent, new=bool(session.dirs.state[directory] & DirState.NEW))
-            size = 0
+        with Doing("open"):
+            if files.state[number] & FileState.EXISTED:
+                descriptor = _open_in_place(name, parent)
+                size = os.fstat(descriptor).st_size
+            else:
+                descriptor = self._create(name, parent, new=bool(session.dirs.state[directory] & DirState.NEW))
+                size = 0
         final = files.size[number]
         # A single blob gives a new file its size; more of them may come in any order.
         if size > final or (size < final and (session.options.sparse or files.blobs[number] > 1)):
             try:
-                os.ftruncate(descriptor, final)
+                with Doing("truncate"):
+                    os.ftruncate(descriptor, final)
             except OSError:
                 os.close(descriptor)
                 raise
@@ -65,10 +67,11 @@ class FileWriter:
         Raises:
             OSError: disk full, input/output error.
         """
-        if self._session.options.sparse and not self._session.files.state[number] & FileState.EXISTED:
-            _write_sparse(descriptor, data, offset)
-        else:
-            _write_all(descriptor, data, offset)
+        with Doing("write"):
+            if self._session.options.sparse and not self._session.files.state[number] & FileState.EXISTED:
+                _write_sparse(descriptor, data, offset)
+            else:
+                _write_all(descriptor, data, offset)
         self._session.report.written(len(data))
 
     def finish(self, number: int, descriptor: int) -> None:
@@ -81,7 +84,8 @@ class FileWriter:
         except OSError as error:
             session.report.error(session.file_location(number), error)
         try:
-            os.close(descriptor)
+            with Doing("close"):
+                os.close(descriptor)
         except OSError as error:  # network file systems tell here what did not reach the disk
             session.fail(number, error)
             failed = True

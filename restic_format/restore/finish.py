@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from restic_format.restore.dirs import DirCache, remove_entry, remove_tree, status_of
-from restic_format.restore.errors import RestoreError
+from restic_format.restore.errors import Doing, RestoreError
 from restic_format.restore.existing import may_replace
 from restic_format.restore.report import Action
 from restic_format.restore.session import Session
 from restic_format.restore.table import ROOT, DirState, FileState
 from restic_format.snapshots import list_directory
+from restic_spec import gojson
 from restic_spec.errors import ResticFormatError
 from restic_spec.tree import FILE
 
@@ -60,7 +61,9 @@ class Finisher:
                 remove_entry(name, parent, recursive=session.may_delete)
                 existing = None
             if existing is None:
-                os.link(first_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+                path = session.target_path(session.file_location(first))
+                with Doing(f"link {path}"):
+                    os.link(first_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
             if number in links.meta:
                 session.metadata.apply_entry(name, parent, FILE, meta)
         session.report.done(Action.OTHER_RESTORED, lambda: session.link_location(number), 0)
@@ -86,7 +89,6 @@ class Finisher:
             return
         descriptor = self._cache.fd(number)
         location = session.dirs.location(number).rstrip("/")
-        target = session.target.rstrip(b"/") + location.encode("utf-8", "surrogateescape")
         unexpected = set(map(os.fsencode, os.listdir(descriptor)))
         for node in list_directory(session.repository, session.dirs.tree(number)):
             unexpected.discard(node.name_bytes)
@@ -94,7 +96,7 @@ class Finisher:
             if not self._selected(location, name):
                 continue
             for path in remove_tree(name, descriptor, dry_run=session.options.dry_run):
-                session.report.deleted((target + b"/" + path).decode("utf-8", "surrogateescape"))
+                session.report.deleted(session.target_path(f"{location}/{gojson.to_text(path)}"))
 
     def _selected(self, location: str, name: bytes) -> bool:
         select = self._session.options.select

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from restic_format.restore.dirs import DirCache, DirMaker, remove_entry, status_of
-from restic_format.restore.errors import RestoreError
+from restic_format.restore.errors import Doing, RestoreError
 from restic_format.restore.existing import may_replace
 from restic_format.restore.files import FilePlanner
 from restic_format.restore.filewriter import FileWriter
@@ -55,6 +55,10 @@ class ItemPlanner:
                 self._node(walk, level, node, name)
             except (ResticFormatError, OSError, OverflowError, ValueError) as error:
                 self._session.report.error(level.path_of(name), error)
+
+    def report_sizes(self) -> None:
+        """See `FilePlanner.report_sizes`; to be called when the content is written."""
+        self._files.report_sizes()
 
     def _fault(self, level: Level[int], node: Node | None, error: ResticFormatError) -> None:
         # It is not known any more what belongs into the target: deleting "everything else" could delete all there is.
@@ -141,8 +145,10 @@ def _create_special(node: Node, name: bytes, parent: int) -> None:
         target = gojson.to_bytes(node.target)
         if not target:
             raise RestoreError("the symlink has no target")
-        os.symlink(target, name, dir_fd=parent)
+        with Doing(f"symlink {node.target}"):
+            os.symlink(target, name, dir_fd=parent)
     else:
         # A FIFO has no device number, whatever the snapshot says.
         device = 0 if node.type == FIFO else node.device
-        os.mknod(name, _DEVICE_KIND[node.type] | 0o600, device=device, dir_fd=parent)
+        with Doing("mknod"):
+            os.mknod(name, _DEVICE_KIND[node.type] | 0o600, device=device, dir_fd=parent)

@@ -13,6 +13,7 @@ import os
 import pwd
 
 from restic_format.restore.dirs import chmod_nofollow, entry_path
+from restic_format.restore.errors import SystemRefused
 from restic_format.restore.request import XattrSelector
 from restic_format.restore.table import Meta, Xattrs
 from restic_format.snapshots import NodeUnusable
@@ -97,13 +98,13 @@ class MetadataWriter:
             OSError: the first thing that went wrong.
         """
         errors = _Errors(ignore_refused=not self._is_root)
-        with errors:
+        with errors.of("lchown"):
             os.chown(descriptor, meta.uid, meta.gid)
         self._apply_xattrs(descriptor, meta.xattrs, errors)
         if times and meta.mtime is not None and meta.atime is not None:
-            with errors:
+            with errors.of("utimes"):
                 os.utime(descriptor, ns=(meta.atime, meta.mtime))
-        with errors:
+        with errors.of("chmod"):
             os.chmod(descriptor, meta.permissions)
         errors.raise_first()
 
@@ -114,24 +115,24 @@ class MetadataWriter:
             OSError: the first thing that went wrong.
         """
         errors = _Errors(ignore_refused=not self._is_root)
-        with errors:
+        with errors.of("lchown"):
             os.chown(name, meta.uid, meta.gid, dir_fd=parent, follow_symlinks=False)
         self._apply_xattrs(entry_path(name, parent), meta.xattrs, errors)
         if meta.mtime is not None and meta.atime is not None:
-            with errors:
+            with errors.of("utimes"):
                 os.utime(name, ns=(meta.atime, meta.mtime), dir_fd=parent, follow_symlinks=False)
         if node_type != SYMLINK:
-            with errors:
+            with errors.of("chmod"):
                 chmod_nofollow(name, parent, meta.permissions)
         errors.raise_first()
 
     def _apply_xattrs(self, target: int | bytes, xattrs: Xattrs, errors: _Errors) -> None:
         follow = isinstance(target, int)
         for name, value in xattrs:
-            with errors:
+            with errors.of("setxattr"):
                 os.setxattr(target, name, value, follow_symlinks=follow)
         present: list[str] = []
-        with errors:
+        with errors.of("listxattr"):
             present = os.listxattr(target, follow_symlinks=follow)
         if not present:
             return
@@ -139,7 +140,7 @@ class MetadataWriter:
         for text in present:
             raw = os.fsencode(text)
             if raw not in wanted and (self._select_xattr is None or self._select_xattr(gojson.to_text(raw))):
-                with errors:
+                with errors.of("removexattr"):
                     os.removexattr(target, raw, follow_symlinks=follow)
 
 
@@ -148,7 +149,13 @@ class _Errors:
 
     def __init__(self, *, ignore_refused: bool) -> None:
         self._ignore_refused = ignore_refused
+        self._operation = ""
         self._first: OSError | None = None
+
+    def of(self, operation: str) -> _Errors:
+        """For a ``with`` block: what comes next is this *operation*."""
+        self._operation = operation
+        return self
 
     def __enter__(self) -> None:
         pass
@@ -161,7 +168,7 @@ class _Errors:
             return error is None
         ignored = error.errno in _UNSUPPORTED or (self._ignore_refused and isinstance(error, PermissionError))
         if not ignored and self._first is None:
-            self._first = error
+            self._first = SystemRefused(self._operation, error)
         return True
 
     def raise_first(self) -> None:

@@ -124,6 +124,11 @@ class Plan:
         """Bytes of a row's blob."""
         return self.entry(row).plain_length
 
+    def correct(self, row: int, offset: int, size: int) -> None:
+        """A row's blob has *size* bytes, not what an index says, and goes to *offset* of its file."""
+        self._uncompressed[row] = size
+        self._file_offset[row] = offset
+
     def by_file(self, first: int, count: int) -> Iterator[tuple[bytes, int, int]]:
         """``(id, offset in the file, size)`` of the *count* blobs from number *first* on, as they were added."""
         for row in range(first, first + count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 
@@ -62,6 +63,10 @@ class Session:
         self.may_delete = options.delete
         """Whether it is known well enough what belongs into the target."""
         self._lock = threading.Lock()
+
+    def target_path(self, location: str) -> str:
+        """The path in the target of an item of the snapshot, for messages only."""
+        return os.fsdecode(self.target.rstrip(b"/")) + location
 
     def file_location(self, number: int) -> str:
         """Path in the snapshot of a file."""

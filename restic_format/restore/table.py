@@ -226,6 +226,9 @@ class FileTable:
         self.replacing: set[int] = set()
         """Files in whose place there was another one that is not changed but replaced."""
 
+        self.claimed: dict[int, int] = {}
+        """The size a node says, where the index says another one of the content."""
+
     def __len__(self) -> int:
         return len(self.directory)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +19,14 @@ from restic_conformance.compare import Facts, differences, restorable, scan
 from restic_format.filter import IncludeFilter
 from restic_format.repository import Repository
 from restic_format.restore import RestoreOptions, Restorer, include_selector, xattr_selector
+from restic_format.restore.errors import SystemRefused
 from restic_format.snapshots import find_snapshot
 from restic_format.storage import LocalStorage
 from restic_spec import gomode, gotime
-from tests.restore.kit import PASSWORD, T0, Heard, Maker, as_nobody, cheap_repo, memory_repo, ours, restic, restore
+from restic_spec.snapshot import Snapshot
+from restic_tools.output import Output
+from restic_tools.restoreprint import RestorePrinter
+from tests.restore.kit import PASSWORD, T0, Heard, Maker, as_nobody, cheap_repo, memory_repo, ours, restic, restore, run
 
 Peer = Callable[[str], Path]
 ROOT_KEY = b"."
@@ -142,11 +150,62 @@ def test_without_roots_rights_owners_are_passed_over_and_devices_reported(maker:
 
     def check() -> None:
         _, heard = restore(maker.repo, tree, base)
-        assert heard.failed == ["/null"] and isinstance(heard.errors[0][1], PermissionError)
+        assert heard.failed == ["/null"] and isinstance(heard.errors[0][1], SystemRefused)
+        assert (heard.errors[0][1].operation, heard.errors[0][1].errno) == ("mknod", errno.EPERM)
         assert stat.S_IMODE((base / "f").stat().st_mode) == 0o640 and (base / "f").stat().st_mtime_ns == T0
         assert stat.S_IMODE((base / "d").stat().st_mode) == 0o750 and os.lstat(base / "s").st_mtime_ns == T0
 
     as_nobody(check)
+
+
+def test_what_the_system_refuses_is_told_in_restics_words(peer: Peer, shared_folder: Path) -> None:
+    """A folder in the target in which nothing may be made; each operation is named with its path, as restic does it."""
+    repo, target, told = (shared_folder / name for name in ("repo", "t", "told"))
+    maker = Maker(Repository.open(LocalStorage(str(cheap_repo(repo))), PASSWORD))
+    shared = {"links": 2, "inode": 7, "device_id": 1}
+    inside = [
+        maker.file("h", b"x", **shared),
+        maker.symlink("l", "some/where"),
+        maker.folder("m", []),
+        maker.node("p", "fifo", gomode.NAMED_PIPE | 0o600),
+    ]
+    tree = maker.finish([maker.file("a", b"x", **shared), maker.folder("d", inside)])
+    maker.repo.save_snapshot(Snapshot(time="2024-01-01T00:00:00Z", tree=tree.hex(), paths=["/x"]))
+    subprocess.run(["chmod", "-R", "a+rX", str(repo)], check=True)
+    shutil.copy(peer("restic-0.19"), shared_folder / "restic")
+
+    def clean() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "d").mkdir(parents=True)
+        target.chmod(0o777)
+
+    def run_ours() -> None:
+        with open(told, "w") as sys.stderr:
+            Restorer(maker.repo, tree, target, progress=RestorePrinter(Output(), str(target))).run()
+
+    told.touch()
+    told.chmod(0o666)
+    clean()
+    as_nobody(run_ours)
+    clean()
+    command = [
+        str(shared_folder / "restic"),
+        "--no-cache",
+        "--no-lock",
+        "-r",
+        str(repo),
+        "restore",
+        "latest",
+        "-t",
+        str(target),
+    ]
+    done = run(command, user=65534, group=65534, extra_groups=[])
+    # What follows from these failures it tells, too.
+    theirs = [line for line in done.stderr.decode().splitlines() if "no such file" not in line and "Fatal" not in line]
+    ours_told = told.read_text().splitlines()
+    assert sorted(ours_told) == sorted(theirs) and len(theirs) == 4
+    for operation in (f"link {target}/a {target}/d/h", f"symlink some/where {target}/d/l", f"mkdir {target}/d/m"):
+        assert any(f": {operation}: permission denied" in line for line in ours_told)
 
 
 def test_extended_attributes_and_which_of_them(maker: Maker, tmp_path: Path) -> None:

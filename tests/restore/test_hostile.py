@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.repository import Location
-from restic_format.restore import RestoreError, TargetInTheWay
+from restic_format.native.places import _pure
+from restic_format.repository import BlobIndex, Location
+from restic_format.restore import RestoreError, RestoreOptions, Restorer, TargetInTheWay
 from restic_format.restore.items import ItemPlanner
 from restic_format.snapshots import NodeUnusable, TooDeep, UnsafeName
 from restic_format.snapshots import walk as walk_module
 from restic_spec import gomode
 from restic_spec.errors import NameInvalid, ResticFormatError
 from restic_spec.pack import BlobType
-from tests.restore.kit import T0, Maker, memory_repo, restore
+from tests.restore.kit import T0, Heard, Maker, memory_repo, restore
 
 
 @pytest.fixture
@@ -243,18 +244,44 @@ def test_an_impossible_length_in_the_index(
     assert os.listdir(tmp_path / "target") == ["good"] and stats.bytes_total == 4
 
 
+@pytest.mark.clause("PACK-22")
 @pytest.mark.parametrize("claimed", [5, 50_000])
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("native", [False, True])
 def test_a_wrong_length_in_the_index_misplaces_nothing(
-    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claimed: int
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claimed: int, existing: bool, native: bool
 ) -> None:
-    bad = maker.file("bad", b"a" * 10_000, b"b" * 10_000, size=10_000 + claimed)
-    tree = maker.finish([bad, maker.file("good", b"a" * 10_000)])
-    _lie(maker, monkeypatch, str(bad.blobs[0]), uncompressed_length=claimed)
-    _, heard = restore(maker.repo, tree, tmp_path / "target")
+    if not native:
+        monkeypatch.setattr("restic_format.restore.fetch.PlaceWriter", _pure.PlaceWriter)
+    first, second, third = b"a" * 10_000, b"b" * 10_000, b"c" * 100
+    bad = maker.file("bad", second, first, third, first, second)
+    tree = maker.finish([maker.folder("d", [bad, maker.file("good", first), maker.file("other", second)])])
+    target = tmp_path / "target"
+    if existing:
+        (target / "d").mkdir(parents=True)
+        (target / "d" / "bad").write_bytes(second + b"x" * 50_000)
+    true, maker.repo.index = maker.repo.index, BlobIndex()
+    for pack, entries in true.by_pack():
+        lied = [entry._replace(uncompressed_length=claimed) if entry.id.hex() == bad.blobs[1] else entry for entry in entries]
+        maker.repo.index.add_pack(pack, lied)
+    heard = Heard()
+    restorer = Restorer(maker.repo, tree, target, RestoreOptions(tell_items=True), progress=heard)
+    stats = restorer.run()
     # "good" consists of the very blob whose length is wrong.
-    assert {"/bad", "/good"} <= set(heard.failed)
-    written = (tmp_path / "target" / "bad").read_bytes()
-    assert b"a" not in written and written[claimed:] == b"b" * 10_000
+    assert (target / "d" / "bad").read_bytes() == second + first + third + first + second
+    assert (target / "d" / "good").read_bytes() == first and (target / "d" / "other").read_bytes() == second
+    assert heard.errors == [] and stats.files_restored == 4 and (target / "d" / "bad").stat().st_mtime_ns == T0
+    assert restorer.verify() == 3 and heard.errors == []
+
+
+@pytest.mark.clause("PACK-22")
+def test_a_wrong_length_beside_a_lost_blob(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = maker.file("bad", b"a" * 10_000, b"b" * 10_000)
+    bad.content = [*bad.blobs, "11" * 32]
+    tree = maker.finish([bad])
+    _lie(maker, monkeypatch, str(bad.blobs[0]), uncompressed_length=5)
+    _, heard = restore(maker.repo, tree, tmp_path)
+    assert heard.failed == ["/bad"] and (tmp_path / "bad").stat().st_mtime_ns != T0
 
 
 def _lie(maker: Maker, monkeypatch: pytest.MonkeyPatch, blob: str, **fields: int | None) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+from restic_format.restore.errors import SystemRefused
 from restic_format.restore.report import Action, Failed, RestoreEvent, RestoreStats
+from restic_format.systemtext import errno_text
 from restic_format.words import printable
 from restic_spec import gojson
 from restic_tools.messages import ErrorText, ObjectError
@@ -25,7 +29,9 @@ _WITHOUT_SIZE = frozenset({Action.DIR_RESTORED, Action.OTHER_RESTORED, Action.DE
 class RestorePrinter:
     """Writes what a restore tells to *out*."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, target: str) -> None:
+        """*target* is the path of the directory that is restored to."""
+        self._target = os.path.abspath(target).rstrip("/")
         self._out = out
         self._rate = Rate()
         self.stats = RestoreStats()
@@ -45,7 +51,9 @@ class RestorePrinter:
 
     def _failed(self, event: Failed) -> None:
         error = event.error
-        text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        text = errno_text(error) if isinstance(error, OSError) else str(error)
+        if isinstance(error, SystemRefused):
+            text = f"{error.operation} {self._target}{event.location}: {text}"
         if self._out.json_mode:
             self._out.json_error(ObjectError("error", ErrorText(text), "restore", event.location))
         else:
