@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, Interrupted, InvalidLock, LockLost, ResticFormatError
+from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
 from restic_format.repository.keys import current_host, current_user
 from restic_format.words import printable
 from restic_format.work import Cancel
@@ -73,46 +73,21 @@ def _in_main_thread() -> bool:
 
 
 class RepositoryLock:
-    """A lock that is written; it settles in the background and renews itself until `release`.
+    """A lock that is held: it renews itself until `release`."""
 
-    Only a moment after it was written is it known whether somebody else came at the same time (LOCK-3). Until then things may
-    be read and prepared; `confirm` must have returned before the repository is changed.
-    """
-
-    def __init__(
-        self, repo: Repository, lock: Lock, lock_id: bytes, settled: Callable[[Exception | None], None] | None = None
-    ) -> None:
+    def __init__(self, repo: Repository, lock: Lock, lock_id: bytes) -> None:
         self._repo = repo
         self._lock = lock
         self.id = lock_id
         self._stop = threading.Event()
-        self._look_again = time.monotonic() + (0.0 if repo.storage.lists_at_once else RECHECK_AFTER)
-        self._tell_settled = settled
-        self._settled = threading.Event()
-        self._refused: Exception | None = None
         self._renewed = time.time()
         self._lost: str | None = None
-        _hangup.begin()
         self._thread = threading.Thread(target=self._keep, daemon=True, name="lock-refresh")
         self._thread.start()
 
-    def _settle(self) -> None:
-        if self._stop.wait(max(self._look_again - time.monotonic(), 0.0)):
-            return
-        try:
-            _check_others(self._repo, self._lock.exclusive, frozenset((self.id,)))
-        except Exception as error:  # noqa: BLE001 - raised to whoever relies on the lock
-            self._refused = error
-        try:
-            if self._tell_settled is not None:
-                self._tell_settled(self._refused)
-        finally:
-            self._settled.set()
-
     def _keep(self) -> None:
-        self._settle()
         # Short waits and wall-clock time: a suspended machine must notice at once how long it slept.
-        while self._refused is None and not self._stop.wait(min(1.0, REFRESH_EVERY)):
+        while not self._stop.wait(min(1.0, REFRESH_EVERY)):
             age = time.time() - self._renewed
             if age < REFRESH_EVERY:
                 continue
@@ -138,39 +113,23 @@ class RepositoryLock:
         with contextlib.suppress(FileMissing):
             self._repo.remove(FileKind.LOCK, old_id)
 
-    def confirm(self) -> None:
-        """Wait until the lock has settled.
+    def check(self) -> None:
+        """Do nothing while the lock is kept; to be called before what relies on it (LOCK-7).
+
+        After a machine has slept this waits until it is known whether the lock is still there.
 
         Raises:
-            AlreadyLocked: somebody holds one that conflicts.
-            InvalidLock: a lock cannot be read even after some tries.
-        """
-        self._settled.wait()
-        if self._refused is not None:
-            raise self._refused
-
-    def before_change(self) -> None:
-        """Wait until the lock has settled, and see that it is still kept: what `Repository.before_changes` calls (LOCK-7).
-
-        Raises:
-            AlreadyLocked, InvalidLock: see `confirm`.
             LockLost: it could not be kept; others may remove what we rely on.
         """
-        self.confirm()
-        self.check()
-
-    def check(self) -> None:
-        """Raise what `confirm` would by now, or `LockLost` if the lock could not be kept; call before what relies on it."""
-        if self._refused is not None:
-            raise self._refused
+        while self._lost is None and time.time() - self._renewed > _GIVE_UP_AFTER and not self._stop.wait(_POLL / 10):
+            continue
         if self._lost is not None:
             raise LockLost(self._lost)
 
     def release(self) -> None:
         """Stop renewing and remove the lock file (LOCK-10)."""
         self._stop.set()
-        if self._settled.is_set():
-            self._thread.join()  # before that it only reads, and may do so for long
+        self._thread.join()
         try:
             with contextlib.suppress(FileMissing):
                 self._repo.remove(FileKind.LOCK, self.id)
@@ -264,38 +223,8 @@ def remove_unfinished(repo: Repository) -> int:
     return repo.storage.remove_unfinished(STALE_AFTER, nobody_writes)
 
 
-def acquire(
-    repo: Repository, *, exclusive: bool = False, meanwhile: Callable[[Repository], None] | None = None
-) -> RepositoryLock:
-    """Take a lock: shared to read or add, exclusive to remove or rewrite (LOCK-13). A stale one conflicts as well (LOCK-4).
-
-    Between writing the lock and looking once more (LOCK-3) there is time to read something: that is for *meanwhile*. What it
-    raises is raised when the lock would have been taken.
-
-    Raises:
-        AlreadyLocked: somebody holds one that conflicts.
-        InvalidLock: a lock cannot be read even after some tries.
-    """
-    held = begin(repo, exclusive=exclusive)
-    try:
-        failure = _attempt(repo, meanwhile)
-        held.confirm()
-        if failure is not None:
-            raise failure
-    except BaseException:
-        held.release()
-        raise
-    return held
-
-
-def begin(
-    repo: Repository, *, exclusive: bool = False, settled: Callable[[Exception | None], None] | None = None
-) -> RepositoryLock:
-    """Write a lock that has yet to be confirmed; *settled* is told, in a thread, when it is, or why it is refused.
-
-    Raises:
-        AlreadyLocked, InvalidLock: see `acquire`.
-    """
+def acquire(repo: Repository, *, exclusive: bool = False, cancel: Cancel | None = None) -> RepositoryLock:
+    """Take a lock: `Repository.lock` without waiting for others."""
     user = current_user()
     lock = Lock(
         time=gotime.format_ns(time.time_ns()),
@@ -306,37 +235,34 @@ def begin(
         uid=user.uid,
         gid=user.gid,
     )
-    looked = time.monotonic()
     _check_others(repo, exclusive, frozenset())
+    _hangup.begin()
+    lock_id: bytes | None = None
     try:
         lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
-        took = time.monotonic() - looked
-        held = RepositoryLock(repo, lock, lock_id, settled)
+        if not repo.storage.lists_at_once:
+            _sleep(RECHECK_AFTER, cancel)
+        _check_others(repo, exclusive, frozenset((lock_id,)))
+        return RepositoryLock(repo, lock, lock_id)
     except BaseException:
-        # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
-        with contextlib.suppress(ResticFormatError):
-            for found_id, found in read_locks(repo):
-                if found == lock:
-                    repo.remove(FileKind.LOCK, found_id)
-        raise
-    # There is nothing to wait for, or somebody may have come after we looked and gone through all of this before our lock was
-    # there to be seen: what is read before he has gone as well would be out of date.
-    if repo.storage.lists_at_once or took > RECHECK_AFTER / 2:
         try:
-            held.confirm()
-        except BaseException:
-            held.release()
-            raise
-    return held
+            _take_back(repo, lock, lock_id)
+        finally:
+            _hangup.end()
+        raise
 
 
-def _attempt(repo: Repository, task: Callable[[Repository], None] | None) -> Exception | None:
-    try:
-        if task is not None:
-            task(repo)
-    except Exception as error:  # noqa: BLE001 - raised again once it is known that nobody else holds a lock
-        return error
-    return None
+def _take_back(repo: Repository, lock: Lock, lock_id: bytes | None) -> None:
+    """Remove a lock that cannot be held."""
+    if lock_id is not None:
+        with contextlib.suppress(FileMissing):
+            repo.remove(FileKind.LOCK, lock_id)
+        return
+    # A signal may strike when the file is there already and its name not yet known here (LOCK-10).
+    with contextlib.suppress(ResticFormatError):
+        for found_id, found in read_locks(repo):
+            if found == lock:
+                repo.remove(FileKind.LOCK, found_id)
 
 
 def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
@@ -397,7 +323,7 @@ def _wait_for_lock(
     pause = min(_RETRY_FIRST, retry)
     while True:
         try:
-            return acquire(repo, exclusive=exclusive)
+            return acquire(repo, exclusive=exclusive, cancel=cancel)
         except AlreadyLocked:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -415,78 +341,3 @@ def _sleep(seconds: float, cancel: Cancel | None) -> None:
         if cancel is not None:
             cancel.check()
         time.sleep(min(left, _POLL))
-
-
-@contextlib.contextmanager
-def lock_repository(
-    repo: Repository,
-    *,
-    exclusive: bool = False,
-    retry: float = 0.0,
-    waiting: Callable[[str], None] | None = None,
-    meanwhile: Callable[[Repository], None] | None = None,
-) -> Iterator[RepositoryLock]:
-    """Hold a lock for the block; with *retry* seconds, wait that long for others to finish. *waiting* is told once.
-
-    *meanwhile* is called in each attempt, see `acquire`: what it reads may be out of date in the next one.
-    """
-    held = _acquire_with_retry(repo, exclusive, retry, waiting, meanwhile)
-    before, repo.before_changes = repo.before_changes, held.before_change
-    try:
-        yield held
-    finally:
-        repo.before_changes = before
-        held.release()
-
-
-@contextlib.contextmanager
-def lock_while_working(
-    repo: Repository, *, exclusive: bool = False, settled: Callable[[Exception | None], None] | None = None
-) -> Iterator[RepositoryLock]:
-    """Hold a lock for the block, which begins before the lock has settled.
-
-    Whatever the block stores in *repo* or removes there waits until then, and fails when the lock is refused; it must not
-    change anything else before it has called `RepositoryLock.confirm`. *settled* is told, in a thread, when the lock is
-    confirmed, or why it is refused. A refused lock is the error, whatever else the block has come upon.
-
-    Raises:
-        AlreadyLocked, InvalidLock: see `acquire`.
-    """
-    held = begin(repo, exclusive=exclusive, settled=settled)
-    before, repo.before_changes = repo.before_changes, held.before_change
-    try:
-        try:
-            yield held
-        except Interrupted:
-            raise
-        except Exception:
-            held.confirm()  # what it stumbled over may be somebody else's doing
-            raise
-        held.confirm()
-    finally:
-        repo.before_changes = before
-        held.release()
-
-
-def _acquire_with_retry(
-    repo: Repository,
-    exclusive: bool,
-    retry: float,
-    waiting: Callable[[str], None] | None,
-    meanwhile: Callable[[Repository], None] | None,
-) -> RepositoryLock:
-    deadline = time.monotonic() + retry
-    pause = min(_RETRY_FIRST, retry)
-    told = False
-    while True:
-        try:
-            return acquire(repo, exclusive=exclusive, meanwhile=meanwhile)
-        except AlreadyLocked:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise
-            if waiting is not None and not told:
-                waiting(f"repo already locked, waiting up to {_go_duration(int(retry * gotime.NS))} for the lock")
-                told = True
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _RETRY_MOST)

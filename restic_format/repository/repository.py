@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from restic_format.errors import (
@@ -35,7 +35,7 @@ from restic_format.repository.packer import (
     MIN_PACK_SIZE,
 )
 from restic_format.repository.packs import PackReader
-from restic_format.repository.writer import BlobWriter, DryBlobWriter, SavedBlob
+from restic_format.repository.writer import BlobWriter, DryBlobWriter
 from restic_format.storage import Storage
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
@@ -91,7 +91,6 @@ class Repository:
         """Seals and opens blobs with this repository's key."""
         self.packs = PackReader(self)
         """Reads packs: headers, ranges, blobs."""
-        self._writer = BlobWriter(self)
 
     @property
     def id(self) -> str:
@@ -340,40 +339,6 @@ class Repository:
     def writer(self, *, dry_run: bool = False) -> BlobWriter:
         """What stores blobs. With *dry_run* it stores nothing, and says what it would have stored."""
         return DryBlobWriter(self) if dry_run else BlobWriter(self)
-
-    def save_blob(self, blob_type: BlobType, data: Buffer, blob_id: bytes | None = None) -> SavedBlob:
-        """Store a blob unless the repository has it or somebody is storing it now (ORDER-8).
-
-        *blob_id* is the hash of *data* where the caller knows it. It is safe in the repository only after `flush`.
-
-        Raises:
-            ResticFormatError: this or an earlier blob could not be stored.
-        """
-        return self.save_blobs(blob_type, [(id_of(data) if blob_id is None else blob_id, data)])[0]
-
-    def save_blobs(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
-        """`save_blob` for several blobs, each given by id and data; sealed in one go."""
-        return self._writer.save(blob_type, blobs)
-
-    def has_blob(self, blob_type: BlobType, blob_id: bytes) -> bool:
-        """Whether the blob is stored or being stored."""
-        return self._writer.has(blob_type, blob_id)
-
-    def flush(self) -> None:
-        """Finish open packs and write the index: afterwards every saved blob is findable.
-
-        Raises:
-            ResticFormatError: something could not be stored.
-        """
-        self._writer.flush()
-
-    def abandon(self) -> None:
-        """After a failure: keep what is stored findable, drop the rest."""
-        self._writer.abandon()
-
-    def discard(self) -> None:
-        """Drop every pack that is not full yet; nothing more can be saved."""
-        self._writer.discard()
 
 
 def _checked_pack_size(size: int | None) -> int:

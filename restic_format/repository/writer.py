@@ -15,6 +15,7 @@ from restic_format.repository.packer import OpenPack, Packer
 from restic_format.storage import Content, Writer
 from restic_format.work import JobQueue
 from restic_spec.errors import SpecError
+from restic_spec.ids import id_of
 from restic_spec.index import index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
@@ -47,6 +48,10 @@ class BlobWriter:
         self._uploader: JobQueue[OpenPack] | None = None
         self._lock = threading.Lock()
         self._in_flight: set[tuple[BlobType, bytes]] = set()
+
+    def save_blob(self, blob_type: BlobType, data: Buffer) -> SavedBlob:
+        """`save` for one blob."""
+        return self.save(blob_type, [(id_of(data), data)])[0]
 
     def save(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
         """Store *blobs*, given by id and data, but for those that are stored or being stored (ORDER-8).

@@ -125,14 +125,15 @@ def index_repository(folder: Path, blobs: int) -> None:
 def many_snapshots(folder: Path, count: int) -> None:
     """Add one small tree and *count* snapshots of it to an empty repository."""
     repo = Repository.open(LocalStorage(folder), PASSWORD)
-    data = repo.save_blob(BlobType.DATA, b"content").id.hex()
+    writer = repo.writer()
+    data = writer.save_blob(BlobType.DATA, b"content").id.hex()
     time = "2026-01-01T00:00:00Z"
     nodes = [
         Node(quoted=f"file-{n:04d}", type="file", mode=0o644, mtime=time, atime=time, ctime=time, uid=0, gid=0, content=[data])
         for n in range(2000)
     ]
-    tree = repo.save_blob(BlobType.TREE, encode_tree(nodes)).id.hex()
-    repo.flush()
+    tree = writer.save_blob(BlobType.TREE, encode_tree(nodes)).id.hex()
+    writer.flush()
     start = gotime.parse_ns("2020-01-01T00:00:00Z")
     for number in range(count):
         repo.save_snapshot(

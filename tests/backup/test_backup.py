@@ -249,6 +249,7 @@ def test_missing_content_is_reported(source: Path, repository: Repository, monke
     ids=str,
 )
 def test_nonsense_in_the_parent_only_costs_time(harm: dict[str, object], source: Path, repository: Repository) -> None:
+    writer = repository.writer()
     first = backup(repository, ["s"])
     (root,) = repository.load_tree(bytes.fromhex(first.tree))
     tree = repository.load_tree(bytes.fromhex(root.subtree))
@@ -256,9 +257,9 @@ def test_nonsense_in_the_parent_only_costs_time(harm: dict[str, object], source:
         if node.name in ("one", "d"):
             for name, value in harm.items():
                 setattr(node, name, value)
-    root.subtree = repository.save_blob(BlobType.TREE, encode_tree(tree)).id.hex()
-    harmed = repository.save_blob(BlobType.TREE, encode_tree([root])).id.hex()
-    repository.flush()
+    root.subtree = writer.save_blob(BlobType.TREE, encode_tree(tree)).id.hex()
+    harmed = writer.save_blob(BlobType.TREE, encode_tree([root])).id.hex()
+    writer.flush()
     snapshot = stored(repository, first)
     snapshot.tree = harmed
     second = backup(repository, ["s"], BackupOptions(parent=snapshot, parent_id=first.snapshot_id), Recorder())

@@ -37,10 +37,11 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> MemoryStorage:
     monkeypatch.setattr(loading, "WORTH_ROWS", 1)
     storage = MemoryStorage()
     repo = Repository.init(storage, "pw", kdf=CHEAP)
+    writer = repo.writer()
     for batch in range(3):
         for number in range(50):
-            repo.save_blob(BlobType.DATA, b"%d %d" % (batch, number))
-        repo.flush()
+            writer.save_blob(BlobType.DATA, b"%d %d" % (batch, number))
+        writer.flush()
     return storage
 
 
@@ -82,7 +83,7 @@ def test_the_second_time_no_index_file_is_read(storage: MemoryStorage, tmp_path:
 
 def test_new_index_files_are_added(storage: MemoryStorage, tmp_path: Path) -> None:
     load(storage, tmp_path)
-    writer = Repository.open(storage, "pw")
+    writer = Repository.open(storage, "pw").writer()
     added = writer.save_blob(BlobType.DATA, b"new").id
     writer.flush()
     repo, read = load(storage, tmp_path)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from restic_conformance import fixtures
 from restic_format.errors import DamagedFile, Interrupted, StorageError
@@ -219,3 +221,28 @@ def test_the_size_of_a_copied_index_stays_within_bounds() -> None:
     rewrite_index(repo, IndexChange(drop=drop))
     assert count(repo) == 1
     assert len(listed(repo)[0]) == 20
+
+
+@given(st.data())
+@settings(max_examples=30)
+def test_any_change_gives_what_it_says(data: st.DataObject) -> None:
+    """Against a model: what is in use, and what is marked, by pack."""
+    repo = filled(MemoryStorage(), 6)
+    packs = sorted(bytes.fromhex(pack) for pack in listed(repo)[0])
+    some = st.sets(st.sampled_from(packs))
+    used, marked = set(packs), set[bytes]()
+    for _ in range(data.draw(st.integers(1, 3))):
+        drop, mark, unmark = data.draw(some), data.draw(some), data.draw(some)
+        back = data.draw(some) - used - marked
+        before = {file_id for file_id, _ in repo.list(FileKind.INDEX)}
+        added = [IndexPack(pack.hex(), []) for pack in sorted(back)]
+        written = rewrite_index(repo, IndexChange(drop=drop, mark=mark, unmark=unmark, add=added))
+        used, marked = (
+            {pack for pack in used if pack not in drop and pack not in mark} | (marked & unmark) - drop | back,
+            {pack for pack in marked if pack not in drop and pack not in unmark} | (used & mark) - drop,
+        )
+        found = listed(repo)
+        assert {bytes.fromhex(pack) for pack in found[0]} == used
+        assert {bytes.fromhex(pack) for pack in found[1]} == marked
+        after = {file_id for file_id, _ in repo.list(FileKind.INDEX)}
+        assert after - before == set(written)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,8 @@ from typing import TypeVar
 
 import pytest
 
-from restic_format.errors import AlreadyLocked, DamagedFile, Interrupted, InvalidLock, LockLost
-from restic_format.repository import Repository, keys, lock_repository, lock_while_working
+from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost
+from restic_format.repository import Repository, keys
 from restic_format.repository import lock as lock_module
 from restic_format.storage import Content, FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.work import Cancel
@@ -53,16 +52,16 @@ def locks_of(repo: Repository) -> list[bytes]:
 
 @pytest.mark.clause("LOCK-2", "LOCK-4", "LOCK-10")
 def test_shared_locks_live_together_and_exclusive_ones_alone(repo: Repository) -> None:
-    with lock_repository(repo), lock_repository(repo):
+    with repo.lock(), repo.lock():
         assert len(locks_of(repo)) == 2
-        with pytest.raises(AlreadyLocked, match="already locked by PID"), lock_repository(repo, exclusive=True):
+        with pytest.raises(AlreadyLocked, match="already locked by PID"), repo.lock(exclusive=True):
             pass
     assert locks_of(repo) == []
-    with lock_repository(repo, exclusive=True):
+    with repo.lock(exclusive=True):
         for exclusive in (False, True):
             with (
                 pytest.raises(AlreadyLocked, match="already locked exclusively by PID"),
-                lock_repository(repo, exclusive=exclusive),
+                repo.lock(exclusive=exclusive),
             ):
                 pass
     assert locks_of(repo) == []
@@ -122,82 +121,6 @@ def test_a_lock_that_appears_while_ours_is_made_is_seen(repo: Repository, rival:
     with pytest.raises(AlreadyLocked):
         lock_module.acquire(repo)
     assert len(locks_of(repo)) == 1, "our own lock is taken back"
-
-
-@pytest.mark.clause("LOCK-3")
-def test_work_may_begin_before_a_lock_has_settled_but_storing_waits(late: Repository, looks: Looks) -> None:
-    repo = late
-    told: list[Exception | None] = []
-    saved: list[bytes] = []
-    with lock_while_working(repo, settled=told.append) as held:
-        assert len(locks_of(repo)) == 1
-        held.check()
-        storing = threading.Thread(target=lambda: saved.append(repo.save_unpacked(FileKind.SNAPSHOT, b"{}")))
-        storing.start()
-        storing.join(0.3)
-        assert storing.is_alive() and list(repo.list(FileKind.SNAPSHOT)) == [] and told == []
-        looks.gate.set()
-        storing.join()
-        assert told == [None]
-        repo.remove(FileKind.SNAPSHOT, *saved)
-    assert locks_of(repo) == []
-    repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
-
-
-@pytest.mark.clause("LOCK-3")
-@pytest.mark.parametrize("what", ["save", "remove", "pack", "fail", "nothing"])
-def test_a_refused_lock_stops_the_work_before_anything_is_changed(
-    what: str, repo: Repository, rival: Callable[[], None]
-) -> None:
-    kept = repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
-    storage = repo.storage
-    assert isinstance(storage, MemoryStorage)
-    before = {key for key in storage.files if key[0] is not FileKind.LOCK}
-    told: list[Exception | None] = []
-    rival()
-    with pytest.raises(AlreadyLocked), lock_while_working(repo, settled=told.append) as held:
-        try:
-            if what == "save":
-                repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
-            elif what == "remove":
-                repo.remove(FileKind.SNAPSHOT, kept)
-            elif what == "pack":
-                repo.save_blob(BlobType.DATA, b"data")
-                repo.flush()
-            elif what == "fail":
-                raise DamagedFile("what the rival has removed")
-        finally:
-            if what in ("save", "remove", "pack"):
-                with pytest.raises(AlreadyLocked):
-                    held.check()
-    assert {key for key in storage.files if key[0] is not FileKind.LOCK} == before
-    assert len(locks_of(repo)) == 1, "our own lock is taken back"
-    [refused] = told
-    assert isinstance(refused, AlreadyLocked)
-
-
-def test_a_lock_that_has_not_settled_is_released_at_once(late: Repository, looks: Looks) -> None:
-    with pytest.raises(Interrupted), lock_while_working(late):
-        raise Interrupted("interrupted")
-    assert locks_of(late) == []
-    assert looks.steps == ["look"]
-
-
-@pytest.mark.clause("LOCK-3")
-def test_nothing_is_read_ahead_where_a_lock_took_long_to_appear(
-    late: Repository, looks: Looks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repo = late
-    save = repo.storage.save
-
-    def slowly(kind: FileKind, name: str, data: Content) -> None:
-        time.sleep(lock_module.RECHECK_AFTER * 0.75)
-        save(kind, name, data)
-
-    monkeypatch.setattr(repo.storage, "save", slowly)
-    looks.gate.set()
-    with lock_while_working(repo):
-        assert looks.steps == ["look", "settle"]
 
 
 class Turns:
@@ -284,7 +207,7 @@ def test_many_at_once_on_a_file_system_are_alone_one_after_the_other(tmp_path: P
         mine = Repository.open(LocalStorage(tmp_path), "pw")
         until = time.monotonic() + 1.5
         while time.monotonic() < until:
-            with contextlib.suppress(AlreadyLocked), lock_repository(mine, exclusive=True):
+            with contextlib.suppress(AlreadyLocked), mine.lock(exclusive=True):
                 inside.append(number)
                 most.append(len(inside))
                 time.sleep(0.001)
@@ -297,45 +220,6 @@ def test_many_at_once_on_a_file_system_are_alone_one_after_the_other(tmp_path: P
         comer.join()
     assert set(most) == {1}
     assert len(most) > 3
-
-
-@pytest.mark.clause("LOCK-12")
-def test_there_is_time_to_read_while_a_lock_settles(late: Repository, looks: Looks) -> None:
-    repo = late
-
-    def read(_: Repository) -> None:
-        looks.steps.append("read")
-        looks.gate.set()
-
-    with lock_repository(repo, meanwhile=read):
-        assert looks.steps == ["look", "read", "settle"]
-
-    def fail(_: Repository) -> None:
-        raise DamagedFile("index")
-
-    with pytest.raises(DamagedFile), lock_repository(repo, meanwhile=fail):
-        pass
-    assert locks_of(repo) == []
-
-    def rival_comes(_: Repository) -> None:
-        repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
-        raise DamagedFile("what the rival has removed")
-
-    with pytest.raises(AlreadyLocked), lock_repository(repo, meanwhile=rival_comes):
-        pass
-
-
-def test_waiting_for_others(repo: Repository) -> None:
-    rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
-    told: list[str] = []
-
-    def waiting(message: str) -> None:
-        told.append(message)
-        repo.remove(FileKind.LOCK, rival)
-
-    with lock_repository(repo, retry=5, waiting=waiting):
-        pass
-    assert told == ["repo already locked, waiting up to 5s for the lock"]
 
 
 @pytest.mark.clause("LOCK-5", "LOCK-11")
@@ -357,7 +241,7 @@ def test_staleness(repo: Repository) -> None:
 @pytest.mark.clause("LOCK-6")
 def test_a_lock_is_renewed_under_a_new_name_before_the_old_one_goes(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
-    with lock_repository(repo) as held:
+    with repo.lock() as held:
         first = held.id
         deadline = time.monotonic() + 5
         while held.id == first and time.monotonic() < deadline:
@@ -372,7 +256,7 @@ def test_a_lock_is_renewed_under_a_new_name_before_the_old_one_goes(repo: Reposi
 def test_a_lock_that_was_removed_while_we_slept_is_lost(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "REFRESH_EVERY", 0.05)
     monkeypatch.setattr(lock_module, "_GIVE_UP_AFTER", 0.01)
-    with lock_repository(repo) as held:
+    with repo.lock() as held:
         for lock_id in locks_of(repo):
             repo.remove(FileKind.LOCK, lock_id)
         deadline = time.monotonic() + 5
@@ -388,16 +272,14 @@ def lose(held: lock_module.RepositoryLock, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.clause("LOCK-7")
-@pytest.mark.parametrize("locking", [lock_repository, lock_while_working])
 @pytest.mark.parametrize("step", ["pack", "index", "snapshot", "remove"])
-def test_nothing_is_changed_under_a_lock_that_is_lost(
-    step: str, locking: Callable[..., AbstractContextManager[lock_module.RepositoryLock]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_changed_under_a_lock_that_is_lost(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = FaultyStorage(MemoryStorage(), lambda call: None)
     repo = Repository.init(storage, "pw", kdf=CHEAP)
+    writer = repo.writer()
     kept = repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
-    with locking(repo) as held:
-        repo.save_blob(BlobType.DATA, b"data")
+    with repo.lock() as held:
+        writer.save_blob(BlobType.DATA, b"data")
         if step == "index":
             # The pack is stored, its index not yet: whoever removed the lock may have pruned since.
             storage.plan = lambda call: lose(held, monkeypatch) if call[:2] == ("save", FileKind.PACK) else None
@@ -406,7 +288,7 @@ def test_nothing_is_changed_under_a_lock_that_is_lost(
         storage.calls.clear()
         with pytest.raises(LockLost):
             if step in ("pack", "index"):
-                repo.flush()
+                writer.flush()
             elif step == "snapshot":
                 repo.save_snapshot(Snapshot(time="2026-01-01T00:00:00Z", tree="00" * 32, paths=["/x"]))
             else:
@@ -414,6 +296,45 @@ def test_nothing_is_changed_under_a_lock_that_is_lost(
         changed = {(call.operation, call.kind) for call in storage.calls if call.operation in ("save", "remove")}
         assert changed - {("remove", FileKind.LOCK)} == ({("save", FileKind.PACK)} if step == "index" else set())
     repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+
+
+@pytest.mark.clause("LOCK-7")
+@pytest.mark.parametrize("removed", [False, True])
+def test_after_a_sleep_nothing_is_changed_before_the_lock_is_seen_to_be_there(repo: Repository, removed: bool) -> None:
+    with repo.lock() as held:
+        if removed:
+            for lock_id in locks_of(repo):
+                repo.remove(FileKind.LOCK, lock_id)
+        held._renewed -= 31 * 60  # as if the machine had slept
+        if removed:
+            with pytest.raises(LockLost):
+                repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+        else:
+            repo.save_unpacked(FileKind.SNAPSHOT, b"{}")
+        assert len(list(repo.list(FileKind.SNAPSHOT))) == (not removed)
+
+
+@pytest.mark.clause("LOCK-10", "LOCK-14")
+def test_a_lock_that_is_given_up_before_it_is_certain_leaves_nothing_behind(
+    late: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(lock_module, "RECHECK_AFTER", 3600.0)
+    cancel = Cancel()
+    save = late.storage.save
+    during: list[object] = []
+
+    def noting(kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        save(kind, name, data, metadata=metadata)
+        during.append(signal.getsignal(signal.SIGHUP))
+        cancel.set()
+
+    monkeypatch.setattr(late.storage, "save", noting)
+    with pytest.raises(Interrupted), late.lock(cancel=cancel):
+        pytest.fail("the block began")
+    assert during == [signal.SIG_IGN], "restic's unlock must not end us by asking whether we are there"
+    assert locks_of(late) == []
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 @pytest.mark.clause("LOCK-14")
@@ -426,7 +347,7 @@ def test_a_hangup_is_survived_as_long_as_any_lock_is_held(repo: Repository) -> N
     releaser.start()
     releaser.join()
     assert locks_of(repo) == [], "any thread may release a lock"
-    with lock_repository(repo):
+    with repo.lock():
         pass
     assert signal.getsignal(signal.SIGHUP) == before
 
@@ -436,10 +357,10 @@ def test_an_unreadable_lock_is_an_error_of_its_own_and_an_empty_one_is_ignored(r
     storage = repo.storage
     assert isinstance(storage, MemoryStorage)
     storage.files[FileKind.LOCK, "0" * 64] = b""
-    with lock_repository(repo):
+    with repo.lock():
         pass
     storage.files[FileKind.LOCK, "1" * 64] = b"garbage"
-    with pytest.raises(InvalidLock, match="unlock --remove-all"), lock_repository(repo):
+    with pytest.raises(InvalidLock, match="unlock --remove-all"), repo.lock():
         pass
     assert lock_module.remove_locks(repo) == 0
     assert lock_module.remove_locks(repo, everything=True) == 2
@@ -467,11 +388,11 @@ def test_restic_honours_our_locks(
 ) -> None:
     repo, restic = real
     (tmp_path / "file").write_text("x")
-    with lock_repository(repo, exclusive=True):
+    with repo.lock(exclusive=True):
         refused = restic("backup", str(tmp_path / "file"))
         assert refused.returncode == 11
         assert f"PID {os.getpid()}" in refused.stderr
-    with lock_repository(repo):
+    with repo.lock():
         assert restic("backup", str(tmp_path / "file")).returncode == 0
         assert restic("prune").returncode == 11
         assert restic("unlock").returncode == 0
@@ -488,13 +409,13 @@ def test_we_honour_restics_locks(
         deadline = time.monotonic() + 20
         while not locks_of(repo) and time.monotonic() < deadline:
             time.sleep(0.05)
-        with lock_repository(repo):
+        with repo.lock():
             pass
-        with pytest.raises(AlreadyLocked, match=f"PID {running.pid} "), lock_repository(repo, exclusive=True):
+        with pytest.raises(AlreadyLocked, match=f"PID {running.pid} "), repo.lock(exclusive=True):
             pass
         assert lock_module.remove_locks(repo) == 0
         running.communicate(b"data")
-    with lock_repository(repo, exclusive=True):
+    with repo.lock(exclusive=True):
         pass
 
 
@@ -537,6 +458,7 @@ def test_a_block_begins_when_its_lock_is_certain(late: Repository, looks: Looks,
     assert len(locks_of(late)) == 1, "our own lock is taken back"
 
 
+@pytest.mark.clause("LOCK-12")
 def test_others_are_waited_for_until_somebody_cancels(repo: Repository) -> None:
     rival = repo.save_unpacked(FileKind.LOCK, encode_lock(foreign(exclusive=True)))
     told: list[float] = []

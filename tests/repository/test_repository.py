@@ -45,13 +45,14 @@ def blob(number: int, size: int = 3000) -> bytes:
 
 
 def test_blobs_survive_and_are_stored_once(repo: Repository) -> None:
+    writer = repo.writer()
     blobs = [(BlobType.TREE if n % 3 == 0 else BlobType.DATA, blob(n)) for n in range(50)]
     blobs += [(BlobType.DATA, b"text " * 1000), (BlobType.DATA, b"")]
-    saved = [repo.save_blob(kind, data) for kind, data in blobs]
+    saved = [writer.save_blob(kind, data) for kind, data in blobs]
     assert not any(result.known for result in saved)
-    assert repo.save_blob(*blobs[7]).known, "a blob in flight is not stored again"
-    repo.flush()
-    assert repo.save_blob(*blobs[7]).known
+    assert writer.save_blob(*blobs[7]).known, "a blob in flight is not stored again"
+    writer.flush()
+    assert writer.save_blob(*blobs[7]).known
     for view in (repo, reopen(repo)):
         for (kind, data), result in zip(blobs, saved, strict=True):
             assert result.id == id_of(data)
@@ -60,15 +61,17 @@ def test_blobs_survive_and_are_stored_once(repo: Repository) -> None:
 
 
 def test_the_same_bytes_as_tree_and_as_data_are_two_blobs(repo: Repository) -> None:
-    assert not repo.save_blob(BlobType.TREE, b"same").known
-    assert not repo.save_blob(BlobType.DATA, b"same").known
+    writer = repo.writer()
+    assert not writer.save_blob(BlobType.TREE, b"same").known
+    assert not writer.save_blob(BlobType.DATA, b"same").known
 
 
 @pytest.mark.clause("PACK-15")
 def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
+    writer = repo.writer()
     for number in range(20):
-        repo.save_blob(BlobType.TREE if number % 2 else BlobType.DATA, blob(number))
-    repo.flush()
+        writer.save_blob(BlobType.TREE if number % 2 else BlobType.DATA, blob(number))
+    writer.flush()
     for _, entries in repo.index.by_pack():
         assert len({entry.type for entry in entries}) == 1
 
@@ -77,8 +80,9 @@ def test_trees_and_data_never_share_a_pack(repo: Repository) -> None:
 def test_packs_reach_their_size_and_blobs_are_spread_over_open_ones() -> None:
     storage = MemoryStorage()
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
-    order = [repo.save_blob(BlobType.DATA, blob(number, 100_000)).id for number in range(250)]
-    repo.flush()
+    writer = repo.writer()
+    order = [writer.save_blob(BlobType.DATA, blob(number, 100_000)).id for number in range(250)]
+    writer.flush()
     sizes = sorted(size for _, size in storage.list(FileKind.PACK))
     assert all(4 << 20 <= size < (4 << 20) + 150_000 for size in sizes[-2:])
     place = {blob_id: location.pack for blob_id in order if (location := repo.index.lookup(BlobType.DATA, blob_id))}
@@ -95,10 +99,11 @@ def test_pack_sizes_out_of_bounds_are_refused(size: int) -> None:
 def test_packs_come_before_the_index_and_the_index_before_the_snapshot() -> None:
     storage = FaultyStorage(MemoryStorage(), lambda call: None)
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    writer = repo.writer()
     storage.calls.clear()
-    tree = repo.save_blob(BlobType.TREE, b'{"nodes":[]}\n').id
-    repo.save_blob(BlobType.DATA, b"data")
-    repo.flush()
+    tree = writer.save_blob(BlobType.TREE, b'{"nodes":[]}\n').id
+    writer.save_blob(BlobType.DATA, b"data")
+    writer.flush()
     repo.save_snapshot(Snapshot(time="2026-01-01T00:00:00Z", tree=tree.hex(), paths=["/x"]))
     assert [call.kind for call in storage.calls if call.operation == "save"] == [
         FileKind.PACK,
@@ -112,20 +117,22 @@ def test_packs_come_before_the_index_and_the_index_before_the_snapshot() -> None
 def test_a_failing_storage_is_reported_and_nothing_is_claimed_to_be_safe(kind: FileKind) -> None:
     storage = FaultyStorage(MemoryStorage(), nth("save", 0, Fail("disk full"), kind))
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
-    repo.save_blob(BlobType.DATA, blob(1))
+    writer = repo.writer()
+    writer.save_blob(BlobType.DATA, blob(1))
     with pytest.raises(StorageError, match="disk full"):
-        repo.flush()
+        writer.flush()
     assert len(reopen(repo).index) == 0
 
 
 def test_what_was_stored_before_a_failure_stays_findable() -> None:
     storage = FaultyStorage(MemoryStorage(), nth("save", 1, Fail("disk full"), FileKind.PACK))
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP, pack_size=4 << 20)
+    writer = repo.writer()
     with pytest.raises(StorageError, match="disk full"):
         for number in range(30):
-            repo.save_blob(BlobType.DATA, blob(number, 1 << 20))
+            writer.save_blob(BlobType.DATA, blob(number, 1 << 20))
     with pytest.raises(StorageError, match="disk full"):
-        repo.abandon()
+        writer.abandon()
     assert len(reopen(repo).index) >= 4
 
 
@@ -134,21 +141,23 @@ def test_a_failure_is_not_forgotten(operation: str) -> None:
     """Blobs that were on their way count as known; a second try must not take them for stored."""
     storage = FaultyStorage(MemoryStorage(), nth(operation, 0, Fail("disk full"), FileKind.PACK))
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    writer = repo.writer()
     for _ in range(2):
         with pytest.raises(StorageError, match="disk full"):
-            repo.save_blob(BlobType.DATA, blob(1))
-            repo.flush()
+            writer.save_blob(BlobType.DATA, blob(1))
+            writer.flush()
     with pytest.raises(StorageError, match="disk full"):
-        repo.flush()
+        writer.flush()
     assert len(reopen(repo).index) == 0
 
 
 def test_small_last_packs_become_one(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "repo")
     repo = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    writer = repo.writer()
     blobs = [blob(number) for number in range(40)]
-    saved = [repo.save_blob(BlobType.DATA, data) for data in blobs]
-    repo.flush()
+    saved = [writer.save_blob(BlobType.DATA, data) for data in blobs]
+    writer.flush()
     [(pack, size)] = storage.list(FileKind.PACK)
     assert id_of(storage.load(FileKind.PACK, pack)) == bytes.fromhex(pack)
     assert size == sum(one.stored for one in saved) + OVERHEAD + 4
@@ -161,18 +170,19 @@ def test_small_last_packs_become_one(tmp_path: Path) -> None:
 
 @pytest.mark.clause("ORDER-8")
 def test_threads_storing_the_same_blobs_store_each_once(repo: Repository) -> None:
+    writer = repo.writer()
     blobs = [blob(number) for number in range(200)]
     stored: list[bytes] = []
 
     def work() -> None:
-        stored.extend(result.id for data in blobs if not (result := repo.save_blob(BlobType.DATA, data)).known)
+        stored.extend(result.id for data in blobs if not (result := writer.save_blob(BlobType.DATA, data)).known)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    repo.flush()
+    writer.flush()
     assert sorted(stored) == sorted(map(id_of, blobs))
     assert len(reopen(repo).index) == len(blobs)
 
@@ -184,8 +194,9 @@ def test_an_intact_copy_is_found_behind_a_damaged_one() -> None:
     first = Repository.init(storage, "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
     second = Repository.open(storage, "pw")
     for repo in (first, second):
-        repo.save_blob(BlobType.DATA, data)
-        repo.flush()
+        writer = repo.writer()
+        writer.save_blob(BlobType.DATA, data)
+        writer.flush()
     packs = [name for name, _ in storage.list(FileKind.PACK)]
     assert len(packs) == 2
     for victim in packs:
@@ -200,8 +211,9 @@ def test_an_intact_copy_is_found_behind_a_damaged_one() -> None:
 
 
 def test_reading_a_pack_goes_on_past_a_damaged_blob(repo: Repository) -> None:
-    ids = [repo.save_blob(BlobType.DATA, blob(number)).id for number in range(10)]
-    repo.flush()
+    writer = repo.writer()
+    ids = [writer.save_blob(BlobType.DATA, blob(number)).id for number in range(10)]
+    writer.flush()
     [(pack, entries)] = [(pack, entries) for pack, entries in repo.index.by_pack()]
     assert {entry.id for entry in entries} == set(ids)
     storage = repo.storage
@@ -242,11 +254,12 @@ def test_unknown_blobs_are_named(repo: Repository) -> None:
 
 @pytest.mark.clause("PACK-12", "PACK-13", "PACK-14", "PACK-22")
 def test_a_wrong_length_is_no_damage_of_the_blob_and_another_id_is(repo: Repository) -> None:
+    writer = repo.writer()
     if repo.version == 1:
         return
     data = bytes(1 << 20)
-    repo.save_blob(BlobType.DATA, data)
-    repo.flush()
+    writer.save_blob(BlobType.DATA, data)
+    writer.flush()
     [(pack, [entry])] = repo.index.by_pack()
     sealed = repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     for stated in (len(data), len(data) - 1, 10, len(data) + 1, 0xFFFFFFFF):
@@ -271,8 +284,9 @@ class NoLargeReads(MemoryStorage):
 @pytest.mark.parametrize("uncompressed_length", [None, 1000])
 def test_no_memory_is_taken_for_a_blob_over_the_bound(uncompressed_length: int | None) -> None:
     repo = Repository.init(NoLargeReads(), "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
-    blob_id = repo.save_blob(BlobType.DATA, blob(1)).id
-    repo.flush()
+    writer = repo.writer()
+    blob_id = writer.save_blob(BlobType.DATA, blob(1)).id
+    writer.flush()
     [(pack, [good])] = repo.index.by_pack()
     huge = PackEntry(BlobType.TREE, bytes(32), good.length, 3_500_000_000, uncompressed_length)
     repo.index.add_pack(pack, [huge])
@@ -320,10 +334,11 @@ def test_damage_is_told_apart_by_layer(repo: Repository) -> None:
 
 def test_incompressible_data_are_stored_plainly_and_trees_never_are() -> None:
     repo = Repository.init(MemoryStorage(), "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    writer = repo.writer()
     data = blob(1)
-    saved = repo.save_blob(BlobType.DATA, data)
-    tree = repo.save_blob(BlobType.TREE, b"x")
-    repo.flush()
+    saved = writer.save_blob(BlobType.DATA, data)
+    tree = writer.save_blob(BlobType.TREE, b"x")
+    writer.flush()
     found = repo.index.lookup(BlobType.DATA, saved.id)
     assert found is not None
     assert found.uncompressed_length is None

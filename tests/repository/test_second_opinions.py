@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from restic_format.errors import DamagedFile
+from restic_format.errors import DamagedFile, KeyUnusable
 from restic_format.native import scrypt
-from restic_format.repository import Repository, packer
+from restic_format.repository import Repository, keys, packer
 from restic_format.storage import MemoryStorage
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
@@ -32,11 +32,12 @@ class WrongHash:
 def test_a_pack_with_two_hashes_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = MemoryStorage()
     repository = Repository.init(storage, "pw", kdf=CHEAP)
+    writer = repository.writer()
     monkeypatch.setattr(packer, "SAMPLE", 1)
     monkeypatch.setattr(packer.OpenPack, "add", _with_wrong_hash(packer.OpenPack.add))
     with pytest.raises(DamagedFile, match="two hashes"):
-        repository.save_blob(BlobType.DATA, b"content")
-        repository.flush()
+        writer.save_blob(BlobType.DATA, b"content")
+        writer.flush()
     assert not list(storage.list(FileKind.PACK))
 
 
@@ -60,9 +61,10 @@ def test_a_sample_of_packs_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(packer.OpenPack, "__init__", spy)
     monkeypatch.setattr(packer, "SAMPLE", 3)
     repository = Repository.init(MemoryStorage(), "pw", kdf=CHEAP)
+    writer = repository.writer()
     for number in range(4):
-        repository.save_blob(BlobType.DATA, bytes([number]) * 1000)
-        repository.flush()
+        writer.save_blob(BlobType.DATA, bytes([number]) * 1000)
+        writer.flush()
     assert checked[:6] == [True, False, False, True, False, False]
 
 
@@ -71,10 +73,14 @@ def test_new_keys_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = MemoryStorage()
     with monkeypatch.context() as broken:
         broken.setattr(scrypt, "derive_by", lambda *arguments: bytes(64))
+        with pytest.raises(KeyUnusable, match="does not open"):
+            Repository.init(storage, "pw", kdf=CHEAP)
+        assert not list(storage.list(FileKind.KEY))
+        broken.setattr(keys, "_derive", keys._derive_new)  # so that the new key is not tried with what is broken
         Repository.init(storage, "pw", kdf=CHEAP)
     assert Repository.open(storage, "pw").version == 2
     monkeypatch.setattr(scrypt, "derive_by", lambda *arguments: bytes(64))
-    with pytest.raises(Exception, match="wrong password"):
+    with pytest.raises(KeyUnusable, match="consists of zeros"):
         Repository.open(storage, "pw")
 
 

@@ -47,9 +47,10 @@ class Maker:
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
+        self.writer = repo.writer()
 
     def blob(self, data: bytes) -> str:
-        return self.repo.save_blob(BlobType.DATA, data).id.hex()
+        return self.writer.save_blob(BlobType.DATA, data).id.hex()
 
     def node(self, name: str | bytes, kind: str, mode: int, **fields: Any) -> Node:
         text = to_text(name) if isinstance(name, bytes) else name
@@ -74,13 +75,13 @@ class Maker:
 
     def tree(self, entries: Iterable[Node]) -> bytes:
         raw = encode_tree(list(entries))
-        self.repo.save_blob(BlobType.TREE, raw)
+        self.writer.save_blob(BlobType.TREE, raw)
         return id_of(raw)
 
     def finish(self, entries: Iterable[Node]) -> bytes:
         """The id of a root tree, everything stored."""
         tree = self.tree(entries)
-        self.repo.flush()
+        self.writer.flush()
         return tree
 
 

@@ -115,7 +115,7 @@ def test_a_lost_pack_is_named_with_every_file(tmp_path: Path) -> None:
     storage = MemoryStorage()
     maker = Maker(memory_repo(storage))
     lost = maker.file("lost", block(1))
-    maker.repo.flush()
+    maker.writer.flush()
     tree = maker.finish([lost, maker.file("good", block(2))])
     assert isinstance(lost.content, list)
     location = maker.repo.index.lookup(BlobType.DATA, bytes.fromhex(lost.content[0]))
@@ -177,7 +177,9 @@ def refuse_to_open(name: bytes, parent: int) -> int:
 def test_a_tree_that_cannot_be_read_costs_its_folder_only(maker: Maker, tmp_path: Path) -> None:
     lost = maker.folder("lost", [])
     lost.subtree = "33" * 32
-    garbled = maker.node("garbled", "dir", 0, subtree=maker.repo.save_blob(BlobType.TREE, b'{"nodes":[{"name":5}]}\n').id.hex())
+    garbled = maker.node(
+        "garbled", "dir", 0, subtree=maker.writer.save_blob(BlobType.TREE, b'{"nodes":[{"name":5}]}\n').id.hex()
+    )
     tree = maker.finish([lost, garbled, maker.folder("d", [maker.file("f", b"f")])])
     _, heard = restore(maker.repo, tree, tmp_path)
     assert heard.failed == ["/garbled", "/lost"]
@@ -312,7 +314,7 @@ def test_stopping_while_writing(tmp_path: Path) -> None:
     inner = MemoryStorage()
     maker = Maker(memory_repo(inner))
     first = maker.file("f", block(1))
-    maker.repo.flush()
+    maker.writer.flush()
     second = maker.file("f", block(1), block(2))
     tree = maker.finish([second])
     asked: list[str] = []

@@ -115,7 +115,7 @@ def test_what_appears_meanwhile_is_replaced_and_symlinks_are_not_followed(
 
 def test_a_full_disk_costs_what_does_not_fit(maker: Maker, tmp_path: Path) -> None:
     small = maker.file("a", b"small")
-    maker.repo.flush()  # into a pack of its own, which is read first
+    maker.writer.flush()  # into a pack of its own, which is read first
     files = [small, maker.file("b", bytes(1 << 20)), maker.file("c", block(1), bytes(1 << 20))]
     tree = maker.finish([maker.folder("d", files)])
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], check=True)

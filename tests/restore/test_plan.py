@@ -82,7 +82,7 @@ def test_each_pack_is_read_once_and_every_file_is_right(tmp_path: Path, workers:
     for number, blob in enumerate(blobs):
         maker.blob(blob)
         if number % 10 == 9:
-            maker.repo.flush()
+            maker.writer.flush()
     contents = [[blobs[(n * 7 + k * 13) % 60] for k in range(n % 9)] + [blobs[0]] * (n % 3) for n in range(40)]
     folders = [maker.folder(f"d{n}", [maker.file("f", *content)]) for n, content in enumerate(contents)]
     tree = maker.finish(sorted(folders, key=lambda node: node.name_bytes))

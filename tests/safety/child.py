@@ -18,7 +18,6 @@ import restic_format.repository.repository as repository_module
 import restic_format.storage.local as local_module
 from restic_format.backup import BackupOptions, backup
 from restic_format.repository import Repository
-from restic_format.repository.lock import lock_repository
 from restic_format.storage import LocalStorage
 from tests.safety.kit import PASSWORD
 
@@ -55,7 +54,7 @@ def back_up(repo: Path, source: Path, *, slow: bool = False) -> str:
     coder_module.GROUP_SIZE = PACK_SIZE // 2
     try:
         opened = Repository.open(LocalStorage(repo), PASSWORD, pack_size=PACK_SIZE)
-        with lock_repository(opened):
+        with opened.lock():
             opened.load_index()
             result = backup(opened, [str(source)], BackupOptions(hostname="killed"))
             assert result.snapshot_id is not None

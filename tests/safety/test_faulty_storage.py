@@ -13,7 +13,7 @@ from restic_format.check import CheckOptions, CheckReport, check
 from restic_format.check.findings import Code
 from restic_format.errors import ResticFormatError
 from restic_format.repository import Repository
-from restic_format.repository.lock import lock_repository, remove_locks
+from restic_format.repository.lock import remove_locks
 from restic_format.restore import Restorer
 from restic_format.snapshots import find_snapshot
 from restic_format.storage import FaultyStorage, MemoryStorage, Storage
@@ -45,7 +45,7 @@ def half(source: Path) -> MemoryStorage:
 
 def back_up(storage: Storage, source: Path) -> str:
     repo = Repository.open(storage, kit.PASSWORD)
-    with lock_repository(repo):
+    with repo.lock():
         repo.load_index()
         options = BackupOptions(hostname="h", scan=False)
         result = backup(repo, [str(source)], options)

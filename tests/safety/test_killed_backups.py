@@ -13,7 +13,7 @@ import pytest
 
 from restic_format.check import CheckOptions, check
 from restic_format.repository import Repository
-from restic_format.repository.lock import lock_repository, remove_locks, remove_unfinished
+from restic_format.repository.lock import remove_locks, remove_unfinished
 from restic_format.storage import LocalStorage, local
 from restic_spec.layout import FileKind
 from tests.safety import kit
@@ -158,7 +158,7 @@ def test_unlock_removes_what_a_killed_backup_has_not_finished(tmp_path: Path, mo
     assert remove_unfinished(opened) == 0, "they are new"
     for path in (*dead, restics, *others):
         os.utime(path, (time.time() - 1860, time.time() - 1860))
-    with lock_repository(opened):
+    with opened.lock():
         writer = opened.storage.begin(FileKind.PACK)
         writer.append(b"content")
         [living] = set(leftovers(repo)) - {*dead, restics, *others}

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.repository import Repository
-from restic_format.repository.lock import RepositoryLock, lock_repository
+from restic_format.repository import Repository, lock
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from tests.safety import kit
@@ -111,12 +110,12 @@ def test_retry_lock_waits_until_restic_is_done(repo: Path) -> None:
 def test_restic_stops_at_our_locks(repo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     opened = Repository.open(LocalStorage(repo), kit.PASSWORD)
-    with lock_repository(opened, exclusive=True):
+    with opened.lock(exclusive=True):
         for command in (["backup", str(tmp_path / "file")], ["prune"], ["check"]):
             done = kit.restic(repo, *command, check=False)
             assert done.returncode == LOCKED, (command, done.stderr)
             assert str(os.getpid()) in done.stderr, "it can tell whose lock it is"
-    with lock_repository(opened):
+    with opened.lock():
         assert kit.restic(repo, "backup", str(tmp_path / "file")).returncode == 0
         for command in (["prune"], ["check"]):
             assert kit.restic(repo, *command, check=False).returncode == LOCKED
@@ -150,13 +149,15 @@ def test_a_signal_while_locking_leaves_no_lock(repo: Path, monkeypatch: pytest.M
         save(kind, name, data)
         raise KeyboardInterrupt
 
-    def interrupted_wait(_: RepositoryLock) -> None:
+    def interrupted_wait(*_: object) -> None:
+        assert len(kit.files_of(repo, "locks")) == 1
         raise KeyboardInterrupt
 
     if moment == "saved":
         monkeypatch.setattr(storage, "save", interrupted_save)
     else:
-        monkeypatch.setattr(RepositoryLock, "confirm", interrupted_wait)
-    with pytest.raises(KeyboardInterrupt), lock_repository(opened):
+        monkeypatch.setattr(LocalStorage, "lists_at_once", False)
+        monkeypatch.setattr(lock, "_sleep", interrupted_wait)
+    with pytest.raises(KeyboardInterrupt), opened.lock():
         pytest.fail("the lock must not be had")
     assert not kit.files_of(repo, "locks")

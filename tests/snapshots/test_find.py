@@ -63,10 +63,11 @@ def test_names_give_each_snapshot_once_and_damage_is_reported(repo: Repository) 
 
 
 def test_subfolders(repo: Repository) -> None:
-    inner = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="file", type="file", content=[])])).id
-    middle = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="in", type="dir", content=None, subtree=inner.hex())])).id
-    root = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="out", type="dir", content=None, subtree=middle.hex())])).id
-    repo.flush()
+    writer = repo.writer()
+    inner = writer.save_blob(BlobType.TREE, encode_tree([Node(quoted="file", type="file", content=[])])).id
+    middle = writer.save_blob(BlobType.TREE, encode_tree([Node(quoted="in", type="dir", content=None, subtree=inner.hex())])).id
+    root = writer.save_blob(BlobType.TREE, encode_tree([Node(quoted="out", type="dir", content=None, subtree=middle.hex())])).id
+    writer.flush()
     assert resolve_subfolder(repo, root, "/out/in/") == inner
     assert resolve_subfolder(repo, root, "") == root
     with pytest.raises(SnapshotNotFound, match="path out/none: not found"):

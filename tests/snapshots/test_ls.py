@@ -22,7 +22,7 @@ def opened(path: Path) -> Repository:
 
 
 def save(maker: Maker, root: bytes, **fields: str) -> None:
-    maker.repo.flush()
+    maker.writer.flush()
     maker.repo.save_snapshot(Snapshot(time="2024-01-02T03:04:05Z", tree=root.hex(), paths=["/x"], **fields))
 
 
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("form", ["text", "json", "ncdu"])
 def test_damage_is_told_and_the_rest_listed(path: Path, form: str) -> None:
     maker = Maker(opened(path))
-    rotten = maker.repo.save_blob(BlobType.TREE, b'{"nodes":[{"name":{"a":1}}]}').id.hex()
+    rotten = maker.writer.save_blob(BlobType.TREE, b'{"nodes":[{"name":{"a":1}}]}').id.hex()
     entries = [
         maker.node("a", "dir", 0, subtree=rotten),
         maker.node("b", "dir", 0, subtree="11" * 32),
@@ -65,7 +65,7 @@ def test_a_tree_that_is_mostly_repetition_takes_little_memory(path: Path, argume
     """600,000 nodes in 15 MiB that are stored in a few KiB: decoded at once they would take 300 MiB."""
     maker = Maker(opened(path))
     nodes = b",".join(b'{"name":"%07d","type":"f"}' % number for number in range(600_000))
-    root = maker.repo.save_blob(BlobType.TREE, b'{"nodes":[' + nodes + b"]}").id
+    root = maker.writer.save_blob(BlobType.TREE, b'{"nodes":[' + nodes + b"]}").id
     save(maker, root)
     command = ["/usr/bin/env", "python3", "-c", MEASURE, *ours_command(path, "ls", "latest", *arguments)]
     done = subprocess.run(command, env=environment(), capture_output=True, check=True)

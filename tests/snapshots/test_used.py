@@ -59,7 +59,7 @@ def small_repo() -> tuple[Maker, bytes, dict[str, bytes]]:
 def test_only_what_is_needed_is_used_and_nothing_is_visited_twice() -> None:
     maker, root, ids = small_repo()
     maker.blob(b"unused")
-    maker.repo.flush()
+    maker.writer.flush()
     used = find_used(maker.repo, [root, root])
     assert set(used.trees) == {root, ids["inner"]}
     assert set(used.data) == {id_of(data) for data in (b"one", b"two", b"three")}
@@ -89,7 +89,7 @@ def test_a_tree_that_cannot_be_read_is_told_or_raised() -> None:
     other = Repository.open(storage, "pw")
     again = Maker(other)
     again.folder("inner", [again.file("f", b"one", b"two")])
-    other.flush()
+    again.writer.flush()
     maker.repo.load_index()
     assert set(find_used(maker.repo, [root]).data) == {id_of(data) for data in (b"one", b"two", b"three")}
 

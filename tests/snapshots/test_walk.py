@@ -100,7 +100,7 @@ def test_in_a_large_directory_names_must_be_in_order(maker: Maker, monkeypatch: 
 
 def test_what_cannot_be_read_is_told_and_gone_past(maker: Maker) -> None:
     repo = maker.repo
-    rotten = repo.save_blob(BlobType.TREE, b'{"nodes":[{"name":5}]}').id.hex()
+    rotten = maker.writer.save_blob(BlobType.TREE, b'{"nodes":[{"name":5}]}').id.hex()
     root = maker.finish(
         [
             maker.node("a", "dir", 0, subtree=rotten),
@@ -129,8 +129,8 @@ def test_nodes_that_are_none_are_told_once_each(maker: Maker, monkeypatch: pytes
 def test_the_rest_of_a_tree_that_ends_in_garbage(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_module, "BATCH", 64)
     good = b",".join(b'{"name":"%03d","type":"fifo"}' % number for number in range(20))
-    root = maker.repo.save_blob(BlobType.TREE, b'{"nodes":[' + good + b',{"name":5},{"name":"z","type":"fifo"}]}').id
-    maker.repo.flush()
+    root = maker.writer.save_blob(BlobType.TREE, b'{"nodes":[' + good + b',{"name":5},{"name":"z","type":"fifo"}]}').id
+    maker.writer.flush()
     heard = Listener(maker.repo, root)
     assert heard.faults == [("/", DamagedFile)] and "/010" in heard.paths and "/z" not in heard.paths
 

@@ -26,8 +26,9 @@ def _blocks(page, language):
 def test_python_examples(tmp_path, capsys):
     location = str(tmp_path / "backup")
     repo = Repository.init(LocalStorage(location), "password", kdf=Kdf(2, 1, 1, bytes(64)))
-    tree = repo.save_blob(BlobType.TREE, encode_tree([Node(quoted="notes", type="file", content=[])]))
-    repo.flush()
+    writer = repo.writer()
+    tree = writer.save_blob(BlobType.TREE, encode_tree([Node(quoted="notes", type="file", content=[])]))
+    writer.flush()
     repo.save_snapshot(Snapshot(time="2026-01-02T03:04:05Z", tree=tree.id.hex(), paths=["/home/me"]))
     examples = [block for page in PAGES for block in _blocks(page, "python")]
     assert len(examples) == 2

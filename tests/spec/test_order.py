@@ -185,14 +185,15 @@ class RecordedStorage(MemoryStorage):
 def test_we_keep_the_order():
     storage = RecordedStorage()
     repo = Repository.init(storage, "x", kdf=QUICK)
+    writer = repo.writer()
     assert repo.version == 2
     assert [kind for verb, kind in storage.log if verb == "save"] == [FileKind.KEY, FileKind.CONFIG]
     storage.log.clear()
     for number in range(20):
-        repo.save_blob(BlobType.DATA, os.urandom(300_000) + bytes((number,)))
-    again = repo.save_blob(BlobType.TREE, b'{"nodes":[]}\n')
-    assert repo.save_blob(BlobType.TREE, b'{"nodes":[]}\n').known
-    repo.flush()
+        writer.save_blob(BlobType.DATA, os.urandom(300_000) + bytes((number,)))
+    again = writer.save_blob(BlobType.TREE, b'{"nodes":[]}\n')
+    assert writer.save_blob(BlobType.TREE, b'{"nodes":[]}\n').known
+    writer.flush()
     repo.save_snapshot(Snapshot(time="2020-01-01T00:00:00Z", tree=again.id.hex(), paths=[]))
     kinds = [kind for verb, kind in storage.log if verb == "save"]
     assert kinds[-2:] == [FileKind.INDEX, FileKind.SNAPSHOT]
@@ -205,11 +206,12 @@ def test_we_keep_the_order():
 def test_snapshots_are_listed_before_the_index_is_loaded(tmp_path):
     # A snapshot that appears between the two steps must be found complete: its index is there by then.
     storage = RecordedStorage()
-    writer = Repository.init(storage, "x", kdf=QUICK)
+    repo = Repository.init(storage, "x", kdf=QUICK)
+    writer = repo.writer()
     reader = Repository.open(storage, "x")
     tree = writer.save_blob(BlobType.TREE, b'{"nodes":[]}\n')
     writer.flush()
-    snapshot_id = writer.save_snapshot(Snapshot(time="2020-01-01T00:00:00Z", tree=tree.id.hex(), paths=[]))
+    snapshot_id = repo.save_snapshot(Snapshot(time="2020-01-01T00:00:00Z", tree=tree.id.hex(), paths=[]))
     assert [found for found, _ in reader.list(FileKind.SNAPSHOT)] == [snapshot_id]
     reader.load_index()
     assert reader.load_tree(tree.id).nodes == []
@@ -228,12 +230,13 @@ def test_a_file_saved_again_has_another_id():
 @pytest.mark.clause("TREE-24")
 def test_blobs_are_looked_up_with_their_type():
     repo = Repository.init(MemoryStorage(), "x", kdf=QUICK)
+    writer = repo.writer()
     empty_tree = b'{"nodes":[]}\n'
-    data = repo.save_blob(BlobType.DATA, empty_tree)
-    tree = repo.save_blob(BlobType.TREE, empty_tree)
+    data = writer.save_blob(BlobType.DATA, empty_tree)
+    tree = writer.save_blob(BlobType.TREE, empty_tree)
     assert data.id == tree.id
     assert not tree.known, "the same bytes as data are another blob"
-    repo.flush()
+    writer.flush()
     for kind in BlobType:
         assert repo.load_blob(kind, data.id) == empty_tree
     packs = {repo.index.lookup(kind, data.id).pack for kind in BlobType}

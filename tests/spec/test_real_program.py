@@ -224,6 +224,7 @@ def test_what_init_makes(peer, tmp_path, release):
     command = [peer(f"restic-{release}"), "--no-cache", "-r", folder, "init"]
     subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
     repo = Repository.open(LocalStorage(folder), "x")
+    writer = repo.writer()
     assert repo.version == 2
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()} == set(layout.folders())
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_dir()} == {0o700}
@@ -235,8 +236,8 @@ def test_what_init_makes(peer, tmp_path, release):
     assert subprocess.run(command, env=env, capture_output=True, timeout=60).returncode == 1, "never over an existing one"
     for path in (folder / "data").iterdir():
         path.rmdir()
-    repo.save_blob(BlobType.DATA, b"a folder that is missing is made")
-    repo.flush()
+    writer.save_blob(BlobType.DATA, b"a folder that is missing is made")
+    writer.flush()
 
 
 @pytest.mark.clause("LOCK-2", "LOCK-4", "LOCK-13")
@@ -258,8 +259,9 @@ def test_restic_honours_our_locks(restic, source):
 
 
 def _snapshot(repo: Repository, time: str, **more) -> bytes:
-    tree_id = repo.save_blob(BlobType.TREE, b'{"nodes":[]}\n').id
-    repo.flush()
+    writer = repo.writer()
+    tree_id = writer.save_blob(BlobType.TREE, b'{"nodes":[]}\n').id
+    writer.flush()
     return repo.save_snapshot(Snapshot(time=time, tree=tree_id.hex(), paths=["/a"], **more))
 
 

@@ -76,16 +76,17 @@ def fill(folder: Path) -> list[str]:
     """Write every marked document into a repository; gives the ids of the snapshots."""
     new_repository(folder)
     repo = Repository.open(LocalStorage(str(folder)), PASSWORD)
+    writer = repo.writer()
     repo.load_index()
     nodes = list(marked(NODE))
     nodes += [{**NODE, "type": "symlink", "linktarget": MARKER}, {**NODE, "type": "dir", "subtree": MARKER}]
     nodes += [{**NODE, "extended_attributes": [{"name": MARKER, "value": "eA=="}]}, {**NODE, "error": MARKER}]
     nodes += [{**NODE, "generic_attributes": {f"windows.{MARKER}": MARKER}}, {**NODE, "content": ["0" * 64], "name": MARKER}]
     nodes += [{**NODE, "type": "dir", "subtree": "1" * 64, "name": MARKER}]
-    plain = repo.save_blob(BlobType.TREE, encoded({"nodes": [NODE]})).id.hex()
-    trees = [repo.save_blob(BlobType.TREE, encoded({"nodes": [node]})).id.hex() for node in nodes]
-    trees.append(repo.save_blob(BlobType.TREE, encoded({"nodes": MARKER})).id.hex())
-    repo.flush()
+    plain = writer.save_blob(BlobType.TREE, encoded({"nodes": [NODE]})).id.hex()
+    trees = [writer.save_blob(BlobType.TREE, encoded({"nodes": [node]})).id.hex() for node in nodes]
+    trees.append(writer.save_blob(BlobType.TREE, encoded({"nodes": MARKER})).id.hex())
+    writer.flush()
     documents = [{**document, "tree": document["tree"] or plain} for document in marked(SNAPSHOT)]
     documents += [{**SNAPSHOT, "tree": tree} for tree in trees]
     return [repo.save_unpacked(FileKind.SNAPSHOT, encoded(document)).hex() for document in documents]
