@@ -361,3 +361,21 @@ def test_a_length_that_is_stated_wrongly_costs_nothing(forge: Forge, run_check: 
     assert finding.code is Code.BLOB_LENGTH and finding.object.name == data[1] and report.ok
     kit.restic(forge.path, "check", "--read-data")
     assert kit.ours(forge.path, "check", "--read-data").returncode == 0
+
+
+@pytest.mark.clause("ORDER-3")
+def test_a_pack_that_is_not_listed_is_asked_for_before_it_is_called_missing(damaged: Path, run_check: RunCheck) -> None:
+    victim = kit.files_of(damaged, "data")[-1].name
+
+    class Forgetful(LocalStorage):
+        def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+            return (found for found in super().list(kind) if found[0] != victim)
+
+    class Denied(Forgetful):
+        def size(self, kind: FileKind, name: str) -> int:
+            raise AccessDenied(f"stat {name}: permission denied")
+
+    assert run_check(Forgetful(damaged)).findings == []
+    report = run_check(Denied(damaged))
+    assert codes(report) == [Code.PACK_UNREADABLE] and report.findings[0].object.name == victim
+    assert report.findings[0].consequence.snapshots_total == 2
