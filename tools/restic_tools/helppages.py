@@ -31,6 +31,8 @@ and follows restic's command line."""
 
 MAX_WIDTH = 120
 """Wider lines are hard to read."""
+NARROW = 24
+"""Columns that a description needs beside a name."""
 
 
 def overview_page() -> str:
@@ -112,31 +114,39 @@ def _heading(text: str) -> Text:
 
 
 def _two_columns(rows: Sequence[tuple[str, str]]) -> Padding:
+    """Names with their descriptions beside them, or below where the page is too narrow for that."""
+    room = _width() - max((len(name) for name, _ in rows), default=0) - 4
     table = Table.grid(padding=(0, 2), expand=False)
-    table.add_column(no_wrap=True, style="cyan")
-    table.add_column(overflow="fold")
+    table.add_column(no_wrap=room >= NARROW, style="cyan", overflow="fold")
+    if room >= NARROW:
+        table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(Text(name), Text(text))
+        if room >= NARROW:
+            table.add_row(Text(name), Text(text))
+        else:
+            table.add_row(Text(name))
+            table.add_row(Padding(Text(text, style="default"), (0, 0, 0, 8)))
     return Padding(table, (0, 0, 0, 2))
 
 
 def _flag_table(flags: Sequence[Flag]) -> Padding:
-    table = Table.grid(padding=(0, 2), expand=False)
-    table.add_column(no_wrap=True, style="cyan")
-    table.add_column(overflow="fold")
+    rows = []
     for flag in flags:
-        if flag.hidden:
-            continue
-        letter = f"-{flag.short}, " if flag.short else "    "
-        name = f"--{flag.name}" + (f" {flag.metavar}" if flag.takes_value else "")
-        table.add_row(Text(letter + name), Text(flag.description))
-    return Padding(table, (0, 0, 0, 2))
+        if not flag.hidden:
+            letter = f"-{flag.short}, " if flag.short else "    "
+            name = f"--{flag.name}" + (f" {flag.metavar}" if flag.takes_value else "")
+            rows.append((letter + name, flag.description))
+    return _two_columns(rows)
+
+
+def _width() -> int:
+    return min(Output().width, MAX_WIDTH)
 
 
 def _console() -> Console:
     out = Output()
     return Console(
-        width=min(out.width, MAX_WIDTH),
+        width=_width(),
         force_terminal=out.coloured,
         color_system="standard" if out.coloured else None,
         highlight=False,
