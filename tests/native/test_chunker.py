@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
 import random
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -92,13 +94,31 @@ def test_default_sizes_against_the_specification():
 @pytest.mark.parametrize("avg_bits", [5, 8, 13, 21, 22])
 @pytest.mark.parametrize("sizes", [(64, 64), (64, 20_000), (65, 4_000), (1_000, 70_000), (5_000, 5_001)])
 def test_other_sizes_on_random_bytes(method, avg_bits, sizes):
-    if method in ("gfni", "avx2") and avg_bits > 21:
+    if method == "avx2" and avg_bits > 21:
         with pytest.raises(ValueError, match="does not work here"):
             make(method, min_size=sizes[0], max_size=sizes[1], avg_bits=avg_bits)
         return
     data = noise(150_000, seed=avg_bits)
     chunker = make(method, min_size=sizes[0], max_size=sizes[1], avg_bits=avg_bits)
     assert cuts(chunker, data) == expected(data, POLYNOMIAL, *sizes, avg_bits)
+
+
+def test_the_twin_does_without_numpy(monkeypatch):
+    data = noise(60_000, seed=9)
+    expected_cuts = cuts(make("python", min_size=4096, max_size=30_000, avg_bits=12), data)
+    monkeypatch.setattr(_pure, "has_numpy", lambda: False)
+    monkeypatch.setattr(_pure, "_scan", None)
+    assert cuts(make("python", min_size=4096, max_size=30_000, avg_bits=12), data) == expected_cuts
+
+
+def test_nobody_imports_numpy_who_cuts_nothing():
+    """It is no dependency: whatever else has a twin does without it."""
+    code = (
+        "import sys; sys.modules['numpy'] = None; from restic_format.native import table, chunker; print(table.IMPLEMENTATION)"
+    )
+    env = {**os.environ, "RESTIC_FORMAT_KERNEL": "off", "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("pure")
 
 
 @pytest.mark.parametrize("method", METHODS)

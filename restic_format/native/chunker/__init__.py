@@ -13,7 +13,7 @@ A Chunker keeps nothing between calls: threads may share one. The native form ho
 scans. Sizes are in bytes, ranges are checked (ValueError), *buffer* is anything with contiguous bytes.
 
 `Chunker.method` names the way of scanning; `methods(polynomial)` lists those that work on this processor, fastest
-first. All give the same cuts: `gfni` (AVX-512 and GFNI), `avx2`, `lanes` (portable C), `plain` (C), `python`.
+first. All give the same cuts: `avx2`, `lanes` (portable C), `plain` (C), `python`.
 
 `restic_format.native.parts` says when the twin is used although there is a native form.
 

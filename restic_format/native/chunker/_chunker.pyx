@@ -12,7 +12,6 @@ cdef extern from "rabin.h" nogil:
         RABIN_PLAIN
         RABIN_LANES
         RABIN_AVX2
-        RABIN_GFNI
     int RABIN_WINDOW
     void rabin_prepare(rabin_tables *tables, uint64_t polynomial, int split_bits)
     int rabin_supports(const rabin_tables *tables, rabin_method method)
@@ -21,7 +20,7 @@ cdef extern from "rabin.h" nogil:
 
 
 # From the fastest to the slowest.
-_METHODS = {"gfni": RABIN_GFNI, "avx2": RABIN_AVX2, "lanes": RABIN_LANES, "plain": RABIN_PLAIN}
+_METHODS = {"avx2": RABIN_AVX2, "lanes": RABIN_LANES, "plain": RABIN_PLAIN}
 
 
 cdef class Chunker:

@@ -1,13 +1,14 @@
 """The chunker without a compiler. See `restic_format.native.chunker` for what it does.
 
-A short stretch is left to the specification's own algorithm. A long one is scanned by NumPy in many lanes, which needs the
-specification's tables only: the fingerprint at a place depends on the 64 bytes before it, so lanes are independent.
-That makes about 75 MB/s of what would be 6.
+A short stretch is left to the specification's own algorithm. A long one is scanned by NumPy, where that is installed, in many
+lanes, which needs the specification's tables only: the fingerprint at a place depends on the 64 bytes before it, so lanes are
+independent. That makes about 75 MB/s of what would be 6.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from restic_spec import chunker as oracle
@@ -72,7 +73,7 @@ class Chunker:
         """The smallest length from *first* to *last* at which the fingerprint asks for a cut; 0 if there is none."""
         while first <= last:
             lanes = min(LANES, (last - first + 1) // LENGTH)
-            if lanes < FEWEST_LANES:
+            if lanes < FEWEST_LANES or not has_numpy():
                 return self._ask_specification(data, first, last)
             found = _scan(data, first, lanes, self.polynomial, self.avg_bits)
             if found:
@@ -86,6 +87,12 @@ class Chunker:
             # It takes the end of the data for a cut; whether it is one, the last window says.
             window = bytes(stretch[length - oracle.WINDOW :])
         return 0 if oracle.fingerprint(window[: oracle.WINDOW], self.polynomial) & ((1 << self.avg_bits) - 1) else length
+
+
+@cache
+def has_numpy() -> bool:
+    """Whether NumPy is installed."""
+    return find_spec("numpy") is not None
 
 
 def methods(polynomial: int) -> tuple[str, ...]:

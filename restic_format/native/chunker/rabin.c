@@ -29,27 +29,10 @@ static uint64_t append_byte(uint64_t value, unsigned byte, uint64_t polynomial, 
     return value;
 }
 
-/* Row i of the matrix says which input bits make output bit i; GF2P8AFFINEQB wants row 0 in the highest byte. */
-static uint64_t matrix_of(const uint8_t column[8])
-{
-    uint64_t matrix = 0;
-    for (int row = 0; row < 8; row++)
-        for (int bit = 0; bit < 8; bit++)
-            if (column[bit] >> row & 1)
-                matrix |= (uint64_t)1 << (8 * (7 - row) + bit);
-    return matrix;
-}
-
 /* Cut the linear map  byte -> image[byte] << RABIN_SHIFT  into planes. */
-static void fill_planes(const uint64_t image[256], uint64_t matrices[], uint8_t nibbles[][2][16], int planes)
+static void fill_planes(const uint64_t image[256], uint8_t nibbles[RABIN_PLANES][2][16])
 {
-    for (int plane = 0; plane < planes; plane++) {
-        uint8_t column[8];
-        for (int bit = 0; bit < 8; bit++)
-            column[bit] = (uint8_t)(image[1 << bit] << RABIN_SHIFT >> (8 * plane));
-        matrices[plane] = matrix_of(column);
-        if (!nibbles)
-            continue;
+    for (int plane = 0; plane < RABIN_PLANES; plane++) {
         for (int nibble = 0; nibble < 16; nibble++) {
             nibbles[plane][0][nibble] = (uint8_t)(image[nibble] << RABIN_SHIFT >> (8 * plane));
             nibbles[plane][1][nibble] = (uint8_t)(image[nibble << 4] << RABIN_SHIFT >> (8 * plane));
@@ -59,7 +42,7 @@ static void fill_planes(const uint64_t image[256], uint64_t matrices[], uint8_t 
 
 void rabin_prepare(rabin_tables *tables, uint64_t polynomial, int split_bits)
 {
-    uint64_t overflow[256], leave[256], enter[256];
+    uint64_t overflow[256], leave[256];
     int degree = degree_of(polynomial);
 
     memset(tables, 0, sizeof *tables);
@@ -79,13 +62,11 @@ void rabin_prepare(rabin_tables *tables, uint64_t polynomial, int split_bits)
                 value ^= polynomial << (bit - degree);
         overflow[byte] = value;
         tables->mod[byte] = value | (uint64_t)byte << degree;
-        enter[byte] = byte;
     }
     if (degree != RABIN_DEGREE)
         return;
-    fill_planes(overflow, tables->overflow_matrix, tables->overflow_nibbles, RABIN_PLANES);
-    fill_planes(leave, tables->leave_matrix, tables->leave_nibbles, RABIN_PLANES);
-    fill_planes(enter, tables->enter_matrix, NULL, 2);
+    fill_planes(overflow, tables->overflow_nibbles);
+    fill_planes(leave, tables->leave_nibbles);
     for (int plane = 0; plane < 3; plane++)
         tables->split_planes[plane] = (uint8_t)(tables->split_mask << RABIN_SHIFT >> (8 * plane));
 }
@@ -171,9 +152,9 @@ static size_t find_lanes(const rabin_tables *tables, const uint8_t *data, size_t
     return 0;
 }
 
-static size_t find_vector(const rabin_tables *tables, rabin_method method, const uint8_t *data, size_t first, size_t last)
+static size_t find_vector(const rabin_tables *tables, const uint8_t *data, size_t first, size_t last)
 {
-    const size_t lanes = method == RABIN_GFNI ? 64 : 32;
+    const size_t lanes = RABIN_VECTOR_LANES;
     /* A scan begins after its base, so the first position is looked at alone. */
     size_t base = first, found = rabin_find_plain(tables, data, first, first);
 
@@ -185,8 +166,7 @@ static size_t find_vector(const rabin_tables *tables, rabin_method method, const
             return find_lanes(tables, data, base + 1, last);
         if (length > VECTOR_LENGTH)
             length = VECTOR_LENGTH;
-        found = method == RABIN_GFNI ? rabin_scan_gfni(tables, data, base, length)
-                                     : rabin_scan_avx2(tables, data, base, length);
+        found = rabin_scan_avx2(tables, data, base, length);
         if (found)
             return found;
         base += lanes * length;
@@ -211,6 +191,6 @@ size_t rabin_find(const rabin_tables *tables, rabin_method method, const uint8_t
     case RABIN_LANES:
         return find_lanes(tables, data, first, last);
     default:
-        return find_vector(tables, method, data, first, last);
+        return find_vector(tables, data, first, last);
     }
 }

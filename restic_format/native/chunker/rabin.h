@@ -14,6 +14,7 @@
 #define RABIN_DEGREE 53       /* of every polynomial that restic makes; the vector methods rely on it */
 #define RABIN_PLANES 7        /* bytes of a fingerprint of that degree, moved up by RABIN_SHIFT bits */
 #define RABIN_SHIFT 3         /* so that the byte about to overflow is a whole byte */
+#define RABIN_VECTOR_LANES 32
 #define RABIN_VECTOR_BITS 21  /* a split mask of at most this many bits lies in the three lowest planes */
 
 typedef struct {
@@ -22,12 +23,8 @@ typedef struct {
     int split_bits;
     uint64_t mod[256];  /* b * x^degree mod P, together with the bits that it cancels */
     uint64_t out[256];  /* b * x^504 mod P: what the oldest byte of a window adds */
-    /* The same two maps, and the entering byte, cut into planes (bytes of the shifted fingerprint). Each plane is
-     * a linear map from 8 bits to 8 bits: as a matrix for GF2P8AFFINEQB ... */
-    uint64_t overflow_matrix[RABIN_PLANES];
-    uint64_t leave_matrix[RABIN_PLANES];
-    uint64_t enter_matrix[2];
-    /* ... and as two tables of 16 bytes (low and high nibble) for PSHUFB. */
+    /* The same two maps cut into planes (bytes of the shifted fingerprint). Each plane is a linear map from 8 bits to 8 bits: two
+     * tables of 16 bytes (low and high nibble) for PSHUFB. */
     uint8_t overflow_nibbles[RABIN_PLANES][2][16];
     uint8_t leave_nibbles[RABIN_PLANES][2][16];
     uint8_t split_planes[3];
@@ -36,8 +33,7 @@ typedef struct {
 typedef enum {
     RABIN_PLAIN = 0,   /* one byte after the other */
     RABIN_LANES = 1,   /* eight interleaved scans in plain C */
-    RABIN_AVX2 = 2,    /* 32 lanes, nibble tables */
-    RABIN_GFNI = 3     /* 64 lanes, GF(2) matrix products (AVX-512 and GFNI) */
+    RABIN_AVX2 = 2     /* 32 lanes, nibble tables */
 } rabin_method;
 
 /* Fill the tables for a polynomial of degree 8 to 53 and a split mask of split_bits (1 to 52) one bits. */
@@ -56,9 +52,8 @@ size_t rabin_find_plain(const rabin_tables *tables, const uint8_t *data, size_t 
 /* 1 if the processor (and the build) can run the method. */
 int rabin_x86_supports(rabin_method method);
 
-/* Scan base + 1 .. base + lanes * length, where base >= 64, length is a multiple of 64 and lanes is 32 for
- * RABIN_AVX2 and 64 for RABIN_GFNI. Lane l takes positions base + l * length + 1 .. base + (l + 1) * length. */
+/* Scan base + 1 .. base + 32 * length, where base >= 64 and length is a multiple of 64. Lane l takes positions
+ * base + l * length + 1 .. base + (l + 1) * length. */
 size_t rabin_scan_avx2(const rabin_tables *tables, const uint8_t *data, size_t base, size_t length);
-size_t rabin_scan_gfni(const rabin_tables *tables, const uint8_t *data, size_t base, size_t length);
 
 #endif

@@ -1,4 +1,4 @@
-/* The two vector methods for x86-64. See rabin.h for what they find.
+/* The vector method for x86-64. See rabin.h for what they find.
  *
  * A fingerprint, moved up by RABIN_SHIFT bits, is 7 bytes; plane k holds byte k of it for every lane. Sliding all
  * windows by one byte then is, with maps that are linear over GF(2),
@@ -20,123 +20,24 @@
 int rabin_x86_supports(rabin_method method)
 {
     __builtin_cpu_init();
-    if (method == RABIN_AVX2)
-        return __builtin_cpu_supports("avx2") != 0;
-    if (method == RABIN_GFNI)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("gfni");
-    return 0;
-}
-
-/* The four rounds of a 16 x 16 byte transposition within every 128-bit part of 16 registers. */
-#define TRANSPOSE_ROUNDS(type, low, high, row) \
-    do { \
-        type other[16]; \
-        for (int i = 0; i < 8; i++) { \
-            other[2 * i] = low((row)[i], (row)[i + 8]); \
-            other[2 * i + 1] = high((row)[i], (row)[i + 8]); \
-        } \
-        for (int i = 0; i < 8; i++) { \
-            (row)[2 * i] = low(other[i], other[i + 8]); \
-            (row)[2 * i + 1] = high(other[i], other[i + 8]); \
-        } \
-        for (int i = 0; i < 8; i++) { \
-            other[2 * i] = low((row)[i], (row)[i + 8]); \
-            other[2 * i + 1] = high((row)[i], (row)[i + 8]); \
-        } \
-        for (int i = 0; i < 8; i++) { \
-            (row)[2 * i] = low(other[i], other[i + 8]); \
-            (row)[2 * i + 1] = high(other[i], other[i + 8]); \
-        } \
-    } while (0)
-
-#define GFNI_TARGET __attribute__((target("avx512f,avx512bw,gfni")))
-
-/* column[s] = byte s of each of 64 lanes, lane 0 first. */
-GFNI_TARGET static void transpose_64(const uint8_t *data, size_t length, __m512i column[STEPS])
-{
-    __m512i part[4][16];
-    for (int group = 0; group < 4; group++) {
-        __m512i row[16];
-        for (int i = 0; i < 16; i++)
-            row[i] = _mm512_loadu_si512((const void *)(data + (size_t)(16 * group + i) * length));
-        TRANSPOSE_ROUNDS(__m512i, _mm512_unpacklo_epi8, _mm512_unpackhi_epi8, row);
-        for (int i = 0; i < 16; i++)
-            part[group][i] = row[i];
-    }
-    for (int i = 0; i < 16; i++) {
-        __m512i a = _mm512_shuffle_i32x4(part[0][i], part[1][i], 0x44);
-        __m512i b = _mm512_shuffle_i32x4(part[2][i], part[3][i], 0x44);
-        __m512i c = _mm512_shuffle_i32x4(part[0][i], part[1][i], 0xee);
-        __m512i d = _mm512_shuffle_i32x4(part[2][i], part[3][i], 0xee);
-        column[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-        column[16 + i] = _mm512_shuffle_i32x4(a, b, 0xdd);
-        column[32 + i] = _mm512_shuffle_i32x4(c, d, 0x88);
-        column[48 + i] = _mm512_shuffle_i32x4(c, d, 0xdd);
-    }
-}
-
-GFNI_TARGET size_t rabin_scan_gfni(const rabin_tables *tables, const uint8_t *data, size_t base, size_t length)
-{
-    enum { LANES = 64, XOR = 0x96, AND_OR = 0xea }; /* truth tables: a^b^c, (a&b)|c */
-    __m512i block[2][STEPS];
-    __m512i overflow[RABIN_PLANES], leave[RABIN_PLANES], plane[RABIN_PLANES];
-    const __m512i enter0 = _mm512_set1_epi64((long long)tables->enter_matrix[0]);
-    const __m512i enter1 = _mm512_set1_epi64((long long)tables->enter_matrix[1]);
-    const __m512i split0 = _mm512_set1_epi8((char)tables->split_planes[0]);
-    const __m512i split1 = _mm512_set1_epi8((char)tables->split_planes[1]);
-    const __m512i split2 = _mm512_set1_epi8((char)tables->split_planes[2]);
-    const size_t blocks = length / STEPS;
-    size_t best_lane = LANES, best = 0;
-
-    for (int k = 0; k < RABIN_PLANES; k++) {
-        overflow[k] = _mm512_set1_epi64((long long)tables->overflow_matrix[k]);
-        leave[k] = _mm512_set1_epi64((long long)tables->leave_matrix[k]);
-        plane[k] = _mm512_setzero_si512();
-    }
-
-#define AFFINE(value, matrix) _mm512_gf2p8affine_epi64_epi8(value, matrix, 0)
-    /* Fill the windows: nothing leaves yet. */
-    transpose_64(data + base - RABIN_WINDOW, length, block[0]);
-    for (int step = 0; step < STEPS; step++) {
-        const __m512i in = block[0][step], top = plane[6];
-        for (int k = 6; k > 0; k--)
-            plane[k] = _mm512_xor_si512(plane[k - 1], AFFINE(top, overflow[k]));
-        plane[0] = _mm512_xor_si512(AFFINE(top, overflow[0]), AFFINE(in, enter0));
-        plane[1] = _mm512_xor_si512(plane[1], AFFINE(in, enter1));
-    }
-    for (size_t j = 0; j < blocks; j++) {
-        const __m512i *leaving = block[j & 1];
-        __m512i *entering = block[~j & 1];
-        __m512i least = _mm512_set1_epi8(-1);
-
-        transpose_64(data + base + j * STEPS, length, entering);
-        for (int step = 0; step < STEPS; step++) {
-            const __m512i in = entering[step], out = leaving[step], top = plane[6];
-            for (int k = 6; k > 0; k--)
-                plane[k] = _mm512_ternarylogic_epi64(plane[k - 1], AFFINE(top, overflow[k]), AFFINE(out, leave[k]), XOR);
-            plane[0] = _mm512_ternarylogic_epi64(AFFINE(top, overflow[0]), AFFINE(out, leave[0]), AFFINE(in, enter0), XOR);
-            plane[1] = _mm512_xor_si512(plane[1], AFFINE(in, enter1));
-            __m512i bits = _mm512_and_si512(plane[0], split0);
-            bits = _mm512_ternarylogic_epi64(plane[1], split1, bits, AND_OR);
-            bits = _mm512_ternarylogic_epi64(plane[2], split2, bits, AND_OR);
-            least = _mm512_min_epu8(least, bits);
-        }
-        uint64_t hits = _mm512_testn_epi8_mask(least, least);
-        if (__builtin_expect(hits != 0, 0)) {
-            size_t lane = (size_t)__builtin_ctzll(hits);
-            if (lane < best_lane) {
-                best_lane = lane;
-                best = base + lane * length + j * STEPS + 1;
-                if (!lane)
-                    break;
-            }
-        }
-    }
-#undef AFFINE
-    return best ? rabin_find_plain(tables, data, best, best + STEPS - 1) : 0;
+    return method == RABIN_AVX2 && __builtin_cpu_supports("avx2");
 }
 
 #define AVX2_TARGET __attribute__((target("avx2")))
+
+/* The four rounds of a 16 x 16 byte transposition within every 128-bit part of 16 registers. */
+AVX2_TARGET static inline void transpose_parts(__m256i row[16])
+{
+    for (int round = 0; round < 4; round++) {
+        __m256i other[16];
+        for (int i = 0; i < 8; i++) {
+            other[2 * i] = _mm256_unpacklo_epi8(row[i], row[i + 8]);
+            other[2 * i + 1] = _mm256_unpackhi_epi8(row[i], row[i + 8]);
+        }
+        for (int i = 0; i < 16; i++)
+            row[i] = other[i];
+    }
+}
 
 /* column[s] = byte s of each of 32 lanes, lane 0 first. */
 AVX2_TARGET static void transpose_32(const uint8_t *data, size_t length, __m256i column[STEPS])
@@ -148,7 +49,7 @@ AVX2_TARGET static void transpose_32(const uint8_t *data, size_t length, __m256i
             for (int i = 0; i < 16; i++)
                 row[i] = _mm256_loadu_si256(
                     (const __m256i *)(const void *)(data + (size_t)(16 * group + i) * length + 32 * half));
-            TRANSPOSE_ROUNDS(__m256i, _mm256_unpacklo_epi8, _mm256_unpackhi_epi8, row);
+            transpose_parts(row);
             for (int i = 0; i < 16; i++)
                 part[group][i] = row[i];
         }
@@ -246,12 +147,6 @@ AVX2_TARGET size_t rabin_scan_avx2(const rabin_tables *tables, const uint8_t *da
 int rabin_x86_supports(rabin_method method)
 {
     (void)method;
-    return 0;
-}
-
-size_t rabin_scan_gfni(const rabin_tables *tables, const uint8_t *data, size_t base, size_t length)
-{
-    (void)tables, (void)data, (void)base, (void)length;
     return 0;
 }
 
