@@ -233,7 +233,7 @@ def test_version_message_has_restics_fields_first(run: Runner, restic: Runner) -
         assert ours["program"] == "restic-format"
 
 
-def test_verbose_version_names_the_kernels(run: Runner) -> None:
+def test_verbose_version_names_the_native_parts(run: Runner) -> None:
     assert re.search(rb"^native chunker: (compiled|pure)", run("version", "-v").out, re.MULTILINE)
 
 

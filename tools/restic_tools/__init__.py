@@ -1,4 +1,4 @@
-"""The command line of restic-format: one module per command, no logic that a library user would miss.
+"""The command line of restic-format: one module per command, and nothing that a user of the library would miss.
 
 The modules and what each one owns:
 

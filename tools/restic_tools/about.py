@@ -1,4 +1,4 @@
-"""Who we are: the program's name, the versions it stands for, and what ``version`` prints.
+"""The program's name and versions, and the output of ``version``.
 
 Wrappers read the line of ``restic version`` as ``restic X compiled with goY on os/arch`` and decide by X which options they
 may use; some match ``go`` and digits too. So X is the restic version whose command line this program follows, Y is 0, which no
@@ -51,7 +51,7 @@ def architecture() -> str:
 
 
 def runtime() -> str:
-    """The Python that runs us, in one word (``cpython-3.12.1``)."""
+    """The Python that runs this program, in one word (``cpython-3.12.1``)."""
     return f"{sys.implementation.name}-{'.'.join(map(str, sys.version_info[:3]))}"
 
 

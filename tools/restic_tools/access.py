@@ -1,4 +1,4 @@
-"""Access to repositories for commands: where the repository is, its key, its lock."""
+"""Opening repositories for commands: location, password, lock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORD_TRIES = 3
 
 
 def repository_location(options: GlobalOptions) -> str:
-    """Where the repository is; ``Failure`` when that is not said, or said twice."""
+    """The location of the repository; ``Failure`` when it is not given, or given twice."""
     if options.repository_file:
         if options.repo:
             raise Failure("Options -r and --repository-file are mutually exclusive, please specify only one")
@@ -126,7 +126,7 @@ def _limited(storage: Storage, options: GlobalOptions) -> Storage:
 
 
 def cache_folder(options: GlobalOptions) -> str | None:
-    """Where caches go: beside restic's where a folder is given, in the user's cache folder otherwise; None for nowhere."""
+    """The folder for caches: inside the one given, otherwise in the user's cache folder; None for no cache."""
     if options.no_cache:
         return None
     if options.cache_dir:

@@ -118,7 +118,7 @@ class FlagSet:
 
 
 class Parsed:
-    """What a command line said: values of the flags given (by key), the arguments, whether help was asked for, and notes."""
+    """The content of a command line: values of the flags given (by key), arguments, whether help was asked for, and notes."""
 
     __slots__ = ("arguments", "help", "notes", "values")
 

@@ -1,4 +1,4 @@
-"""What ``backup`` says while it works and in the end, for people and for programs."""
+"""The output of ``backup``: progress, items, errors and the summary, as text or JSON messages."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class BackupPrinter:
         self._current.pop(item, None)
 
     def bytes_done(self, count: int) -> None:
-        """So many more bytes have been dealt with."""
+        """This many more bytes have been processed."""
         with self._guard:
             self._bytes += count
 
@@ -108,7 +108,7 @@ class BackupPrinter:
         self._out.debug(f"{change:<9} {printable(item)}, saved in {seconds:.3f}s ({added})")
 
     def files_done(self, count: int) -> None:
-        """So many files have been saved, of which nothing is told."""
+        """This many more files have been saved that are not reported one by one."""
         with self._guard:
             self._files += count
 
@@ -127,7 +127,7 @@ class BackupPrinter:
         return list(map(printable, self._current_files()))
 
     def lines(self) -> list[str]:
-        """The live lines: how far it is, and what is being read."""
+        """The lines of the live display: how far the backup is, and the files being read."""
         clock = seconds_text(self._rate.elapsed)
         done = f"{self._files} files"
         if not (self._total_files or self._total_dirs):
@@ -161,7 +161,7 @@ class BackupPrinter:
         )
 
     def conclude(self, result: Result, *, dry_run: bool) -> None:
-        """Tell the outcome."""
+        """Print the summary."""
         if self._json:
             self._out.json(_summary_message(result, dry_run))
             return

@@ -1,4 +1,4 @@
-"""From an argument list to an exit code.
+"""The entry point: runs one command line and returns its exit code.
 
 ``version`` is answered first, before anything heavy is imported. Then the command's words are found, its module alone is
 imported, the rest of the line is read against the command's and the global flags, and the function is called. Whatever goes
@@ -68,7 +68,7 @@ def _open_standard_streams() -> None:
 
 
 def _quick_version(args: list[str]) -> str | None:
-    """The answer to the plain forms of ``version``; None leaves the line to the long way."""
+    """The output for the plain forms of ``version``; None for every other line."""
     if args in (["version"], ["--version"]) and not (sys.stdout is not None and sys.stdout.isatty()):
         from restic_tools.about import version_line
 
@@ -147,7 +147,7 @@ def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
 
 
 def _overview(path: tuple[str, ...], rest: list[str], parsed: Parsed) -> int:
-    """No command was named: show what there is, or say what is wrong with the word given."""
+    """Show the commands when none is named, or say that the word given is none."""
     from restic_tools.globaloptions import GLOBAL_FLAGS
 
     parse(rest, FlagSet(GLOBAL_FLAGS), parsed)

@@ -1,4 +1,4 @@
-"""What may stand at the end of a half-written command line, and the scripts that ask this in each shell.
+"""Completion of half-written command lines, and the scripts for the shells that ask for it.
 
 The scripts are short: they call ``restic-format __complete WORD...`` with the words up to the cursor, the last one unfinished.
 The answer is a candidate a line (a tab and a description may follow), then ``:4`` for "nothing else", or ``:0`` for
@@ -29,7 +29,7 @@ def complete(words: Sequence[str], *, described: bool = True) -> str:
 
 
 def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
-    """What may stand in place of ``last`` after the words ``before``, and whether files may as well."""
+    """The candidates for ``last`` after the words ``before``, and whether file names are possible, too."""
     if "--" in before:
         return [], FILES
     path, rest = find_command(before, FlagSet(GLOBAL_FLAGS), is_known)
@@ -55,7 +55,7 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
 
 
 def _only_values(rest: list[str]) -> bool:
-    """Whether the words that are no flags are all values of flags (and not a command nobody knows)."""
+    """Whether all words are flags or values of flags, none an unknown command."""
     try:
         return not parse(rest, FlagSet(GLOBAL_FLAGS)).arguments
     except UsageFailure:

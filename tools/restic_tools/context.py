@@ -1,4 +1,4 @@
-"""What a command is given: the global options, the output, the interruption, and the way to the repository."""
+"""The context that every command gets: global options, output, interruption, and opening repositories."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Context:
                     self._locks.remove(held)
 
     def check_lock(self) -> None:
-        """Raise ``LockLost`` when a lock we hold could not be kept; call before what relies on it (removing, above all)."""
+        """Raise ``LockLost`` when a lock that this process holds has been lost; call it before removing anything."""
         for held in self._locks:
             held.check()
 

@@ -1,4 +1,4 @@
-"""From an annotated function to the flags and arguments of a command.
+"""Declarations of commands: flags and arguments from the annotations of a function.
 
 A parameter is annotated with `Option` or `Argument`; ``restic_tools.argv`` reads the command line. Typer has the same form of
 declaration, but takes longer to start than most commands do (docs/decisions/0006); commands that restic does not have use it,
@@ -99,7 +99,7 @@ class ArgumentSpec(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """A command as declared: what it is called with, and the text of its help page."""
+    """A declared command: its function, flags, arguments and help text."""
 
     function: CommandFunction
     context_key: str | None

@@ -1,4 +1,4 @@
-"""Words and variables from the operating system as the program means text: UTF-8 with ``surrogateescape``, in any locale."""
+"""Command-line words and environment variables as text: UTF-8 with ``surrogateescape``, in any locale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table from the type of an error to the exit code and the way it is told.
+"""Exit codes and messages of errors, by error class.
 
 The codes are restic's; scripts rely on them.
 """
@@ -53,7 +53,7 @@ class Failure(Exception):
 
 
 class OutputFailed(Exception):
-    """What a command is for cannot be written; without a text where the reader has gone away, which nobody needs to be told."""
+    """The output that a command is for cannot be written; without a text when its reader has gone away."""
 
 
 class Incomplete(Exception):
@@ -74,7 +74,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """What the user reads: as few lines as it takes, never a traceback."""
+    """The message for an error: as few lines as possible, never a traceback."""
     if isinstance(error, UsageFailure):
         return visible(str(error))
     if isinstance(error, Failure):

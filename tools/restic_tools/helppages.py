@@ -1,4 +1,4 @@
-"""The help pages: overview, group and command, made for the width of the terminal.
+"""The help pages: overview, group and command, in the width of the terminal.
 
 The shape is that of restic's pages (``Usage:``, ``Flags:``, ``Global Flags:``), so that people and programs that read those
 find their way. On a terminal headings and option names are styled by rich; elsewhere the text is plain.

@@ -1,4 +1,4 @@
-"""Signals: SIGINT and SIGTERM become one orderly end, never a torn one; SIGUSR1 never ends the process.
+"""Signals: SIGINT and SIGTERM end a command in order, SIGUSR1 asks for progress and never ends the process.
 
 By default the first signal raises ``Interrupted`` in the main thread, so that ``with`` blocks release what they hold (the
 repository's lock above all). Work that must finish what it has begun runs inside ``deferred()``: there the signal only sets
@@ -21,7 +21,7 @@ IMPATIENT = 3
 
 
 class Interrupt:
-    """What is known about interruption in this process."""
+    """Whether and how this process has been interrupted."""
 
     def __init__(self) -> None:
         self.event = threading.Event()

@@ -1,4 +1,4 @@
-"""How often the process looks for memory that it no longer needs."""
+"""How often Python's garbage collector runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _COLLECT_AFTER = 200_000
 
 
 def collect_rarely() -> None:
-    """Look for unreachable cycles rarely: the data paths make hundreds of thousands of objects and hardly any cycle."""
+    """Run the garbage collector rarely: a backup makes hundreds of thousands of objects and hardly any cycle."""
     import gc
 
     gc.freeze()

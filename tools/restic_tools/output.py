@@ -1,4 +1,4 @@
-"""Writing: lines for people, JSON lines for programs, and who sees what.
+"""Standard output and error: lines for people, JSON lines for programs, and which of them are shown.
 
 Names can hold any bytes, so everything is written as UTF-8 with ``surrogateescape`` straight to the byte streams, whatever
 the locale says. What is written for people goes through `visible` here, in this one place: nothing from a repository can act on
@@ -60,7 +60,7 @@ class Output:
             self.line(text, block=block)
 
     def info_on_terminal(self, text: str) -> None:
-        """What happens, said only to people: shown unless --quiet, and only on a terminal."""
+        """What happens, for people only: shown on a terminal unless --quiet."""
         if self.stdout_is_terminal:
             self.info(text)
 
@@ -184,7 +184,7 @@ def _put(stream: IO[str], data: bytes, *, at_once: bool) -> None:
 
 
 def silence(stream: IO[str]) -> None:
-    """Let a stream that cannot be written lead nowhere: what is left in its buffer must not fail again."""
+    """Redirect a stream that cannot be written to the null device, so that what is left in its buffer does not fail again."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -54,7 +54,7 @@ def update_interval(out: Output) -> float:
 
 
 class Live:
-    """Reports from a thread for the length of a ``with`` block.
+    """Reports progress from a thread for the length of a ``with`` block.
 
     On a terminal the lines stay at the bottom and other output scrolls above them.
     """

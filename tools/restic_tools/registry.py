@@ -1,4 +1,4 @@
-"""Which commands exist, where each lives, and the one line the overview shows.
+"""The table of commands: where each is implemented, and its line in the overview.
 
 Only this table is read to find a command; its module is imported when it is called.
 """

@@ -1,4 +1,4 @@
-"""Numbers, times, names and tables as people read them."""
+"""Formatting of numbers, times and tables for people."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def percent_text(done: float, total: float) -> str:
-    """A share as ``12.34%``; nothing at all is everything's opposite, so 0 of 0 gives an empty text."""
+    """A share as ``12.34%``, or an empty text when the total is 0."""
     if total <= 0:
         return ""
     return f"{min(100.0, 100.0 * done / total):.2f}%"

@@ -1,4 +1,4 @@
-"""What ``restore`` says: progress, items, errors and the summary, as text or as restic's JSON messages."""
+"""The output of ``restore``: progress, items, errors and the summary, as text or JSON messages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class RestorePrinter:
         )
 
     def summary(self) -> None:
-        """The last word."""
+        """Print the summary."""
         stats, elapsed = self.stats, self._rate.elapsed
         if self._out.json_mode:
             self._out.json(

@@ -15,7 +15,7 @@ Text = str | None
 
 
 class SecondaryRepository(OptionGroup):
-    """What the command line says about a second repository; `options` adds the environment."""
+    """The options for a second repository; `options` adds the environment variables."""
 
     from_repo: Annotated[
         Text,

@@ -34,7 +34,7 @@ PathOption = Annotated[
 
 
 def snapshot_filter(host: list[str] | None, tag: list[list[str]] | None, path: list[str] | None) -> SnapshotFilter:
-    """The filter that the three options (and ``RESTIC_HOST``) stand for."""
+    """The filter for the three options and ``RESTIC_HOST``."""
     if host is None:
         default = variable("RESTIC_HOST")
         host = [default] if default else []

@@ -1,4 +1,4 @@
-"""``backup``: make a new snapshot."""
+"""``backup``: create a new snapshot."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def backup(
     from restic_format.repository.keys import current_host
     from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
-    from restic_tools.kernelnote import tell_missing_kernels
+    from restic_tools.nativenote import tell_missing_native
 
     del exclude_cloud_files  # there are none on this system
     lists = FileLists(files_from or [], files_from_verbatim or [], files_from_raw or [])
@@ -199,7 +199,7 @@ def backup(
             ctx.out.info("no parent snapshot found, will read all files")
         ctx.out.verbose("load index files")
         repository.load_index()
-        tell_missing_kernels(ctx.out, cutting=True)
+        tell_missing_native(ctx.out, cutting=True)
         printer = BackupPrinter(ctx)
         source: StreamSource | CommandSource | None = None
         if stream:
@@ -244,7 +244,7 @@ def _run(
 
 
 class ParentSearch:
-    """How to find the snapshot to compare with, and saying which it is."""
+    """Finds the parent snapshot and says which it is."""
 
     def __init__(self, name: str, group_by: frozenset[str], targets: list[str]) -> None:
         self._name = name
@@ -273,7 +273,7 @@ class ParentSearch:
 
 
 class FileLists:
-    """The files that name targets."""
+    """The files of --files-from, --files-from-verbatim and --files-from-raw."""
 
     def __init__(self, patterns: list[str], verbatim: list[str], raw: list[str]) -> None:
         self.patterns = patterns
@@ -302,7 +302,7 @@ class FileLists:
 
 
 def _check_streams(ctx: Context, lists: FileLists, words: list[str], *, stdin: bool, from_command: bool) -> None:
-    """Refuse what would read standard input twice, or targets and a stream at once."""
+    """Refuse lines that would read standard input twice, or back up targets and a stream at once."""
     from restic_tools.passwords import given_password
 
     if not ctx.options.insecure_no_password and not given_password(ctx.options):
@@ -334,7 +334,7 @@ def _open_stream(ctx: Context, words: list[str], *, from_command: bool) -> Strea
 
 
 def _excludes(patterns: list[str], files: list[str], insensitive: list[str], insensitive_files: list[str]) -> ExcludeFilter:
-    """All patterns together; the option that holds a malformed one is named."""
+    """All exclude patterns as one filter; an error names the option of a malformed pattern."""
     from restic_format.filter import ExcludeFilter, InvalidPattern, PatternList, read_pattern_file
 
     def checked(option: str, texts: list[str]) -> list[str]:
@@ -356,7 +356,7 @@ def _excludes(patterns: list[str], files: list[str], insensitive: list[str], ins
 
 
 def _scan_is_seen(ctx: Context) -> bool:
-    """Whether anybody would see what a scan finds out."""
+    """Whether anybody would see the results of a scan."""
     from restic_tools.output import VERBOSE
     from restic_tools.progress import update_interval
 

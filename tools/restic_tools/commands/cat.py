@@ -1,4 +1,4 @@
-"""``cat``: the content of one object of the repository, as it is under the encryption."""
+"""``cat``: print the decrypted content of one object of the repository."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _snapshot(repo: Repository, name: str) -> tuple[FoundSnapshot, str]:
 
 
 def _pack(ctx: Context, repo: Repository, pack_id: bytes) -> None:
-    """A pack's bytes; a wrong hash is said at the end, for who looks at a damaged pack wants to see it."""
+    """Print a pack as it is; that its hash is wrong is reported after it, so that damaged packs can be looked at."""
     size = repo.storage.size(FileKind.PACK, pack_id.hex())
     digest = hashlib.sha256()
     for offset in range(0, size, READ_SIZE):

@@ -1,4 +1,4 @@
-"""``check``: is the repository whole, and if not, what is lost and what mends it."""
+"""``check``: find errors in the repository, what they affect, and what repairs them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check(
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
     from restic_tools.checkprint import CheckPrinter, summary_of
-    from restic_tools.kernelnote import tell_missing_kernels
+    from restic_tools.nativenote import tell_missing_native
 
     # Checks read the repository itself, whatever is cached.
     del with_cache
@@ -70,7 +70,7 @@ def check(
         ctx.out.info("create exclusive lock for repository")
     try:
         with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repository:
-            tell_missing_kernels(ctx.out)
+            tell_missing_native(ctx.out)
             report = run_check(repository, options, printer)
             printer.conclude(report)
     except (WrongPassword, KeyUnusable) as error:
@@ -93,6 +93,6 @@ def check(
 
 
 def _hosts(given: list[str] | None) -> list[str]:
-    """The hosts to consider: those given, else the environment's; an empty word takes the default away."""
+    """The hosts to consider: those given, or else $RESTIC_HOST; an empty name takes the default away."""
     hosts = given if given is not None else [os.environ.get("RESTIC_HOST", "")]
     return [host for host in hosts if host]

@@ -1,4 +1,4 @@
-"""``generate``: shell completion and manual pages as files."""
+"""``generate``: write shell completions and manual pages."""
 
 from __future__ import annotations
 

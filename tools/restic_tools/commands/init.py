@@ -1,4 +1,4 @@
-"""``init``: make a new repository."""
+"""``init``: create a new repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``list``: the ids of everything of one kind, one a line."""
+"""``list``: print the ids of all objects of one kind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def list_objects(
 
 
 def _blob_lines(repo: Repository) -> Iterator[bytes]:
-    """The blobs of every index file: repositories bigger than memory have bigger indexes still, so one at a time."""
+    """The blobs of the index, one index file at a time, so that the whole index need not fit into memory."""
     for index_id, _ in repo.list(FileKind.INDEX):
         index = decode_index(repo.load_unpacked(FileKind.INDEX, index_id), f"index {index_id.hex()[:8]}")
         for pack in index.all_packs():

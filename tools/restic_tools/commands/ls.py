@@ -123,7 +123,7 @@ def load_index(ctx: Context, repo: Repository) -> None:
 
 @dataclass
 class Wanted:
-    """Which paths the arguments ask for. Without directories everything is wanted."""
+    """The paths that the arguments ask for; without directories, all."""
 
     directories: list[str]
     recursive: bool
@@ -144,7 +144,7 @@ def _below(path: str, directory: str) -> bool:
 
 
 class Printer(Protocol):
-    """Where the walk's findings go."""
+    """Prints the nodes that the walk finds; one class per output format."""
 
     def snapshot(self, found: FoundSnapshot, tree: str) -> None:
         """The snapshot, and the tree the walk begins with."""

@@ -1,4 +1,4 @@
-"""``restore``: from a snapshot back to files."""
+"""``restore``: restore files from a snapshot."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def restore(
     )
     wanted = snapshot_filter(host, tag, path)
     from restic_format.snapshots import find_snapshot
-    from restic_tools.kernelnote import tell_missing_kernels
+    from restic_tools.nativenote import tell_missing_native
 
     with ctx.open_repository(lock="shared") as repo:
         try:
@@ -159,7 +159,7 @@ def restore(
         except SnapshotNotFound as error:
             raise Failure(f"failed to find snapshot: {error}") from error
         repo.load_index()
-        tell_missing_kernels(ctx.out)
+        tell_missing_native(ctx.out)
         _restore(ctx, repo, *found, target, options, verify=verify)
 
 

@@ -1,4 +1,4 @@
-"""``snapshots``: what backups there are."""
+"""``snapshots``: list the snapshots."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def group_heading(group: Group) -> str:
 
 
 def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int | None = None) -> str:
-    """The table of ``found``, oldest first; no wider than ``width`` columns if paths can be folded to fit."""
+    """The table of snapshots, oldest first; at most ``width`` columns wide where folding paths makes that possible."""
     sizes = [_size_text(item) for item in found]
     with_size = any(sizes)
     headers = ["ID", "Time", "Host", "Tags  "] if compact else ["ID", "Time", "Host      ", "Tags      ", "Paths"]

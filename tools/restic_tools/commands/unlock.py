@@ -1,4 +1,4 @@
-"""``unlock``: remove locks that nobody holds any more."""
+"""``unlock``: remove stale locks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``version``: who we are and which restic's command line we follow."""
+"""``version``: print the version of this program and of the restic it follows."""
 
 from __future__ import annotations
 

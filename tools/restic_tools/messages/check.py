@@ -6,7 +6,7 @@ import msgspec
 
 
 class CheckError(msgspec.Struct):
-    """``check``: one fault (standard error)."""
+    """``check``: one error (standard error)."""
 
     message_type: str
     message: str
@@ -23,7 +23,7 @@ class CheckSummary(msgspec.Struct):
 
 
 class CheckFinding(msgspec.Struct):
-    """``check --verbose``: everything known about one fault. restic has no such message."""
+    """``check --verbose``: everything known about one error. restic has no such message."""
 
     message_type: str
     code: str

@@ -23,7 +23,7 @@ _USAGE, _ANY = (kind for kind in typer.BadParameter.__mro__[1:3] if issubclass(k
 
 
 def context_of(ctx: typer.Context) -> Context:
-    """What a command is given: the global options, the output, interruption, the way to the repository."""
+    """The context that restic's commands get, too: global options, output, interruption, opening repositories."""
     found = ctx.obj
     assert isinstance(found, Context)
     return found
@@ -71,7 +71,7 @@ def _message(error: Any) -> str:
 
 
 def _flags(name: str, plain: Any, option: OptionInfo) -> Iterator[Flag]:
-    """An option of typer as one of ours; what turns ``--this/--that`` off is a hidden flag of its own."""
+    """The flags of one typer option; the second name of ``--this/--that`` is a hidden flag of its own."""
     item = typing.get_args(plain)[0] if typing.get_origin(plain) is list else plain
     plain_name = f"--{name.replace('_', '-')}"
     given = option.param_decls or ((f"{plain_name}/--no-{name.replace('_', '-')}",) if item is bool else (plain_name,))

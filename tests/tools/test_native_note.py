@@ -17,7 +17,7 @@ sys.modules.update(dict.fromkeys({modules!r}))
 from restic_tools.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-KERNELS = ("restic_format.native.chunker._chunker", "restic_format.native.blobs._blobs")
+MODULES = ("restic_format.native.chunker._chunker", "restic_format.native.blobs._blobs")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def notes(
-    folder: Path, environment: dict[str, str], *words: str, missing: tuple[str, ...] = KERNELS, policy: str = "auto"
+    folder: Path, environment: dict[str, str], *words: str, missing: tuple[str, ...] = MODULES, policy: str = "auto"
 ) -> list[bytes]:
     """The notes a command line prints in a process where the modules *missing* cannot be imported."""
     settings = {
@@ -55,9 +55,9 @@ def test_each_command_that_moves_data_says_it_once(repository: Path, environment
 
 
 def test_a_missing_chunker_matters_to_backup_only(repository: Path, environment: dict[str, str]) -> None:
-    [note] = notes(repository, environment, "backup", "file", missing=KERNELS[:1])
+    [note] = notes(repository, environment, "backup", "file", missing=MODULES[:1])
     assert b"chunker: not compiled" in note
-    assert notes(repository, environment, "check", missing=KERNELS[:1]) == []
+    assert notes(repository, environment, "check", missing=MODULES[:1]) == []
 
 
 @pytest.mark.parametrize("words", [["--quiet"], ["--json"]])

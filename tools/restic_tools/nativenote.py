@@ -1,4 +1,4 @@
-"""Saying that the compiled parts are not in use, to people who did not ask for that."""
+"""A note that native code is missing, for people who did not turn it off."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from restic_format.native import parts
 from restic_tools.output import NORMAL, Output
 
 
-def tell_missing_kernels(out: Output, *, cutting: bool = False) -> None:
-    """One line on standard error when a compiled part that the command needs is not there; not with --quiet or --json.
+def tell_missing_native(out: Output, *, cutting: bool = False) -> None:
+    """Print one line on standard error when native code that the command uses is missing; not with --quiet or --json.
 
     ``cutting``: the command cuts files, too.
     """
