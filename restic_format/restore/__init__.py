@@ -5,8 +5,9 @@ pack; then packs are read once each and written to wherever their blobs belong; 
 directories' metadata, from below. Names and symlinks of the snapshot or the target cannot lead out of the target directory
 (see `restic_format.restore.dirs`).
 
-Memory: about 150 bytes and its name for each item, 60 bytes for each blob of the files' content, the largest tree, and for each
-worker the blobs that are read at once (4 MiB sealed and 8 MiB of plaintext, or one blob).
+Memory: the largest tree and 64 MiB of those above it; about 60 bytes and its name for each item; 64 bytes for each blob of the
+files' content, 100 more while its pack is read; and for each worker what is read at once (4 MiB sealed and 8 MiB of plaintext, or
+one blob).
 """
 
 from restic_format.restore.engine import Restorer

@@ -12,9 +12,11 @@ from restic_format.snapshots.find import (
     split_subfolder,
 )
 from restic_format.snapshots.paths import list_directory, resolve_subfolder, stat
+from restic_format.snapshots.stream import FileStream, open_file
 from restic_format.snapshots.walk import Level, Walk, subtree_of
 
 __all__ = [
+    "FileStream",
     "FoundSnapshot",
     "Level",
     "NodeUnusable",
@@ -28,6 +30,7 @@ __all__ = [
     "find_latest",
     "find_snapshot",
     "list_directory",
+    "open_file",
     "resolve_subfolder",
     "split_subfolder",
     "stat",
