@@ -7,18 +7,17 @@ needs is visited, and where that is asked for packs are read whole. Nothing is c
 from restic_format.check.engine import check
 from restic_format.check.files import damaged_keys
 from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
-from restic_format.check.state import CheckOptions, CheckProgress, CheckReport, NoProgress, ReadPlan, Stage
+from restic_format.check.state import CheckEvent, CheckOptions, CheckReport, ReadPlan, Stage
 from restic_format.check.subset import InvalidSubset, Subset, parse_subset
 
 __all__ = [
+    "CheckEvent",
     "CheckOptions",
-    "CheckProgress",
     "CheckReport",
     "Code",
     "Consequence",
     "Finding",
     "InvalidSubset",
-    "NoProgress",
     "ObjectKind",
     "ObjectRef",
     "ReadPlan",

@@ -32,7 +32,8 @@ UNREADABLE_CODES = frozenset(
         Code.PACKS_GONE,
     )
 )
-"""What is no damage: the storage does not give back, or not reliably, what may well be intact."""
+"""What is no damage: the storage does not give back, or not reliably, what may well be intact. A command that works with a part
+of the repository would take the rest for lost."""
 
 _HINTED = frozenset((Code.PACK_MIXED, Code.PACK_UNINDEXED, Code.INDEX_DUPLICATE_PACK))
 """Warnings that need no repair."""
@@ -51,12 +52,11 @@ class Step(NamedTuple):
 
 
 def steps(findings: Iterable[Finding]) -> list[Step]:
-    """What to do about *findings*, in this order; nothing where they need nothing."""
+    """What to do about *findings* of a report, in this order; nothing where they need nothing.
+
+    Where something cannot be read, no finding of the report asks for a command: see `UNREADABLE_CODES`.
+    """
     wanted = [f for f in findings if f.severity is not Severity.NOTE and f.code not in _HINTED]
-    if any(finding.code in UNREADABLE_CODES for finding in wanted):
-        # A command that works with a part of the repository takes what is missing for lost.
-        advice = dict.fromkeys(f.advice for f in wanted if f.code in UNREADABLE_CODES)
-        return [Step(text, is_command=False) for text in advice]
     commands = list(dict.fromkeys(command for finding in wanted for command in finding.repair))
     by_hand = _by_hand(wanted)
     packs = [command.removeprefix(_REPAIR_PACKS) for command in commands if command.startswith(_REPAIR_PACKS)]

@@ -193,7 +193,7 @@ class ConsequenceFinder:
 
     def work_out(self, snapshots: Iterable[tuple[bytes, bytes]]) -> None:
         """Walk *snapshots* (id, root tree) and put the consequences into the report."""
-        self.run.progress.stage(Stage.CONSEQUENCES, 0)
+        self.run.advance(Stage.CONSEQUENCES, 0)
         for snapshot, root in snapshots:
             self._snapshot = snapshot.hex()
             for number in self.damage.numbers(self._walk(root)):

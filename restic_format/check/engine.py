@@ -16,28 +16,18 @@ from restic_format.check.index import check_packs, list_packs, load_indexes
 from restic_format.check.orphans import look_for_roots
 from restic_format.check.packs import read_packs
 from restic_format.check.snapshots import load_snapshots
-from restic_format.check.state import (
-    CheckOptions,
-    CheckProgress,
-    CheckReport,
-    NoProgress,
-    ReadPlan,
-    Run,
-    Stage,
-)
+from restic_format.check.state import CheckEvent, CheckOptions, CheckReport, ReadPlan, Run, Stage
 from restic_format.check.trees import TreeChecker, Usage
 from restic_format.repository import Repository
 from restic_format.snapshots.idset import IdSet
-from restic_format.work import Cancel
+from restic_format.work import Cancel, Progress, silent
 from restic_spec.pack import BlobType
-
-__all__ = ["CheckOptions", "CheckProgress", "CheckReport", "NoProgress", "ReadPlan", "Stage", "check"]
 
 
 def check(
     repo: Repository,
     options: CheckOptions | None = None,
-    progress: CheckProgress | None = None,
+    progress: Progress[CheckEvent] = silent,
     cancel: Cancel | None = None,
 ) -> CheckReport:
     """Check an open repository whose index has not been loaded yet.
@@ -47,7 +37,7 @@ def check(
     Raises:
         Interrupted: *cancel* was set.
     """
-    run = Run(repo, options or CheckOptions(), progress or NoProgress(), cancel or Cancel())
+    run = Run(repo, options or CheckOptions(), progress, cancel or Cancel())
     damage = Damage(run)
     # Snapshots are read before the index: what they need is then in it (ORDER-2).
     roots, faults = load_snapshots(run)
@@ -58,7 +48,7 @@ def check(
     if not roots and not faults and not run.options.filtered:
         look_for_roots(run)
     trees = TreeChecker(run, damage)
-    run.progress.stage(Stage.SNAPSHOTS, len(roots))
+    run.advance(Stage.SNAPSHOTS, 0, len(roots))
     for fault in faults:
         run.add(fault)
     trees.check([root for _snapshot, root in roots])
@@ -93,7 +83,7 @@ def _choose(run: Run, usage: Usage, others: int) -> set[bytes]:
         sum(sizes.values()),
         usage.packs is not None,
     )
-    run.progress.reading(plan)
+    run.progress(plan)
     return chosen
 
 

@@ -22,7 +22,7 @@ _REPLACE_OPENED = (
 
 def check_files(run: Run) -> None:
     """Check keys and locks, and name stray files. Snapshots, indexes and packs are checked where they are used."""
-    run.progress.stage(Stage.FILES, 0)
+    run.advance(Stage.FILES, 0)
     for ident, _size in run.files(FileKind.KEY):
         finding = check_key(run.repo.storage, ident.hex())
         if finding is not None:

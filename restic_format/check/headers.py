@@ -12,6 +12,8 @@ from restic_format.work import in_order
 from restic_spec.errors import ResticFormatError
 from restic_spec.pack import PackEntry
 
+_CHECK_AGAIN = "after these steps check again with --read-data: only then what is damaged can be told from what is not"
+
 
 def trust_header(run: Run, pack: bytes) -> bool:
     """Whether a pack's header is intact and lists something the index does not; the index in memory then has it, too."""
@@ -91,11 +93,12 @@ def _find(run: Run, missing: dict[tuple[str, bytes], list[int]], packs: list[byt
         if command == REPAIR_INDEX_READING and differs(run, pack, entries):
             run.wrong.add(pack)
             run.add(Finding(Code.INDEX_WRONG, ref, f"pack {name}: the index lists other blobs than the pack's own header"))
+        effect, advice = f"it is in pack {name[:8]}, {where}", ""
         if pack in run.damaged_unlisted:
-            continue
+            effect, advice = f"{effect}; something in that pack is damaged", _CHECK_AGAIN
         for entry in entries:
             for number in missing.pop((entry.type.value, entry.id), ()):
-                run.set_remedy(number, f"it is in pack {name[:8]}, {where}", (command,))
+                run.set_remedy(number, effect, (command,), advice)
 
 
 def _headers(run: Run, packs: list[bytes]) -> Iterator[tuple[bytes, list[PackEntry] | Exception]]:

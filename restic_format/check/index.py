@@ -24,7 +24,7 @@ def load_indexes(run: Run) -> None:
     """Load every index file into the repository's index; each one that cannot be used is a finding."""
     repo = run.repo
     files = sorted(run.files(FileKind.INDEX))
-    run.progress.stage(Stage.INDEX, len(files))
+    run.advance(Stage.INDEX, 0, len(files))
     for done, (ident, failure) in enumerate(read_indexes(repo, files), 1):
         run.cancel.check()
         if isinstance(failure, ResticFormatError | OSError):
@@ -33,7 +33,7 @@ def load_indexes(run: Run) -> None:
             run.add(Finding(code, ObjectRef(ObjectKind.INDEX, ident.hex()), message, clause_of(failure)))
         elif failure is not None:
             raise failure
-        run.progress.advance(Stage.INDEX, done)
+        run.advance(Stage.INDEX, done, len(files))
     repeated = repo.index.repeated_packs()
     if repeated:
         _name_repeated(run, [ident for ident, _ in files], repeated)
@@ -96,7 +96,7 @@ def check_packs(run: Run, damage: Damage) -> None:
             resized.append(pack)
         elif gaps:
             broken.append(pack)
-    run.progress.stage(Stage.PACKS, len(run.file_sizes))
+    run.advance(Stage.PACKS, 0, len(run.file_sizes))
     if _check_missing(run, missing, damage):
         add_unlisted(run)  # It may be the index that is wrong, not the pack that is missing.
     entries = dict(index.by_pack(set(resized))) if resized else {}

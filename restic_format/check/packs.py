@@ -30,7 +30,8 @@ _CODES = {
 
 def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], damage: Damage) -> None:
     """Read *packs* and those that no index lists with worker threads, and record what is wrong with them."""
-    run.progress.stage(Stage.READ, len(packs) + len(unlisted))
+    total = len(packs) + len(unlisted)
+    run.advance(Stage.READ, 0, total)
 
     def jobs() -> Iterator[ListedPack | UnlistedPack]:
         yield from run.repo.index.packs(packs)
@@ -47,7 +48,7 @@ def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], 
                 _record_unlisted(run, result)
             else:
                 _record(run, result, damage)
-            run.progress.advance(Stage.READ, done)
+            run.advance(Stage.READ, done, total)
             run.cancel.check()
 
 

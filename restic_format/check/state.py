@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Protocol
+from enum import StrEnum
+from typing import TypeAlias
 
 from restic_format.check.advice import UNREADABLE_CODES
 from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.subset import Subset
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
-from restic_format.work import Cancel
+from restic_format.work import Advance, Cancel, Progress
 from restic_spec.layout import FileKind
 
 MAX_KEPT = 10_000
 """Findings a report keeps; the callback is given every one, and all are counted."""
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """The parts of a check, in the order they run."""
 
     FILES = "files"
@@ -73,36 +73,9 @@ class ReadPlan:
     filtered: bool
 
 
-class CheckProgress(Protocol):
-    """What a check tells while it works, always from the thread that called it."""
-
-    def stage(self, stage: Stage, total: int) -> None:
-        """A stage begins; *total* things are ahead (0 where not known)."""
-
-    def advance(self, stage: Stage, done: int) -> None:
-        """*done* things of the stage are finished."""
-
-    def reading(self, plan: ReadPlan) -> None:
-        """Packs have been chosen and are about to be read."""
-
-    def found(self, finding: Finding) -> None:
-        """A fault was found; its consequence is not known yet."""
-
-
-class NoProgress:
-    """Says nothing."""
-
-    def stage(self, stage: Stage, total: int) -> None:
-        """See `CheckProgress`."""
-
-    def advance(self, stage: Stage, done: int) -> None:
-        """See `CheckProgress`."""
-
-    def reading(self, plan: ReadPlan) -> None:
-        """See `CheckProgress`."""
-
-    def found(self, finding: Finding) -> None:
-        """See `CheckProgress`."""
+CheckEvent: TypeAlias = Advance | ReadPlan | Finding
+"""What a check tells while it works, always from the thread that called it: how far one of its `Stage` is (0 where it begins),
+which packs are about to be read, and every fault as it is found, when its consequence is not known yet."""
 
 
 @dataclass(slots=True)
@@ -162,7 +135,7 @@ class Run:
         self,
         repo: Repository,
         options: CheckOptions,
-        progress: CheckProgress,
+        progress: Progress[CheckEvent],
         cancel: Cancel,
     ) -> None:
         self.repo = repo
@@ -179,7 +152,7 @@ class Run:
         self.wrong: set[bytes] = set()
         """Packs that the index lists otherwise than their own headers, which are intact."""
         self.damaged_unlisted: set[bytes] = set()
-        """Packs that no index lists and that are damaged."""
+        """Packs that no index lists and in which something is damaged."""
 
     def files(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
         """Id and size of every file of *kind*; what cannot be listed is a finding, and ends the list."""
@@ -189,6 +162,10 @@ class Run:
             message = f"cannot list {kind.value}: {error}"
             self.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
 
+    def advance(self, stage: Stage, done: int, total: int = 0) -> None:
+        """Tell that *done* of *total* things of a stage are finished; 0 begins it."""
+        self.progress(Advance(stage, done, total))
+
     def add(self, finding: Finding) -> int:
         """Record a finding; its number in the report, or -1 where the report is full."""
         self.report.counts[finding.code] += 1
@@ -196,7 +173,7 @@ class Run:
         if len(self.report.findings) < MAX_KEPT:
             number = len(self.report.findings)
             self.report.findings.append(finding)
-        self.progress.found(finding)
+        self.progress(finding)
         return number
 
     def set_consequence(self, number: int, consequence: Consequence) -> None:

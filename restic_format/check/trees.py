@@ -99,7 +99,7 @@ class TreeChecker:
                 new = b"".join([child for child in self.visit(ident) if self.usage.tree(child)])
                 for start in range(len(new) - ID_SIZE, -1, -ID_SIZE):
                     pending += new[start : start + ID_SIZE]
-            run.progress.advance(Stage.SNAPSHOTS, done)
+            run.advance(Stage.SNAPSHOTS, done, len(roots))
         run.report.snapshots = len(roots)
 
     def visit(self, ident: bytes) -> Iterable[bytes]:

@@ -187,6 +187,9 @@ CASES = {
         loses=True,
         forbidden=("prune",),
     ),
+    "pack cut, another index damaged": Case(
+        all_of(CUT, FLIP_INDEX), {Code.INDEX_DAMAGED, Code.PACK_SIZE}, loses=True, forbidden=("prune",)
+    ),
     "pack gone": Case(lambda repo: data(repo).unlink(), {Code.PACK_MISSING}, loses=True, forbidden=("prune",)),
     "header damaged and index lies": Case(
         all_of(FLIP_HEADER, lie(BlobType.TREE, swap)),
@@ -268,6 +271,30 @@ def test_advice_helps(name: str, repo: Path, source: Path, run_check: RunCheck, 
         assert 0 < intact <= total, "what was not damaged is still there"
     else:
         assert intact == total
+
+
+@pytest.mark.clause("ORDER-1")
+@pytest.mark.parametrize("kind", BlobType, ids=lambda kind: kind.value)
+def test_advice_helps_where_the_pack_of_a_lost_index_is_damaged(
+    repo: Path, source: Path, run_check: RunCheck, tmp_path: Path, kind: BlobType
+) -> None:
+    """What is intact in the pack is not given up: first the index is made again, then the pack is repaired."""
+    pack, vault = pack_of(repo, kind)
+    entries = dict(vault.packs())[pack.name]
+    kit.flip_bit(pack, entries[0].offset + 40)
+    remove_all("index")(repo)
+    for turn in range(3):
+        report = run_check(repo, read_data=True)
+        todo = steps(report.findings)
+        if report.ok:
+            break
+        commands = [step.text for step in todo if step.is_command]
+        assert turn or commands == ["repair index"]
+        assert turn or any("check again with --read-data" in step.text for step in todo) == (kind is BlobType.TREE)
+        follow(repo, todo, tmp_path / f"aside-{turn}", None)
+    kit.restic(repo, "check", "-q", "--read-data")
+    intact, total = restored(repo, source, tmp_path / "target")
+    assert 0 < intact <= total and (kind is BlobType.TREE or intact >= total - 1)
 
 
 @pytest.mark.clause("TREE-4", "TREE-6", "TREE-7", "TREE-8", "TREE-9")

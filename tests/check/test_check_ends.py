@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.check import CheckOptions, NoProgress, Stage, check
+from restic_format.check import CheckEvent, CheckOptions, Stage, check
 from restic_format.errors import Interrupted
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
-from restic_format.work import Cancel
+from restic_format.work import Advance, Cancel
 from tests.safety import kit
 
 
@@ -28,25 +28,24 @@ def test_a_cancelled_check_ends(real_repository: Path, stage: Stage) -> None:
     cancel = Cancel()
     seen = []
 
-    class Cancelling(NoProgress):
-        def stage(self, begins: Stage, total: int) -> None:
-            seen.append(begins)
-            if begins is stage:
+    def told(event: CheckEvent) -> None:
+        if isinstance(event, Advance) and event.done == 0:
+            seen.append(event.stage)
+            if event.stage == stage:
                 cancel.set()
 
     with pytest.raises(Interrupted):
-        check(opened(real_repository), CheckOptions(read_data=True), Cancelling(), cancel)
+        check(opened(real_repository), CheckOptions(read_data=True), told, cancel)
     assert seen[-1] in (stage, Stage.INDEX, Stage.PACKS) and not others()
 
 
 def test_a_check_ends_when_its_listener_fails(real_repository: Path) -> None:
-    class Failing(NoProgress):
-        def advance(self, stage: Stage, done: int) -> None:
-            if stage is Stage.READ:
-                raise RuntimeError("no more")
+    def told(event: CheckEvent) -> None:
+        if isinstance(event, Advance) and event.stage == Stage.READ and event.done:
+            raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError, match="no more"):
-        check(opened(real_repository), CheckOptions(read_data=True), Failing())
+        check(opened(real_repository), CheckOptions(read_data=True), told)
     assert not others()
 
 

@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restic_format.check.affected import Damage
-from restic_format.check.state import CheckOptions, NoProgress, Run
+from restic_format.check.state import CheckOptions, Run
 from restic_format.check.trees import TreeChecker
 from restic_format.native.nodes import parse_tree
 from restic_format.native.table import _table
 from restic_format.repository import Repository
 from restic_format.repository import index as index_module
 from restic_format.repository.index import BlobIndex
-from restic_format.work import Cancel
+from restic_format.work import Cancel, silent
 from restic_spec.errors import SpecError
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import ExtendedAttribute, Node, Tree, decode_tree, encode_tree
@@ -39,7 +39,7 @@ def index() -> BlobIndex:
 
 def plain_check(index: BlobIndex, raw: bytes) -> tuple[list[bytes], list[Any]]:
     """Subtrees and findings of a check without the kernel."""
-    run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), NoProgress(), Cancel())
+    run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), silent, Cancel())
     subtrees = list(TreeChecker(run, Damage(run)).check_nodes(bytes(32), decode_tree(raw)))
     return subtrees, run.report.findings
 

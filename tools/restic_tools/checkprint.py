@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from restic_format.check.advice import Step, steps
 from restic_format.check.findings import Code, Finding, ObjectKind, Severity
-from restic_format.check.state import CheckReport, ReadPlan, Stage
+from restic_format.check.state import CheckEvent, CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
 from restic_format.words import visible
 from restic_tools.context import Context
@@ -72,7 +72,7 @@ _UNCOUNTED = frozenset((Code.INDEX_ENTRIES_DIFFER, Code.PACKS_GONE))
 
 
 class CheckPrinter:
-    """Listens to a check (`restic_format.check.CheckProgress`) and prints."""
+    """Is told what a check does (`restic_format.check.CheckEvent`) and prints it."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
@@ -83,9 +83,18 @@ class CheckPrinter:
         self._repair_index = self._mixed = self._index_damaged = False
         self._unindexed = 0
 
-    # What the engine calls
+    def __call__(self, event: CheckEvent) -> None:
+        """Tell what happened."""
+        if isinstance(event, Finding):
+            self._found(event)
+        elif isinstance(event, ReadPlan):
+            self._reading(event)
+        elif event.done == 0:
+            self._begin(Stage(event.stage), event.total)
+        elif self._counter is not None:
+            self._counter.add(event.done - self._counter.done)
 
-    def stage(self, stage: Stage, total: int) -> None:
+    def _begin(self, stage: Stage, total: int) -> None:
         """A stage begins: close what the one before left open, and say so."""
         self.close()
         if stage is Stage.PACKS:
@@ -95,12 +104,7 @@ class CheckPrinter:
         if stage in _COUNTED and not self.ctx.options.json:
             self._counter = self._stack.enter_context(self.ctx.counter(_COUNTED[stage], total))
 
-    def advance(self, stage: Stage, done: int) -> None:
-        """Move the counter."""
-        if self._counter is not None and stage in _COUNTED:
-            self._counter.add(done - self._counter.done)
-
-    def reading(self, plan: ReadPlan) -> None:
+    def _reading(self, plan: ReadPlan) -> None:
         """Say which packs are about to be read."""
         self.close()
         filtered = "filtered " if plan.filtered else ""
@@ -118,7 +122,7 @@ class CheckPrinter:
             text = _size_line(subset, plan, filtered)
         self.ctx.out.info(text)
 
-    def found(self, finding: Finding) -> None:
+    def _found(self, finding: Finding) -> None:
         """Tell one finding as restic tells it; notes only with --verbose."""
         code = finding.code
         if code in (Code.INDEX_DUPLICATE_PACK, Code.PACK_MIXED):
