@@ -17,6 +17,7 @@ from restic_format.check.headers import trust_header
 from restic_format.check.state import Run, Stage
 from restic_format.snapshots.idset import IdSet
 from restic_format.snapshots.nodes import NodeReader
+from restic_spec.constants import OVERHEAD
 from restic_spec.errors import ResticFormatError, SpecError
 from restic_spec.ids import ID_SIZE
 from restic_spec.pack import BlobType
@@ -196,7 +197,7 @@ class TreeChecker:
                 self._node(ident, node, Code.BLOB_MISSING, f'file "{node.quoted}" blob {text} not found in index', blob=text)
                 size = _UNKNOWN
                 continue
-            size += location.length - 32 if location.uncompressed_length is None else location.uncompressed_length
+            size += location.length - OVERHEAD if location.uncompressed_length is None else location.uncompressed_length
             if usage.tracks:
                 usage.content(blob)
         if size >= 0 and size != node.size:

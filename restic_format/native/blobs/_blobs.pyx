@@ -9,6 +9,11 @@ from libc.stdlib cimport calloc, free
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 
+cdef extern from "format.h" nogil:
+    enum:
+        FORMAT_ID_SIZE
+        FORMAT_IV_SIZE
+
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
         pass
@@ -113,7 +118,7 @@ def hash_many(list pieces not None, Sha256 pack=None, data=b""):
     cdef Views views = Views(count + 1)
     cdef sha_stream *streams = <sha_stream *> calloc(count + 1, sizeof(sha_stream))
     cdef sha_piece *work = <sha_piece *> calloc(count + 1, sizeof(sha_piece))
-    cdef uint8_t digest[32]
+    cdef uint8_t digest[FORMAT_ID_SIZE]
     try:
         if streams == NULL or work == NULL:
             raise MemoryError
@@ -131,7 +136,7 @@ def hash_many(list pieces not None, Sha256 pack=None, data=b""):
         ids = []
         for i in range(count):
             sha_end(streams + i, digest)
-            ids.append(digest[:32])
+            ids.append(digest[:FORMAT_ID_SIZE])
         return ids
     finally:
         free(streams)
@@ -156,9 +161,9 @@ cdef class Sha256:
 
     def digest(self):
         cdef sha_stream last = self._stream
-        cdef uint8_t digest[32]
+        cdef uint8_t digest[FORMAT_ID_SIZE]
         sha_end(&last, digest)
-        return digest[:32]
+        return digest[:FORMAT_ID_SIZE]
 
 
 cdef class Zstd:
@@ -199,7 +204,7 @@ cdef class Context:
         cdef const uint8_t *nonce = iv
         cdef uint8_t *sealed
         cdef int failed
-        if len(iv) != 16:
+        if len(iv) != FORMAT_IV_SIZE:
             raise ValueError("an IV has 16 bytes")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -217,7 +222,7 @@ cdef class Context:
         cdef uint8_t *target
         cdef int64_t length
         if blob_id is not None:
-            if len(blob_id) != 32:
+            if len(blob_id) != FORMAT_ID_SIZE:
                 raise ValueError("an id has 32 bytes")
             expected = blob_id
         PyObject_GetBuffer(sealed, &view, PyBUF_SIMPLE)
@@ -259,7 +264,7 @@ cdef class Context:
         cdef const blobs_zstd *few = NULL if small is None else &small.values
         cdef const blobs_zstd *many = NULL if large is None else &large.values
         cdef blobs_sealing *work
-        if len(ivs) != 16 * count:
+        if len(ivs) != FORMAT_IV_SIZE * count:
             raise ValueError("an IV for each blob")
         work = <blobs_sealing *> calloc(count + 1, sizeof(blobs_sealing))
         if work == NULL:
@@ -267,10 +272,10 @@ cdef class Context:
         try:
             for i in range(count):
                 blob_id, data = items[i]
-                if not isinstance(blob_id, bytes) or len(blob_id) != 32:
+                if not isinstance(blob_id, bytes) or len(blob_id) != FORMAT_ID_SIZE:
                     raise ValueError("an id has 32 bytes")
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
-                work[i].iv = nonces + 16 * i
+                work[i].iv = nonces + FORMAT_IV_SIZE * i
                 work[i].plain = views.add(data)
                 work[i].size = views.views[i].len
                 if work[i].size >= <size_t> 1 << 32:
@@ -302,7 +307,7 @@ cdef class Context:
         try:
             for i in range(count):
                 start, length, size, compressed, blob_id = entries[i]
-                if not isinstance(blob_id, bytes) or len(blob_id) != 32:
+                if not isinstance(blob_id, bytes) or len(blob_id) != FORMAT_ID_SIZE:
                     raise ValueError("an id has 32 bytes")
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
                 work[i].start, work[i].length, work[i].size, work[i].compressed = start, length, size, compressed
@@ -365,6 +370,6 @@ cdef class PackCheck:
 
     def digest(self):
         cdef sha_stream last = self._check.hash
-        cdef uint8_t digest[32]
+        cdef uint8_t digest[FORMAT_ID_SIZE]
         sha_end(&last, digest)
-        return digest[:32]
+        return digest[:FORMAT_ID_SIZE]

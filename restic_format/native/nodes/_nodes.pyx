@@ -8,6 +8,10 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memset, strlen
 
 
+cdef extern from "format.h" nogil:
+    enum:
+        FORMAT_ID_SIZE
+
 cdef extern from "look.h" nogil:
     ctypedef struct look_stat:
         int64_t size, mtime, ctime, atime
@@ -196,12 +200,12 @@ cdef class TakenOver:
         for i in range(first, end):
             if self._work[i].length and self._work[i].before != NULL:
                 blobs += self._work[i].before.blobs
-        found = PyBytes_FromStringAndSize(NULL, 32 * blobs)
+        found = PyBytes_FromStringAndSize(NULL, FORMAT_ID_SIZE * blobs)
         ids = <uint8_t *> PyBytes_AS_STRING(found)
         for i in range(first, end):
             if self._work[i].length and self._work[i].before != NULL:
                 nodes_read_ids(self._work[i].before.content, self._work[i].before.blobs, ids)
-                ids += 32 * self._work[i].before.blobs
+                ids += FORMAT_ID_SIZE * self._work[i].before.blobs
         return found
 
     def drop(self, Py_ssize_t number):
@@ -356,7 +360,7 @@ cdef class NodeWriter:
             for i in range(count):
                 _bytes(ids[i])
                 contents[i] = _text(ids[i])
-                if contents[i].length % 32:
+                if contents[i].length % FORMAT_ID_SIZE:
                     raise ValueError("an id has 32 bytes")
                 longest = max(longest, 3 * contents[i].length + 2)
                 if work[i].file.info != NULL:
@@ -371,7 +375,7 @@ cdef class NodeWriter:
                     if work[i].file.info == NULL or work[i].file.target.length:
                         continue
                     content.at = scratch
-                    content.length = nodes_write_ids(<const uint8_t *> contents[i].at, contents[i].length // 32, scratch)
+                    content.length = nodes_write_ids(<const uint8_t *> contents[i].at, contents[i].length // FORMAT_ID_SIZE, scratch)
                     work[i].start = used
                     work[i].length = nodes_write(&work[i].file, content, NULL, self._flags, &clock, out + used)
                     used += work[i].length

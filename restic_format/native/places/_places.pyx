@@ -7,6 +7,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 
+cdef extern from "format.h" nogil:
+    enum:
+        FORMAT_ID_SIZE
+
 cdef extern from "places.h" nogil:
     ctypedef struct places_meta:
         uint32_t uid, gid, mode
@@ -35,12 +39,12 @@ cdef enum:
     BYTES = 1 << 20
     PAIR_BYTES = 8 << 20
 
-# Those of restic_format.restore.table.
-cdef enum:
-    DIR_NEW = 2
-    FILE_CONTENT = 1
-    FILE_BEGUN = 8
-    FILE_DONE = 16
+cdef extern from "states.h" nogil:
+    enum:
+        DIR_NEW
+        FILE_CONTENT
+        FILE_BEGUN
+        FILE_DONE
 
 # Times outside are left to the step-by-step way.
 cdef int64_t TIME_BOUND = <int64_t> 1 << 62
@@ -84,7 +88,7 @@ cdef class PlaceWriter:
         self._held = []
         ids, offset, length, uncompressed, file, file_offset = blobs
         self._rows = len(file)
-        self._ids = <const uint8_t *> self._column(ids, 1, 32 * self._rows)
+        self._ids = <const uint8_t *> self._column(ids, 1, FORMAT_ID_SIZE * self._rows)
         self._offset = <const uint64_t *> self._column(offset, 8, self._rows)
         self._length = <const uint32_t *> self._column(length, 4, self._rows)
         self._uncompressed = <const uint32_t *> self._column(uncompressed, 4, self._rows)
@@ -146,12 +150,12 @@ cdef class PlaceWriter:
             file = self._file[row]
             if file >= self._files or self._directory[file] >= self._directories:
                 raise ValueError("no such file")
-            if not self._opened or self._offset[row] != self._offset[last] or memcmp(self._ids + 32 * row, self._ids + 32 * last, 32):
+            if not self._opened or self._offset[row] != self._offset[last] or memcmp(self._ids + FORMAT_ID_SIZE * row, self._ids + FORMAT_ID_SIZE * last, FORMAT_ID_SIZE):
                 size = self._plain_size(row)
                 if self._opened and room + size > BYTES and (self._opened > 1 or room + size > PAIR_BYTES):
                     break
                 wanted.append((self._offset[row] - start, self._length[row], size, self._uncompressed[row] != 0,
-                               self._ids[32 * row:32 * row + 32]))
+                               self._ids[FORMAT_ID_SIZE * row:FORMAT_ID_SIZE * (row + 1)]))
                 room += size
                 self._opened += 1
                 last = row

@@ -10,6 +10,10 @@ from libc.string cimport memcpy, memset
 from os import urandom
 
 
+cdef extern from "format.h" nogil:
+    enum:
+        FORMAT_ID_SIZE
+
 cdef extern from "table.h" nogil:
     enum: ID_SEED
     enum: TABLE_REPEATED
@@ -67,7 +71,7 @@ cdef extern from "checks.h" nogil:
 
 
 cdef const uint8_t *_id(bytes blob_id) except NULL:
-    if blob_id is None or len(blob_id) != 32:
+    if blob_id is None or len(blob_id) != FORMAT_ID_SIZE:
         raise ValueError("an id has 32 bytes")
     return <const uint8_t *> <const char *> blob_id
 
@@ -159,7 +163,7 @@ cdef class BlobTable:
     def pack_id(self, size_t number):
         if number >= self._table.pack_ids.count:
             raise IndexError("no such pack")
-        return self._table.pack_ids.ids[32 * number:32 * number + 32]
+        return self._table.pack_ids.ids[FORMAT_ID_SIZE * number:FORMAT_ID_SIZE * (number + 1)]
 
     def is_repeated(self, size_t number):
         return number < self._table.pack_ids.count and self._table.pack_flags[number] & TABLE_REPEATED != 0
@@ -195,8 +199,8 @@ cdef class BlobTable:
     def has_all(self, uint8_t type_code, bytes ids not None):
         cdef const uint8_t *id = ids
         cdef Py_ssize_t i
-        for i in range(len(ids) // 32):
-            if table_last(&self._table, type_code, id + 32 * i) < 0:
+        for i in range(len(ids) // FORMAT_ID_SIZE):
+            if table_last(&self._table, type_code, id + FORMAT_ID_SIZE * i) < 0:
                 return False
         return True
 
@@ -206,7 +210,7 @@ cdef class BlobTable:
 
     cdef tuple _row(self, size_t row):
         cdef const table *t = &self._table
-        return (t.types[row], t.ids[32 * row:32 * row + 32], t.offsets[row], t.lengths[row], t.plain[row] or None)
+        return (t.types[row], t.ids[FORMAT_ID_SIZE * row:FORMAT_ID_SIZE * (row + 1)], t.offsets[row], t.lengths[row], t.plain[row] or None)
 
     def expect(self, size_t rows):
         if table_expect(&self._table, rows):
@@ -246,11 +250,11 @@ cdef class BlobTable:
         if t.slots.count == 0 and packs == 0:
             return []
         return [
-            _memory(self, t.ids, 32 * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
+            _memory(self, t.ids, FORMAT_ID_SIZE * rows), _memory(self, t.types, rows), _memory(self, t.packs, 4 * rows),
             _memory(self, t.offsets, 4 * rows), _memory(self, t.lengths, 4 * rows), _memory(self, t.plain, 4 * rows),
             _memory(self, t.slots.numbers, 4 * t.slots.count), _memory(self, t.slots.tags, t.slots.count),
             _memory(self, t.following, 4 * rows if t.following != NULL else 0),
-            _memory(self, t.pack_ids.ids, 32 * packs), _memory(self, t.pack_flags, packs),
+            _memory(self, t.pack_ids.ids, FORMAT_ID_SIZE * packs), _memory(self, t.pack_flags, packs),
         ]
 
     def in_packs(self):
@@ -279,7 +283,7 @@ cdef class BlobTable:
         if failed:
             return None
         try:
-            return [subtrees[32 * i:32 * i + 32] for i in range(count)]
+            return [subtrees[FORMAT_ID_SIZE * i:FORMAT_ID_SIZE * (i + 1)] for i in range(count)]
         finally:
             free(subtrees)
 
