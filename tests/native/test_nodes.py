@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -528,3 +530,23 @@ def test_reading_files(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         read_files([(folder, ["x"])], buffer, 5000)  # type: ignore[list-item]
     assert read_files([], buffer, 5000) == ([], [], [])
+
+
+def test_many_tiny_entries_cost_less_than_their_text() -> None:
+    code = (
+        "import resource; from restic_format.native.nodes import parse_tree\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        'raw = b\'{"nodes":[\' + b",".join(b\'{"name":"%07d","type":"file"}\' % n for n in range(1000000)) + b"]}"\n'
+        "before = peak(); tree = parse_tree(raw); print(tree.count(), peak() - before, len(raw) >> 20)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    count, taken, size = map(int, said.split())
+    assert count == 1_000_000
+    assert taken <= size
+
+
+def test_trees_full_of_escapes_are_left_to_others() -> None:
+    nodes = ",".join(f'{{"name":"\\\\{n:07}","type":"file"}}' for n in range(70_000))
+    assert parse_tree(b'{"nodes":[' + nodes[: 60_000 * 33 - 1].rpartition("},")[0].encode() + b"}]}") is not None
+    assert parse_tree(b'{"nodes":[' + nodes.encode() + b"]}") is None

@@ -178,6 +178,12 @@ static int read_node(json_cursor *c, trees_node *n)
     return n->seen & 1u << TREES_NAME && n->seen & 1u << TREES_TYPE;
 }
 
+int trees_one(json_text whole, trees_node *node)
+{
+    json_cursor c = {whole.at, whole.at + whole.length};
+    return read_node(&c, node);
+}
+
 int trees_walk(const char *json, size_t size, trees_visitor *visit, void *to)
 {
     json_cursor c = {json, json + size};

@@ -28,6 +28,8 @@ typedef struct {
 enum { TREES_UNUSUAL = -2 };
 typedef int trees_visitor(void *to, const trees_node *node);
 int trees_walk(const char *json, size_t size, trees_visitor *visit, void *to);
+/* The entry whose JSON *whole* is, as trees_walk showed it. */
+int trees_one(json_text whole, trees_node *node);
 int trees_is(const trees_node *node, const char *type);
 /* What the digits of a time as Go writes it say. */
 typedef struct {

@@ -57,14 +57,19 @@ cdef extern from "nodes.h" nogil:
         nodes_text whole, name, content
         size_t blobs
         int is_file
+    ctypedef struct nodes_place:
+        pass
     ctypedef struct nodes_list:
-        nodes_entry *entries
+        nodes_place *places
         size_t count
     ctypedef struct nodes_tree:
         nodes_list plain, escaped
     int nodes_parse(nodes_tree *tree, const char *json, size_t size)
     void nodes_free(nodes_tree *tree)
-    const nodes_entry *nodes_find(const nodes_list *entries, nodes_text name, size_t *next)
+    nodes_text nodes_whole(const nodes_tree *tree, const nodes_place *place)
+    nodes_text nodes_name(const nodes_tree *tree, const nodes_place *place)
+    const nodes_place *nodes_find(const nodes_tree *tree, nodes_text name, size_t *next)
+    void nodes_read(const nodes_tree *tree, const nodes_place *place, nodes_entry *entry)
     ctypedef struct nodes_clock:
         pass
     ctypedef struct nodes_file:
@@ -126,7 +131,7 @@ cdef class ParsedTree:
 
     def escaped(self):
         """The names that have escapes, as they stand in JSON between their quotes."""
-        return [_copy(self._tree.escaped.entries[i].name) for i in range(self._tree.escaped.count)]
+        return [_copy(nodes_name(&self._tree, self._tree.escaped.places + i)) for i in range(self._tree.escaped.count)]
 
     def rename(self, list names not None):
         """Under which names to find those of `escaped`."""
@@ -135,22 +140,22 @@ cdef class ParsedTree:
     def find(self, bytes name not None):
         """The JSON of the node whose name stands so in JSON; None where there is none."""
         cdef size_t next = 0
-        cdef const nodes_entry *found = self._find(_text(name), &next)
-        return None if found == NULL else _copy(found.whole)
+        cdef const nodes_place *found = self._find(_text(name), &next)
+        return None if found == NULL else _copy(nodes_whole(&self._tree, found))
 
     def nodes(self):
         """The JSON of each node, in no particular order."""
         return [
-            _copy(self._tree.plain.entries[i].whole) for i in range(self._tree.plain.count)
+            _copy(nodes_whole(&self._tree, self._tree.plain.places + i)) for i in range(self._tree.plain.count)
         ] + [
-            _copy(self._tree.escaped.entries[i].whole) for i in range(self._tree.escaped.count)
+            _copy(nodes_whole(&self._tree, self._tree.escaped.places + i)) for i in range(self._tree.escaped.count)
         ]
 
-    cdef const nodes_entry *_find(self, nodes_text name, size_t *next) except? NULL:
+    cdef const nodes_place *_find(self, nodes_text name, size_t *next) except? NULL:
         if memchr(name.at, c"\\", name.length) == NULL:
-            return nodes_find(&self._tree.plain, name, next)
+            return nodes_find(&self._tree, name, next)
         number = None if self._escaped is None else self._escaped.get(_copy(name))
-        return NULL if number is None else &self._tree.escaped.entries[<size_t> number]
+        return NULL if number is None else self._tree.escaped.places + <size_t> number
 
 
 def parse_tree(bytes raw not None):
@@ -169,7 +174,8 @@ def parse_tree(bytes raw not None):
 
 cdef struct Writing:
     nodes_file file
-    const nodes_entry *before
+    nodes_entry before
+    bint known
     size_t start
     size_t length
 
@@ -198,12 +204,12 @@ cdef class TakenOver:
         if not 0 <= first <= end <= self._count:
             raise IndexError("no such entry")
         for i in range(first, end):
-            if self._work[i].length and self._work[i].before != NULL:
+            if self._work[i].length and self._work[i].known:
                 blobs += self._work[i].before.blobs
         found = PyBytes_FromStringAndSize(NULL, FORMAT_ID_SIZE * blobs)
         ids = <uint8_t *> PyBytes_AS_STRING(found)
         for i in range(first, end):
-            if self._work[i].length and self._work[i].before != NULL:
+            if self._work[i].length and self._work[i].known:
                 nodes_read_ids(self._work[i].before.content, self._work[i].before.blobs, ids)
                 ids += FORMAT_ID_SIZE * self._work[i].before.blobs
         return found
@@ -228,7 +234,7 @@ cdef class TakenOver:
             size, links, last, start = 0, 0, first, self._work[first].start
             while last < self._count and self._work[last].length:
                 size += self._work[last].file.size
-                links += self._work[last].before == NULL
+                links += not self._work[last].known
                 last += 1
             text = PyBytes_FromStringAndSize(
                 self._out + start, self._work[last - 1].start + self._work[last - 1].length - start)
@@ -303,6 +309,7 @@ cdef class NodeWriter:
     def take_over(self, list names not None, list infos not None, ParsedTree parent,
                   bint ignore_ctime=False, bint ignore_inode=False):
         cdef Py_ssize_t count = len(names), i
+        cdef const nodes_place *place
         cdef TakenOver taken = TakenOver()
         cdef Writing *work
         cdef nodes_clock clock
@@ -319,8 +326,11 @@ cdef class NodeWriter:
         for i in range(count):
             if work[i].file.info != NULL and not work[i].file.target.length:
                 if parent is not None:
-                    work[i].before = parent._find(work[i].file.name, &next)
-                if work[i].before == NULL:
+                    place = parent._find(work[i].file.name, &next)
+                    if place != NULL:
+                        nodes_read(&parent._tree, place, &work[i].before)
+                        work[i].known = True
+                if not work[i].known:
                     work[i].file.info = NULL
                 else:
                     room += work[i].before.content.length
@@ -333,7 +343,7 @@ cdef class NodeWriter:
                 if work[i].file.info == NULL:
                     continue
                 work[i].start = used
-                work[i].length = nodes_write(&work[i].file, nothing, work[i].before, flags, &clock, taken._out + used)
+                work[i].length = nodes_write(&work[i].file, nothing, &work[i].before if work[i].known else NULL, flags, &clock, taken._out + used)
                 if work[i].length:
                     used += work[i].length
                     taken._out[used] = c","

@@ -7,17 +7,28 @@
 
 enum { ID = JSON_ID };
 
-const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *next)
+nodes_text nodes_whole(const nodes_tree *tree, const nodes_place *place)
 {
-    size_t low = 0, high = list->count;
-    if (*next < high && json_same(list->entries[*next].name, name))
-        return &list->entries[(*next)++];
+    return (nodes_text){tree->json + place->start, place->length};
+}
+
+nodes_text nodes_name(const nodes_tree *tree, const nodes_place *place)
+{
+    return (nodes_text){tree->json + place->name, place->name_length};
+}
+
+const nodes_place *nodes_find(const nodes_tree *tree, nodes_text name, size_t *next)
+{
+    const nodes_place *places = tree->plain.places;
+    size_t low = 0, high = tree->plain.count;
+    if (*next < high && json_same(nodes_name(tree, places + *next), name))
+        return places + (*next)++;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = json_compare(list->entries[middle].name, name);
+        int order = json_compare(nodes_name(tree, places + middle), name);
         if (!order) {
             *next = middle + 1;
-            return &list->entries[middle];
+            return places + middle;
         }
         if (order < 0)
             low = middle + 1;
@@ -30,17 +41,17 @@ const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *n
 
 /* Reading. */
 
-static int append(nodes_list *list, const nodes_entry *e, size_t guess)
+static int append(nodes_list *list, nodes_place place, size_t guess)
 {
     if (list->count == list->room) {
         size_t room = list->room ? list->room + list->room / 2 + 4 : guess;
-        nodes_entry *grown = realloc(list->entries, room * sizeof *grown);
+        nodes_place *grown = room > SIZE_MAX / sizeof *grown ? NULL : realloc(list->places, room * sizeof *grown);
         if (!grown)
             return -1;
-        list->entries = grown;
+        list->places = grown;
         list->room = room;
     }
-    list->entries[list->count++] = *e;
+    list->places[list->count++] = place;
     return 0;
 }
 
@@ -53,33 +64,51 @@ static int add_entry(void *to, const trees_node *n)
 {
     enum { OTHERS = 1u << TREES_GENERIC_ATTRIBUTES | 1u << TREES_ERROR }; /* not for regular files of a system like this */
     reading *r = to;
-    nodes_entry e = {
-        .whole = n->whole, .name = n->texts[TREES_NAME], .mtime = n->texts[TREES_MTIME], .ctime = n->texts[TREES_CTIME],
-        .content = trees_content(n), .blobs = n->content_count, .size = n->numbers[TREES_SIZE],
-        .inode = n->numbers[TREES_INODE], .is_file = trees_is(n, FORMAT_TYPE_FILE),
-    };
-    int escaped = memchr(e.name.at, '\\', e.name.length) != NULL;
-    nodes_list *list = escaped ? &r->tree->escaped : &r->tree->plain;
+    json_text name = n->texts[TREES_NAME];
+    nodes_place place = {(uint32_t)(n->whole.at - r->tree->json), (uint32_t)n->whole.length, (uint32_t)(name.at - r->tree->json),
+                         (uint32_t)name.length};
+    nodes_list *list = &r->tree->plain;
     uint8_t id[ID];
-    if (n->seen & OTHERS || (!escaped && list->count && json_compare(list->entries[list->count - 1].name, e.name) >= 0))
+    if (n->seen & OTHERS)
         return TREES_UNUSUAL;
-    for (size_t i = 0; i < e.blobs; i++)
+    for (size_t i = 0; i < n->content_count; i++)
         if (!trees_blob(n, i, id))
             return TREES_UNUSUAL;
-    return append(list, &e, escaped ? 4 : 4 + r->size / 400);
+    if (memchr(name.at, '\\', name.length)) {
+        if (r->tree->escaped.count == NODES_MOST_ESCAPED)
+            return TREES_UNUSUAL;
+        return append(&r->tree->escaped, place, 4);
+    }
+    if (list->count && json_compare(nodes_name(r->tree, list->places + list->count - 1), name) >= 0)
+        return TREES_UNUSUAL;
+    return append(list, place, 4 + r->size / 400);
+}
+
+void nodes_read(const nodes_tree *tree, const nodes_place *place, nodes_entry *entry)
+{
+    trees_node n;
+    memset(entry, 0, sizeof *entry);
+    if (!trees_one(nodes_whole(tree, place), &n)) /* it has been read before */
+        return;
+    *entry = (nodes_entry){
+        .whole = n.whole, .name = n.texts[TREES_NAME], .mtime = n.texts[TREES_MTIME], .ctime = n.texts[TREES_CTIME],
+        .content = trees_content(&n), .blobs = n.content_count, .size = n.numbers[TREES_SIZE],
+        .inode = n.numbers[TREES_INODE], .is_file = trees_is(&n, FORMAT_TYPE_FILE),
+    };
 }
 
 int nodes_parse(nodes_tree *tree, const char *json, size_t size)
 {
     reading r = {tree, size};
     memset(tree, 0, sizeof *tree);
-    return trees_walk(json, size, add_entry, &r);
+    tree->json = json;
+    return size > UINT32_MAX ? TREES_UNUSUAL : trees_walk(json, size, add_entry, &r);
 }
 
 void nodes_free(nodes_tree *tree)
 {
-    free(tree->plain.entries);
-    free(tree->escaped.entries);
+    free(tree->plain.places);
+    free(tree->escaped.places);
     memset(tree, 0, sizeof *tree);
 }
 

@@ -17,23 +17,36 @@ typedef struct {
     int is_file;
 } nodes_entry;
 
+/* Where an entry and its name stand in the tree: what is kept of it, so that a tree of any number of tiny entries costs less than
+ * its text. The entry is read again when it is found. */
 typedef struct {
-    nodes_entry *entries;
+    uint32_t start, length, name, name_length;
+} nodes_place;
+
+typedef struct {
+    nodes_place *places;
     size_t count, room;
 } nodes_list;
 
 typedef struct {
+    const char *json;
     nodes_list plain;   /* ascending by name */
     nodes_list escaped; /* whose names have escapes, in the tree's order; others might write them in another way */
 } nodes_tree;
 
 /* Takes apart a tree of the form restic writes, which stays in use: 0, -1 without memory, or -2 where there is anything else
- * in it; then somebody else must look at it. */
+ * in it, or very many names with escapes; then somebody else must look at it. */
+enum { NODES_MOST_ESCAPED = 1 << 16 };
 int nodes_parse(nodes_tree *tree, const char *json, size_t size);
 void nodes_free(nodes_tree *tree);
-/* The entry of that name, as it stands in JSON between its quotes; NULL where there is none. Going through names in order is
- * fastest: *next* is where to look first, 0 in the beginning. */
-const nodes_entry *nodes_find(const nodes_list *list, nodes_text name, size_t *next);
+/* The text of an entry, and its name as it stands in JSON between its quotes. */
+nodes_text nodes_whole(const nodes_tree *tree, const nodes_place *place);
+nodes_text nodes_name(const nodes_tree *tree, const nodes_place *place);
+/* The plain entry of that name; NULL where there is none. Going through names in order is fastest: *next* is where to look first,
+ * 0 in the beginning. */
+const nodes_place *nodes_find(const nodes_tree *tree, nodes_text name, size_t *next);
+/* What the tree says of the entry there. */
+void nodes_read(const nodes_tree *tree, const nodes_place *place, nodes_entry *entry);
 
 /* Local time as restic writes it; parts of times seen before are kept. */
 enum { NODES_SECONDS = 64, NODES_TIME = 40 };
