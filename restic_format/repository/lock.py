@@ -16,7 +16,15 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from restic_format.errors import AlreadyLocked, DamagedFile, FileMissing, InvalidLock, LockLost, ResticFormatError
+from restic_format.errors import (
+    AlreadyLocked,
+    DamagedFile,
+    FileMissing,
+    FileUnusable,
+    InvalidLock,
+    LockLost,
+    ResticFormatError,
+)
 from restic_format.repository.keys import current_host, current_user
 from restic_format.words import printable
 from restic_format.work import Cancel
@@ -284,7 +292,7 @@ def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> N
                 )
         if unreadable is None:
             return
-    if isinstance(unreadable, DamagedFile):
+    if isinstance(unreadable, DamagedFile | FileUnusable):
         raise InvalidLock(
             f"invalid lock file: {unreadable}\n\nthe `unlock --remove-all` command can be used to remove invalid locks. "
             "Make sure that no other process is accessing the repository when running the command"
