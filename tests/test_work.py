@@ -111,21 +111,20 @@ def test_the_threads_of_a_pool_share_items_and_have_ended_with_the_block() -> No
 
 def test_the_first_failure_stops_the_others_and_is_raised() -> None:
     stopped: list[str] = []
-    failing = threading.Event()
+    together = threading.Barrier(WORKERS)
 
     def work() -> None:
         for item in items:
-            if item == 5:
-                failing.set()
+            together.wait()
+            if item == 0:
                 raise Odd(item)
-            if item > 5:
-                until(lambda: pool.stopped)
-                raise Odd("late")
+            until(lambda: pool.stopped)
+            raise Odd("late")
 
     pool = WorkerPool("team", WORKERS, work, on_stop=lambda: stopped.append("once"))
     items = pool.share(iter(range(10**9)))
-    with pytest.raises(Odd, match=r"^5$"), pool:
-        failing.wait()
+    with pytest.raises(Odd, match=r"^0$"), pool:
+        pass
     assert stopped == ["once"]
     assert not running("team")
 
@@ -180,10 +179,14 @@ def test_a_failure_in_a_thread_comes_before_the_cancel_it_caused() -> None:
     cancel = Cancel()
 
     def work() -> None:
-        cancel.set()
-        raise Odd
+        if threading.current_thread().name == "team-1":
+            cancel.set()
+            raise Odd
+        until(lambda: pool.failure)
+        time.sleep(0.5)  # so that who waits looks at the token meanwhile
 
-    with pytest.raises(Odd), WorkerPool("team", 1, work, cancel=cancel) as pool:
+    pool = WorkerPool("team", 2, work, cancel=cancel)
+    with pytest.raises(Odd), pool:
         until(lambda: pool.failure)
 
 
