@@ -218,8 +218,11 @@ def test_no_more_keys_are_tried_than_by_restic_and_that_is_said(monkeypatch: pyt
     tried.clear()
     with pytest.raises(KeyUnusable, match=r"none of the 21 .* 4 were not tried"):
         Repository.open(storage, "wrong", key_hint=right[:8])
-    with pytest.raises(KeyUnusable, match=r"none of the 20 .* 5 were not tried"):
-        Repository.open(storage, "wrong", key_hint="no id")
+    first_digits = [name[0] for name, _ in storage.list(FileKind.KEY)]
+    several = next(digit for digit in first_digits if first_digits.count(digit) > 1)
+    for hint in ("no id", several):
+        with pytest.raises(KeyUnusable, match=r"none of the 20 .* 5 were not tried"):
+            Repository.open(storage, "wrong", key_hint=hint)
 
 
 @pytest.mark.clause("KEY-14")
@@ -309,6 +312,7 @@ def test_a_key_of_another_repository_is_named_where_no_other_opens() -> None:
     name, raw = foreign_key()
     storage.save(FileKind.KEY, name, raw)
     storage.remove(FileKind.KEY, repo.key_id.hex())
+    storage.save(FileKind.LOCK, FIRST, b"a damaged file tells nothing")
     with pytest.raises(DamagedFile, match=f"^config or key {name} is damaged: ciphertext verification failed") as caught:
         Repository.open(storage, "pw")
     assert caught.value.object == f"keys/{name}"
