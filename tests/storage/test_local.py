@@ -398,3 +398,32 @@ def test_faults_happen_where_they_are_planned() -> None:
     assert not inner.exists(FileKind.PACK, NAME)
     FaultyStorage(inner, nth("save", 0, Delay(0.01))).save(FileKind.PACK, NAME, CONTENT)
     assert inner.exists(FileKind.PACK, NAME)
+
+
+def test_what_vanishes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    for kind in (FileKind.INDEX, FileKind.PACK):
+        storage.save(kind, NAME, CONTENT)
+        (place_of(tmp_path, kind).parent / ("0" * 64)).symlink_to("missing")
+        assert list(storage.list(kind)) == [(NAME, len(CONTENT))]
+    real = os.scandir
+
+    def gone(folder: bytes | str) -> object:
+        if os.fsencode(folder).endswith(b"/locks"):
+            raise FileNotFoundError(errno.ENOENT, "gone", folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert list(storage.list(FileKind.LOCK)) == []
+    assert list(storage.strays()) == [f"data/{NAME[:2]}/{'0' * 64}"]
+
+
+@pytest.mark.clause("LAYOUT-2")
+@pytest.mark.parametrize("name", [NAME.upper(), "g" * 64, NAME[:63] + "é", NAME[:63], NAME + "0", f".{NAME[1:]}"])
+def test_what_has_no_id_for_a_name_is_a_stray(name: str, tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    (tmp_path / "index" / name).write_bytes(b"?")
+    assert list(storage.list(FileKind.INDEX)) == []
+    assert list(storage.strays()) == [f"index/{name}"]
