@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.job import Change, ItemStats, Progress, Summary
+from restic_format.backup.job import BackupEvent, BytesDone, Change, FilesDone, ItemDone, ItemFailed, ItemStats, Summary
 from restic_format.backup.nodes import EMPTY_TREE, encode_node, join_nodes, same_node
 from restic_format.backup.source import Folder, Place
 from restic_format.repository.writer import BlobWriter
+from restic_format.work import Progress
 from restic_spec import gojson
 from restic_spec.ids import id_of
 from restic_spec.pack import BlobType
@@ -111,10 +112,11 @@ LEFT_OUT = SavedFile(b"", None, 0, NOTHING)
 class Bookkeeper:
     """Settles items, finishes directories and keeps the statistics. Every method may be called from any thread."""
 
-    def __init__(self, writer: BlobWriter, summary: Summary, progress: Progress) -> None:
+    def __init__(self, writer: BlobWriter, summary: Summary, progress: Progress[BackupEvent], *, tells_files: bool) -> None:
         self._writer = writer
         self._summary = summary
         self._progress = progress
+        self._tells_files = tells_files
         self._lock = threading.Lock()
         self.root: str | None = None
         """Id of the root tree, once it is saved."""
@@ -162,7 +164,7 @@ class Bookkeeper:
         with self._lock:
             self._summary.stats.add(stats)
             self._summary.dirs.count(change)
-        self._progress.item_done(directory.item, node.type, change, stats, time.monotonic() - directory.started)
+        self._progress(ItemDone(directory.item, node.type, change, stats, time.monotonic() - directory.started))
 
     def _save_tree(self, directory: Directory, raw: bytes) -> tuple[str, ItemStats]:
         """The id of a tree, and what saving it has added."""
@@ -198,13 +200,13 @@ class Bookkeeper:
             self._summary.processed_bytes += size
             for change in set(changes):
                 self._summary.files.count(change, changes.count(change))
-        if self._progress.tells_items:
+        if self._tells_files:
             seconds = time.monotonic() - started
             done = [(number, one) for number, one in enumerate(saved) if one is not None and one.encoded]
             for (number, one), change in zip(done, changes, strict=True):
-                self._progress.item_done(files.item_of(number), FILE, change, one.stats, seconds)
+                self._progress(ItemDone(files.item_of(number), FILE, change, one.stats, seconds))
         elif changes:
-            self._progress.files_done(len(changes))
+            self._progress(FilesDone(len(changes)))
         left = [files.one(number) for number, one in enumerate(saved) if one is None]
         if left:
             self.opened(directory, len(left))
@@ -216,12 +218,12 @@ class Bookkeeper:
         with self._lock:
             self._summary.files.unchanged += len(names)
             self._summary.processed_bytes += size
-        self._progress.bytes_done(size)
-        if self._progress.tells_items:
+        self._progress(BytesDone(size))
+        if self._tells_files:
             for name in names:
-                self._progress.item_done(f"{item}/{gojson.to_text(name)}", FILE, "unchanged", NOTHING, 0.0)
+                self._progress(ItemDone(f"{item}/{gojson.to_text(name)}", FILE, "unchanged", NOTHING, 0.0))
         else:
-            self._progress.files_done(len(names))
+            self._progress(FilesDone(len(names)))
 
     def error(self, item: str, error: Exception) -> None:
         """Report an item that could not be saved as it should be; the text will name it."""
@@ -229,7 +231,7 @@ class Bookkeeper:
             error = SourceError(f"{item}: {error}")
         with self._lock:
             self._summary.errors += 1
-        self._progress.error(item, error)
+        self._progress(ItemFailed(item, error))
 
 
 def change_of(previous: Node | None, current: Node) -> Change:

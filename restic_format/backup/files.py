@@ -17,7 +17,7 @@ from typing import Protocol
 from restic_format.backup.content import ChunkReader, build_cutter, descriptor_reader
 from restic_format.backup.directories import LEFT_OUT, NOTHING, Bookkeeper, Files, SavedFile
 from restic_format.backup.errors import BackupFailed, SourceError
-from restic_format.backup.job import ItemStats, Progress
+from restic_format.backup.job import BackupEvent, BytesDone, FileEnded, FileStarted, ItemStats
 from restic_format.backup.nodes import NodeBuilder, encode_file
 from restic_format.backup.queue import WorkQueue
 from restic_format.backup.source import open_source
@@ -25,7 +25,7 @@ from restic_format.errors import ResticFormatError
 from restic_format.native import nodes
 from restic_format.native.blobs.hashes import ids_of
 from restic_format.repository.writer import BlobWriter, SavedBlob
-from restic_format.work import Cancel, WorkerPool
+from restic_format.work import Cancel, Progress, WorkerPool
 from restic_spec import gojson
 from restic_spec.config import Config
 from restic_spec.pack import BlobType
@@ -157,7 +157,7 @@ class Worker:
         """Files of one chunk: read in one call, hashed and sealed in others, their nodes written in another."""
         workers, started = self._workers, time.monotonic()
         shown = small[0].item_of()
-        workers.progress.start_file(shown)
+        workers.progress(FileStarted(shown))
         groups = [(files.folder, files.names) for files in small]
         infos, pieces, changed = nodes.read_files(groups, self._buffer, self._limit)
         ids = [blob_id if piece else b"" for blob_id, piece in zip(ids_of(pieces), pieces, strict=True)]
@@ -185,14 +185,14 @@ class Worker:
         for files, number in map(places.__getitem__, changed):
             path = files.place(number).path
             workers.books.error(gojson.to_text(os.path.abspath(path)), changed_meanwhile(path))
-        workers.progress.bytes_done(sum(sizes))
+        workers.progress(BytesDone(sum(sizes)))
         left: list[Files] = []
         first = 0
         for files in small:
             end = first + len(files.names)
             left += workers.books.settle(files, saved[first:end], started)
             first = end
-        workers.progress.end_file(shown)
+        workers.progress(FileEnded(shown))
         return left
 
     # Any file, by itself
@@ -201,7 +201,7 @@ class Worker:
         """Save one file, with the help of others where it is large."""
         workers = self._workers
         place = file.place()
-        workers.progress.start_file(file.item_of())
+        workers.progress(FileStarted(file.item_of()))
         try:
             fd = open_source(place)
         except OSError as error:
@@ -222,7 +222,7 @@ class Worker:
 
     def _leave_out(self, file: Files, error: SourceError) -> None:
         workers = self._workers
-        workers.progress.end_file(file.item_of())
+        workers.progress(FileEnded(file.item_of()))
         workers.books.error(gojson.to_text(os.path.abspath(file.place().path)), error)
         workers.books.settle(file, [LEFT_OUT], 0)
 
@@ -259,7 +259,7 @@ class Worker:
                         file.stats.data_blobs += 1
                         file.stats.data_size += blob.length
                         file.stats.data_size_in_repo += blob.stored
-            workers.progress.bytes_done(sum(lengths))
+            workers.progress(BytesDone(sum(lengths)))
         self._end_turns(file)
 
     def _read_chunks(self, file: Reading) -> Sequence[int]:
@@ -304,7 +304,7 @@ class Worker:
         if error is None and not workers.stopping() and (problem := file.content.problem()) is not None:
             workers.books.error(gojson.to_text(os.path.abspath(path)), problem)
         file.content.close()
-        workers.progress.end_file(file.file.item_of())
+        workers.progress(FileEnded(file.file.item_of()))
         saved = LEFT_OUT
         if isinstance(error, BackupFailed):
             workers.fail(type(error)(f"failed to save {shown}: {error}"))
@@ -325,7 +325,7 @@ class Workers:
         config: Config,
         builder: NodeBuilder,
         books: Bookkeeper,
-        progress: Progress,
+        progress: Progress[BackupEvent],
         cancel: Cancel,
         *,
         count: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, TypeAlias
 
 from restic_format.filter import ExcludeFilter
 from restic_spec.snapshot import Snapshot
@@ -73,79 +73,72 @@ class Summary:
     """Items that could not be backed up as they should; the snapshot is incomplete where this is not 0."""
 
 
-@dataclass(slots=True)
-class Totals:
-    """What the scan of the targets has found so far."""
+class Totals(NamedTuple):
+    """Told by the scan of the targets: what it has found so far."""
 
     files: int = 0
     dirs: int = 0
     others: int = 0
     bytes: int = 0
+    finished: bool = False
 
 
-class Progress(Protocol):
-    """What a backup tells while it works. Every method may be called from several threads and must not block."""
+class FileStarted(NamedTuple):
+    """Told when reading of a file begins."""
 
-    @property
-    def tells_items(self) -> bool:
-        """Whether `item_done` is to be called for every file; otherwise `files_done` tells of many at a time."""
-
-    def error(self, item: str, error: Exception) -> None:
-        """*item* could not be backed up as it should be."""
-
-    def scan_error(self, item: str, error: Exception) -> None:
-        """The scan could not look at *item*; the backup itself will try again."""
-
-    def scanned(self, totals: Totals, finished: bool) -> None:
-        """What the scan has found so far."""
-
-    def start_file(self, item: str) -> None:
-        """Reading of a file begins; *item* is its path in the snapshot."""
-
-    def end_file(self, item: str) -> None:
-        """Reading of a file has ended, well or not."""
-
-    def bytes_done(self, count: int) -> None:
-        """So many more bytes of files have been dealt with."""
-
-    def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
-        """A file (*kind* ``file``) or directory (``dir``, *item* ends with ``/``) has been saved."""
-
-    def files_done(self, count: int) -> None:
-        """So many files have been saved, of which `item_done` tells nothing."""
+    item: str
+    """Its path in the snapshot."""
 
 
-class Silent:
-    """A `Progress` that nobody looks at."""
+class FileEnded(NamedTuple):
+    """Told when reading of a file has ended, well or not."""
 
-    @property
-    def tells_items(self) -> bool:
-        """Where a subclass looks at items, it is to see all of them."""
-        return type(self).item_done is not Silent.item_done
+    item: str
 
-    def error(self, item: str, error: Exception) -> None:
-        """Ignore."""
 
-    def scan_error(self, item: str, error: Exception) -> None:
-        """Ignore."""
+class BytesDone(NamedTuple):
+    """Told when so many more bytes of files have been dealt with."""
 
-    def scanned(self, totals: Totals, finished: bool) -> None:
-        """Ignore."""
+    bytes: int
 
-    def start_file(self, item: str) -> None:
-        """Ignore."""
 
-    def end_file(self, item: str) -> None:
-        """Ignore."""
+class ItemDone(NamedTuple):
+    """Told when a file or a directory has been saved; of files only where the options ask for it."""
 
-    def bytes_done(self, count: int) -> None:
-        """Ignore."""
+    item: str
+    """Its path in the snapshot; that of a directory ends with ``/``."""
+    kind: str
+    """``file`` or ``dir``."""
+    change: Change
+    stats: ItemStats
+    """What saving it has added to the repository."""
+    seconds: float
+    """How long that took."""
 
-    def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
-        """Ignore."""
 
-    def files_done(self, count: int) -> None:
-        """Ignore."""
+class FilesDone(NamedTuple):
+    """Told when so many files have been saved, where `ItemDone` does not tell of each."""
+
+    files: int
+
+
+class ItemFailed(NamedTuple):
+    """Told when an item could not be backed up as it should be."""
+
+    item: str
+    error: Exception
+    during: Literal["archival", "scan"] = "archival"
+    """The scan fails without consequences: the backup itself will try again."""
+
+
+class Warned(NamedTuple):
+    """Told of what does not keep anything from being saved, such as a tag file that cannot be read."""
+
+    text: str
+
+
+BackupEvent: TypeAlias = Totals | FileStarted | FileEnded | BytesDone | ItemDone | FilesDone | ItemFailed | Warned
+"""What the `restic_format.work.Progress` of a backup is told."""
 
 
 @dataclass(slots=True)
@@ -178,6 +171,8 @@ class BackupOptions:
     """How many large files are read at the same time."""
     scan: bool = True
     """Walk through the targets first to tell totals."""
+    tells_files: bool = True
+    """Tell the progress of every file by itself (`ItemDone`); otherwise only how many were saved (`FilesDone`)."""
     dry_run: bool = False
     """Write nothing."""
     skip_if_unchanged: bool = False

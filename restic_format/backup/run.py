@@ -12,7 +12,7 @@ from restic_format import __version__
 from restic_format.backup.directories import Bookkeeper
 from restic_format.backup.errors import NothingToBackUp
 from restic_format.backup.files import Workers
-from restic_format.backup.job import BackupOptions, Progress, Result, Silent, Summary
+from restic_format.backup.job import BackupEvent, BackupOptions, Result, Summary, Warned
 from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.parent import ParentTrees
 from restic_format.backup.select import build_rejects
@@ -23,7 +23,7 @@ from restic_format.backup.walk import Walk
 from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
-from restic_format.work import Cancel
+from restic_format.work import Cancel, Progress, silent
 from restic_spec import gojson, gotime
 from restic_spec.ids import id_of
 from restic_spec.snapshot import Snapshot, SnapshotSummary, encode_snapshot, summary_fields
@@ -36,15 +36,14 @@ def backup(
     repository: Repository,
     targets: Sequence[str],
     options: BackupOptions | None = None,
-    progress: Progress | None = None,
+    progress: Progress[BackupEvent] | None = None,
     cancel: Cancel | None = None,
-    warn: Callable[[str], None] | None = None,
 ) -> Result:
     """Back up *targets* into *repository*, whose index is loaded and which is locked by the caller.
 
-    What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. *warn* is
-    told of tag files that cannot be used. When *cancel* is set, the backup ends early, what is stored by then stays findable.
-    Its health is asked now and then, and before the snapshot is written: it says when the lock on the repository is lost.
+    What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. When *cancel*
+    is set, the backup ends early, what is stored by then stays findable. Its health is asked now and then, and before the
+    snapshot is written: it says when the lock on the repository is lost.
 
     Raises:
         Interrupted: *cancel* was set.
@@ -54,15 +53,15 @@ def backup(
         ResticFormatError: the repository failed.
     """
     options = options or BackupOptions()
-    run = _Run(repository, options, progress or Silent(), cancel or Cancel())
+    run = _Run(repository, options, progress or silent, cancel or Cancel())
     paths = [gojson.to_bytes(target) for target in targets]
     tree = build_target_tree(paths)
-    report = warn or (lambda _text: None)
-    walk = Walk(repository, run.workers, run.parents, options, build_rejects(options, paths, report), run.cancel)
+    rejects = build_rejects(options, paths, lambda text: run.progress(Warned(text)))
+    walk = Walk(repository, run.workers, run.parents, options, rejects, run.cancel)
     counter = None
     if options.scan:
         # Checks of its own: they remember directories, and the two walks are at different places.
-        rejects = build_rejects(options, paths, lambda _text: None)
+        rejects = build_rejects(options, paths, silent)
         excluded = options.excludes.rejects if options.excludes else None
         counter = Counter(tree, excluded, rejects, run.progress, run.done)
     with _counting(counter, run.done):
@@ -77,7 +76,7 @@ def backup_stream(
     source: Source,
     name: str = "stdin",
     options: BackupOptions | None = None,
-    progress: Progress | None = None,
+    progress: Progress[BackupEvent] | None = None,
     cancel: Cancel | None = None,
 ) -> Result:
     """Back up *source*, which is closed at the end, as the file *name*. Otherwise like `backup`.
@@ -88,7 +87,7 @@ def backup_stream(
     try:
         options = options or BackupOptions()
         path = clean_stream_path(name)
-        run = _Run(repository, options, progress or Silent(), cancel or Cancel())
+        run = _Run(repository, options, progress or silent, cancel or Cancel())
         run.save_tree(lambda: queue_stream(run.workers, run.parents, source, path, run.time_ns))
         return run.save_snapshot([path])
     finally:
@@ -113,7 +112,7 @@ def _counting(counter: Counter | None, done: threading.Event) -> Iterator[None]:
 class _Run:
     """One backup from its first to its last moment."""
 
-    def __init__(self, repository: Repository, options: BackupOptions, progress: Progress, cancel: Cancel) -> None:
+    def __init__(self, repository: Repository, options: BackupOptions, progress: Progress[BackupEvent], cancel: Cancel) -> None:
         now = time.time_ns()
         self.repository = repository
         self.options = options
@@ -123,7 +122,7 @@ class _Run:
         self.time_ns = now if options.time_ns is None else options.time_ns
         self.summary = Summary(now if options.start_ns is None else options.start_ns)
         self.writer = repository.writer(dry_run=options.dry_run)
-        self.books = Bookkeeper(self.writer, self.summary, progress)
+        self.books = Bookkeeper(self.writer, self.summary, progress, tells_files=options.tells_files)
         self.parents = ParentTrees(repository, options.parent, self.books.error)
         reading = max(1, options.read_concurrency)
         self.workers = Workers(

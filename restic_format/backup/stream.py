@@ -14,6 +14,7 @@ from restic_format.backup.content import ChunkReader
 from restic_format.backup.directories import Directory, Files
 from restic_format.backup.errors import BackupFailed, CommandFailed, SourceError
 from restic_format.backup.files import Reading, Workers
+from restic_format.backup.job import FileStarted
 from restic_format.backup.parent import ParentTrees, subtree_of
 from restic_format.backup.source import Folder
 from restic_format.systemtext import exit_text
@@ -187,7 +188,7 @@ def queue_stream(workers: Workers, parents: ParentTrees, source: Source, path: s
     folder = Folder(gojson.to_bytes(item) + b"/", 1)
     file = Files(directory, directory.reserve(), folder, [raw_name], [raw_name], item, previous, 0)
     content = StreamContent(source, path, workers.stopping)
-    workers.progress.start_file(path)
+    workers.progress(FileStarted(path))
     workers.share(Reading(file, content, ChunkReader(content.read, workers.cutter), make(name, FILE, 0o644)), workers.count)
     for directory in reversed(opened):
         books.closed(directory)

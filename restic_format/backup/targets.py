@@ -136,7 +136,6 @@ def _unroll(tree: TargetTree) -> None:
                 )
             child.path = path
         tree.path = b""
-        tree.explicit = False
     for child in tree.children.values():
         _unroll(child)
 

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from restic_format.backup.errors import SourceError
-from restic_format.backup.job import Progress, Totals
+from restic_format.backup.job import BackupEvent, ItemFailed, Totals
 from restic_format.backup.select import Reject
 from restic_format.backup.source import ASK_NOTHING, LOOK_AT_ONCE, FileInfo, Place, list_directory, look_closely
 from restic_format.backup.targets import TargetTree
 from restic_format.native import nodes
+from restic_format.work import Progress
 from restic_spec import gojson
 
 REPORT_EVERY = 0.05
@@ -28,7 +29,7 @@ class Counter:
         tree: TargetTree,
         excluded: Callable[[str], bool] | None,
         rejects: Sequence[Reject],
-        progress: Progress,
+        progress: Progress[BackupEvent],
         stop: threading.Event,
     ) -> None:
         self._tree = tree
@@ -36,7 +37,7 @@ class Counter:
         self._rejects = rejects
         self._progress = progress
         self._stop = stop
-        self._totals = Totals()
+        self._files = self._dirs = self._others = self._bytes = 0
         self._reported = time.monotonic()
 
     def run(self) -> None:
@@ -48,7 +49,13 @@ class Counter:
                 self._scan(tree.path, tree.explicit)
             waiting.extend(tree.children.values())
         if not self._stop.is_set():
-            self._progress.scanned(self._totals, True)
+            self._tell(finished=True)
+
+    def _tell(self, *, finished: bool = False) -> None:
+        self._progress(Totals(self._files, self._dirs, self._others, self._bytes, finished))
+
+    def _fail(self, place: Place, error: SourceError) -> None:
+        self._progress(ItemFailed(gojson.to_text(place.path), error, "scan"))
 
     def _scan(self, path: bytes, explicit: bool) -> None:
         place = Place.of_target(os.path.abspath(path))
@@ -58,7 +65,7 @@ class Counter:
         while waiting and not self._stop.is_set():
             waiting.extend(self._count_entries(waiting.pop()))
             if time.monotonic() - self._reported > REPORT_EVERY:
-                self._progress.scanned(self._totals, False)
+                self._tell()
                 self._reported = time.monotonic()
 
     def _excludes(self, path: bytes) -> bool:
@@ -66,21 +73,20 @@ class Counter:
 
     def _count(self, place: Place, info: FileInfo | None, explicit: bool = False) -> bool:
         """Count one item, unless it is a directory to go into; *info* is None where nobody has looked at it yet."""
-        totals = self._totals
         try:
             info = look_closely(place) if info is None else info
             if not explicit and any(rejects(place.path, info) for rejects in self._rejects):
                 return False
         except OSError as error:
-            self._progress.scan_error(gojson.to_text(place.path), SourceError.from_os("lstat", place.path, error))
+            self._fail(place, SourceError.from_os("lstat", place.path, error))
             return False
         if stat.S_ISREG(info.st_mode):
-            totals.files += 1
-            totals.bytes += info.st_size
+            self._files += 1
+            self._bytes += info.st_size
         elif stat.S_ISDIR(info.st_mode):
             return True
         else:
-            totals.others += 1
+            self._others += 1
         return False
 
     def _count_entries(self, place: Place) -> list[Place]:
@@ -89,9 +95,9 @@ class Counter:
             names = list_directory(place)
         except OSError as error:
             problem = SourceError.from_os("open", place.path, error, "openfile for readdirnames failed: ")
-            self._progress.scan_error(gojson.to_text(place.path), problem)
+            self._fail(place, problem)
             return []
-        self._totals.dirs += 1
+        self._dirs += 1
         folder = place.as_folder()
         if self._excluded is not None:
             names = [name for name in names if not self._excludes(folder.prefix + name)]

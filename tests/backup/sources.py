@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from restic_format.backup import BackupEvent, BytesDone, FilesDone, FileStarted, ItemDone, ItemFailed, ItemStats, Totals
+
 PASSWORD = "correct horse"
 
 ODD_NAMES = [
@@ -197,3 +199,40 @@ def make_labelled_tree(root: Path) -> list[Path]:
             if not rng.randrange(chance):
                 os.setxattr(path, name, value)
     return [Path(os.fsdecode(path)) for path in labelled]
+
+
+class Listener:
+    """Hands what a backup tells to methods; those that nobody defines do nothing."""
+
+    def __call__(self, event: BackupEvent) -> None:
+        match event:
+            case ItemDone():
+                self.item_done(*event)
+            case FilesDone(files):
+                self.files_done(files)
+            case BytesDone(count):
+                self.bytes_done(count)
+            case FileStarted(item):
+                self.start_file(item)
+            case ItemFailed(item, error, "archival"):
+                self.error(item, error)
+            case Totals():
+                self.scanned(event)
+
+    def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+        pass
+
+    def files_done(self, count: int) -> None:
+        pass
+
+    def bytes_done(self, count: int) -> None:
+        pass
+
+    def start_file(self, item: str) -> None:
+        pass
+
+    def error(self, item: str, error: Exception) -> None:
+        pass
+
+    def scanned(self, totals: Totals) -> None:
+        pass

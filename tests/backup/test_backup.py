@@ -13,34 +13,37 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import (
+    BackupEvent,
     BackupOptions,
     ItemStats,
     NothingToBackUp,
     Result,
-    Silent,
     SourceError,
     Totals,
+    Warned,
     backup,
     find_parent,
     walk,
 )
-from restic_format.backup.source import Place
+from restic_format.backup.parent import ParentTrees
+from restic_format.backup.source import Folder, Place, attributes_path
 from restic_format.errors import Interrupted, LockLost, StorageError
 from restic_format.filter import ExcludeFilter
 from restic_format.repository import Repository
 from restic_format.storage import Content, MemoryStorage
 from restic_format.work import Cancel
+from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Node, encode_tree
 from tests.backup.conftest import CHEAP, leave_out_native_parts
-from tests.backup.sources import PASSWORD
+from tests.backup.sources import PASSWORD, Listener
 
 Reopen = Callable[[Repository], Repository]
 
 
-class Recorder(Silent):
+class Recorder(Listener):
     """Remembers what a backup tells."""
 
     def __init__(self) -> None:
@@ -62,8 +65,8 @@ class Recorder(Silent):
         assert item not in self.items and seconds >= 0
         self.items[item] = (kind, change)
 
-    def scanned(self, totals: Totals, finished: bool) -> None:
-        if finished:
+    def scanned(self, totals: Totals) -> None:
+        if totals.finished:
             self.totals = totals
 
 
@@ -124,7 +127,7 @@ def test_snapshot_and_summary(source: Path, repository: Repository, reopened: Re
     assert summary.total_bytes_processed == seen.bytes == 30 + 30 + 70 + 80
     assert (summary.data_blobs, summary.tree_blobs) == (4, 4)
     assert summary.data_added_packed == sum(len(pack) for pack in _packs(repository)) - 2 * 36
-    assert seen.totals == Totals(files=4, dirs=3, others=0, bytes=210)
+    assert seen.totals == Totals(files=4, dirs=3, others=0, bytes=210, finished=True)
     assert seen.items["/s/d/"] == ("dir", "new") and seen.items["/s/d/e/four"] == ("file", "new")
 
 
@@ -515,7 +518,12 @@ def test_tag_files_that_cannot_be_used(source: Path, repository: Repository) -> 
     (source / "TAG").write_text("wrong")
     (source / "d" / "TAG").touch()
     warnings: list[str] = []
-    result = backup(repository, ["s"], BackupOptions(exclude_if_present=["TAG:right"]), warn=warnings.append)
+
+    def listen(event: BackupEvent) -> None:
+        if isinstance(event, Warned):
+            warnings.append(event.text)
+
+    result = backup(repository, ["s"], BackupOptions(exclude_if_present=["TAG:right"]), listen)
     assert len(files(repository, result.tree)) == 9
     assert sorted(warnings) == [
         f'invalid (too short) signature in exclusion tagfile "{source}/d/TAG"',
@@ -568,7 +576,7 @@ def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Reposit
         (source / f"file-{number}").write_bytes(os.urandom(20_000))
     cancel = Cancel()
 
-    class Impatient(Silent):
+    class Impatient(Listener):
         def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
             if item.endswith("/file-123"):
                 cancel.set()
@@ -582,6 +590,65 @@ def test_cancelled_backup_keeps_what_is_stored(source: Path, repository: Reposit
     assert kept > 0
     result = backup(fresh, ["s"])
     assert result.summary.stats.data_blobs == 304 - kept
+
+
+def test_the_lock_is_asked_for_every_batch(source: Path, repository: Repository) -> None:
+    for number in range(20):
+        (source / f"big-{number:02d}").write_bytes(bytes(1_500_000))
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    backup(repository, ["s"], cancel=Cancel(health=count))
+    assert calls > 20
+
+
+def test_what_the_user_names_is_not_left_out_for_its_size(source: Path, repository: Repository) -> None:
+    (source / "one").write_bytes(bytes(100))
+    options = BackupOptions(exclude_larger_than=80)
+    assert sorted(files(repository, backup(repository, ["s/one", "s/d"], options).tree)) == [
+        *("/s", "/s/d", "/s/d/e", "/s/d/e/four", "/s/d/three", "/s/one"),
+    ]
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "file by file"])
+def test_access_times_are_left_alone(
+    native: bool, source: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        leave_out_native_parts(monkeypatch)
+    (source / "big").write_bytes(bytes(5_000_000))
+    paths = [source, *source.rglob("*")]
+    for path in paths:
+        os.utime(path, ns=(10**18, 2 * 10**18))  # read before it was changed: reading it would be noted
+    backup(repository, ["s"])
+    assert {os.stat(path).st_atime_ns for path in paths} == {10**18}
+
+
+def test_large_trees_of_the_parent_are_not_loaded_ahead(repository: Repository) -> None:
+    trees = [encode_tree([Node("n" * size, "file", mtime="2020-01-01T00:00:00Z", content=[])]) for size in (100, 300_000)]
+    ids = [id_of(raw) for raw in trees]
+    writer = repository.writer()
+    writer.save(BlobType.TREE, list(zip(ids, trees, strict=True)))
+    writer.flush()
+    loaded = ParentTrees(repository, None, lambda item, error: None).load_many([blob.hex() for blob in ids])
+    assert list(loaded) == [ids[0].hex()]
+
+
+def test_attributes_are_those_of_what_was_found(tmp_path: Path) -> None:
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").touch()
+        os.setxattr(tmp_path / folder / "file", "user.who", folder.encode())
+    root = os.fsencode(tmp_path) + b"/"
+    with attributes_path(Place(Folder(root + b"mine/", len(root)), b"file")) as path:
+        (tmp_path / "mine").rename(tmp_path / "moved")
+        (tmp_path / "mine").symlink_to("theirs")
+        assert os.getxattr(path, "user.who", follow_symlinks=False) == b"mine"
+    with pytest.raises(OSError), attributes_path(Place(Folder(root + b"mine/", len(root)), b"file")):
+        pass
 
 
 @pytest.mark.parametrize("stored", [None, FileKind.PACK, FileKind.INDEX])

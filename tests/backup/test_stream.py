@@ -17,7 +17,6 @@ from restic_format.backup import (
     CommandFailed,
     CommandSource,
     NothingToBackUp,
-    Silent,
     StreamSource,
     backup,
     backup_stream,
@@ -28,7 +27,7 @@ from restic_format.backup import (
 )
 from restic_format.backup.content import ChunkerUnsupported, ChunkReader, FixedCutter, build_cutter
 from restic_format.backup.filelists import InvalidFileList, expand_glob
-from restic_format.backup.nodes import NodeBuilder, encode_node, join_nodes, same_node
+from restic_format.backup.nodes import NodeBuilder, encode_file, encode_node, join_nodes, same_node, stored_ids
 from restic_format.backup.targets import build_target_tree
 from restic_format.errors import Interrupted
 from restic_format.filter import InvalidPattern
@@ -41,6 +40,7 @@ from restic_spec.errors import JsonInvalid
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.tree import ExtendedAttribute, Node, encode_tree
+from tests.backup.sources import Listener
 
 POLYNOMIAL = 0x3DA3358B4DC173
 
@@ -113,7 +113,7 @@ def test_waiting_stream_can_be_cancelled(repository: Repository) -> None:
     threading.Timer(0.3, cancel.set).start()
     errors: list[str] = []
 
-    class Listening(Silent):
+    class Listening(Listener):
         def error(self, item: str, error: Exception) -> None:
             errors.append(str(error))
 
@@ -178,7 +178,13 @@ def test_chunkers_of_rustic_are_honoured(repository: Repository, tmp_path: Path)
     small = build_cutter(_config(chunker="Rabin", chunk_size=1 << 16, chunk_min_size=1 << 15, chunk_max_size=1 << 18))
     assert (small.min_size, small.max_size) == (1 << 15, 1 << 18)
     assert isinstance(build_cutter(_config(chunker="FixedSize", chunk_size=1000)), FixedCutter)
-    for wrong in ({"chunker": "FastCDC"}, {"chunk_size": 1 << 30}, {"chunk_min_size": 1}, {"chunk_max_size": 1 << 40}):
+    for wrong in (
+        {"chunker": "FastCDC"},
+        {"chunk_size": 1 << 30},
+        {"chunker": "FixedSize", "chunk_size": 1 << 30},
+        {"chunk_min_size": 1},
+        {"chunk_max_size": 1 << 40},
+    ):
         with pytest.raises(ChunkerUnsupported, match="cannot be used"):
             build_cutter(_config(**wrong))
     for odd in ({"chunk_size": "abc"}, {"chunk_min_size": 1.5}, {"chunker": 5}, {"chunk_max_size": -1}):
@@ -221,6 +227,17 @@ def test_fast_encoding_is_the_specifications(nodes: list[Node]) -> None:
     assert join_nodes(map(encode_node, nodes)) == encode_tree(nodes)
 
 
+@pytest.mark.parametrize("blobs", [0, 1, 2, 4095, 4096, 4097, 3 * 4096])
+def test_files_of_many_blobs_are_encoded_like_any_node(blobs: int) -> None:
+    ids = [os.urandom(32) for _ in range(blobs)]
+    node = Node('"content":[]', "file", size=5, content=[blob.hex() for blob in ids])
+    expected = encode_node(node)
+    assert encode_file(node, bytearray().join(ids)) == expected
+    assert list(node.blobs) == [blob.hex() for blob in ids] and stored_ids(node) == b"".join(ids)
+    same = Node('"content":[]', "file", size=5, content=[blob.hex() for blob in ids])
+    assert same_node(same, node)
+
+
 @given(st.integers(-(1 << 62), 1 << 62) | st.integers(-(10**30), 10**30))
 def test_times_are_the_specifications(ns: int) -> None:
     assert NodeBuilder().time_text(ns) == gotime.format_ns(ns)
@@ -232,8 +249,18 @@ def test_same_nodes_in_other_zones_and_orders() -> None:
     other = Node("n", "file", mtime="2020-01-01T01:00:00+01:00", uid=0, gid=0, content=[])
     other.extended_attributes = [ExtendedAttribute("b", b"x"), ExtendedAttribute("a", None)]
     assert same_node(one, other)
-    for name, value in (("size", 1), ("content", None), ("mode", 1), ("ctime", "2020-01-01T00:00:00Z"), ("quoted", "m")):
-        changed = Node("n", "file", mtime=one.mtime, uid=0, gid=0, content=[])
+    one.content = other.content = ["ab" * 32]
+    changes: list[tuple[str, object]] = [("uid", 1), ("gid", 2), ("content", ["cd" * 32]), ("content", ["ab" * 32] * 2)]
+    changes += [("extended_attributes", [ExtendedAttribute("a", b"")]), ("atime", "2020-01-01T00:00:00Z")]
+    for name, value in (
+        *changes,
+        ("size", 1),
+        ("content", None),
+        ("mode", 1),
+        ("ctime", "2020-01-01T00:00:00Z"),
+        ("quoted", "m"),
+    ):
+        changed = Node("n", "file", mtime=one.mtime, uid=0, gid=0, content=["ab" * 32])
         changed.extended_attributes = one.extended_attributes
         setattr(changed, name, value)
         assert not same_node(one, changed)

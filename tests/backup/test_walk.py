@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.backup import BackupOptions, ItemStats, Result, Silent, backup
+from restic_format.backup import BackupOptions, ItemStats, Result, backup
 from restic_format.backup.files import Workers
 from restic_format.backup.source import Place
 from restic_format.backup.survey import Ahead, Survey
@@ -20,12 +20,12 @@ from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from tests.backup.conftest import leave_out_native_parts
-from tests.backup.sources import Restic, make_strange_tree
+from tests.backup.sources import Listener, Restic, make_strange_tree
 
 OpenRepository = Callable[[], Repository]
 
 
-class Recorder(Silent):
+class Recorder(Listener):
     """Remembers what came of every item, and what else is told."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Recorder(Silent):
         self.items.append((item, kind, change, stats.data_size))
 
 
-class Counter(Silent):
+class Counter(Listener):
     """Only counts files."""
 
     def __init__(self) -> None:
@@ -54,10 +54,6 @@ class Counter(Silent):
 
     def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
         self.files += kind == "file"
-
-    @property
-    def tells_items(self) -> bool:
-        return False
 
 
 @pytest.fixture
@@ -101,8 +97,9 @@ def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     yield
 
 
-def second(repository: Repository, first: Result, progress: Silent, **options: object) -> Result:
+def second(repository: Repository, first: Result, progress: Listener, **options: object) -> Result:
     parent: Snapshot = repository.load_snapshot(bytes.fromhex(first.snapshot_id or ""))
+    options.setdefault("tells_files", not isinstance(progress, Counter))
     chosen = BackupOptions(parent=parent, parent_id=first.snapshot_id, scan=False, **options)  # type: ignore[arg-type]
     return backup(repository, ["."], chosen, progress)
 
@@ -195,7 +192,7 @@ def test_looking_ahead(
 
     monkeypatch.setattr(Ahead, "take", take)
     before = threading.active_count()
-    result = second(reopened(repository), first, Silent())
+    result = second(reopened(repository), first, Listener())
     assert result.tree == first.tree
     assert (result.summary.dirs.unchanged, result.summary.files.unchanged) == (30 + 600 + 2 + 400, 600 + 400)
     assert result.summary.stats == ItemStats()
@@ -204,7 +201,7 @@ def test_looking_ahead(
     # What changes between looking ahead and arriving is found out then, or the next time.
     (tmp_path / "s" / "outer-03" / "inner-03" / "file").write_bytes(b"changed")
     (tmp_path / "s" / "outer-05" / "inner-05" / "file").unlink()
-    changed = second(reopened(repository), first, Silent())
+    changed = second(reopened(repository), first, Listener())
     assert (changed.summary.files.modified, changed.summary.files.unchanged) == (1, 998)
     assert changed.tree != first.tree and changed.summary.dirs.modified == 4
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from restic_format.backup.job import BytesDone, FileEnded, FilesDone, FileStarted, ItemDone, ItemFailed, Totals, Warned
 from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.gojson import go_float
@@ -18,7 +19,7 @@ from restic_tools.progress import Rate
 from restic_tools.render import bytes_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
-    from restic_format.backup import Change, ItemStats, Result, Totals
+    from restic_format.backup import BackupEvent, Result
     from restic_tools.context import Context
 
 SLOWEST_RATE = 1024.0
@@ -26,7 +27,7 @@ SLOWEST_RATE = 1024.0
 
 
 class BackupPrinter:
-    """The engine's progress callbacks (`restic_format.backup.Progress`) as lines and messages."""
+    """What the engine tells of its progress (`restic_format.backup.BackupEvent`) as lines and messages."""
 
     def __init__(self, ctx: Context) -> None:
         self._out = ctx.out
@@ -41,63 +42,64 @@ class BackupPrinter:
         self._errors = 0
         self._total_files = self._total_dirs = self._total_bytes = 0
         self._scanned = False
-        self.tells_items = self._verbosity >= (VERBOSE if self._json else DEBUG)
+        self.tells_files = self._verbosity >= (VERBOSE if self._json else DEBUG)
 
-    # Callbacks of the engine
+    def __call__(self, event: BackupEvent) -> None:
+        """Take note of what the engine tells, and print it where it is to be seen."""
+        match event:
+            case ItemDone():
+                self._item_done(event)
+            case FilesDone(count):
+                with self._guard:
+                    self._files += count
+            case BytesDone(count):
+                with self._guard:
+                    self._bytes += count
+            case FileStarted(item):
+                self._current[item] = None
+            case FileEnded(item):
+                self._current.pop(item, None)
+            case ItemFailed():
+                self._failed(event)
+            case Totals():
+                self._scanned_so_far(event)
+            case Warned(text):
+                self._out.warn(text)
 
-    def error(self, item: str, error: Exception) -> None:
-        """An item could not be backed up."""
-        with self._guard:
-            self._errors += 1
+    def _failed(self, event: ItemFailed) -> None:
+        item, error, during = event
+        scanning = during == "scan"
+        if not scanning:
+            with self._guard:
+                self._errors += 1
         if self._json:
-            self._out.json_error(ObjectError("error", ErrorText(str(error)), "archival", item))
-        else:
-            self._out.warn(f"error: {error}")
+            self._out.json_error(ObjectError("error", ErrorText(str(error)), during, item))
+        elif not scanning or self._verbosity >= VERBOSE:
+            self._out.warn(f"{'scan' if scanning else 'error'}: {error}")
 
-    def scan_error(self, item: str, error: Exception) -> None:
-        """The scan could not look at an item."""
-        if self._json:
-            self._out.json_error(ObjectError("error", ErrorText(str(error)), "scan", item))
-        elif self._verbosity >= VERBOSE:
-            self._out.warn(f"scan: {error}")
-
-    def scanned(self, totals: Totals, finished: bool) -> None:
-        """What the scan has found so far."""
+    def _scanned_so_far(self, totals: Totals) -> None:
         self._total_files, self._total_dirs, self._total_bytes = totals.files, totals.dirs, totals.bytes
-        if not finished:
+        if not totals.finished:
             return
         self._scanned = True
         seconds = time.monotonic() - self._started
         if self._json:
-            if self.tells_items:
+            if self.tells_files:
                 item = BackupItem("verbose_status", "scan_finished", "", go_float(seconds))
                 item.data_size, item.total_files = totals.bytes, totals.files
                 self._out.json(item)
         else:
             self._out.verbose(f"scan finished in {seconds:.3f}s: {totals.files} files, {bytes_text(totals.bytes)}")
 
-    def start_file(self, item: str) -> None:
-        """Reading of a file begins."""
-        self._current[item] = None
-
-    def end_file(self, item: str) -> None:
-        """Reading of a file has ended."""
-        self._current.pop(item, None)
-
-    def bytes_done(self, count: int) -> None:
-        """This many more bytes have been processed."""
-        with self._guard:
-            self._bytes += count
-
-    def item_done(self, item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> None:
-        """A file or directory has been saved."""
+    def _item_done(self, event: ItemDone) -> None:
+        item, kind, change, stats, seconds = event
         if kind == "file":
             with self._guard:
                 self._files += 1
-        if not self.tells_items:
+        if not self.tells_files:
             return
         if self._json:
-            self._out.json(_item_message(item, kind, change, stats, seconds))
+            self._out.json(_item_message(event))
             return
         if change == "unchanged":
             self._out.debug(f"unchanged {printable(item)}")
@@ -106,11 +108,6 @@ class BackupPrinter:
         if kind == "dir":
             added += f", {bytes_text(stats.tree_size_in_repo)} metadata"
         self._out.debug(f"{change:<9} {printable(item)}, saved in {seconds:.3f}s ({added})")
-
-    def files_done(self, count: int) -> None:
-        """This many more files have been saved that are not reported one by one."""
-        with self._guard:
-            self._files += count
 
     # What the live display asks for
 
@@ -187,7 +184,8 @@ class BackupPrinter:
             out.info(f"snapshot {result.snapshot_id[:8]} saved")
 
 
-def _item_message(item: str, kind: str, change: Change, stats: ItemStats, seconds: float) -> BackupItem:
+def _item_message(event: ItemDone) -> BackupItem:
+    item, kind, change, stats, seconds = event
     if change == "unchanged":
         return BackupItem("verbose_status", change, item, go_float(0.0))
     message = BackupItem("verbose_status", change, item, go_float(seconds), stats.data_size, stats.data_size_in_repo)

@@ -201,6 +201,7 @@ def backup(
         repository.load_index()
         tell_missing_native(ctx.out, cutting=True)
         printer = BackupPrinter(ctx)
+        options.tells_files = printer.tells_files
         source: StreamSource | CommandSource | None = None
         if stream:
             source = _open_stream(ctx, targets, from_command=stdin_from_command)
@@ -236,7 +237,7 @@ def _run(
             if options.scan:
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
-            return back_up(repository, targets, options, printer, cancel, ctx.out.warn)
+            return back_up(repository, targets, options, printer, cancel)
     except (AlreadyLocked, Interrupted, InvalidLock, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:
