@@ -171,8 +171,7 @@ class Coder(ABC):
         """
         if entry.uncompressed_length is not None:
             return self._compression.allowed
-        again = recompress or entry.type is BlobType.TREE
-        return entry.length == OVERHEAD or not (again and self._compression.compresses(entry.type))
+        return not (recompress or entry.type is BlobType.TREE) or not self._compression.compresses(entry.type)
 
     def _open_exactly(self, entry: PackEntry, sealed: Buffer) -> bytes:
         """`open` for a blob that must have the length the entry states."""

@@ -43,7 +43,7 @@ from restic_spec.crypto import MasterKey
 from restic_spec.ids import id_of, verify_id
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType, PackEntry
+from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from restic_spec.tree import Damaged, Tree, decode_tree
 from restic_spec.unpacked import decode_unpacked, encode_unpacked
@@ -54,9 +54,6 @@ if TYPE_CHECKING:
     from restic_format.repository.coder import Coder
     from restic_format.repository.lock import RepositoryLock
     from restic_format.work import Cancel
-
-Buffer = bytes | bytearray | memoryview
-PackEntries = list[PackEntry]
 
 
 class Repository:
@@ -82,7 +79,7 @@ class Repository:
         self.pack_size = _checked_pack_size(pack_size)
         self.extra_verify = extra_verify
         self.before_changes: Callable[[], None] | None = None
-        """Called before anything but locks is stored or removed; for a lock that has yet to settle."""
+        """Called before anything but locks is stored or removed; raises when the lock is lost, see `lock`."""
         self._cipher = make_cipher(key.master)
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
@@ -313,8 +310,7 @@ class Repository:
             except ResticFormatError as error:
                 failure = error
         what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {locations[-1].pack.hex()[:8]}"
-        cause = failure if isinstance(failure, SpecError) else None
-        raise DamagedFile(what if cause else f"{what}: {failure}", cause) from failure
+        raise DamagedFile(what, failure, pack=locations[-1].pack) from failure
 
     def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
         entry = location.entry(blob_type, blob_id)

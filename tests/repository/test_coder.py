@@ -9,6 +9,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from restic_format.errors import DamagedFile
 from restic_format.repository.cipher import LibraryCipher, NativeCipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
@@ -95,3 +96,17 @@ def test_many_megabytes_are_opened_piece_by_piece() -> None:
             if not isinstance(plain, SpecError)
         ]
         assert kept == [(entry, entry.id) for entry in entries]
+
+
+@pytest.mark.parametrize("form", [LibraryCipher, NativeCipher])
+@pytest.mark.parametrize("plain", [b"x", b"text " * 1000])
+def test_what_does_not_open_to_its_id_is_not_stored(form: type[LibraryCipher] | type[NativeCipher], plain: bytes) -> None:
+    for extra_verify in (True, False):
+        coder = make_coder(form(KEY), Compression("auto", 2), extra_verify=extra_verify)
+        pack = coder.pack_hash()
+        coder.seal_many(BlobType.DATA, [(id_of(plain), plain)], pack)
+        if extra_verify:
+            with pytest.raises(DamagedFile, match="differs after sealing"):
+                coder.seal_many(BlobType.DATA, [(bytes(32), plain)], pack)
+        else:
+            coder.seal_many(BlobType.DATA, [(bytes(32), plain)], pack)

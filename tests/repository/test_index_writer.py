@@ -118,10 +118,13 @@ def test_large_files_that_need_not_change_are_left_alone(monkeypatch: pytest.Mon
 
 
 @pytest.mark.clause("INDEX-9")
-def test_what_says_that_it_supersedes_others_is_written_anew() -> None:
-    repo = filled(MemoryStorage(), 1)
-    repo.save_unpacked(FileKind.INDEX, b'{"supersedes":["%s"],"packs":[]}\n' % (b"ab" * 32))
+def test_what_says_that_it_supersedes_others_is_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexwriter, "_FEW_BLOBS", 0)
+    repo = filled(MemoryStorage(), 0)
+    raw = b'{"supersedes":["%s"],"packs":[{"id":"%s","blobs":[]}]}\n' % (b"ab" * 32, b"cd" * 32)
+    repo.save_unpacked(FileKind.INDEX, raw)
     rewrite_index(repo, IndexChange())
+    assert list(listed(repo)[0]) == ["cd" * 32]
     [file_id] = [file_id for file_id, _ in repo.list(FileKind.INDEX)]
     assert not load_index_file(repo, file_id).supersedes
 

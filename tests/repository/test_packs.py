@@ -14,7 +14,7 @@ from restic_format.repository import Repository
 from restic_format.repository.packs import coalesce
 from restic_format.storage import FaultyStorage, MemoryStorage
 from restic_format.storage.faulty import Call, Fail
-from restic_spec.errors import LengthInvalid, MacInvalid, SpecError
+from restic_spec.errors import HeaderInvalid, LengthInvalid, MacInvalid, SpecError
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
@@ -37,6 +37,22 @@ def test_ranges_are_read_together_as_far_as_span_and_gap_allow(ranges: list[tupl
     for run, after in pairwise(runs):
         start, length = after.items[0]
         assert start > run.offset + run.length + gap or start + length > run.offset + span, "could have been read along"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "runs"),
+    [
+        ([(0, 10), (10, 10)], [(0, 20)]),
+        ([(0, 10), (10, 11)], [(0, 10), (10, 11)]),
+        ([(0, 10), (15, 5)], [(0, 20)]),
+        ([(0, 10), (16, 4)], [(0, 10), (16, 4)]),
+        ([(0, 50), (0, 50), (10, 5), (50, 1)], [(0, 50), (50, 1)]),
+        ([], []),
+    ],
+)
+def test_just_within_span_and_gap(ranges: list[tuple[int, int]], runs: list[tuple[int, int]]) -> None:
+    found = coalesce(ranges, lambda item: item[0], lambda item: item[1], span=20, gap=5)
+    assert [(run.offset, run.length) for run in found] == runs
 
 
 def filled(
@@ -62,6 +78,9 @@ def test_headers_of_any_length(count: int) -> None:
     for wrong in (size - 1, size + 1, 10):
         with pytest.raises((SpecError, StorageError)):
             repo.packs.header(pack, wrong)
+    whole = repo.storage.load(FileKind.PACK, pack.hex())
+    with pytest.raises(HeaderInvalid, match="PACK-11"):
+        repo.packs.open_header(whole, size + 1)
 
 
 @pytest.mark.parametrize("span", [1, 7000, 4 << 20])
