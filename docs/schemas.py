@@ -11,6 +11,7 @@ from typing import Any
 import construct as cs
 import msgspec
 
+from restic_spec import binary
 from restic_spec.notes import field_notes
 
 DOCUMENTS = (
@@ -31,15 +32,22 @@ def page() -> str:
         "Made from the declarations that read and write every repository. Fields stand in the order in which they are",
         "written. What is written *unless empty* is left out for a value that is not there; what restic itself always writes",
         "is in the chapters.",
-        "",
-        "## Pack header entry",
-        "",
-        "Binary, little-endian; see [Packs and blobs](packs.md). The entries of a header follow each other without a gap.",
-        "",
-        "| field | size | form |",
-        "| --- | --- | --- |",
-        *_binary(),
     ]
+    for title, declaration in (
+        ("Sealed message", binary.SEALED),
+        ("Pack", binary.PACK),
+        ("Pack header entry", binary.ENTRY),
+    ):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "Binary, little-endian.",
+            "",
+            "| field | size | form | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += _binary(declaration)
     for title, module_name, structs in DOCUMENTS:
         module = importlib.import_module(f"restic_spec.{module_name}")
         lines += ["", f"## {title}"]
@@ -48,21 +56,21 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _binary() -> Iterator[str]:
-    from restic_spec.binary import ENTRY, LENGTH_FIELD
-
-    for field in ENTRY.subcons:
-        inner: Any = getattr(field, "subcon", field)
-        condition = ""
+def _binary(declaration: Any) -> Iterator[str]:
+    for field in declaration.subcons:
+        inner: Any = field.subcon
         if isinstance(inner, cs.IfThenElse):
-            inner, condition = inner.thensubcon, ", of compressed blobs only"
+            inner = inner.thensubcon
         form = "bytes"
         if isinstance(inner, cs.Enum):
             form = ", ".join(f"{value} {name}" for name, value in inner.encmapping.items())
-        elif isinstance(inner, cs.FormatField):
+        elif isinstance(inner, cs.FormatField | cs.Rebuild):
             form = "unsigned integer"
-        yield f"| `{field.name}` | {inner.sizeof()} | {form}{condition} |"
-    yield f"| length of the sealed header, at the end of the pack | {LENGTH_FIELD.sizeof()} | unsigned integer |"
+        try:
+            size = str(inner.sizeof())
+        except cs.SizeofError:
+            size = "the rest"
+        yield f"| `{field.name}` | {size} | {form} | {field.meaning} ({field.clause}) |"
 
 
 def _struct(struct: type[msgspec.Struct], titled: bool) -> Iterator[str]:

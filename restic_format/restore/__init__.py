@@ -6,8 +6,8 @@ directories' metadata, from below. Names and symlinks of the snapshot or the tar
 (see `restic_format.restore.dirs`).
 
 Memory: the largest tree and 64 MiB of those above it; about 60 bytes and its name for each item; 64 bytes for each blob of the
-files' content, 100 more while its pack is read; and for each worker what is read at once (4 MiB sealed and 8 MiB of plaintext, or
-one blob).
+files' content, 100 more while its pack is read; and for each worker what is read at once (4 MiB sealed and 8 MiB of
+plaintext, or one blob).
 """
 
 from restic_format.restore.engine import Restorer

@@ -79,17 +79,32 @@ def violations(declaration: Any, parsed: Any) -> Iterator[SpecError]:
         yield from field.violations(parsed[field.name], parsed)
 
 
-def _rest(less: int = 0) -> Any:
-    """So many bytes as are left in the stream, but for the last *less*."""
+class _Rest(cs.Construct):  # type: ignore[type-arg]
+    """So many bytes as are left in the stream, but for the last ones; in building, whatever is given."""
 
-    def left(context: Any) -> int:
-        stream = context._io
+    def __init__(self, less: Callable[[Any], int]) -> None:
+        super().__init__()
+        self._less = less
+        """Given the stream, how many bytes at its end belong to others."""
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> bytes:
+        del context, path
         here = stream.tell()
-        end = stream.seek(0, 2)
+        left = stream.seek(0, 2) - self._less(stream) - here
         stream.seek(here)
-        return int(end - here - less)
+        if left < 0:
+            raise ConstructError(f"{-left} bytes are missing")
+        found: bytes = stream.read(left)
+        return found
 
-    return cs.Bytes(left)
+    def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
+        del context, path
+        stream.write(obj)
+        return obj
+
+
+def _rest(less: int = 0) -> Any:
+    return _Rest(lambda _: less)
 
 
 _IV_BYTES, _MAC_BYTES, _ID_BYTES = 16, 16, 32
@@ -154,19 +169,14 @@ LONGEST_HEADER = 16 << 20
 """Bytes a sealed header may have; restic refuses more (PACK-4)."""
 
 
-def _blobs_size(context: Any) -> int:
-    """Bytes before the header of a pack, from its last four."""
-    stream = context._io
-    here = stream.tell()
-    size = stream.seek(0, 2)
+def _header_and_length(stream: Any) -> int:
+    """Bytes at the end of a pack that are no blobs, as its last four say."""
     stream.seek(-LENGTH_FIELD.sizeof(), 2)
-    length = LENGTH_FIELD.parse_stream(stream)
-    stream.seek(here)
-    return int(size - LENGTH_FIELD.sizeof() - length)
+    return LENGTH_FIELD.sizeof() + int(LENGTH_FIELD.parse_stream(stream))
 
 
 PACK = cs.Struct(
-    Field("blobs", cs.Bytes(_blobs_size), "PACK-1", "sealed blobs without gaps, in the order of the header"),
+    Field("blobs", _Rest(_header_and_length), "PACK-1", "sealed blobs without gaps, in the order of the header"),
     Field(
         "header",
         _rest(LENGTH_FIELD.sizeof()),
@@ -182,7 +192,7 @@ PACK = cs.Struct(
         inner=HEADER,
         how="sealed",
     ),
-    Field("length", LENGTH_FIELD, "PACK-2", "bytes of the sealed header"),
+    Field("length", cs.Rebuild(LENGTH_FIELD, lambda this: len(this.header)), "PACK-2", "bytes of the sealed header"),
 )
 """A pack (PACK-1)."""
 

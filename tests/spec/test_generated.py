@@ -6,6 +6,8 @@ import struct
 
 import construct as cs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restic_spec import binary, constants
 from restic_spec.formats import FORMATS
@@ -47,6 +49,31 @@ def test_sizes_are_those_of_what_the_declarations_build():
     with pytest.raises(cs.ConstructError):
         binary.SEALED.parse(bytes(constants.OVERHEAD - 1))
     assert FORMATS[2].kinds == {constants.KIND_DATA, constants.KIND_TREE, 2, 3} > FORMATS[1].kinds == {0, 1}
+
+
+@pytest.mark.clause("CRYPTO-1", "PACK-1", "PACK-2")
+@given(st.binary(min_size=16, max_size=16), st.binary(max_size=99), st.binary(max_size=99), st.binary(max_size=99))
+def test_declarations_build_what_they_parse(iv, ciphertext, blobs, header):
+    sealed = {"iv": iv, "ciphertext": ciphertext, "mac": iv[::-1]}
+    raw = binary.SEALED.build(sealed)
+    assert raw == iv + ciphertext + iv[::-1]
+    assert {name: binary.SEALED.parse(raw)[name] for name in sealed} == sealed
+    pack = binary.PACK.build({"blobs": blobs, "header": header})
+    assert pack == blobs + header + len(header).to_bytes(4, "little")
+    parsed = binary.PACK.parse(pack)
+    assert (parsed.blobs, parsed.header, parsed.length) == (blobs, header, len(header))
+    assert binary.PACK.build(parsed) == pack
+
+
+@given(st.binary(max_size=120))
+def test_declarations_build_again_what_they_parsed_of_garbage(raw):
+    for declaration in (binary.SEALED, binary.PACK, binary.HEADER, binary.unpacked(None, marked=True)):
+        try:
+            parsed = declaration.parse(raw)
+        except cs.ConstructError:
+            continue
+        built = declaration.build(parsed)
+        assert raw.startswith(built) if declaration is binary.HEADER else built == raw
 
 
 def test_node_types_are_told_from_modes_and_back():
