@@ -16,7 +16,7 @@ ZERO = "0001-01-01T00:00:00Z"
 """Go's zero time, written where a time was never set (TREE-11)."""
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_CANONICAL = re.compile(
+CANONICAL = re.compile(
     r"\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{0,8}[1-9])?(?:Z|[+-](?!00:00)(?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
@@ -107,7 +107,7 @@ def parse(text: str) -> tuple[int, int]:
 
 def is_canonical(text: str) -> bool:
     """Whether *text* is surely a time that Go would write in the same way again; false for a 29 February."""
-    return _CANONICAL.fullmatch(text) is not None
+    return CANONICAL.fullmatch(text) is not None
 
 
 def canonical(text: str) -> str:

@@ -31,7 +31,7 @@ from restic_spec.pack import (
     header_length,
 )
 from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot, encode_snapshot, summary_fields
-from restic_spec.tree import ExtendedAttribute, Node, Tree, decode_tree, encode_tree, validate_tree
+from restic_spec.tree import ExtendedAttribute, Node, Tree, check_node, decode_tree, encode_tree, validate_tree
 from restic_spec.unpacked import decode_unpacked, decompress, encode_unpacked
 
 KEY = MasterKey(bytes(range(32)), bytes(range(1, 17)), bytes(range(2, 18)))
@@ -270,6 +270,39 @@ def test_tree(listed, unknown):
         node.keep_extra({f"x{name}": value for name, value in unknown.items()})
     extended = encode_tree(decoded)
     assert encode_tree(decode_tree(extended, keep_unknown=True)) == extended
+
+
+ODD = {
+    "quoted": ["a\\q", 'a"', "a\n", "\\u00e4"],
+    "mtime": ["2023-02-29T00:00:00Z", "", None, "2020-01-01T00:00:00Z 2020-01-01T00:00:00Z"],
+    "ctime": ["yesterday", None, "2024-02-29T00:00:00Z"],
+    "inode": [1 << 64],
+    "device": [1 << 70],
+    "content": [["00"], ["zz" * 32], ["00" * 32, "00" * 31], ["00" * 16, "00" * 48], ["AB" * 32]],
+    "subtree": ["ab", "zz" * 32, " " * 64],
+}
+
+
+@pytest.mark.clause("TREE-5", "TREE-7", "TREE-8", "TREE-11", "TREE-14", "TREE-21")
+@given(st.lists(nodes(), max_size=4), st.sampled_from([*ODD, None]), st.integers(0, 3), st.data())
+def test_nodes_are_checked_one_by_one_or_all_at_once(listed, member, position, data):
+    for node in listed:
+        node.mtime = node.atime = node.ctime = "2020-01-01T00:00:00.5Z"
+        node.generic_attributes = None
+    if member is not None and position < len(listed):
+        setattr(listed[position], member, data.draw(st.sampled_from(ODD[member])))
+    sound = True
+    for node in listed:
+        try:
+            check_node(node, "node")
+        except SpecError:
+            sound = False
+    try:
+        decoded = decode_tree(encode_tree(listed))
+    except SpecError:
+        assert not sound
+    else:
+        assert sound and len(decoded.nodes) == len(listed)
 
 
 @pytest.mark.clause("TREE-4", "TREE-6")
