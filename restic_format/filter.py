@@ -153,7 +153,7 @@ def part_regex(part: str) -> str:
     if not middle:
         return first
     last = middle.pop()
-    return first + "".join(f"(?>[^/]*?{run})" for run in middle if run) + (f"[^/]*{last}" if last else "[^/]*+")
+    return first + "".join(f"(?>[^/]*?{run})" for run in middle) + (f"[^/]*{last}" if last else "[^/]*+")
 
 
 def _class_regex(part: str, position: int) -> tuple[str, int]:

@@ -28,6 +28,7 @@ from restic_format.backup import (
 from restic_format.backup.content import ChunkerUnsupported, ChunkReader, FixedCutter, build_cutter
 from restic_format.backup.filelists import InvalidFileList, expand_glob
 from restic_format.backup.nodes import NodeBuilder, encode_file, encode_node, join_nodes, same_node, stored_ids
+from restic_format.backup.queue import WorkQueue
 from restic_format.backup.targets import build_target_tree
 from restic_format.errors import Interrupted
 from restic_format.filter import InvalidPattern
@@ -197,6 +198,25 @@ def test_chunkers_of_rustic_are_honoured(repository: Repository, tmp_path: Path)
     result = backup(repository, [str(tmp_path / "file")])
     assert result.summary.stats.data_blobs == 2  # two equal chunks of 1000 bytes, and 500 more
     assert content_of(repository, result.tree, str(tmp_path / "file")) == bytes(range(250)) * 10
+
+
+def test_no_more_files_are_begun_than_may_be_open_while_there_is_one_to_help_with() -> None:
+    queue: WorkQueue[str, str] = WorkQueue(4, 2)
+    queue.put(["first"])
+    queue.put(["second"])
+    queue.call_for_help("one", 2)
+    assert queue.get() == ["first"], "one is open, two may be"
+    queue.call_for_help("other", 1)
+    assert [queue.get(), queue.get(), queue.get()] == ["one", "one", "other"]
+    assert queue.get() == ["second"], "nobody needs help any more"
+    queue.put(["third"])
+    queue.call_for_help("last", 1)
+    queue.end_shared("last")
+    queue.end_shared("other")
+    assert queue.get() == ["third"]
+    queue.end_shared("one")
+    queue.close()
+    assert queue.get() is None
 
 
 # Nodes and trees
