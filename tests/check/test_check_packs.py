@@ -332,6 +332,7 @@ def test_what_the_storage_does_not_give_is_told_from_damage(damaged: Path, run_c
                 assert not any(finding.repair for finding in report.findings)
                 assert all("no damage" in finding.effect for finding in report.findings)
     assert report.counts[Code.PACK_UNREADABLE] == 1
+    assert report.findings[0].consequence.snapshots_total == 2, "what is not there now is said"
 
 
 def test_folders_that_cannot_be_listed_are_no_loss(damaged: Path, run_check: RunCheck) -> None:
@@ -379,3 +380,33 @@ def test_a_pack_that_is_not_listed_is_asked_for_before_it_is_called_missing(dama
     report = run_check(Denied(damaged))
     assert codes(report) == [Code.PACK_UNREADABLE] and report.findings[0].object.name == victim
     assert report.findings[0].consequence.snapshots_total == 2
+
+
+@pytest.mark.clause("PACK-3", "PACK-13")
+def test_a_damaged_header_does_not_hide_a_damaged_blob(forge: Forge, run_check: RunCheck) -> None:
+    paths, snapshot = two_copies(forge)
+    for path in paths:
+        kit.flip_bit(path, -20)
+    assert {f.code for f in run_check(forge.path, read_data=True).findings} == {Code.PACK_HEADER_DAMAGED}
+    for path in paths:
+        kit.flip_bit(path, 20)
+    found = run_check(forge.path, read_data=True).findings
+    assert [f.code for f in found] == [Code.PACK_DAMAGED] * 2
+    assert all(f.consequence.snapshots == (snapshot,) for f in found)
+
+
+@pytest.mark.clause("LAYOUT-1")
+def test_a_pack_under_a_wrong_name_with_intact_blobs_loses_nothing(forge: Forge, run_check: RunCheck, tmp_path: Path) -> None:
+    data, other = forge.blob("data", b"content"), "ab" * 32
+    tree = forge.blob("tree", tree_json([node("file", content=[data[1]], size=7)]))
+    right = forge.pack([data])
+    pack_path(forge, other).parent.mkdir(exist_ok=True)
+    pack_path(forge, right).rename(pack_path(forge, other))
+    forge.index({forge.pack([tree]): [tree], other: [data]})
+    forge.snapshot(tree[1])
+    (finding,) = run_check(forge.path, read_data=True).findings
+    assert finding.code is Code.PACK_DAMAGED and finding.effect == "its blobs are intact: nothing is lost"
+    assert finding.repair == (f"repair packs {other}",)
+    kit.run([kit.restic_binary(), "--no-cache", "-r", str(forge.path), "repair", "packs", other], cwd=tmp_path)
+    kit.restic(forge.path, "check", "--read-data")
+    assert run_check(forge.path, read_data=True).ok

@@ -12,6 +12,9 @@ from restic_format.check import CheckReport
 from restic_format.check.affected import MAX_PATH
 from restic_format.check.findings import Code, Severity
 from restic_format.check.trees import MAX_TOLD
+from restic_format.errors import AccessDenied
+from restic_format.storage import LocalStorage
+from restic_spec.layout import FileKind
 from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json
 
@@ -206,3 +209,24 @@ def test_damage_below_a_shared_directory_is_counted_for_each_snapshot(forge: For
     (finding,) = run_check(forge.path).findings
     assert set(finding.consequence.snapshots) == hit
     assert [path.path for path in finding.consequence.paths] == ["/d/in/bad"]
+
+
+@pytest.mark.clause("PACK-16")
+def test_a_copy_of_a_tree_that_cannot_be_read_is_no_damaged_one(forge: Forge, run_check: RunCheck) -> None:
+    tree = forge.blob("tree", tree_json([node("f")]))
+    packs = [forge.pack([tree]), forge.pack([tree])]
+    forge.index({pack: [tree] for pack in packs})
+    forge.snapshot(tree[1])
+    seen: set[Code] = set()
+    for victim in packs:
+
+        class Denied(LocalStorage):
+            def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+                if name == victim:  # noqa: B023 - used before the next turn
+                    raise AccessDenied(f"open {name}: permission denied")
+                return super().load(kind, name, offset, length)
+
+        report = run_check(Denied(forge.path))
+        assert report.trees == 1 and not any(finding.repair for finding in report.findings)
+        seen |= set(codes(report))
+    assert seen == {Code.PACK_UNREADABLE}
