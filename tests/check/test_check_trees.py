@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -230,3 +231,29 @@ def test_a_copy_of_a_tree_that_cannot_be_read_is_no_damaged_one(forge: Forge, ru
         assert report.trees == 1 and not any(finding.repair for finding in report.findings)
         seen |= set(codes(report))
     assert seen == {Code.PACK_UNREADABLE}
+
+
+def test_the_same_path_in_two_snapshots_is_named_once(forge: Forge, run_check: RunCheck) -> None:
+    data = forge.blob("data", b"content")
+    file = node("file", content=[data[1]], size=7)
+    roots = [forge.blob("tree", tree_json([file, node(name)])) for name in ("x", "y")]
+    lost = forge.pack([data])
+    forge.index({forge.pack(roots): roots, lost: [data]})
+    for root in roots:
+        forge.snapshot(root[1])
+    (forge.path / "data" / lost[:2] / lost).unlink()
+    (finding,) = run_check(forge.path).findings
+    assert (finding.consequence.snapshots_total, finding.consequence.paths_total) == (2, 1)
+
+
+@pytest.mark.clause("INDEX-7")
+def test_an_index_that_mixes_up_two_trees_of_one_length(forge: Forge, run_check: RunCheck) -> None:
+    """Nothing but opening one shows it; the pack itself says where it is, so that it is not called damaged."""
+    blobs = [forge.blob("tree", tree_json([node(name)])) for name in "abcdefgh"]
+    trees = next([one, two] for one, two in itertools.combinations(blobs, 2) if len(one[2]) == len(two[2]))
+    pack = forge.pack(trees)
+    forge.index({pack: [trees[1], trees[0]]})
+    forge.snapshot(trees[0][1])
+    report = run_check(forge.path)
+    assert codes(report) == [Code.INDEX_WRONG] and report.findings[0].object.name == pack
+    assert report.trees == 1 and report.findings[0].repair == ("repair index --read-all-packs",)
