@@ -14,7 +14,7 @@ BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs peers conformance bench kernels sanitize fuzz profile dist clean
+.PHONY: help install demo test lint format docs peers conformance bench kernels sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ sanitize: ## tests of the native parts under address and undefined-behaviour san
 fuzz: ## the parsers in C and whole commands on inputs near the right form, for long (FUZZ_FLAGS="--seconds 3600 tree")
 	@$(environment) --kernel require test
 	$(VENV)/python -m tests.fuzz $(FUZZ_FLAGS)
+
+parts: ## what each native part buys: our program without each in turn (BENCH_FLAGS=--quick: minutes)
+	@$(environment) --kernel require bench
+	PYTHONPATH=scripts $(VENV)/python -m bench --leave-one-out $(BENCH_FLAGS)
 
 profile: ## where time goes: make profile WHAT="-r repo backup folder"; a flame graph in reports/profile.svg
 	@$(environment) --kernel require bench

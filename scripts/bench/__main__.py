@@ -18,6 +18,7 @@ from pathlib import Path
 from bench import report, sources
 from bench.measure import Program, Row, Rustic, Sample, compare, run
 from restic_conformance.peers import find_rustic
+from restic_format.native.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -213,6 +214,13 @@ def programs_to_compare(ours: Path, with_wheels: bool, before: Path | None) -> l
     return found
 
 
+def programs_without_parts(ours: Path) -> list[Program]:
+    """Our program with every native part, and without each in turn: what a part buys."""
+    command = [str(ours.absolute())]
+    left_out = (Program(f"without {part}", command, {"RESTIC_FORMAT_KERNEL": f"without:{part}"}) for part in PARTS)
+    return [Program("ours", command), *left_out]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="smaller sources, three rounds: minutes instead of an hour")
@@ -221,18 +229,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0, help="runs of each after a warm-up")
     parser.add_argument("--only", default="", help="workloads whose names contain this")
     parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
+    parser.add_argument("--leave-one-out", action="store_true", help="our program without each of its native parts instead")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
     parser.add_argument("--before", type=Path, help="an older build of our program, to see what a change costs or gains")
     parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs)")
     options = parser.parse_args()
     options.folder = options.folder.absolute()
     sources.fresh(options.folder)
-    bench = Bench(options, programs_to_compare(options.program, not options.no_wheels, options.before))
+    if options.leave_one_out:
+        programs = programs_without_parts(options.program)
+    else:
+        programs = programs_to_compare(options.program, not options.no_wheels, options.before)
+    bench = Bench(options, programs)
     try:
         bench.run()
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
-        if bench.rows and options.output is not None:
+        if options.leave_one_out:
+            print(report.parts_table(bench.rows, [program.name for program in programs[1:]]))
+        elif bench.rows and options.output is not None:
             report.write(
                 bench.rows,
                 options.output,

@@ -46,6 +46,15 @@ def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rou
     plot(rows, names, folder / "performance.svg")
 
 
+def parts_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """What each native part buys: processor time without it as a ratio to that of the whole program."""
+    lines = ["| " + " | ".join(["workload", "all", *names]) + " |", "| --- " * (len(names) + 2) + "|"]
+    for row in rows:
+        ratios = [f"{row.ratio(name, 'ours', 'cpu'):.2f}" if name in row.samples else "" for name in names]
+        lines.append("| " + " | ".join([row.workload, f"{row.samples['ours'].cpu:.2f} s cpu", *ratios]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Medians of restic, and the others as ratios to it: wall clock, processor time, peak memory; bytes stored last."""
     header = ["workload", BASE, *names, "stored"]

@@ -12,7 +12,7 @@ None means that something is wrong; the Python path is then asked, which says wh
 `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
 the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
 for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
-*verify* everything is opened again and its hash compared. *pack*, a `Sha256` of `hashes`, goes on with what
+*verify* everything is opened again and its hash compared. *pack*, a `Sha256`, goes on with what
 was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length,
 plaintext length, compressed, id); without *keep* it only tells which are intact, with *again* the plaintexts are good until the
 next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of *data* is appended
@@ -82,8 +82,8 @@ KNOWN_SEALED = (
 KNOWN_FRAME = "28b52ffd2034f50000c07265737469632d666f726d617420303132333435363738390100c14c25"
 UNAVAILABLE = parts.unusable("blobs", _self_test, libraries=True)
 if TYPE_CHECKING or UNAVAILABLE is None:
-    from restic_format.native.blobs._blobs import Context, PackCheck, Zstd, zstd_version
+    from restic_format.native.blobs._blobs import Context, PackCheck, Sha256, Zstd, zstd_version
 
 IMPLEMENTATION = f"compiled, libzstd {zstd_version()}" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "Zstd"]
+__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "Context", "PackCheck", "Sha256", "Zstd"]
