@@ -25,7 +25,7 @@ from restic_format.repository import lock as lock_module
 from restic_format.storage import Content, FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.work import Cancel
 from restic_spec import gotime
-from restic_spec.layout import MAX_FILE_SIZE, FileKind
+from restic_spec.layout import KINDS, FileKind
 from restic_spec.lock import Lock, encode_lock
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
@@ -362,8 +362,8 @@ def test_an_unreadable_lock_is_an_error_of_its_own_and_an_empty_one_is_ignored(r
     storage.files[FileKind.LOCK, "1" * 64] = b"garbage"
     with pytest.raises(InvalidLock, match="unlock --remove-all"), repo.lock():
         pass
-    storage.files[FileKind.LOCK, "1" * 64] = bytes(MAX_FILE_SIZE[FileKind.LOCK] + 1)
-    with pytest.raises(InvalidLock, match=f"locks/{'1' * 64}: has .* bytes, more than"), lock_repository(repo):
+    storage.files[FileKind.LOCK, "1" * 64] = bytes(KINDS[FileKind.LOCK].max_size + 1)
+    with pytest.raises(InvalidLock, match=f"locks/{'1' * 64}: has .* bytes, more than"), repo.lock():
         pass
     assert lock_module.remove_locks(repo) == 0
     assert lock_module.remove_locks(repo, everything=True) == 2

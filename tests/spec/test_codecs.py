@@ -273,36 +273,64 @@ def test_tree(listed, unknown):
 
 
 ODD = {
-    "quoted": ["a\\q", 'a"', "a\n", "\\u00e4"],
-    "mtime": ["2023-02-29T00:00:00Z", "", None, "2020-01-01T00:00:00Z 2020-01-01T00:00:00Z"],
-    "ctime": ["yesterday", None, "2024-02-29T00:00:00Z"],
+    "quoted": ["a\\q", 'a"', "a\n"],
+    "mtime": ["2023-02-29T00:00:00Z", "", "2020-01-01T00:00:00Z 2020-01-01T00:00:00Z"],
+    "atime": ["yesterday"],
+    "ctime": ["yesterday"],
     "inode": [1 << 64],
+    "device_id": [1 << 64],
     "device": [1 << 70],
-    "content": [["00"], ["zz" * 32], ["00" * 32, "00" * 31], ["00" * 16, "00" * 48], ["AB" * 32]],
+    "content": [["00"], ["zz" * 32], ["00" * 32, "00" * 31], ["00" * 16, "00" * 48], ["AB" * 32], ["00" * 32, "AB" * 32]],
     "subtree": ["ab", "zz" * 32, " " * 64],
+}
+EVEN = {
+    "quoted": ["a\\u00e4"],
+    "mtime": [None, "2024-02-29T00:00:00Z"],
+    "ctime": [None],
+    "inode": [(1 << 64) - 1],
+    "content": [[]],
 }
 
 
+def _with(member, value, count, position):
+    """Nodes in which everything is ordinary but one member of one of them."""
+    time = "2020-01-01T00:00:00.5Z"
+    listed = [
+        Node(quoted=f"n{number}", type="file", mtime=time, atime=time, ctime=time, content=["00" * 32])
+        for number in range(count)
+    ]
+    setattr(listed[position], member, value)
+    return listed
+
+
 @pytest.mark.clause("TREE-5", "TREE-7", "TREE-8", "TREE-11", "TREE-14", "TREE-21")
-@given(st.lists(nodes(), max_size=4), st.sampled_from([*ODD, None]), st.integers(0, 3), st.data())
-def test_nodes_are_checked_one_by_one_or_all_at_once(listed, member, position, data):
-    for node in listed:
-        node.mtime = node.atime = node.ctime = "2020-01-01T00:00:00.5Z"
-        node.generic_attributes = None
-    if member is not None and position < len(listed):
-        setattr(listed[position], member, data.draw(st.sampled_from(ODD[member])))
-    sound = True
-    for node in listed:
-        try:
-            check_node(node, "node")
-        except SpecError:
-            sound = False
-    try:
-        decoded = decode_tree(encode_tree(listed))
-    except SpecError:
-        assert not sound
-    else:
-        assert sound and len(decoded.nodes) == len(listed)
+@pytest.mark.parametrize(("count", "position"), [(1, 0), (3, 1)])
+@pytest.mark.parametrize(("member", "value"), [(member, value) for member, values in ODD.items() for value in values])
+def test_a_node_that_is_none_refuses_its_tree(member, value, count, position):
+    listed = _with(member, value, count, position)
+    with pytest.raises(SpecError):
+        check_node(listed[position], "node")
+    with pytest.raises(SpecError):
+        decode_tree(encode_tree(listed))
+    left_out = []
+    decoded = decode_tree(encode_tree(listed), damaged=lambda node, error: left_out.append(node))
+    assert len(left_out) == 1 and len(decoded.nodes) == count - 1
+
+
+@pytest.mark.parametrize(("member", "value"), [(member, value) for member, values in EVEN.items() for value in values])
+def test_a_node_that_is_unusual_passes(member, value):
+    listed = _with(member, value, 3, 1)
+    assert decode_tree(encode_tree(listed)).nodes == listed
+
+
+@pytest.mark.clause("GOJSON-13")
+def test_members_that_are_null_are_absent():
+    tree = decode_tree(b'{"nodes":[{"name":"a","type":"file","size":null,"mode":null,"generic_attributes":{"size":null}}]}')
+    assert (tree.nodes[0].size, tree.nodes[0].mode) == (0, 0)
+    assert bytes(tree.nodes[0].generic_attributes["size"]) == b"null"
+    for raw in (b'{"nodes":[{"name":null,"type":"file"}]}', b'{"nodes":[{"name":"a","type":"file","content":[null]}]}'):
+        with pytest.raises(SpecError):
+            decode_tree(raw)
 
 
 @pytest.mark.clause("TREE-4", "TREE-6")
