@@ -98,7 +98,7 @@ class Level(Generic[T]):
         names = [node.quoted for node in nodes]
         if not self.again:
             # The names of nearly every batch need no second look, which takes far less time for all of them than for each.
-            self.checked = self.names is None and self._in_order(names) and _all_plain(names)
+            self.checked = self._in_order(names) and _all_plain(names)
             if self.checked:
                 self.last = names[-1]
         left = slice(self.taken, None)

@@ -95,3 +95,40 @@ def test_control_characters_do_not_reach_a_terminal(path: Path) -> None:
     os.close(ours_end)
     for number in (2, 3, 4, 5):
         assert b"\x1b[%dJ" % number not in shown and b"\\x1b[%dJ" % number in shown
+
+
+HOSTILE = {
+    "ids that are not hexadecimal": b'{"name":"a","type":"dir","subtree":"zz"},{"name":"b","type":"file","content":["gg"]}',
+    "ids that are too short": b'{"name":"a","type":"dir","subtree":"abcd"},{"name":"b","type":"file","content":["ab"]}',
+    "a name that is an object": b'{"name":{"x":1},"type":"dir"}',
+    "fractions": b'{"name":"a","type":"file","size":1.5,"content":[]},{"name":"b","type":"file","mode":1e3,"content":[]}',
+    "exponents": b'{"name":"a","type":"file","size":1e2,"uid":1.0,"inode":1e1,"content":[]}',
+    "a time that is none": b'{"name":"a","type":"file","mtime":"garbage","content":[]}',
+    "huge numbers": b'{"name":"a","type":"file","size":99999999999999999999999,"content":[]}',
+    "a huge inode": b'{"name":"a","type":"file","inode":99999999999999999999999,"content":[]}',
+    "far times": b'{"name":"a","type":"file","mtime":"9999-12-31T23:59:59.9Z","content":[]},'
+    b'{"name":"b","type":"file","mtime":"0000-01-01T00:00:00Z","content":[]}',
+    "an odd type": b'{"name":"a","type":"\\u001b[2J","mode":4294967295,"linktarget":"x","content":null}',
+}
+
+
+@pytest.mark.parametrize("nodes", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_nodes_end_in_lines_and_never_in_python_errors(path: Path, tmp_path: Path, nodes: bytes) -> None:
+    maker = Maker(opened(path))
+    save(maker, maker.writer.save_blob(BlobType.TREE, b'{"nodes":[' + nodes + b"]}").id)
+    target = str(tmp_path / "target")
+    for command in (
+        ["ls", "latest"],
+        ["ls", "-l", "latest", "--sort", "time"],
+        ["ls", "--json", "latest"],
+        ["ls", "--ncdu", "latest"],
+        ["ls", "latest:a"],
+        ["cat", "tree", "latest:a"],
+        ["restore", "latest", "--target", target],
+        ["restore", "latest", "--target", target, "--json", "-vv", "--delete"],
+    ):
+        done = ours(path, *command)
+        assert done.returncode in (0, 1), command
+        told = done.stderr.decode()
+        assert "Traceback" not in told and "unexpected" not in told and "\x1b" not in told, (command, told)
+        assert (done.returncode == 0) is (not told), (command, told)

@@ -34,7 +34,7 @@ def saved() -> tuple[Maker, list[bytes]]:
     maker = Maker(memory_repo())
     for piece in PIECES:
         maker.blob(piece)
-    maker.repo.flush()
+    maker.writer.flush()
     return maker, PIECES
 
 
@@ -72,7 +72,7 @@ def test_what_is_read_in_order_is_fetched_in_few_requests() -> None:
     maker = Maker(memory_repo(inner))
     blobs = [os.urandom(100_000) for _ in range(100)]
     node = maker.file("f", *blobs)
-    maker.repo.flush()
+    maker.writer.flush()
     loads: list[Call] = []
     repo = Repository.open(FaultyStorage(inner, loads.append), PASSWORD)
     repo.load_index()
@@ -94,11 +94,11 @@ def test_a_damaged_blob_is_an_error_only_where_it_is_needed() -> None:
     inner = MemoryStorage()
     maker = Maker(memory_repo(inner))
     node = maker.file("f", b"a" * 1000)
-    maker.repo.flush()
+    maker.writer.flush()
     node.content = [*node.blobs, maker.blob(b"b" * 1000)]
-    maker.repo.flush()
+    maker.writer.flush()
     node.content = [*node.blobs, maker.blob(b"c" * 1000)]
-    maker.repo.flush()
+    maker.writer.flush()
     where = maker.repo.index.lookup(BlobType.DATA, id_of(b"b" * 1000))
     assert where is not None
     raw = bytearray(inner.files[FileKind.PACK, where.pack.hex()])
@@ -123,7 +123,7 @@ def test_a_damaged_blob_is_an_error_only_where_it_is_needed() -> None:
 @pytest.mark.parametrize("claimed", [5, 50_000])
 def test_a_wrong_length_in_the_index_is_corrected(maker: Maker, claimed: int) -> None:
     node = maker.file("f", b"a" * 1000, b"b" * 10_000, b"c" * 1000)
-    maker.repo.flush()
+    maker.writer.flush()
     true, maker.repo.index = maker.repo.index, BlobIndex()
     for pack, entries in true.by_pack():
         lied = [entry._replace(uncompressed_length=claimed) if entry.id.hex() == node.blobs[1] else entry for entry in entries]
@@ -141,7 +141,7 @@ def test_what_has_no_content_or_not_all_of_it(maker: Maker) -> None:
         open_file(maker.repo, maker.node("f", "file", 0, content=["11" * 32]))
     assert open_file(maker.repo, maker.file("empty")).read() == b""
     node = maker.file("f", b"x")
-    maker.repo.flush()
+    maker.writer.flush()
     stream = open_file(maker.repo, node)
     with pytest.raises(ValueError, match="-1"):
         stream.seek(-1)

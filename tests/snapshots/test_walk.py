@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from restic_format.errors import BlobMissing, DamagedFile
+from restic_format.errors import BlobMissing, DamagedFile, SnapshotNotFound
 from restic_format.repository import Repository
 from restic_format.snapshots import Level, NodeUnusable, TooDeep, UnsafeName, Walk, list_directory, stat
 from restic_format.snapshots import nodes as nodes_module
@@ -201,6 +201,20 @@ def test_paths_do_not_take_room_at_every_level(maker: Maker) -> None:
         assert sum(level._prefix is not None for level in walk._levels) == 1
         if node.type == DIR:
             walk.enter(node, name, None)
+
+
+def test_a_path_through_what_cannot_be_read(maker: Maker) -> None:
+    rotten = maker.writer.save_blob(BlobType.TREE, b'{"nodes":[{"name":5}]}').id.hex()
+    root = maker.finish(
+        [maker.node("a", "dir", 0, subtree=rotten), maker.node("b", "file", 0, content=["zz"]), fifo(maker, "c")]
+    )
+    with pytest.raises(DamagedFile):
+        stat(maker.repo, root, "/a/x")
+    with pytest.raises(SnapshotNotFound, match="path c: not a directory"):
+        stat(maker.repo, root, "/c/x")
+    # What is wrong with other entries does not matter.
+    found = stat(maker.repo, root, "/c")
+    assert found is not None and found.name == "c"
 
 
 def test_stat_and_list(maker: Maker) -> None:
