@@ -63,6 +63,8 @@ def changed(folder: Path) -> None:
     (out / "extra" / "deep" / "file").write_bytes(b"e")
     (out / "a" / "extra.txt").write_bytes(b"e")
     (out / "a" / "link").symlink_to("elsewhere")
+    # A second name outside, which restic writes through and we do not; both call it updated.
+    os.link(out / "a" / "b" / "File", folder.parent / f"second-{len(os.listdir(folder.parent))}")
 
 
 def newer(folder: Path) -> None:

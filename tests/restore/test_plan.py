@@ -19,6 +19,7 @@ from restic_format.restore import fetch as fetch_module
 from restic_format.restore.filewriter import _write_sparse
 from restic_format.restore.plan import Plan
 from restic_format.restore.table import Meta, MetaColumns, Names
+from restic_format.snapshots import walk as walk_module
 from restic_format.storage import FaultyStorage, MemoryStorage
 from restic_format.storage.faulty import Call
 from restic_spec.layout import FileKind
@@ -205,3 +206,16 @@ def test_selectors() -> None:
     assert including("/a/b/c", False) == (True, False) and including("/z/x.log", False) == (True, False)
     only = include_selector(IncludeFilter(["/a/b"]))
     assert only("/z", True) == (False, False)
+
+
+def test_trees_that_are_read_again_on_the_way_back_are_planned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept of the directories above: their ordinary files, planned in one go, do not come a second time."""
+    monkeypatch.setattr(walk_module, "HELD", 0)
+    maker = Maker(memory_repo())
+    inner = [maker.file("f", b"deepest")]
+    for depth in range(5):
+        folders = [maker.folder(name, inner) for name in ("d1", "d2")]
+        inner = [maker.file("a", b"%d" % depth), *folders, maker.symlink("s", "x"), maker.file("z", b"z")]
+    stats, heard = restore(maker.repo, maker.finish(inner), tmp_path)
+    assert heard.errors == [] and len(heard.items) == len({location for _, location, _ in heard.items})
+    assert stats.files_restored == stats.files_total == len(list(tmp_path.rglob("*"))) == 31 * 3 + 62 + 32

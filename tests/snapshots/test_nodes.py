@@ -119,10 +119,12 @@ def test_a_file_of_very_many_blobs_takes_little_memory(monkeypatch: pytest.Monke
         tracemalloc.stop()
 
 
-def test_numbers_are_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [1, 10])
+def test_numbers_are_no_ids(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(nodes_module, "BATCH", 128)
     monkeypatch.setattr(nodes_module, "LARGE", 256)
-    raw = b'{"nodes":[{"name":"a","type":"file","content":[' + b",".join([b"1" * 66] * 10) + b"]}]}"
+    numbers = b",".join([b"1" * 66] * count)
+    raw = b'{"nodes":[{"name":"a","type":"file","user":"' + b"u" * 300 + b'","content":[' + numbers + b"]}]}"
     with pytest.raises(JsonInvalid):
         batches(raw)
 
