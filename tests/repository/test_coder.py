@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restic_format.errors import DamagedFile
-from restic_format.repository.cipher import LibraryCipher, NativeCipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
 from restic_spec.blob import open_blob
@@ -18,11 +17,10 @@ from restic_spec.crypto import OVERHEAD, MasterKey, seal
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of
 from restic_spec.pack import BlobType, PackEntry
+from tests.repository.forms import FORMS
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
-CODERS: list[Coder] = [
-    make_coder(form(KEY), Compression("auto", 2), extra_verify=True) for form in (LibraryCipher, NativeCipher)
-]
+CODERS: list[Coder] = [make_coder(form(KEY), Compression("auto", 2), extra_verify=True) for form in FORMS]
 WAYS = ["plain", "compressed", "no size", "trailing", "wrong id", "wrong size", "flipped", "no iv", "cut", "not zstd"]
 
 

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_format.repository.cipher import Cipher, LibraryCipher, NativeCipher
+from restic_format.repository.cipher import Cipher
 from restic_format.repository.compression import MODES, Compression
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import LengthInvalid, SpecError
 from restic_spec.pack import BlobType, PackEntry, decode_header, encode_header
 from restic_spec.unpacked import decompress
+from tests.repository.forms import FORMS
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
-CIPHERS: list[Cipher] = [NativeCipher(KEY), LibraryCipher(KEY)]
+CIPHERS: list[Cipher] = [form(KEY) for form in FORMS]
 entry = st.builds(
     PackEntry,
     st.sampled_from(BlobType),

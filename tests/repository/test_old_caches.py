@@ -96,7 +96,8 @@ def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_using_a_cache_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(index_module, "BlobTable", _table.BlobTable)
+    for name in ("BlobTable", "DecodedIndex", "decode_index"):
+        monkeypatch.setattr(index_module, name, getattr(_table, name))
     monkeypatch.setattr(loading, "WORTH_ROWS", 1)
     storage = MemoryStorage()
     made = Repository.init(storage, "pw", kdf=CHEAP)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from restic_format.errors import DamagedFile
 from restic_format.repository import Repository
-from restic_format.repository.cipher import Cipher, LibraryCipher, NativeCipher
+from restic_format.repository.cipher import Cipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
 from restic_format.repository.header import encode_entries
@@ -24,6 +24,7 @@ from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry
 from restic_spec.unpacked import encode_unpacked
+from tests.repository.forms import FORMS
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
 PLAIN = b"what somebody sealed under an IV of zeros " * 20
@@ -40,10 +41,11 @@ def sealed_with(plaintext: bytes, iv: bytes, key: MasterKey = KEY) -> bytes:
 ZEROS, SOUND = bytes(IV_SIZE), bytes(15) + b"\x01"
 
 
-@pytest.fixture(params=["native", "library"])
+@pytest.fixture(params=FORMS)
 def cipher(request: pytest.FixtureRequest) -> Cipher:
     """The cipher in each of its forms."""
-    return LibraryCipher(KEY) if request.param == "library" else NativeCipher(KEY)
+    made: Cipher = request.param(KEY)
+    return made
 
 
 def coder_of(cipher: Cipher) -> Coder:
