@@ -68,20 +68,25 @@ def test_a_sample_of_packs_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> N
     assert checked[:6] == [True, False, False, True, False, False]
 
 
+def _derive_wrongly(patch: pytest.MonkeyPatch) -> None:
+    """Let our own derivation be used, and give zeros."""
+    patch.setattr(scrypt, "UNAVAILABLE", None)
+    patch.setattr(scrypt, "SLOTS", {"?": 1}, raising=False)
+    patch.setattr(scrypt, "derive_by", lambda *arguments: bytes(64), raising=False)
+
+
 def test_new_keys_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that only our own derivation opens would lock its owner out on every other machine."""
     storage = MemoryStorage()
     with monkeypatch.context() as broken:
-        broken.setattr(scrypt, "UNAVAILABLE", None)
-        broken.setattr(scrypt, "derive_by", lambda *arguments: bytes(64), raising=False)
+        _derive_wrongly(broken)
         with pytest.raises(KeyUnusable, match="does not open"):
             Repository.init(storage, "pw", kdf=CHEAP)
         assert not list(storage.list(FileKind.KEY))
         broken.setattr(keys, "_derive", keys._derive_new)  # so that the new key is not tried with what is broken
         Repository.init(storage, "pw", kdf=CHEAP)
     assert Repository.open(storage, "pw").version == 2
-    monkeypatch.setattr(scrypt, "UNAVAILABLE", None)
-    monkeypatch.setattr(scrypt, "derive_by", lambda *arguments: bytes(64), raising=False)
+    _derive_wrongly(monkeypatch)
     with pytest.raises(KeyUnusable, match="consists of zeros"):
         Repository.open(storage, "pw")
 
