@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restic_format.errors import DamagedFile
+from restic_format.repository.cipher import Cipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
 from restic_spec.blob import open_blob
@@ -96,9 +98,9 @@ def test_many_megabytes_are_opened_piece_by_piece() -> None:
         assert kept == [(entry, entry.id) for entry in entries]
 
 
-@pytest.mark.parametrize("form", [LibraryCipher, NativeCipher])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("plain", [b"x", b"text " * 1000])
-def test_what_does_not_open_to_its_id_is_not_stored(form: type[LibraryCipher] | type[NativeCipher], plain: bytes) -> None:
+def test_what_does_not_open_to_its_id_is_not_stored(form: Callable[[MasterKey], Cipher], plain: bytes) -> None:
     for extra_verify in (True, False):
         coder = make_coder(form(KEY), Compression("auto", 2), extra_verify=extra_verify)
         pack = coder.pack_hash()
