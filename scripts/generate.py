@@ -26,12 +26,18 @@ STATES = "restic_format/native/places/states.h"
 MODES = ("DIR", "SYMLINK", "DEVICE", "NAMED_PIPE", "SOCKET", "SETUID", "SETGID", "CHAR_DEVICE", "STICKY", "IRREGULAR", "PERM")
 
 
+def subconstructs(declaration: Any) -> list[Any]:
+    """The fields of a declaration; their classes have more than construct's types say."""
+    return list(declaration.subcons)
+
+
 def fields(declaration: Any, **context: Any) -> Iterator[tuple[str, Any]]:
     """Name and plain construct of each field that is there when *context* was parsed before it."""
     for field in declaration.subcons:
         inner = field.subcon
         if isinstance(inner, cs.IfThenElse):
-            inner = inner.thensubcon if inner.condfunc(cs.Container(context)) else None
+            condition: Any = inner.condfunc
+            inner = inner.thensubcon if condition(cs.Container(context)) else None
         if isinstance(inner, cs.Enum):
             inner = inner.subcon
         if inner is not None:
@@ -63,13 +69,13 @@ def offset(declaration: Any, wanted: str, **context: Any) -> int:
 
 def kinds() -> dict[str, int]:
     """Name and number of each kind of header entry."""
-    (kind,) = (field for field in binary.ENTRY.subcons if field.name == "kind")
+    (kind,) = (field for field in subconstructs(binary.ENTRY) if field.name == "kind")
     return {str(name): int(number) for name, number in kind.subcon.encmapping.items()}
 
 
 def constants() -> dict[str, tuple[int | str, str]]:
     """The numbers of binary forms: name, value and what it is."""
-    entry, sealed = binary.ENTRY, {field.name: field.subcon for field in binary.SEALED.subcons}
+    entry, sealed = binary.ENTRY, {field.name: field.subcon for field in subconstructs(binary.SEALED)}
     plain, compressed = {"kind": 0}, {"kind": binary.COMPRESSED_KINDS}
     iv, mac = sealed["iv"].sizeof(), sealed["mac"].sizeof()
     identifier = dict(fields(entry, **plain))["id"].sizeof()
@@ -123,7 +129,8 @@ def form(kind: Any) -> str:
         return "NATURAL" if kind.le is None else {32: "U32", 63: "SIZE"}[kind.le.bit_length()]
     if isinstance(kind, inspect.ListType):
         return "IDS" if isinstance(kind.item_type, inspect.Metadata) else "ATTRIBUTES"
-    return {inspect.StrType: "TEXT", inspect.BytesType: "BASE64", inspect.DictType: "MAP"}[type(kind)]
+    forms: dict[type[Any], str] = {inspect.StrType: "TEXT", inspect.BytesType: "BASE64", inspect.DictType: "MAP"}
+    return forms[type(kind)]
 
 
 def c_file() -> str:
