@@ -4,17 +4,17 @@ PYTHON ?= python3
 VENV := .venv/bin
 environment = $(PYTHON) scripts/environment.py
 PYTEST_FLAGS ?= -n 2
-# What also has to hold where nothing is compiled: the kernels' twins do the same work.
+# What also has to hold where nothing is compiled: the twins of the native parts do the same work.
 TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
 	tests/restore/test_faults.py tests/check/test_check_packs.py
-# What also has to hold where the kernels are used, except the one that calls libcrypto and libzstd.
+# What also has to hold where native parts are used, except the one that calls libcrypto and libzstd.
 BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup \
 	tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
 	tests/check/test_check_packs.py tests/check/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs peers conformance bench kernels sanitize fuzz parts profile dist clean
+.PHONY: help install demo test lint format docs peers conformance bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,10 +66,10 @@ bench: ## our program against real restic as whole processes; table and plot int
 	@RESTIC_FORMAT_KERNEL=require build/installed/bin/pip install -q --force-reinstall --no-deps . && build/installed/bin/pip install -q .
 	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs --disk build $(BENCH_FLAGS)
 
-kernels: ## the speed of the compiled kernels, beside what the libraries can do alone
+native: ## the speed of the native parts, beside what the libraries can do alone
 	@$(environment) --kernel require
 	@$(VENV)/python scripts/bench_chunker.py
-	@$(VENV)/python scripts/bench_kernels.py
+	@$(VENV)/python scripts/bench_native.py
 
 sanitize: ## tests of the native parts under address and undefined-behaviour sanitizers
 	@$(environment) --kernel require test

@@ -89,14 +89,14 @@ def make_venv() -> Path:
 
 
 def need_compiler() -> None:
-    """A C compiler and Python's headers, which the kernel is built with."""
+    """A C compiler and Python's headers, which the native parts are built with."""
     missing = []
     if not (shutil.which("cc") or shutil.which("gcc")):
         missing += ["gcc", "libc6-dev"]
     if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
         missing.append(f"libpython3.{sys.version_info.minor}-dev")
     if missing:
-        system_packages(*missing, because="the compiled kernel needs a C compiler and Python's headers")
+        system_packages(*missing, because="the native parts need a C compiler and Python's headers")
 
 
 def fingerprint(python: Path) -> str:

@@ -154,7 +154,7 @@ class NodeBuilder:
 
     @staticmethod
     def _add_attributes(node: Node, place: Place, fd: int | None, warn: Warn, is_parent: bool) -> None:
-        """Put the extended attributes into *node*, in the kernel's order."""
+        """Put the extended attributes into *node*, in the order the system gives them."""
         path = place.path
         try:
             if fd is not None:

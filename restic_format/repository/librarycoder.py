@@ -238,7 +238,11 @@ class _LibraryPackCheck:
             size += inside[-1].length
         well = not self._coder.verify_many(data, start, inside, self._hash)
         self._done += len(data)
-        if not self._entries and size < len(data):
+        if self._entries and size < len(data) or not data:
+            # Fewer bytes than `ahead` said: the pack ends here.
+            self._entries.clear()
+            self._ended, well = True, False
+        elif not self._entries and size < len(data):
             self._ended = True
             well = self._is_tail(memoryview(data)[size:]) and well
         return well

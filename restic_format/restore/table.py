@@ -145,7 +145,7 @@ class DirTable:
         self.parent = array("I", [ROOT])
         self.state = bytearray([0])
         self.traits = bytearray([0])
-        """What the kernel has learned about files that are created in a directory."""
+        """What native code has learned about files that are created in a directory."""
         self.names = Names()
         self.names.append(b"")
         self.meta = MetaColumns()

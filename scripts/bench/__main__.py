@@ -228,7 +228,9 @@ def main() -> None:
     parser.add_argument("--disk", type=Path, help="folder on a disk's file system, for the small files once more")
     parser.add_argument("--rounds", type=int, default=0, help="runs of each after a warm-up")
     parser.add_argument("--only", default="", help="workloads whose names contain this")
-    parser.add_argument("--no-wheels", action="store_true", help="leave out our program without its engine kernel")
+    parser.add_argument(
+        "--no-wheels", action="store_true", help="leave out our program without the native part that calls the libraries"
+    )
     parser.add_argument("--leave-one-out", action="store_true", help="our program without each of its native parts instead")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
     parser.add_argument("--before", type=Path, help="an older build of our program, to see what a change costs or gains")

@@ -25,7 +25,8 @@ better. `wheels only` is our program where libcrypto and libzstd cannot be calle
 FOOT = """
 ![Wall clock of our program as a share of restic's](performance.svg)
 
-What the compiled kernels do, and what was tried, is in the [decision on them](decisions/0007-engine-kernel.md).
+What the native parts do, and what was tried, is in the decisions [on them](decisions/0007-engine-kernel.md) and
+[on how they are chosen](decisions/0010-native-parts-chosen-tested-measured.md).
 """
 
 

@@ -5,7 +5,7 @@ repository's irreducible polynomial of degree 53. A chunk ends where the fingerp
 512 KiB and at the latest after 8 MiB. Cuts depend on content only, so equal stretches of different files give equal blobs.
 Each repository has a polynomial of its own (CHUNK-1).
 
-This is the plain algorithm, the oracle for compiled kernels.
+This is the plain algorithm, the oracle for native code.
 """
 
 from __future__ import annotations

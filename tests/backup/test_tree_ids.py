@@ -56,15 +56,15 @@ def test_looking_file_by_file_gives_the_same(source: Path, restic: Restic, ours:
 
 
 @pytest.mark.clause("TREE-18", "TREE-19")
-@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "file by file"])
+@pytest.mark.parametrize("native", [True, False], ids=["native", "file by file"])
 def test_attributes_of_new_and_of_unchanged_files(
-    kernel: bool, tmp_path: Path, restic: Restic, repository: Repository, monkeypatch: pytest.MonkeyPatch
+    native: bool, tmp_path: Path, restic: Restic, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "labelled"
     root.mkdir()
     labelled = make_labelled_tree(root)
     monkeypatch.chdir(root)
-    if not kernel:
+    if not native:
         leave_out_native_parts(monkeypatch)
     theirs = restic.backup(".", cwd=root)
     first = backup(repository, ["."])

@@ -1,4 +1,4 @@
-"""Second backups of everything Linux has: with the kernel and file by file they are the same, and restic's."""
+"""Second backups of everything Linux has: with native parts and file by file they are the same, and restic's."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def change_some(root: Path) -> None:
     os.utime(root / "modes" / "file-0000", ns=(0, 0))
 
 
-@pytest.fixture(params=["kernel", "file by file"])
+@pytest.fixture(params=["native", "file by file"])
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both ways of walking."""
     if request.param == "file by file":

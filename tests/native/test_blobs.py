@@ -1,4 +1,4 @@
-"""The blob kernel against the specification: what it seals opens there, what it opens was sealed there, garbage is refused."""
+"""Native blobs against the specification: what is sealed here opens there and the other way round, garbage is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def test_the_kernel_is_there() -> None:
+def test_the_native_form_is_there() -> None:
     assert blobs.UNAVAILABLE is None, "libcrypto 3 and libzstd are what the tests of the fast path need"
 
 

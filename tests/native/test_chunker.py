@@ -72,7 +72,7 @@ def without_cuts(size):
     raise AssertionError("no such bytes found")
 
 
-def test_the_installed_kernel_is_the_compiled_one():
+def test_the_installed_form_is_the_compiled_one():
     assert facade.IMPLEMENTATION == "compiled"
     assert facade.methods(POLYNOMIAL) == METHODS[:-1]
     assert facade.Chunker(POLYNOMIAL).method == METHODS[0]
@@ -301,7 +301,7 @@ def test_threads_share_one_chunker():
         assert list(pool.map(lambda stream: cuts(chunker, stream), streams)) == wanted
 
 
-def test_other_threads_run_while_the_kernel_scans():
+def test_other_threads_run_while_the_native_form_scans():
     """With the lock held this thread would not be woken before the scan's end."""
     size = 48 << 20
     data = without_cuts(4096) * (size // 4096)

@@ -1,4 +1,4 @@
-"""The kernel that writes and compares nodes does what the plain path does, or leaves it to that."""
+"""The native part that writes and compares nodes does what the plain path does, or leaves it to that."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def files(kind: int = stat.S_IFREG) -> st.SearchStrategy[SimpleNamespace]:
 
 
 def as_json(attributes: list[tuple[str, bytes]]) -> bytes:
-    """Attributes as the kernel gives them."""
+    """Attributes as the native form gives them."""
     if not attributes:
         return b""
     return gojson.escape_html(msgspec.json.encode([ExtendedAttribute(name, value) for name, value in attributes]))
@@ -80,7 +80,7 @@ def plainly(builder: NodeBuilder, name: bytes, info: SimpleNamespace, ids: list[
 
 
 def ordinary(*times: int) -> bool:
-    """Whether the kernel must be able to write these times, wherever we are."""
+    """Whether the native form must be able to write these times, wherever we are."""
     return all(-62135596800 + 86400 < time // 1_000_000_000 < 253402214400 for time in times)
 
 
@@ -320,7 +320,7 @@ def test_parents_are_read_as_the_specification_reads_them(nodes: list[Node]) -> 
 
 
 @given(TREES, st.data())
-def test_what_the_kernel_takes_the_specification_takes_too(nodes: list[Node], data: st.DataObject) -> None:
+def test_what_the_native_form_takes_the_specification_takes_too(nodes: list[Node], data: st.DataObject) -> None:
     raw = bytearray(encode_tree(nodes))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(raw) - 1))
@@ -331,7 +331,7 @@ def test_what_the_kernel_takes_the_specification_takes_too(nodes: list[Node], da
         assert_same(bytes(raw), names_in(nodes))
 
 
-def test_ordinary_trees_are_taken_by_the_kernel() -> None:
+def test_ordinary_trees_are_taken_by_the_native_form() -> None:
     times = {
         "mtime": "2020-01-01T00:00:00Z",
         "atime": "2020-01-01T00:00:00Z",
@@ -429,7 +429,7 @@ def test_files_taken_over(
         ):
             times = builder.time_text(info.st_mtime_ns), builder.time_text(info.st_ctime_ns)
             if times != (before[name].mtime, before[name].ctime):
-                # The same time in another zone is nothing for the kernel.
+                # The same time in another zone is nothing for the native form.
                 before[name].ctime = times[1] if ignore_ctime else before[name].ctime
             if times == (before[name].mtime, before[name].ctime) and not file_changed(
                 info, *times, before[name], check_inode=not ignore_inode

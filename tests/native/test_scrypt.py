@@ -20,11 +20,11 @@ from restic_format.native.scrypt._scrypt import SLOTS, mix_lanes
         (b"pleaseletmein", b"SodiumChloride", 16384, 8, 1, "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2"),
     ],
 )
-@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("native", [True, False])
 def test_the_vectors_of_the_rfc(
-    password: bytes, salt: bytes, n: int, r: int, p: int, expected: str, kernel: bool, monkeypatch: pytest.MonkeyPatch
+    password: bytes, salt: bytes, n: int, r: int, p: int, expected: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not kernel:
+    if not native:
         monkeypatch.setattr(scrypt, "UNAVAILABLE", "not wanted")
     assert scrypt.derive(password, salt, n, r, p).hex()[:64] == expected
 

@@ -38,7 +38,7 @@ def index() -> BlobIndex:
 
 
 def plain_check(index: BlobIndex, raw: bytes) -> tuple[list[bytes], list[Any]]:
-    """Subtrees and findings of a check without the kernel."""
+    """Subtrees and findings of a check without native parts."""
     run = Run(cast(Repository, SimpleNamespace(index=index)), CheckOptions(), silent, Cancel())
     subtrees = list(TreeChecker(run, Damage(run)).check_nodes(bytes(32), decode_tree(raw)))
     return subtrees, run.report.findings

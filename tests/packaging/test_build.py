@@ -1,4 +1,4 @@
-"""What is built from the source tree: complete, with and without the kernel, with and without a compiler."""
+"""What is built from the source tree: complete, with and without native parts, with and without a compiler."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_sdist_holds_what_a_build_and_a_reader_need(unpacked: Path) -> None:
     assert not (unpacked / ".peers").exists()
 
 
-def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
+def test_a_wheel_with_the_native_form(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
@@ -107,7 +107,7 @@ def test_a_wheel_with_the_kernel(unpacked: Path, tmp_path: Path) -> None:
         assert f"Version: {__version__}\n" in archive.read(f"restic_format-{__version__}.dist-info/METADATA").decode()
 
 
-def test_a_wheel_without_the_kernel_works(unpacked: Path, tmp_path: Path) -> None:
+def test_a_wheel_without_the_native_form_works(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="off")
     assert built.name == f"restic_format-{__version__}-py3-none-any.whl"
     installed = tmp_path / "installed"
@@ -143,7 +143,7 @@ def test_a_wheel_without_the_kernel_works(unpacked: Path, tmp_path: Path) -> Non
     assert (tmp_path / "restored" / "data").read_bytes() == data
 
 
-def test_without_a_compiler_auto_does_without_the_kernel(unpacked: Path, tmp_path: Path) -> None:
+def test_without_a_compiler_auto_does_without_the_native_form(unpacked: Path, tmp_path: Path) -> None:
     held = names(wheel(unpacked, tmp_path, CC="/missing/compiler"))
     assert "restic_format/native/chunker/_pure.py" in held
     assert not [name for name in held if name.endswith(".so")]
@@ -161,10 +161,10 @@ def test_an_unknown_policy_is_an_error(unpacked: Path, tmp_path: Path) -> None:
     assert "use auto, off or require" in done.stderr
 
 
-KERNELS = {"blobs", "chunker", "hashes", "nodes", "places", "scrypt", "table"}
+PARTS = {"blobs", "chunker", "hashes", "nodes", "places", "scrypt", "table"}
 
 
-@pytest.mark.parametrize(("policy", "left_alone"), [("auto", set()), ("off", KERNELS), ("wheels", {"blobs"})])
+@pytest.mark.parametrize(("policy", "left_alone"), [("auto", set()), ("off", PARTS), ("wheels", {"blobs"})])
 def test_the_policy_holds_at_run_time_too(policy: str, left_alone: set[str]) -> None:
     env = {**os.environ, "RESTIC_FORMAT_KERNEL": policy}
     command = [sys.executable, "-m", "restic_tools", "version", "-v"]
@@ -172,6 +172,6 @@ def test_the_policy_holds_at_run_time_too(policy: str, left_alone: set[str]) -> 
     states = dict(
         line.removeprefix("native ").split(": ", 1) for line in done.stdout.splitlines() if line.startswith("native ")
     )
-    assert set(states) == KERNELS
+    assert set(states) == PARTS
     assert {name for name, state in states.items() if not state.startswith("compiled")} == left_alone
     assert all(states[name].endswith(f"RESTIC_FORMAT_KERNEL={policy}") for name in left_alone)

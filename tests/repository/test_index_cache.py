@@ -26,7 +26,7 @@ CHEAP = Kdf(16, 8, 1, b"s" * 64)
 
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table that can be cached, also where the others run without kernels."""
+    """The table that can be cached, also where the others run without native parts."""
     for name in ("BlobTable", "DecodedIndex", "decode_index"):
         monkeypatch.setattr(index_module, name, getattr(_table, name))
 

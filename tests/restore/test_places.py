@@ -1,4 +1,4 @@
-"""Content that the kernel writes in one go: everything as asked for, and whatever is out of the ordinary left to others."""
+"""Content that is written natively in one go: everything as asked for, and whatever is out of the ordinary left to others."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def maker() -> Maker:
 
 
 @pytest.fixture
-def only_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the kernel leaves fails the test."""
+def only_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the native form leaves fails the test."""
 
     def refuse(*_: object) -> None:
-        raise AssertionError("the kernel did not do it")
+        raise AssertionError("the native form did not do it")
 
     monkeypatch.setattr(fetch.Fetcher, "_one_by_one", refuse)
 
@@ -42,7 +42,7 @@ def block(number: int, size: int = 5000) -> bytes:
     return bytes([number]) * size
 
 
-@pytest.mark.usefixtures("only_kernel")
+@pytest.mark.usefixtures("only_native")
 def test_content_owner_mode_and_times_are_what_was_asked_for(maker: Maker, tmp_path: Path) -> None:
     early = -1_500_000_001
     files = [
@@ -63,7 +63,7 @@ def test_content_owner_mode_and_times_are_what_was_asked_for(maker: Maker, tmp_p
     assert (tmp_path / "d" / "large").read_bytes() == b"".join(large)
 
 
-@pytest.mark.usefixtures("only_kernel")
+@pytest.mark.usefixtures("only_native")
 def test_the_group_of_a_folder_is_not_passed_on(maker: Maker, tmp_path: Path) -> None:
     """Files in a folder with the set-group-ID bit belong to its group at first, and folders in it have the bit as well."""
     os.chown(tmp_path, 0, 4321)
@@ -147,11 +147,11 @@ def test_files_far_down_different_paths_get_where_they_belong(maker: Maker, tmp_
     assert found == {path: block(number) for path, number in expected.items()}
 
 
-@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("native", [True, False])
 def test_an_index_that_puts_two_blobs_in_one_place_gives_no_wrong_content(
-    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
-    if not kernel:
+    if not native:
         monkeypatch.setattr(fetch, "PlaceWriter", _pure.PlaceWriter)
     first = maker.file("first", block(1))
     second = maker.node("second", "file", 0o644, size=5000, content=[id_of(block(2)).hex()])
@@ -167,7 +167,7 @@ def test_an_index_that_puts_two_blobs_in_one_place_gives_no_wrong_content(
 
 
 def test_every_file_is_reported_once(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the kernel, and those it leaves: here every second one, whose name is too long for it."""
+    """Those of the native form, and those it leaves: here every second one, whose name is too long for it."""
     left: list[int] = []
     real = FileWriter.write_whole
 

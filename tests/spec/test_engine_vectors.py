@@ -1,4 +1,4 @@
-"""The engine's fast ways and kernels, run on the same vectors as the specification's readable ones."""
+"""The engine's fast ways and native parts, run on the same vectors as the specification's readable ones."""
 
 import json
 

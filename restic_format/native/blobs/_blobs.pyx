@@ -74,7 +74,7 @@ cdef extern from "packs.h" nogil:
 
 
 def missing_library(bytes zstd=None):
-    """Why the kernel cannot work on this machine; None where it can. *zstd* is a file with libzstd's functions to be preferred."""
+    """Why this part cannot work on this machine; None where it can. *zstd* is a file with libzstd's functions to be preferred."""
     cdef char why[256]
     if blobs_load_libraries(NULL if zstd is None else <const char *> zstd, why, sizeof(why)) == 0:
         return None

@@ -1,6 +1,6 @@
-"""Speed of the engine's kernels on this machine, one thread, beside the libraries' own calls.
+"""Speed of the engine's native parts on this machine, one thread, beside the libraries' own calls.
 
-.venv/bin/python scripts/bench_kernels.py
+.venv/bin/python scripts/bench_native.py
 """
 
 import hashlib
