@@ -238,7 +238,7 @@ class _LibraryPackCheck:
             size += inside[-1].length
         well = not self._coder.verify_many(data, start, inside, self._hash)
         self._done += len(data)
-        if self._entries and size < len(data) or not data:
+        if (self._entries and size < len(data)) or not data:
             # Fewer bytes than `ahead` said: the pack ends here.
             self._entries.clear()
             self._ended, well = True, False
