@@ -20,12 +20,16 @@ int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room
     for (;;) {
         /* One byte more than it should have shows whether it has grown. */
         size_t wanted = (filled <= (size_t)before.st_size ? (size_t)before.st_size - filled : 0) + 1;
-        if (filled > limit || wanted > room - filled)
+        if (wanted > room - filled)
             goto done;
         ssize_t count = read(fd, buffer + filled, wanted);
         if (count < 0)
             goto done;
         filled += (size_t)count;
+        /* More than it should have: it grows, or its size is no size, as in /proc, where only reads from the start on give
+         * anything. That wants another buffer, and a look of its own. */
+        if (filled > (size_t)before.st_size)
+            goto done;
         /* Of a regular file less than what was asked for is what there is. */
         if (count == 0 || ((size_t)count < wanted && filled == (size_t)before.st_size))
             break;
