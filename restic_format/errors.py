@@ -1,4 +1,4 @@
-"""The engine's errors, all under `ResticFormatError` of the specification.
+"""The engine's errors, all under `ResticFormatError` of the specification, but for `Interrupted`.
 
 Each says what failed, on which object, and what to do next. Programs decide on the class; the command line maps classes to
 exit codes in one table.
@@ -136,5 +136,9 @@ class SnapshotNotFound(ResticFormatError):
     """No snapshot, or more than one, fits what was asked for."""
 
 
-class Interrupted(ResticFormatError):
-    """The user, or the system, asked to stop."""
+class Interrupted(BaseException):
+    """The user, or the system, asked to stop.
+
+    It is no fault of a repository, and a signal raises it anywhere: like `KeyboardInterrupt` and `asyncio.CancelledError` it is
+    no `Exception`, so that nothing which goes on after an error takes it for one.
+    """

@@ -6,7 +6,7 @@ from enum import Enum
 
 from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
-from restic_format.errors import FileMissing, FileUnusable, Interrupted, StorageError
+from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.repository.coder import check_size
 from restic_spec.errors import CompressionInvalid, IdMismatch, LengthInvalid, MacInvalid, ResticFormatError, SpecError
 from restic_spec.layout import FileKind
@@ -65,8 +65,6 @@ def read_copy(run: Run, pack: bytes, entry: PackEntry) -> bytes:
         raise BlobFault(f"ReadFull({place}): {error}", trouble, clause="PACK-1", pack=pack) from error
     try:
         return run.repo.coder.open(entry, memoryview(sealed))
-    except Interrupted:
-        raise
     except ResticFormatError as error:
         what = describe(error, pack, entry)
         raise BlobFault(what, Trouble.DAMAGED, clause=clause_of(error), pack=pack) from error

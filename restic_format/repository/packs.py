@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from restic_format.errors import Interrupted, ResticFormatError
+from restic_format.errors import ResticFormatError
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import check_size
 from restic_format.repository.header import decode_entries
@@ -148,8 +148,6 @@ class PackReader:
             if run.length > span:
                 check_size(run.items[0])
             data = self.read(pack, run.offset, run.length)
-        except Interrupted:
-            raise
         except ResticFormatError as error:
             if len(run.items) == 1:
                 yield run.items[0], error

@@ -18,7 +18,6 @@ from restic_format.errors import (
     ConfigExists,
     DamagedFile,
     FileMissing,
-    Interrupted,
     RepositoryNotFound,
     ResticFormatError,
     SpecError,
@@ -308,8 +307,6 @@ class Repository:
         for location in locations:
             try:
                 return self._load_copy(blob_type, blob_id, location)
-            except Interrupted:
-                raise
             except ResticFormatError as error:
                 failure = error
         what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {locations[-1].pack.hex()[:8]}"

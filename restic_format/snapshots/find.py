@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from restic_format.errors import Interrupted, ResticFormatError, SnapshotNotFound
+from restic_format.errors import ResticFormatError, SnapshotNotFound
 from restic_format.repository.repository import Repository
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
@@ -89,8 +89,6 @@ def all_snapshots(
     for snapshot_id, _ in repo.list(FileKind.SNAPSHOT):
         try:
             found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id, keep_unknown=False))
-        except Interrupted:
-            raise
         except ResticFormatError as error:
             if damaged is None:
                 raise
@@ -175,8 +173,6 @@ def filter_snapshots(
             found, subfolder = find_snapshot(repo, name, wanted)
             if subfolder:
                 raise SnapshotNotFound("<snapshot>:<subfolder> syntax not allowed")
-        except Interrupted:
-            raise
         except ResticFormatError as error:
             if damaged is None:
                 raise

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from restic_format.errors import BlobMissing, DamagedFile, Interrupted, ResticFormatError, SpecError
+from restic_format.errors import BlobMissing, DamagedFile, ResticFormatError, SpecError
 from restic_format.repository import Repository
 from restic_format.snapshots.idset import IdSet
 from restic_format.snapshots.nodes import NodeReader
@@ -136,8 +136,6 @@ def _needed(
         return _needed_of(tree_id, bytes(raw))
     except SpecError as error:
         return DamagedFile(f"tree {tree_id.hex()}", error)
-    except Interrupted:
-        raise
     except ResticFormatError as error:
         return error
 

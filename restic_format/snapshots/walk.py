@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from restic_format.errors import DamagedFile, Interrupted
+from restic_format.errors import DamagedFile
 from restic_format.repository import Repository
 from restic_format.snapshots.errors import NodeUnusable, TooDeep, UnsafeName
 from restic_format.snapshots.nodes import NodeReader
@@ -201,8 +201,6 @@ class Walk(Generic[T]):
                 if name is None:
                     try:
                         name = level.name_of(node)
-                    except Interrupted:
-                        raise
                     except ResticFormatError as error:
                         self._fault(level, node, error)
                         continue
@@ -224,8 +222,6 @@ class Walk(Generic[T]):
             else:
                 level.again, level.start, level.taken = False, level.reader.offset, 0
             level.set_batch(level.reader.next())
-        except Interrupted:
-            raise
         except ResticFormatError as error:
             level.drop()
             told = DamagedFile(f"tree {level.tree.hex()}", error) if isinstance(error, SpecError) else error

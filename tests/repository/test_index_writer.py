@@ -137,7 +137,7 @@ def test_where_it_fails_no_old_file_is_removed(fault: str) -> None:
     before = {file_id for file_id, _ in repo.list(FileKind.INDEX)}
     change = IndexChange(drop={bytes.fromhex(pack) for pack in list(listed(repo)[0])[:2]})
     cancel = Cancel()
-    expected: type[Exception] = Interrupted
+    expected: type[BaseException] = Interrupted
     if fault == "save":
         storage.plan, expected = nth("save", 0, Fail("disk full"), FileKind.INDEX), StorageError
     elif fault == "damaged":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -205,6 +206,13 @@ def test_a_signal_raises_interrupted() -> None:
         time.sleep(5)
     assert interrupt.requested
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_no_handler_of_errors_takes_an_interruption_for_one() -> None:
+    from restic_format.errors import Interrupted
+
+    with pytest.raises(Interrupted), contextlib.suppress(Exception):
+        raise Interrupted("interrupted")
 
 
 def test_a_deferred_signal_only_tells() -> None:

@@ -181,3 +181,8 @@ def test_sigusr1_while_a_lock_is_held(place: Place) -> None:
     os.close(write)
     assert process.wait(timeout=60) == 0
     assert list(locks.iterdir()) == []
+
+
+def test_sigusr1_before_the_command_is_loaded() -> None:
+    program = "import os, restic_tools.cli as cli\ncli.main = lambda: os.kill(os.getpid(), 10) or 0\ncli.run()"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -9,6 +9,7 @@ wrong becomes one line on standard error (an ``exit_error`` object with ``--json
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse, take_out
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             return 0
         return _run(args, parsed)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence against tracebacks
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last line of defence against tracebacks
         return _report(error, as_json=bool(parsed.values.get("json")))
 
 
@@ -47,6 +50,8 @@ def run() -> NoReturn:
     At once, without taking down what it made object by object: after a large backup that takes most of a second. Everything
     that has to be closed was closed by then, and what was written is flushed here.
     """
+    # Until a command counts, a question for its progress has no answer, but ends nothing.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     _open_standard_streams()
     code = main()
     for stream in (sys.stdout, sys.stderr):

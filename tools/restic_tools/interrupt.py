@@ -88,7 +88,7 @@ class Interrupt:
         self.report()
 
     @staticmethod
-    def _error() -> Exception:
+    def _error() -> BaseException:
         from restic_format.errors import Interrupted
 
         return Interrupted("interrupted by a signal")

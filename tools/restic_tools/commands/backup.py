@@ -226,7 +226,7 @@ def _run(
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
     from restic_format.backup.select import InvalidTagSpec
-    from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost, ResticFormatError
+    from restic_format.errors import AlreadyLocked, InvalidLock, LockLost, ResticFormatError
 
     live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
     try:
@@ -238,7 +238,7 @@ def _run(
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
             return back_up(repository, targets, options, printer, cancel)
-    except (AlreadyLocked, Interrupted, InvalidLock, InvalidTagSpec, LockLost):
+    except (AlreadyLocked, InvalidLock, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:
         raise Failure(f"unable to save snapshot: {error}") from error
