@@ -79,12 +79,17 @@ def constants() -> dict[str, tuple[int | str, str]]:
     plain, compressed = {"kind": 0}, {"kind": binary.COMPRESSED_KINDS}
     iv, mac = sealed["iv"].sizeof(), sealed["mac"].sizeof()
     identifier = dict(fields(entry, **plain))["id"].sizeof()
+    key = {name: inner.sizeof() for name, inner in fields(binary.DERIVED_KEY)}
     return {
         "ID_SIZE": (identifier, "Bytes of an id (LAYOUT-2)."),
         "HEX_SIZE": (2 * identifier, "Digits of an id in its textual form (LAYOUT-2)."),
         "IV_SIZE": (iv, "Bytes before the ciphertext of a sealed message (CRYPTO-1)."),
         "MAC_SIZE": (mac, "Bytes after it."),
         "OVERHEAD": (iv + mac, "Bytes a sealed message is longer than its plaintext (CRYPTO-1, CRYPTO-9)."),
+        "ENCRYPT_KEY_SIZE": (key["encrypt"], "Bytes of the AES-256 key (CRYPTO-2)."),
+        "MAC_K_SIZE": (key["mac_k"], "Bytes of the AES-128 key of Poly1305-AES."),
+        "MAC_R_SIZE": (key["mac_r"], "Bytes of Poly1305's multiplier."),
+        "DERIVED_KEY_SIZE": (sum(key.values()), "Bytes that scrypt yields: the three one behind the other (KEY-4)."),
         "LENGTH_SIZE": (binary.LENGTH_FIELD.sizeof(), "Bytes at the end of a pack that say how long its header is (PACK-2)."),
         "MAX_HEADER_SIZE": (binary.LONGEST_HEADER, "Bytes a sealed header may have; restic refuses more (PACK-4)."),
         **{

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from restic_format.errors import ResticFormatError
 from restic_format.native.chunker import Chunker
-from restic_spec.chunker import MAX_SIZE, MIN_SIZE
+from restic_spec.chunker import MAX_SIZE, MIN_SIZE, WINDOW
 from restic_spec.config import Config
 from restic_spec.rustic import config_members
 
@@ -70,7 +70,7 @@ def build_cutter(config: Config) -> Cutter:
     largest = wanted.chunk_max_size or MAX_SIZE
     if kind == "FixedSize" and 0 < average <= MAX_CHUNK_SIZE:
         return FixedCutter(average)
-    if kind == "Rabin" and 64 <= smallest <= average <= largest <= MAX_CHUNK_SIZE:
+    if kind == "Rabin" and WINDOW <= smallest <= average <= largest <= MAX_CHUNK_SIZE:
         return Chunker(config.polynomial, smallest, largest, average.bit_length() - 1)
     raise ChunkerUnsupported(
         f"config: chunker {kind[:40]!r} with chunks of {smallest}, {average}, {largest} bytes cannot be used (known: Rabin and "

@@ -28,6 +28,7 @@ from restic_format.repository.writer import BlobWriter, SavedBlob
 from restic_format.work import Cancel, Progress, WorkerPool
 from restic_spec import gojson
 from restic_spec.config import Config
+from restic_spec.constants import ID_SIZE
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node
 
@@ -239,7 +240,7 @@ class Worker:
                 if not lengths:
                     break
                 start = len(file.ids)
-                file.ids += bytes(32 * len(lengths))
+                file.ids += bytes(ID_SIZE * len(lengths))
                 file.pending += 1
                 file.size += sum(lengths)
             try:
@@ -252,7 +253,7 @@ class Worker:
                 self._end_turns(file)
                 raise
             with file.lock:
-                file.ids[start : start + 32 * len(saved)] = b"".join([blob.id for blob in saved])
+                file.ids[start : start + ID_SIZE * len(saved)] = b"".join([blob.id for blob in saved])
                 file.pending -= 1
                 for blob in saved:
                     if not blob.known:

@@ -23,7 +23,7 @@ from restic_spec.ids import ID_SIZE
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, FILE, NODE_TYPES, Node
 
-_NULL = bytes(32)
+_NULL = bytes(ID_SIZE)
 _UNKNOWN = -1 << 80
 """A size that no addition makes a real one again."""
 

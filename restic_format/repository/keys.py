@@ -22,6 +22,7 @@ from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
 from restic_spec import gotime
+from restic_spec.constants import DERIVED_KEY_SIZE
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.ids import id_of
@@ -85,7 +86,7 @@ def calibrate() -> Kdf:
     They do not depend on what `restic_format.native.scrypt` can do: others open the repository, too.
     """
     start = time.thread_time()
-    hashlib.scrypt(b"", salt=b"", n=_COST, r=_BLOCK, p=1, maxmem=64 << 20, dklen=64)
+    hashlib.scrypt(b"", salt=b"", n=_COST, r=_BLOCK, p=1, maxmem=64 << 20, dklen=DERIVED_KEY_SIZE)
     lane = max((time.thread_time() - start) * _LANE_OF_RESTIC, 1e-3)
     return Kdf(_COST, _BLOCK, min(max(int(_CALIBRATION_SECONDS / lane), 1), 16), os.urandom(SALT_SIZE))
 

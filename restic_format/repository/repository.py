@@ -40,7 +40,7 @@ from restic_format.storage import Storage
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
 from restic_spec.crypto import MasterKey
-from restic_spec.ids import id_of, verify_id
+from restic_spec.ids import ID_SIZE, id_of, verify_id
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -130,7 +130,7 @@ class Repository:
             raise ConfigExists(f"create repository at {storage.location} failed: repository already contains keys")
         if polynomial is None:
             polynomial = random_polynomial(random.SystemRandom())
-        config = Config(version=version, id=secrets.token_bytes(32).hex(), chunker_polynomial=f"{polynomial:x}")
+        config = Config(version=version, id=secrets.token_bytes(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
         plaintext = encode_config(config)
         decode_config(plaintext)
         storage.create()

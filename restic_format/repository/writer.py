@@ -15,7 +15,7 @@ from restic_format.repository.packer import OpenPack, Packer
 from restic_format.storage import Content, Writer
 from restic_format.work import JobQueue
 from restic_spec.errors import SpecError
-from restic_spec.ids import id_of
+from restic_spec.ids import ID_SIZE, id_of
 from restic_spec.index import index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
@@ -217,7 +217,7 @@ class DryBlobWriter(BlobWriter):
         return _Forgotten()
 
     def _deliver(self, pack: OpenPack) -> None:
-        self._would_have.add_pack(bytes(32), pack.entries)
+        self._would_have.add_pack(bytes(ID_SIZE), pack.entries)
         with self._lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
 

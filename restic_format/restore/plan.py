@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.repository.packs import coalesce
+from restic_spec.constants import ID_SIZE
 from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Plan:
 
     def entry(self, row: int) -> PackEntry:
         """The blob of a row, as an entry of its pack."""
-        blob = bytes(self._ids[32 * row : 32 * row + 32])
+        blob = bytes(self._ids[ID_SIZE * row : ID_SIZE * (row + 1)])
         uncompressed = self._uncompressed[row] or None
         return PackEntry(BlobType.DATA, blob, self._offset[row], self._length[row], uncompressed)
 

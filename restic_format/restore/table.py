@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from restic_format.restore.report import Action
+from restic_spec.constants import ID_SIZE
 
 if TYPE_CHECKING:
     from restic_format.repository.index import TreeColumns
@@ -162,7 +163,7 @@ class DirTable:
     def tree(self, number: int) -> bytes:
         """Id of a directory's tree, if `keep_trees` was told to keep them."""
         assert self._trees is not None
-        return bytes(self._trees[32 * number : 32 * number + 32])
+        return bytes(self._trees[ID_SIZE * number : ID_SIZE * (number + 1)])
 
     def append(self, parent: int, name: bytes, meta: Meta, tree: bytes) -> int:
         """A new directory below *parent*; its number is returned."""

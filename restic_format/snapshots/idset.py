@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-_ID = 32
+from restic_spec.constants import ID_SIZE
+
 _FIRST_SLOTS = 1 << 10
 
 
@@ -28,8 +29,8 @@ class IdSet:
         return self._count
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, self._count * _ID, _ID):
-            yield bytes(self._ids[start : start + _ID])
+        for start in range(0, self._count * ID_SIZE, ID_SIZE):
+            yield bytes(self._ids[start : start + ID_SIZE])
 
     def __contains__(self, ident: bytes) -> bool:
         return self._table[self._slot(ident)] != 0
@@ -51,7 +52,7 @@ class IdSet:
         slot = hash(ident) & self._mask
         table, ids = self._table, self._ids
         while number := table[slot]:
-            if ids[number * _ID - _ID : number * _ID] == ident:
+            if ids[number * ID_SIZE - ID_SIZE : number * ID_SIZE] == ident:
                 break
             slot = (slot + 1) & self._mask
         return slot
@@ -62,8 +63,8 @@ class IdSet:
         self._table = table = array("I", bytes(4 * size))
         ids = self._ids
         for number in range(1, self._count + 1):
-            start = (number - 1) * _ID
-            slot = hash(bytes(ids[start : start + _ID])) & mask
+            start = (number - 1) * ID_SIZE
+            slot = hash(bytes(ids[start : start + ID_SIZE])) & mask
             while table[slot]:
                 slot = (slot + 1) & mask
             table[slot] = number

@@ -21,6 +21,7 @@ from restic_spec.errors import HeaderInvalid, LengthInvalid, MacInvalid, SpecErr
 
 __all__ = [
     "COMPRESSED_KINDS",
+    "DERIVED_KEY",
     "ENTRY",
     "HEADER",
     "LENGTH_FIELD",
@@ -128,6 +129,14 @@ SEALED = cs.Struct(
 """A sealed message (CRYPTO-1)."""
 
 OVERHEAD = _IV_BYTES + _MAC_BYTES
+
+DERIVED_KEY = cs.Struct(
+    Field("encrypt", cs.Bytes(32), "KEY-4", "AES-256 key"),
+    Field("mac_k", cs.Bytes(16), "KEY-4", "AES-128 key of Poly1305-AES"),
+    Field("mac_r", cs.Bytes(16), "KEY-4", "multiplier of Poly1305, not clamped yet (CRYPTO-6)"),
+)
+"""What a password's scrypt yields (KEY-4); a master key has the same parts (CRYPTO-2)."""
+
 COMPRESSED_KINDS = 2
 """Kinds of header entries from here on are those of compressed blobs (PACK-5)."""
 

@@ -15,6 +15,14 @@ MAC_SIZE: Final = 16
 """Bytes after it."""
 OVERHEAD: Final = 32
 """Bytes a sealed message is longer than its plaintext (CRYPTO-1, CRYPTO-9)."""
+ENCRYPT_KEY_SIZE: Final = 32
+"""Bytes of the AES-256 key (CRYPTO-2)."""
+MAC_K_SIZE: Final = 16
+"""Bytes of the AES-128 key of Poly1305-AES."""
+MAC_R_SIZE: Final = 16
+"""Bytes of Poly1305's multiplier."""
+DERIVED_KEY_SIZE: Final = 64
+"""Bytes that scrypt yields: the three one behind the other (KEY-4)."""
 LENGTH_SIZE: Final = 4
 """Bytes at the end of a pack that say how long its header is (PACK-2)."""
 MAX_HEADER_SIZE: Final = 16777216

@@ -13,15 +13,10 @@ import os
 
 import msgspec
 
-from restic_spec.constants import (
-    IV_SIZE as IV_SIZE,
-)
-from restic_spec.constants import (
-    MAC_SIZE as MAC_SIZE,
-)
-from restic_spec.constants import (
-    OVERHEAD as OVERHEAD,
-)
+from restic_spec.constants import DERIVED_KEY_SIZE, ENCRYPT_KEY_SIZE, MAC_K_SIZE, MAC_R_SIZE
+from restic_spec.constants import IV_SIZE as IV_SIZE
+from restic_spec.constants import MAC_SIZE as MAC_SIZE
+from restic_spec.constants import OVERHEAD as OVERHEAD
 from restic_spec.errors import LengthInvalid, MacInvalid
 
 
@@ -40,8 +35,9 @@ class MasterKey(msgspec.Struct, frozen=True):
     mac_r: bytes
 
     def __post_init__(self) -> None:
-        if (len(self.encrypt), len(self.mac_k), len(self.mac_r)) != (32, 16, 16):
-            raise LengthInvalid("key material must be 32 + 16 + 16 bytes", clause="CRYPTO-2")
+        if (len(self.encrypt), len(self.mac_k), len(self.mac_r)) != (ENCRYPT_KEY_SIZE, MAC_K_SIZE, MAC_R_SIZE):
+            wanted = f"{ENCRYPT_KEY_SIZE} + {MAC_K_SIZE} + {MAC_R_SIZE}"
+            raise LengthInvalid(f"key material must be {wanted} bytes", clause="CRYPTO-2")
         if not (any(self.encrypt) and any(self.mac_k) and any(self.mac_r)):
             raise LengthInvalid("key material consists of zeros: there is no key in it", clause="CRYPTO-11")
 
@@ -53,20 +49,21 @@ class MasterKey(msgspec.Struct, frozen=True):
     @classmethod
     def generate(cls) -> MasterKey:
         """Fresh key material from the operating system's random source."""
-        return cls(os.urandom(32), os.urandom(16), clamp(os.urandom(16)))
+        return cls(os.urandom(ENCRYPT_KEY_SIZE), os.urandom(MAC_K_SIZE), clamp(os.urandom(MAC_R_SIZE)))
 
     @classmethod
     def from_derived(cls, derived: bytes) -> MasterKey:
         """Split the 64 bytes that the key derivation function yields: AES key, then the MAC's k and r (KEY-4)."""
-        if len(derived) != 64:
-            raise LengthInvalid(f"derived key has {len(derived)} bytes, not 64", clause="KEY-4")
-        return cls(derived[:32], derived[32:48], derived[48:64])
+        if len(derived) != DERIVED_KEY_SIZE:
+            raise LengthInvalid(f"derived key has {len(derived)} bytes, not {DERIVED_KEY_SIZE}", clause="KEY-4")
+        mac_k, mac_r = ENCRYPT_KEY_SIZE, ENCRYPT_KEY_SIZE + MAC_K_SIZE
+        return cls(derived[:mac_k], derived[mac_k:mac_r], derived[mac_r:])
 
 
 def clamp(r: bytes) -> bytes:
     """Clear the bits of *r* (16 bytes) that Poly1305 requires to be zero (CRYPTO-6)."""
     value = int.from_bytes(r, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
-    return value.to_bytes(16, "little")
+    return value.to_bytes(MAC_R_SIZE, "little")
 
 
 def poly1305_key(key: MasterKey, iv: bytes) -> bytes:

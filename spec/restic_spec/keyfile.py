@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from restic_spec import gojson, gotime, wire
+from restic_spec.constants import DERIVED_KEY_SIZE
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import JsonInvalid, KdfInvalid
 
@@ -130,7 +131,7 @@ def derive(password: bytes, kdf: Kdf) -> MasterKey:
         r=kdf.r,
         p=kdf.p,
         maxmem=128 * kdf.r * (kdf.N + kdf.p + 2) + (1 << 20),
-        dklen=64,
+        dklen=DERIVED_KEY_SIZE,
     )
     return MasterKey.from_derived(derived)
 

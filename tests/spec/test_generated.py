@@ -1,8 +1,11 @@
 """The generated numbers are those of the declarations, and nothing else has numbers of its own."""
 
 import importlib.util
+import io
 import re
 import struct
+import tokenize
+from collections import Counter
 
 import construct as cs
 import pytest
@@ -15,6 +18,10 @@ from restic_spec.tree import NODE_TYPES, Node
 
 NUMBERS = re.compile(r"\b(?:37|41|73|69|16777216|0x1000000)\b|1u << (?:19|2[0-7]|31)\b")
 """Sizes of entries, the shortest header and the shortest pack, the bound on headers, bits of modes in C."""
+SMALL = re.compile(r"(?<!<< )(?<!>> )(?<![\w.])(?:16|32|48|64)(?![\w.])(?! <<)")
+"""Sizes of ids, IVs, MACs and keys, and what only looks like one: shifts are left out."""
+NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"""(?s:.*?)"""|"(?:[^"\\\n]|\\.)*"|(?<=\s)#(?! *define)[^\n]*', re.DOTALL)
+"""Comments and strings in C and Cython."""
 
 
 def _generator(project_root):
@@ -83,22 +90,94 @@ def test_node_types_are_told_from_modes_and_back():
     assert named <= {name.lower() for name in Node.__struct_encode_fields__}
 
 
-def test_no_other_source_has_the_numbers(project_root):
-    own = {
-        "spec/restic_spec/binary.py",
-        "spec/restic_spec/constants.py",
-        "spec/restic_spec/gomode.py",
-        "restic_format/native/format.h",
-    }
-    found = []
+OWN = {
+    "spec/restic_spec/binary.py",
+    "spec/restic_spec/constants.py",
+    "spec/restic_spec/gomode.py",
+    "restic_format/native/format.h",
+}
+"""Where the numbers are declared, and what is generated."""
+
+
+def _sources(project_root):
     for folder in ("restic_format", "spec/restic_spec"):
         for path in (project_root / folder).rglob("*"):
             name = path.relative_to(project_root).as_posix()
-            if path.suffix in (".py", ".pyx", ".pxi", ".c", ".h") and name not in own:
-                lines = path.read_text(encoding="utf-8").splitlines()
-                found += [
-                    f"{name}:{number}: {line.strip()}"
-                    for number, line in enumerate(lines, 1)
-                    if NUMBERS.search(line) and '"""' not in line
-                ]
+            if path.suffix in (".py", ".pyx", ".pxi", ".c", ".h") and name not in OWN:
+                yield name, path.read_text(encoding="utf-8")
+
+
+def test_no_other_source_has_the_numbers(project_root):
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in _sources(project_root)
+        for number, line in enumerate(text.splitlines(), 1)
+        if NUMBERS.search(line) and '"""' not in line
+    ]
     assert found == []
+
+
+SOMETHING_ELSE = {
+    "restic_format/backup/files.py": 1,
+    "restic_format/backup/walk.py": 1,
+    "restic_format/native/blobs/__init__.py": 6,
+    "restic_format/native/blobs/hashes.py": 1,
+    "restic_format/native/blobs/packs.c": 1,
+    "restic_format/native/blobs/sha.h": 1,
+    "restic_format/native/json/cursor.h": 1,
+    "restic_format/native/json/trees.c": 1,
+    "restic_format/native/nodes/look.c": 1,
+    "restic_format/native/nodes/nodes.h": 1,
+    "restic_format/native/places/_places.pyx": 1,
+    "restic_format/native/places/states.h": 4,
+    "restic_format/native/scrypt/__init__.py": 2,
+    "restic_format/native/table/_plans.pxi": 1,
+    "restic_format/native/table/checks.c": 1,
+    "restic_format/native/table/decode.c": 1,
+    "restic_format/native/table/idset.c": 1,
+    "restic_format/native/table/table.c": 3,
+    "restic_format/repository/keys.py": 1,
+    "restic_format/repository/packer.py": 2,
+    "restic_format/restore/dirs.py": 1,
+    "restic_format/restore/table.py": 4,
+    "spec/restic_spec/annotate.py": 1,
+    "spec/restic_spec/chunker.py": 1,
+    "spec/restic_spec/config.py": 1,
+    "spec/restic_spec/gojson.py": 2,
+    "spec/restic_spec/jsonspans.py": 1,
+    "spec/restic_spec/keyfile.py": 1,
+    "spec/restic_spec/notes.py": 1,
+    "spec/restic_spec/printable.py": 2,
+}
+"""How often a source has 16, 32, 48 or 64 for something that is no size of an id, an IV, a MAC or a key."""
+WITHOUT_SIZES = ("restic_format/native/chunker/", "restic_format/native/scrypt/scrypt", "restic_format/native/blobs/sha.c")
+"""Algorithms with lanes, windows, rounds and words of their own."""
+
+
+def _code(name, text):
+    """The *text* of a source without comments and strings."""
+    if not name.endswith(".py"):
+        return NO_CODE.sub("", text)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return " ".join(token.string for token in tokens if token.type in (tokenize.NAME, tokenize.NUMBER, tokenize.OP))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "count"),
+    [
+        ("a.py", 'os.urandom(32)  # 16\n"""64"""\nf"{x} 48"', 1),
+        ("a.py", "x[32 * row : 32 * row + 32]; 1 << 32; 16 << 20", 3),
+        ("a.c", "#define IV 16\nuint8_t key[32]; /* 64\n16 */ x >> 32; 3 // 16", 2),
+        ("a.pyx", 'if len(a) != (32, 16): # 64\n    """an id has\n 32 bytes"""\n    raise ValueError("32")', 2),
+    ],
+)
+def test_sizes_are_seen(name, text, count):
+    assert len(SMALL.findall(_code(name, text))) == count
+
+
+def test_no_other_source_has_the_sizes_of_ids_and_keys(project_root):
+    found = Counter()
+    for name, text in _sources(project_root):
+        if not name.startswith(WITHOUT_SIZES):
+            found[name] += len(SMALL.findall(_code(name, text)))
+    assert +found == Counter(SOMETHING_ELSE), "take the size from restic_spec.constants or format.h"

@@ -13,6 +13,9 @@ cdef extern from "format.h" nogil:
     enum:
         FORMAT_ID_SIZE
         FORMAT_IV_SIZE
+        FORMAT_ENCRYPT_KEY_SIZE
+        FORMAT_MAC_K_SIZE
+        FORMAT_MAC_R_SIZE
 
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
@@ -187,8 +190,8 @@ cdef class Context:
     cdef object _sealed, _opened
 
     def __cinit__(self, bytes encrypt not None, bytes mac_k not None, bytes mac_r not None):
-        if (len(encrypt), len(mac_k), len(mac_r)) != (32, 16, 16):
-            raise ValueError("key material must be 32 + 16 + 16 bytes")
+        if (len(encrypt), len(mac_k), len(mac_r)) != (FORMAT_ENCRYPT_KEY_SIZE, FORMAT_MAC_K_SIZE, FORMAT_MAC_R_SIZE):
+            raise ValueError("the parts of a key have other sizes")
         reason = missing_library()
         if reason is not None:
             raise RuntimeError(reason)
@@ -205,7 +208,7 @@ cdef class Context:
         cdef uint8_t *sealed
         cdef int failed
         if len(iv) != FORMAT_IV_SIZE:
-            raise ValueError("an IV has 16 bytes")
+            raise ValueError(f"an IV has {FORMAT_IV_SIZE} bytes")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             result = PyBytes_FromStringAndSize(NULL, view.len + BLOBS_OVERHEAD)
@@ -223,7 +226,7 @@ cdef class Context:
         cdef int64_t length
         if blob_id is not None:
             if len(blob_id) != FORMAT_ID_SIZE:
-                raise ValueError("an id has 32 bytes")
+                raise ValueError(f"an id has {FORMAT_ID_SIZE} bytes")
             expected = blob_id
         PyObject_GetBuffer(sealed, &view, PyBUF_SIMPLE)
         try:
@@ -273,7 +276,7 @@ cdef class Context:
             for i in range(count):
                 blob_id, data = items[i]
                 if not isinstance(blob_id, bytes) or len(blob_id) != FORMAT_ID_SIZE:
-                    raise ValueError("an id has 32 bytes")
+                    raise ValueError(f"an id has {FORMAT_ID_SIZE} bytes")
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
                 work[i].iv = nonces + FORMAT_IV_SIZE * i
                 work[i].plain = views.add(data)
@@ -308,7 +311,7 @@ cdef class Context:
             for i in range(count):
                 start, length, size, compressed, blob_id = entries[i]
                 if not isinstance(blob_id, bytes) or len(blob_id) != FORMAT_ID_SIZE:
-                    raise ValueError("an id has 32 bytes")
+                    raise ValueError(f"an id has {FORMAT_ID_SIZE} bytes")
                 work[i].id = <const uint8_t *> PyBytes_AS_STRING(blob_id)
                 work[i].start, work[i].length, work[i].size, work[i].compressed = start, length, size, compressed
                 work[i].offset = room

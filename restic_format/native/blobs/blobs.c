@@ -50,8 +50,7 @@ enum { LEVEL = 100, WINDOW_LOG = 101, HASH_LOG = 102, CHAIN_LOG = 103, MIN_MATCH
 enum { RESET_PARAMETERS = 2 };
 #define SIZE_UNKNOWN (~0ULL)     /* ZSTD_CONTENTSIZE_UNKNOWN */
 
-#define IV 16
-#define MAC 16
+enum { IV = FORMAT_IV_SIZE, MAC = FORMAT_MAC_SIZE, R = FORMAT_MAC_R_SIZE };
 #define PIECE (1 << 30)          /* EVP_EncryptUpdate counts in int */
 
 static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -120,7 +119,7 @@ typedef struct {
 
 struct blobs_context {
     void *counter, *block, *mac_method, *mac, *compressor, *decompressor;
-    uint8_t mac_r[16];
+    uint8_t mac_r[R];
     blobs_zstd zstd;             /* what the compressor is set to */
     int zstd_set;
     scratch packed, verified, spare;
@@ -138,12 +137,12 @@ static int reserve(scratch *memory, size_t size)
     return memory->data ? 0 : BLOBS_NO_MEMORY;
 }
 
-blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16])
+blobs_context *blobs_new(const uint8_t encrypt[FORMAT_ENCRYPT_KEY_SIZE], const uint8_t mac_k[FORMAT_MAC_K_SIZE], const uint8_t mac_r[R])
 {
     blobs_context *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    memcpy(c->mac_r, mac_r, 16);
+    memcpy(c->mac_r, mac_r, R);
     c->counter = EVP_CIPHER_CTX_new();
     c->block = EVP_CIPHER_CTX_new();
     c->mac_method = EVP_MAC_fetch(NULL, "POLY1305", NULL);
@@ -198,11 +197,11 @@ static int apply_counter(blobs_context *c, const uint8_t iv[IV], const uint8_t *
 
 static int authenticate(blobs_context *c, const uint8_t iv[IV], const uint8_t *ciphertext, size_t size, uint8_t tag[MAC])
 {
-    uint8_t key[32];
+    uint8_t key[R + IV];
     int done = 0;
     size_t length = MAC;
-    memcpy(key, c->mac_r, 16);
-    if (!EVP_EncryptUpdate(c->block, key + 16, &done, iv, 16) || done != 16 || !EVP_MAC_init(c->mac, key, sizeof key, NULL) ||
+    memcpy(key, c->mac_r, R);
+    if (!EVP_EncryptUpdate(c->block, key + R, &done, iv, IV) || done != IV || !EVP_MAC_init(c->mac, key, sizeof key, NULL) ||
         !EVP_MAC_update(c->mac, ciphertext, size) || !EVP_MAC_final(c->mac, tag, &length, MAC) || length != MAC)
         return BLOBS_LIBRARY;
     return 0;

@@ -39,11 +39,12 @@ int blobs_load_libraries(const char *zstd, char *why, size_t size);
 const char *blobs_zstd_version(void);
 
 /* One thread's contexts and scratch memory; NULL without memory. */
-blobs_context *blobs_new(const uint8_t encrypt[32], const uint8_t mac_k[16], const uint8_t mac_r[16]);
+blobs_context *blobs_new(const uint8_t encrypt[FORMAT_ENCRYPT_KEY_SIZE], const uint8_t mac_k[FORMAT_MAC_K_SIZE],
+                         const uint8_t mac_r[FORMAT_MAC_R_SIZE]);
 void blobs_free(blobs_context *context);
 
 /* Seals a message that is no blob into size + BLOBS_OVERHEAD bytes; 0 or what went wrong. */
-int blobs_seal(blobs_context *context, const uint8_t iv[16], const uint8_t *plain, size_t size, uint8_t *sealed);
+int blobs_seal(blobs_context *context, const uint8_t iv[FORMAT_IV_SIZE], const uint8_t *plain, size_t size, uint8_t *sealed);
 
 /* Seals blobs one after the other into *sealed*, which has room for the sum of their bounds; gives the bytes in all.
  *

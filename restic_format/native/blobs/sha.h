@@ -5,10 +5,12 @@
 #ifndef RESTIC_FORMAT_SHA_H
 #define RESTIC_FORMAT_SHA_H
 
+#include "format.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SHA_SIZE = 32 };
+enum { SHA_SIZE = FORMAT_ID_SIZE };
 
 /* A message being hashed: libcrypto's SHA256_CTX, whose layout is public. */
 typedef struct {

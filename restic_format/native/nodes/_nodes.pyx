@@ -371,7 +371,7 @@ cdef class NodeWriter:
                 _bytes(ids[i])
                 contents[i] = _text(ids[i])
                 if contents[i].length % FORMAT_ID_SIZE:
-                    raise ValueError("an id has 32 bytes")
+                    raise ValueError(f"an id has {FORMAT_ID_SIZE} bytes")
                 longest = max(longest, 3 * contents[i].length + 2)
                 if work[i].file.info != NULL:
                     room += 3 * contents[i].length + 2

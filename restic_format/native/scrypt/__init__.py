@@ -12,6 +12,7 @@ import os
 import threading
 
 from restic_format.native import parts
+from restic_spec.constants import DERIVED_KEY_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ def derive_by_library(password: bytes, salt: bytes, n: int, r: int, p: int) -> b
     """
     if max(n, r, p) > _MOST:
         raise MemoryError(f"scrypt with N={n} r={r} p={p}")
-    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=64)
+    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=DERIVED_KEY_SIZE)
 
 
 def derive_by(plan: Plan, method: str, password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     """`derive` in the native form, in a given way."""
     mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
     _mix(mixed, n, r, plan, method)
-    return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, 64)
+    return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, DERIVED_KEY_SIZE)
 
 
 def _mix(mixed: bytearray, n: int, r: int, plan: Plan, method: str) -> None:

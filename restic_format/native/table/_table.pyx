@@ -72,7 +72,7 @@ cdef extern from "checks.h" nogil:
 
 cdef const uint8_t *_id(bytes blob_id) except NULL:
     if blob_id is None or len(blob_id) != FORMAT_ID_SIZE:
-        raise ValueError("an id has 32 bytes")
+        raise ValueError(f"an id has {FORMAT_ID_SIZE} bytes")
     return <const uint8_t *> <const char *> blob_id
 
 
