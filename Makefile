@@ -13,6 +13,11 @@ BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths
 	tests/check/test_check_packs.py tests/check/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
+# The program as somebody installs it, and what measures it.
+installed = { test -d build/installed || $(VENV)/python -m venv build/installed; } && \
+	RESTIC_FORMAT_KERNEL=require build/installed/bin/pip install -q --force-reinstall --no-deps . && build/installed/bin/pip install -q .
+bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format docs peers conformance bench native sanitize fuzz parts profile dist clean
 
@@ -59,12 +64,12 @@ conformance: ## every scenario, writer and reader against each other; a matrix i
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	$(VENV)/python -m restic_conformance --full --report-dir reports
 
-bench: ## our program against real restic as whole processes; table and plot into docs (BENCH_FLAGS=--quick: minutes)
+bench: ## our program against real restic as whole processes; tables and plot into docs (BENCH_FLAGS=--quick: minutes)
 	@$(environment) --kernel require bench
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
-	@test -d build/installed || $(VENV)/python -m venv build/installed
-	@RESTIC_FORMAT_KERNEL=require build/installed/bin/pip install -q --force-reinstall --no-deps . && build/installed/bin/pip install -q .
-	PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs --disk build $(BENCH_FLAGS)
+	@$(installed)
+	$(bench) --disk build $(BENCH_FLAGS)
+	$(bench) --leave-one-out $(BENCH_FLAGS)
 
 native: ## the speed of the native parts, beside what the libraries can do alone
 	@$(environment) --kernel require
@@ -80,9 +85,10 @@ fuzz: ## the parsers in C and whole commands on inputs near the right form, for 
 	@$(environment) --kernel require test
 	$(VENV)/python -m tests.fuzz $(FUZZ_FLAGS)
 
-parts: ## what each native part buys: our program without each in turn (BENCH_FLAGS=--quick: minutes)
+parts: ## what each native part buys: our program without each in turn; a table into docs
 	@$(environment) --kernel require bench
-	PYTHONPATH=scripts $(VENV)/python -m bench --leave-one-out $(BENCH_FLAGS)
+	@$(installed)
+	$(bench) --leave-one-out $(BENCH_FLAGS)
 
 profile: ## where time goes: make profile WHAT="-r repo backup folder"; a flame graph in reports/profile.svg
 	@$(environment) --kernel require bench

@@ -1,8 +1,9 @@
 """Our program against the real restic (and rustic), as whole processes in one run; a table and a plot come of it.
 
-    python -m bench [--quick] [--folder DIR] [--rounds N] [--only WORD] [--output DIR]
+    python -m bench [--quick] [--folder DIR] [--rounds N] [--only WORD] [--output DIR] [--leave-one-out]
 
-Ratios are ours / restic, less is better: wall clock, processor time, peak memory.
+Ratios are ours / restic, less is better: wall clock, processor time, peak memory. ``--leave-one-out`` compares our program with
+itself instead, without each native part in turn: a table of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,17 @@ from restic_conformance.peers import find_rustic
 from restic_format.native.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+NAMED = (
+    "backup big files",
+    "backup small files",
+    "backup tiny files",
+    "unchanged small files",
+    "restore small files",
+    "check --read-data small files",
+    "load index",
+    "open (cat config)",
+)
+"""The workloads that say whether a native part pays (decision 10)."""
 
 
 class Bench:
@@ -32,8 +44,13 @@ class Bench:
         self.quick: bool = options.quick
         self.rounds: int = options.rounds or (3 if options.quick else 5)
         self.only: str = options.only
+        self.named = frozenset(NAMED) if options.leave_one_out else None
         self.programs = programs
         self.rows: list[Row] = []
+
+    def wanted(self, workload: str) -> bool:
+        """Whether *workload* belongs to this run; how many blobs an index has does not matter."""
+        return self.only in workload and (self.named is None or workload.split(",")[0] in self.named)
 
     def repo(self, program: Program, name: str) -> Path:
         return self.folder / "repos" / f"{program.name.replace(' ', '-')}-{name}"
@@ -57,12 +74,12 @@ class Bench:
     def add(
         self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None, rounds: int = 0
     ) -> None:
-        if self.only in workload:
+        if self.wanted(workload):
             self.rows.append(compare(workload, self.programs, min(rounds or self.rounds, self.rounds), once, stored))
 
     def run(self) -> None:
         for group, kinds in self.groups():
-            if any(self.only in kind for kind in kinds):
+            if any(self.wanted(kind) for kind in kinds):
                 group()
                 shutil.rmtree(self.folder / "repos", ignore_errors=True)
 
@@ -73,7 +90,7 @@ class Bench:
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
         yield self.indexes, ["load index", "load index from the cache"]
-        if not self.quick:
+        if not self.quick or self.named is not None:
             yield partial(self.tree, "tiny files", self.make_tiny, 3), self.kinds("tiny files")
         if self.disk is not None:
             yield self.on_disk, self.kinds("small files on a disk")
@@ -92,7 +109,7 @@ class Bench:
         sources.small_files(folder, 4000 if self.quick else 20_000)
 
     def make_tiny(self, folder: Path) -> None:
-        sources.tiny_files(folder, 100_000)
+        sources.tiny_files(folder, 5_000 if self.quick else 100_000)
 
     def tree(self, name: str, make: Callable[[Path], None], rounds: int = 0) -> None:
         """Everything that is done with one source tree."""
@@ -125,7 +142,7 @@ class Bench:
             rounds=rounds,
         )
         self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
-        if self.only in f"1 % changed {name}":
+        if self.wanted(f"1 % changed {name}"):
             self.changed(name, source, rounds)
         shutil.rmtree(source)
 
@@ -184,7 +201,8 @@ class Bench:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""
         missing = ("cat", "blob", "00" * 32)
         everybody = self.programs
-        for blobs in (100_000,) if self.quick else (1_000_000, 10_000_000):
+        sizes = (100_000,) if self.quick else (1_000_000, 10_000_000)
+        for blobs in sizes if self.named is None else sizes[:1]:
             # The largest one takes minutes with anybody else.
             self.programs = everybody if blobs < 10_000_000 else everybody[:2]
             repo = self.new_repo(self.programs[0], "index")
@@ -221,7 +239,8 @@ def programs_without_parts(ours: Path) -> list[Program]:
     return [Program("ours", command), *left_out]
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of this run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="smaller sources, three rounds: minutes instead of an hour")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm/restic-format-bench"), help="scratch folder")
@@ -234,9 +253,14 @@ def main() -> None:
     parser.add_argument("--leave-one-out", action="store_true", help="our program without each of its native parts instead")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).parent / "restic-format", help="our program")
     parser.add_argument("--before", type=Path, help="an older build of our program, to see what a change costs or gains")
-    parser.add_argument("--output", type=Path, help="folder for the table and the plot (docs)")
-    options = parser.parse_args()
+    parser.add_argument("--output", type=Path, help="folder for the pages and the plot (docs)")
+    options = parser.parse_args(words)
     options.folder = options.folder.absolute()
+    return options
+
+
+def main() -> None:
+    options = parse()
     sources.fresh(options.folder)
     if options.leave_one_out:
         programs = programs_without_parts(options.program)
@@ -247,8 +271,19 @@ def main() -> None:
         bench.run()
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
-        if options.leave_one_out:
-            print(report.parts_table(bench.rows, [program.name for program in programs[1:]]))
+        if options.leave_one_out and bench.rows:
+            names = [program.name for program in programs[1:]]
+            print(report.parts_table(bench.rows, names))
+            if options.output is not None:
+                report.write_parts(
+                    bench.rows,
+                    names,
+                    options.output,
+                    options.folder,
+                    bench.rounds,
+                    quick=options.quick,
+                    part=bool(options.only),
+                )
         elif bench.rows and options.output is not None:
             report.write(
                 bench.rows,

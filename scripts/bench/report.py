@@ -22,11 +22,23 @@ better. `wheels only` is our program where libcrypto and libzstd cannot be calle
 
 """
 
+PARTS_HEAD = """# What each native part buys
+
+Made by `make bench` and `make parts`: processor time of our program without a native part, divided by that with all of them
+(`RESTIC_FORMAT_KERNEL=without:chunker` and so on). 1.30 means that without it the workload takes three tenths more. A part pays
+when some workload takes at least a fifth more without it (bold); one that never does is marked with **no**, and goes
+([decision 10](decisions/0010-native-parts-chosen-tested-measured.md)).
+
+"""
+PAYS = 1.2
+"""The ratio from which on a native part pays."""
+
 FOOT = """
 ![Wall clock of our program as a share of restic's](performance.svg)
 
-What the native parts do, and what was tried, is in the decisions [on them](decisions/0007-engine-kernel.md) and
-[on how they are chosen](decisions/0010-native-parts-chosen-tested-measured.md).
+What the native parts do, and what was tried, is in the decisions [on them](decisions/0007-native-batches.md) and
+[on how they are chosen](decisions/0010-native-parts-chosen-tested-measured.md);
+[what each of them buys](native-parts.md) is measured, too.
 """
 
 
@@ -36,23 +48,50 @@ def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rou
     The numbers are kept in ``performance.json``. A *part* of the workloads takes its rows' places in what is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = folder / "performance.json"
-    if part and numbers.exists():
-        new = {row.workload: row for row in rows}
-        kept = [new.pop(row.workload, row) for row in msgspec.json.decode(numbers.read_bytes(), type=list[Row])]
-        rows = [*kept, *new.values()]
-    numbers.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+    rows = kept(rows, folder / "performance.json", part=part)
     names = [name for name in rows[0].samples if name != BASE]
     (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, disk, rounds, quick=quick) + FOOT)
     plot(rows, names, folder / "performance.svg")
 
 
+def kept(rows: Sequence[Row], numbers: Path, *, part: bool) -> Sequence[Row]:
+    """Keep *rows* in the file *numbers*, those of a *part* of the workloads together with what it has of the others."""
+    if part and numbers.exists():
+        new = {row.workload: row for row in rows}
+        old = msgspec.json.decode(numbers.read_bytes(), type=list[Row])
+        rows = [*(new.pop(row.workload, row) for row in old), *new.values()]
+    numbers.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+    return rows
+
+
+def write_parts(
+    rows: Sequence[Row], names: Sequence[str], folder: Path, where: Path, rounds: int, *, quick: bool, part: bool
+) -> None:
+    """Write the page ``native-parts.md`` and its numbers, ``native-parts.json``, into *folder*; see `write`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = kept(rows, folder / "native-parts.json", part=part)
+    page = PARTS_HEAD + parts_table(rows, names) + conditions(where, None, rounds, quick=quick, stored=False)
+    (folder / "native-parts.md").write_text(page)
+
+
 def parts_table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """What each native part buys: processor time without it as a ratio to that of the whole program."""
+    """What each native part buys: processor time without it as a ratio to that of the whole program.
+
+    Ratios of workloads for which a part pays are bold; the last line says which parts pay for none.
+    """
     lines = ["| " + " | ".join(["workload", "all", *names]) + " |", "| --- " * (len(names) + 2) + "|"]
+    paying = set()
     for row in rows:
-        ratios = [f"{row.ratio(name, 'ours', 'cpu'):.2f}" if name in row.samples else "" for name in names]
-        lines.append("| " + " | ".join([row.workload, f"{row.samples['ours'].cpu:.2f} s cpu", *ratios]) + " |")
+        cells = [row.workload, f"{row.samples['ours'].cpu:.2f} s cpu"]
+        for name in names:
+            ratio = row.ratio(name, "ours", "cpu") if name in row.samples else 0.0
+            shown = f"{ratio:.2f}" if ratio else ""
+            if ratio >= PAYS:
+                paying.add(name)
+                shown = f"**{shown}**"
+            cells.append(shown)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("| " + " | ".join(["pays", "", *("yes" if name in paying else "**no**" for name in names)]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -76,16 +115,17 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool) -> str:
+def conditions(where: Path, disk: Path | None, rounds: int, *, quick: bool, stored: bool = True) -> str:
     """What the numbers were taken on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
     form = "Quick form" if quick else "Full form"
     on_disk = f" (on a disk: {_file_system(disk)})" if disk is not None else ""
     return (
-        f"\n{form}: medians of {rounds} alternating runs after a warm-up (3 for tiny files, indexes and the disk, 1 for a "
-        f"million files); {os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
-        f"{_file_system(where.parent)}{on_disk}. Stored: ours / restic, in bytes.\n"
+        f"\n{form}: medians of {rounds} alternating runs after a warm-up (at most 3 for tiny files and indexes"
+        + (", and the disk, 1 for a million files" if stored else "")
+        + f"); {os.cpu_count()} cores ({model}), Python {platform.python_version()}, sources and repositories on "
+        f"{_file_system(where.parent)}{on_disk}." + (" Stored: ours / restic, in bytes.\n" if stored else "\n")
     )
 
 
