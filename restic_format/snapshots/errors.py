@@ -15,3 +15,7 @@ class TooDeep(ResticFormatError):
 
 class NodeUnusable(ResticFormatError):
     """A node lacks what its type demands, or says things that contradict each other."""
+
+
+class TreeNotEncodable(ResticFormatError):
+    """A tree says something that would be lost if it were written again (TREE-25)."""

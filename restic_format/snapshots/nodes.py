@@ -7,8 +7,9 @@ the space of its JSON. So nobody decodes a large tree at once.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 import msgspec
 
@@ -28,11 +29,19 @@ _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTAL
 _COMMA = re.compile(rb"[ \t\r\n]*,?")
 
 
+T = TypeVar("T")
+
+
 class _RawTree(msgspec.Struct):
     nodes: msgspec.Raw
 
 
+class _RawNodes(msgspec.Struct):
+    nodes: list[msgspec.Raw] | None
+
+
 _raw_tree = msgspec.json.Decoder(_RawTree)
+_raw_nodes = msgspec.json.Decoder(_RawNodes)
 
 
 _QUOTED_ID = 2 * ID_SIZE + 2
@@ -94,21 +103,20 @@ class _LargeNode(Node):
 _large_node = msgspec.json.Decoder(_LargeNode)
 
 
-class NodeReader:
-    """Reads the nodes of one tree in order.
+class _Batches(ABC, Generic[T]):
+    """Reads what the list of one tree's nodes holds, in order and in some form.
 
     ``offset`` says where the next batch begins: a reader of the same plaintext that is given it goes on there.
     """
 
-    def __init__(self, raw: bytes, what: str, offset: int = 0, *, damaged: Damaged | None = None) -> None:
-        """*raw* is the tree's plaintext, *what* names it in messages; *damaged* as for `decode_tree`.
+    def __init__(self, raw: bytes, what: str, offset: int = 0) -> None:
+        """*raw* is the tree's plaintext, *what* names it in messages.
 
         Raises:
             JsonInvalid: it is no JSON, or has no nodes (TREE-1).
         """
         self.offset = offset
         self._what = what
-        self._damaged = damaged
         self._raw = raw
         self._nodes: memoryview | None = None
         """The JSON of the list, None where it is decoded at once."""
@@ -123,17 +131,22 @@ class NodeReader:
                 self._end = len(nodes) - 1
 
     @property
+    def plaintext(self) -> bytes:
+        """The tree's plaintext."""
+        return self._raw
+
+    @property
     def size(self) -> int:
         """Bytes of the tree's plaintext."""
         return len(self._raw)
 
-    def next(self) -> list[Node]:
+    def next(self) -> list[T]:
         """The next batch, empty after the last one.
 
         Raises:
             SpecError: a node is not what it must be; what comes after it cannot be read.
         """
-        nodes: list[Node] = []
+        nodes: list[T] = []
         while not nodes and self.offset < self._end:
             if self._nodes is None:
                 nodes, self.offset = self._decode(self._raw), self._end
@@ -143,7 +156,7 @@ class NodeReader:
                 self.offset = end if comma is None else comma.end()
         return nodes
 
-    def _batch(self, text: memoryview) -> tuple[list[Node], int]:
+    def _batch(self, text: memoryview) -> tuple[list[T], int]:
         """The nodes of a batch, and where the last of them ends."""
         target = self.offset + BATCH
         # Two objects with a comma between them are nearly always two nodes. Where they are parts of one, what is before the
@@ -163,23 +176,16 @@ class NodeReader:
             return self._decode_large(text[self.offset : end]), end
         return self._decode_list(text[self.offset : end]), end
 
-    def _decode(self, raw: bytes) -> list[Node]:
-        return decode_tree(raw, self._what, damaged=self._damaged).nodes or []
+    @abstractmethod
+    def _decode(self, raw: bytes) -> list[T]:
+        """What a tree's plaintext holds, or that of a part of it."""
 
-    def _decode_list(self, text: Buffer) -> list[Node]:
+    @abstractmethod
+    def _decode_large(self, text: memoryview) -> list[T]:
+        """The node whose JSON is *text*, which is large."""
+
+    def _decode_list(self, text: Buffer) -> list[T]:
         return self._decode(b"".join((b'{"nodes":[', text, b"]}")))
-
-    def _decode_large(self, text: memoryview) -> list[Node]:
-        """A node that is large, mostly because the file's content is: that never becomes a list of texts."""
-        large: _LargeNode = wire.decode_known(_large_node, text, self._what, "TREE-1")
-        content = Content.of(memoryview(large.content))
-        if content is None:
-            return self._decode_list(text)
-        large.content = msgspec.Raw(b"[]")
-        nodes = self._decode_list(wire.encode(large))
-        for node in nodes:
-            node.content = content  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
-        return nodes
 
     def _ends(self, text: memoryview, target: int) -> tuple[int, int]:
         """Where the first node ends that reaches *target*, and before it the one before that (or the offset)."""
@@ -196,3 +202,38 @@ class NodeReader:
                         return before, token.end()
                     before = token.end()
         return before, self._end
+
+
+class NodeReader(_Batches[Node]):
+    """Reads the nodes of one tree in order, decoded; see `_Batches` for ``offset``."""
+
+    def __init__(self, raw: bytes, what: str, offset: int = 0, *, damaged: Damaged | None = None) -> None:
+        """Like `_Batches`; *damaged* as for `decode_tree`."""
+        super().__init__(raw, what, offset)
+        self._damaged = damaged
+
+    def _decode(self, raw: bytes) -> list[Node]:
+        return decode_tree(raw, self._what, damaged=self._damaged).nodes or []
+
+    def _decode_large(self, text: memoryview) -> list[Node]:
+        # Mostly the file's content is what is large: that never becomes a list of texts.
+        large: _LargeNode = wire.decode_known(_large_node, text, self._what, "TREE-1")
+        content = Content.of(memoryview(large.content))
+        if content is None:
+            return self._decode_list(text)
+        large.content = msgspec.Raw(b"[]")
+        nodes = self._decode_list(wire.encode(large))
+        for node in nodes:
+            node.content = content  # type: ignore[assignment]  # a sequence like the list that `Node.blobs` gives
+        return nodes
+
+
+class RawNodeReader(_Batches[msgspec.Raw]):
+    """Reads the JSON of the nodes of one tree in order, batch for batch what `NodeReader` decodes."""
+
+    def _decode(self, raw: bytes) -> list[msgspec.Raw]:
+        tree: _RawNodes = wire.decode_known(_raw_nodes, raw, self._what, "TREE-1")
+        return tree.nodes or []
+
+    def _decode_large(self, text: memoryview) -> list[msgspec.Raw]:
+        return self._decode_list(text)
