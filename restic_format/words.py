@@ -75,6 +75,15 @@ def visible(text: str, *, block: bool = False) -> str:
     return "".join([_escape(char) if char in _ACTING and not (block and char == "\n") else char for char in text])
 
 
+def json_for_terminal(raw: bytes) -> bytes:
+    """JSON with what a terminal would act on, and JSON allows in a string as it is, as escapes that mean the same."""
+    text = raw.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return raw
+    escaped = [f"\\u{ord(char):04x}" if "\x7f" <= char < "\ud800" and char in _ACTING else char for char in text]
+    return "".join(escaped).encode("utf-8", "surrogateescape")
+
+
 _ACTING = frozenset(
     chr(code)
     for first, last in (

@@ -27,6 +27,7 @@ UNREADABLE_CODES = frozenset(
         Code.INDEX_UNREADABLE,
         Code.SNAPSHOT_UNREADABLE,
         Code.TREE_UNREADABLE,
+        Code.BLOB_UNREADABLE,
         Code.PACK_UNREADABLE,
         Code.PACK_UNSTEADY,
         Code.PACKS_GONE,
@@ -34,6 +35,17 @@ UNREADABLE_CODES = frozenset(
 )
 """What is no damage: the storage does not give back, or not reliably, what may well be intact. A command that works with a part
 of the repository would take the rest for lost."""
+
+HIDING_CODES = frozenset(
+    (Code.LIST_FAILED, Code.INDEX_UNREADABLE, Code.TREE_UNREADABLE, Code.PACK_UNREADABLE, Code.PACK_UNSTEADY, Code.PACKS_GONE)
+)
+"""Where one of these is found, something that is not found may be in what could not be read."""
+
+LOSING_CODES = frozenset((Code.PACK_MISSING, Code.TREE_MISSING, Code.BLOB_MISSING))
+"""Something was not found."""
+
+NOTHING_KNOWN = "it was not found, but not everything could be read: nothing is known to be lost"
+"""The effect of one of `LOSING_CODES` then."""
 
 _HINTED = frozenset((Code.PACK_MIXED, Code.PACK_UNINDEXED, Code.INDEX_DUPLICATE_PACK))
 """Warnings that need no repair."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.repository.coder import check_size
@@ -67,7 +66,7 @@ def read_copy(run: Run, pack: bytes, entry: PackEntry) -> bytes:
         return run.repo.coder.open(entry, memoryview(sealed))
     except ResticFormatError as error:
         what = describe(error, pack, entry)
-        raise BlobFault(what, Trouble.DAMAGED, clause=clause_of(error), pack=pack) from error
+        raise BlobFault(what, Trouble.DAMAGED, clause=error.clause, pack=pack) from error
 
 
 def describe(error: ResticFormatError, pack: bytes, entry: PackEntry) -> str:

@@ -103,6 +103,7 @@ class Code(Enum):
     NODE_NULL_ID = "node-null-id"
     NODE_SIZE = "node-size"
     BLOB_MISSING = "blob-missing"
+    BLOB_UNREADABLE = "blob-unreadable"
     BLOB_UNUSED = "blob-unused"
 
     PACK_DAMAGED = "pack-damaged"
@@ -258,6 +259,7 @@ FACTS: dict[Code, Facts] = {
     Code.NODE_NULL_ID: Facts(_E, "LAYOUT-2", "part of the content is not known", (REPAIR_SNAPSHOTS,)),
     Code.NODE_SIZE: Facts(_N, "TREE-16", "the file changed while it was backed up"),
     Code.BLOB_MISSING: Facts(_E, "ORDER-1", "the file cannot be restored whole", (REPAIR_SNAPSHOTS,)),
+    Code.BLOB_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.BLOB_UNUSED: Facts(_N, "ORDER-5", "no snapshot needs it; it only takes space", ("prune",)),
     Code.PACK_DAMAGED: Facts(
         _E, "LAYOUT-1", "the damaged blobs in it are lost, unless stored elsewhere", (REPAIR_PACK, REPAIR_SNAPSHOTS)

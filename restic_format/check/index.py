@@ -77,7 +77,7 @@ def list_packs(run: Run) -> None:
 def check_packs(run: Run, damage: Damage) -> None:
     """Hold the index against the pack files: missing, of another size, unknown, mixed, with gaps or overlaps."""
     index = run.repo.index
-    if run.report.counts[Code.INDEX_DAMAGED] or run.report.counts[Code.INDEX_UNREADABLE]:
+    if any(run.report.counts[code] for code in (Code.INDEX_DAMAGED, Code.INDEX_UNREADABLE, Code.LIST_FAILED)):
         add_unlisted(run)
     missing: list[bytes] = []
     resized: list[bytes] = []

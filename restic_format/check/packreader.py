@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from restic_format.check.blobs import describe
 from restic_format.check.findings import Fault, ObjectKind, ObjectRef
-from restic_format.check.reasons import clause_of
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.native.blobs import hashes
@@ -102,7 +101,7 @@ class _Reading:
         """Something is wrong with one of its blobs."""
         self.bad.append(entry)
         ref = ObjectRef(_KINDS[entry.type], entry.id.hex(), self.name)
-        self.faults.append(Fault(ref, describe(error, self.id, entry), clause_of(error)))
+        self.faults.append(Fault(ref, describe(error, self.id, entry), error.clause))
 
     def result(self) -> PackResult:
         """The outcome after everything was read that is there."""

@@ -33,5 +33,5 @@ def load_reason(kind: str, ident: bytes, error: BaseException) -> str:
 
 
 def clause_of(error: BaseException) -> str:
-    """The clause that is broken, "" where the error says none."""
+    """The clause that is broken; an error of the system names none."""
     return error.clause if isinstance(error, ResticFormatError) else ""

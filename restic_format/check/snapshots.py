@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
-from restic_format.check.reasons import clause_of, is_unreadable, load_reason
+from restic_format.check.reasons import is_unreadable, load_reason
 from restic_format.check.state import Run
 from restic_format.errors import SnapshotNotFound, StorageError
 from restic_format.snapshots import SnapshotFilter, filter_snapshots
@@ -46,4 +46,4 @@ def _fault(name: str, error: ResticFormatError) -> Finding:
         return Finding(Code.SNAPSHOT_NOT_FOUND, ref, str(error))
     why = load_reason("snapshot", bytes.fromhex(name), error) if is_hex_id(name) else str(error)
     code = Code.SNAPSHOT_UNREADABLE if is_unreadable(error) else Code.SNAPSHOT_DAMAGED
-    return Finding(code, ref, f"failed to load snapshot {name[:8]}: {why}", clause_of(error))
+    return Finding(code, ref, f"failed to load snapshot {name[:8]}: {why}", error.clause)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.check.advice import HIDING_CODES, LOSING_CODES, NOTHING_KNOWN, UNREADABLE_CODES
 from restic_format.check.findings import Code, Consequence, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.subset import Subset
 from restic_format.errors import StorageError
@@ -189,7 +189,14 @@ class Run:
         """Leave out every command: a repair takes what cannot be read for lost."""
         for number, finding in enumerate(self.report.findings):
             if finding.code not in UNREADABLE_CODES:
-                self.report.findings[number] = replace(finding, repair_override=(), advice_override="")
+                effect = NOTHING_KNOWN if finding.code in LOSING_CODES and self.hidden else finding.effect_override
+                changed = replace(finding, effect_override=effect, repair_override=(), advice_override="")
+                self.report.findings[number] = changed
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the index or packs cannot be read: then what is not found may be there all the same."""
+        return any(self.report.counts[code] for code in HIDING_CODES)
 
     def set_remedy(self, number: int, effect: str, commands: tuple[str, ...], advice: str = "") -> None:
         """Say of the finding *number* something better than what is true of all like it."""

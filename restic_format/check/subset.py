@@ -12,6 +12,9 @@ from restic_spec.errors import ResticFormatError
 MAX_BUCKETS = 256
 """Parts are told apart by the first byte of the pack's id, so there cannot be more than it has values."""
 
+_MOST_DIGITS = 4000
+"""More are out of range anyway, and more than Python reads."""
+
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -76,7 +79,11 @@ def parse_subset(text: str) -> Subset:
     if all(re.fullmatch(r"[0-9]+", part) for part in parts):
         if len(parts) != 2:
             raise unclear
+        if max(map(len, parts)) > _MOST_DIGITS:
+            raise unclear
         number, total = int(parts[0]), int(parts[1])
+        if max(number, total) >= 1 << 64:
+            raise unclear
         if number == 0 or total == 0 or number > total:
             raise InvalidSubset(
                 "check flag --read-data-subset=n/t values must be positive integers, and n <= t, e.g. --read-data-subset=1/2"
@@ -85,6 +92,8 @@ def parse_subset(text: str) -> Subset:
             raise InvalidSubset(f"check flag --read-data-subset=n/t t must be at most {MAX_BUCKETS}")
         return Bucket(number, total)
     if text.endswith("%"):
+        if not text.isascii() or text[0].isspace() or text[-2:-1].isspace():
+            raise unclear  # Python would go past white space and read the digits of every script.
         try:
             percent = float(text[:-1])
         except ValueError:
@@ -93,11 +102,11 @@ def parse_subset(text: str) -> Subset:
             raise InvalidSubset("check flag --read-data-subset=x% x must be above 0.0% and at most 100.0%")
         return Percentage(percent)
     match = re.fullmatch(r"([+-]?[0-9]+)([bkmgtBKMGT])?", text)
-    if match is None:
+    if match is None or len(match[1]) > _MOST_DIGITS:
         raise unclear
     size = int(match[1]) * _UNITS[(match[2] or "b").lower()]
-    if size >= 1 << 63:
+    if not 0 <= size < 1 << 63:
         raise unclear
-    if size <= 0:
+    if size == 0:
         raise InvalidSubset("check flag --read-data-subset=n n must be above 0")
     return ByteSize(size)

@@ -108,7 +108,8 @@ class TreeChecker:
         try:
             raw, bad_copies = self._read(ident)
         except BlobFault as fault:
-            self._add(ident, _CODES[fault.trouble], fault)
+            code = _CODES[fault.trouble]
+            self._add(ident, Code.TREE_UNREADABLE if code is Code.TREE_MISSING and self.run.hidden else code, fault)
             return []
         for copy in bad_copies:
             if copy.trouble is Trouble.UNREADABLE:
@@ -194,7 +195,8 @@ class TreeChecker:
                 continue
             location = index.lookup(BlobType.DATA, blob)
             if location is None:
-                self._node(ident, node, Code.BLOB_MISSING, f'file "{node.quoted}" blob {text} not found in index', blob=text)
+                code = Code.BLOB_UNREADABLE if self.run.hidden else Code.BLOB_MISSING
+                self._node(ident, node, code, f'file "{node.quoted}" blob {text} not found in index', blob=text)
                 size = _UNKNOWN
                 continue
             size += location.length - OVERHEAD if location.uncompressed_length is None else location.uncompressed_length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import time
@@ -21,8 +20,7 @@ from restic_format.errors import (
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
-from restic_spec import gotime
-from restic_spec.constants import DERIVED_KEY_SIZE
+from restic_spec import gotime, keyfile
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.ids import id_of
@@ -86,18 +84,13 @@ def calibrate() -> Kdf:
     They do not depend on what `restic_format.native.scrypt` can do: others open the repository, too.
     """
     start = time.thread_time()
-    hashlib.scrypt(b"", salt=b"", n=_COST, r=_BLOCK, p=1, maxmem=64 << 20, dklen=DERIVED_KEY_SIZE)
+    keyfile.scrypt(b"", b"", _COST, _BLOCK, 1)
     lane = max((time.thread_time() - start) * _LANE_OF_RESTIC, 1e-3)
     return Kdf(_COST, _BLOCK, min(max(int(_CALIBRATION_SECONDS / lane), 1), 16), os.urandom(SALT_SIZE))
 
 
 def _derive(password: bytes, kdf: Kdf) -> MasterKey:
     return MasterKey.from_derived(scrypt.derive(password, kdf.salt, kdf.N, kdf.r, kdf.p))
-
-
-def _derive_new(password: bytes, kdf: Kdf) -> MasterKey:
-    """For a key that is yet to be stored: nothing must depend on our own code being right on this processor."""
-    return MasterKey.from_derived(scrypt.derive_by_library(password, kdf.salt, kdf.N, kdf.r, kdf.p))
 
 
 def _open(key: MasterKey, sealed: bytes) -> bytes:
@@ -253,7 +246,8 @@ def add_key(
 ) -> bytes:
     """Store a new key file that opens *master* with *password*, and see that it does; returns its id.
 
-    The key is derived by the library, and tried with what opens keys otherwise: the two must agree.
+    The key is derived by the library (`restic_spec.keyfile.derive`): nothing must depend on our own code being right on this
+    processor. It is tried with what opens keys otherwise: the two must agree.
 
     Raises:
         StorageError: it cannot be stored.
@@ -266,7 +260,6 @@ def add_key(
         created=gotime.format_ns(time.time_ns()),
         username=username or current_user().name,
         hostname=hostname or current_host(),
-        derive=_derive_new,
     )
     raw = encode_keyfile(key)
     key_id = id_of(raw)

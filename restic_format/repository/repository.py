@@ -18,9 +18,11 @@ from restic_format.errors import (
     ConfigExists,
     DamagedFile,
     FileMissing,
+    FileUnusable,
     RepositoryNotFound,
     ResticFormatError,
     SpecError,
+    StorageError,
     UsageError,
 )
 from restic_format.repository import keys, loading
@@ -298,19 +300,24 @@ class Repository:
 
         Raises:
             BlobMissing: no index lists it.
-            DamagedFile: no copy is intact, or a pack cannot be read.
+            StorageError: none was read, and the storage fails for one that may be good: see its class.
+            DamagedFile: no copy is intact.
         """
         locations = self.index.lookup_all(blob_type, blob_id)
         if not locations:
             raise BlobMissing(f"{blob_type.value} blob {blob_id.hex()} is not in any index; run check, then repair index")
-        failure: ResticFormatError | None = None
+        failures: list[tuple[Location, ResticFormatError]] = []
         for location in locations:
             try:
                 return self._load_copy(blob_type, blob_id, location)
             except ResticFormatError as error:
-                failure = error
-        what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {locations[-1].pack.hex()[:8]}"
-        raise DamagedFile(what, failure, pack=locations[-1].pack) from failure
+                failures.append((location, error))
+        # Of what the storage does not give back nothing is known: it may be good.
+        location, failure = next((item for item in failures if _may_be_good(item[1])), failures[-1])
+        what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {location.pack.hex()[:8]}"
+        if isinstance(failure, StorageError) and _may_be_good(failure):
+            raise type(failure)(f"{what}: {failure}", object=what, pack=location.pack, cause=failure) from failure
+        raise DamagedFile(what, failure, pack=location.pack) from failure
 
     def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
         entry = location.entry(blob_type, blob_id)
@@ -335,6 +342,11 @@ class Repository:
     def writer(self, *, dry_run: bool = False) -> BlobWriter:
         """What stores blobs. With *dry_run* it stores nothing, and says what it would have stored."""
         return DryBlobWriter(self) if dry_run else BlobWriter(self)
+
+
+def _may_be_good(error: ResticFormatError) -> bool:
+    """Whether what could not be read may be intact: the storage failed, and did not say that it is missing or cut short."""
+    return isinstance(error, StorageError) and not isinstance(error, FileMissing | FileUnusable)
 
 
 def _checked_pack_size(size: int | None) -> int:

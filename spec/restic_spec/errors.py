@@ -90,6 +90,10 @@ class KdfInvalid(SpecError):
     layer = "kdf-invalid"
 
 
+class KdfUnavailable(ResticFormatError):
+    """This Python cannot derive keys: its OpenSSL has no scrypt, or does not allow it (FIPS mode)."""
+
+
 class VersionUnsupported(SpecError):
     """A repository or encoding version this specification does not know."""
 

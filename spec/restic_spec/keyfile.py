@@ -14,7 +14,7 @@ import msgspec
 from restic_spec import gojson, gotime, wire
 from restic_spec.constants import DERIVED_KEY_SIZE
 from restic_spec.crypto import MasterKey, open_sealed, seal
-from restic_spec.errors import JsonInvalid, KdfInvalid
+from restic_spec.errors import JsonInvalid, KdfInvalid, KdfUnavailable
 
 SALT_SIZE = 64
 """Bytes of salt (KEY-5)."""
@@ -123,17 +123,24 @@ def encode_keyfile(key: KeyFile) -> bytes:
 
 
 def derive(password: bytes, kdf: Kdf) -> MasterKey:
-    """The key that seals a key file's ``data``, from the *password*'s UTF-8 bytes (KEY-4)."""
-    derived = hashlib.scrypt(
-        password,
-        salt=kdf.salt,
-        n=kdf.N,
-        r=kdf.r,
-        p=kdf.p,
-        maxmem=128 * kdf.r * (kdf.N + kdf.p + 2) + (1 << 20),
-        dklen=DERIVED_KEY_SIZE,
-    )
-    return MasterKey.from_derived(derived)
+    """The key that seals a key file's ``data``, from the *password*'s UTF-8 bytes (KEY-4). Raises as `scrypt`."""
+    return MasterKey.from_derived(scrypt(password, kdf.salt, kdf.N, kdf.r, kdf.p))
+
+
+def scrypt(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    """64 bytes derived by hashlib.
+
+    Raises:
+        MemoryError: the tables do not fit into the memory.
+        KdfUnavailable: this Python's OpenSSL does not offer scrypt.
+    """
+    try:
+        return hashlib.scrypt(
+            password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=DERIVED_KEY_SIZE
+        )
+    except (AttributeError, ValueError) as error:
+        what = "this Python cannot derive keys: its OpenSSL has no scrypt, or does not allow it (FIPS mode)"
+        raise KdfUnavailable(f"{what}; use a Python whose hashlib.scrypt works", cause=error) from error
 
 
 def encode_master_key(key: MasterKey) -> bytes:

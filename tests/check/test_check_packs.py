@@ -10,8 +10,9 @@ import pytest
 
 from restic_format.check import CheckReport
 from restic_format.check.findings import Code, Severity
+from restic_format.check.reasons import is_unreadable
 from restic_format.check.subset import Bucket
-from restic_format.errors import AccessDenied
+from restic_format.errors import AccessDenied, DamagedFile, FileUnusable
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from tests.safety import kit
@@ -348,6 +349,53 @@ def test_folders_that_cannot_be_listed_are_no_loss(damaged: Path, run_check: Run
         assert report.counts[Code.LIST_FAILED] == (1 if len(kit.files_of(damaged, denied.value)) > 1 else 0)
         assert report.counts[Code.PACK_MISSING] == 0
         assert not any(finding.repair for finding in report.findings)
+
+
+@pytest.mark.parametrize("denied", [(FileKind.INDEX,), (FileKind.PACK,), (FileKind.INDEX, FileKind.PACK)])
+def test_folders_of_which_nothing_can_be_read_are_no_loss(
+    damaged: Path, run_check: RunCheck, denied: tuple[FileKind, ...]
+) -> None:
+    class Denied(LocalStorage):
+        def _refuse(self, kind: FileKind) -> None:
+            if kind in denied:
+                raise AccessDenied(f"open {kind.value}: permission denied")
+
+        def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
+            self._refuse(kind)
+            return super().list(kind)
+
+        def size(self, kind: FileKind, name: str) -> int:
+            self._refuse(kind)
+            return super().size(kind, name)
+
+        def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            self._refuse(kind)
+            return super().load(kind, name, offset, length)
+
+    report = run_check(Denied(damaged))
+    codes = {finding.code for finding in report.findings}
+    assert Code.LIST_FAILED in codes and not report.ok
+    assert codes <= {Code.LIST_FAILED, Code.TREE_UNREADABLE, Code.BLOB_UNREADABLE, Code.PACK_UNREADABLE}
+    if denied == (FileKind.INDEX,):
+        assert codes == {Code.LIST_FAILED}, "the packs say themselves what they hold"
+    assert not any(finding.repair or "lost" in finding.effect.replace("known to be lost", "") for finding in report.findings)
+
+
+def test_packs_that_are_all_away_are_not_called_lost(damaged: Path, run_check: RunCheck) -> None:
+    (damaged / "data").rename(damaged.parent / "elsewhere")
+    report = run_check(damaged)
+    assert report.counts[Code.PACKS_GONE] == 1 and report.counts[Code.PACK_MISSING] > 0
+    assert report.counts[Code.TREE_MISSING] == 0 and report.counts[Code.TREE_UNREADABLE] > 0
+    for finding in report.findings:
+        assert not finding.repair
+        assert "are lost" not in finding.effect and "cannot be restored" not in finding.effect, finding
+
+
+def test_a_file_that_is_no_file_is_not_unreadable() -> None:
+    assert is_unreadable(AccessDenied("no")) and is_unreadable(OSError(5, "no"))
+    assert not is_unreadable(FileUnusable("cut short"))
+    assert not is_unreadable(DamagedFile("x", FileUnusable("cut short")))
+    assert is_unreadable(DamagedFile("x", AccessDenied("no")))
 
 
 @pytest.mark.clause("PACK-22")

@@ -43,7 +43,11 @@ def test_reads_every_form(text: str, expected: object) -> None:
         ("0%", "above 0.0%"),
         ("101%", "at most 100.0%"),
         ("nan%", "above 0.0%"),
-        ("-5M", "n must be above 0"),
+        ("-5M", "invalid value"),
+        ("0k", "n must be above 0"),
+        (" 50%", "invalid value"),
+        ("5 %", "invalid value"),
+        ("99999999999999999999/2", "invalid value"),
         ("99999999T", "invalid value"),
     ],
 )

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import (
+    AccessDenied,
     BlobMissing,
     ConfigExists,
     DamagedFile,
+    FileUnusable,
     RepositoryNotFound,
+    StorageAway,
     StorageError,
     UsageError,
 )
@@ -346,3 +349,23 @@ def test_incompressible_data_are_stored_plainly_and_trees_never_are() -> None:
     found = repo.index.lookup(BlobType.TREE, tree.id)
     assert found is not None
     assert found.uncompressed_length == 1
+
+
+def test_what_the_storage_does_not_give_is_not_called_damaged() -> None:
+    """Of a blob that cannot be read nothing is known; one whose pack is gone or cut short is lost."""
+    storage = MemoryStorage()
+    repo = Repository.init(storage, "pw", kdf=CHEAP)
+    writer = repo.writer()
+    content = b"content"
+    ident = id_of(content)
+    writer.save_blob(BlobType.DATA, content)
+    writer.flush()
+    for failure, expected in ((AccessDenied, AccessDenied), (StorageAway, StorageAway), (FileUnusable, DamagedFile)):
+
+        def fail(*_arguments: object, failure: type[StorageError] = failure) -> bytes:
+            raise failure("open x: no")
+
+        repo.storage.load = fail  # type: ignore[method-assign]
+        with pytest.raises(expected, match=r"data blob .* in pack .*open x: no") as caught:
+            repo.load_blob(BlobType.DATA, ident)
+        assert type(caught.value) is expected and caught.value.pack

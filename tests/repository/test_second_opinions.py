@@ -10,6 +10,8 @@ from restic_format.errors import DamagedFile, KeyUnusable
 from restic_format.native import scrypt
 from restic_format.repository import Repository, keys, packer
 from restic_format.storage import MemoryStorage
+from restic_spec import keyfile
+from restic_spec.errors import KdfUnavailable
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -83,7 +85,7 @@ def test_new_keys_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyUnusable, match="does not open"):
             Repository.init(storage, "pw", kdf=CHEAP)
         assert not list(storage.list(FileKind.KEY))
-        broken.setattr(keys, "_derive", keys._derive_new)  # so that the new key is not tried with what is broken
+        broken.setattr(keys, "_derive", keyfile.derive)  # so that the new key is not tried with what is broken
         Repository.init(storage, "pw", kdf=CHEAP)
     assert Repository.open(storage, "pw").version == 2
     _derive_wrongly(monkeypatch)
@@ -100,3 +102,23 @@ def test_parameters_that_no_library_counts_to_are_too_much_memory(
         monkeypatch.setattr(scrypt, "UNAVAILABLE", "not wanted")
     with pytest.raises(MemoryError):
         scrypt.derive(b"", b"", n, r, p)
+
+
+def test_a_python_without_scrypt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = MemoryStorage()
+    Repository.init(storage, "pw", kdf=CHEAP)
+    monkeypatch.setattr(scrypt, "UNAVAILABLE", "not wanted")
+
+    def refused(*_arguments: object, **_options: object) -> bytes:
+        raise ValueError("disabled for FIPS")
+
+    for way in ("missing", "refused"):
+        with monkeypatch.context() as patch:
+            if way == "missing":
+                patch.delattr("hashlib.scrypt")
+            else:
+                patch.setattr("hashlib.scrypt", refused)
+            with pytest.raises(KdfUnavailable, match="OpenSSL has no scrypt"):
+                Repository.open(storage, "pw")
+            with pytest.raises(KdfUnavailable, match="OpenSSL has no scrypt"):
+                Repository.init(MemoryStorage(), "pw", kdf=CHEAP)

@@ -117,6 +117,45 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     assert [name for _, _, names in os.walk(tmp_path) for name in names] == []
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_keeps_files_all_the_same(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    storage.save(FileKind.PACK, NAME, CONTENT)
+    assert storage.load(FileKind.PACK, NAME) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(errno.EOPNOTSUPP, None), (errno.EACCES, AccessDenied), (errno.EIO, StorageAway)]
+)
+def test_only_where_nameless_files_are_not_offered_others_are_made(
+    code: int, expected: type[StorageError] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    really_open = os.open
+
+    def refuse(path: bytes, flags: int, *rest: int, **options: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(code, os.strerror(code))
+        return really_open(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    if expected is None:
+        storage.save(FileKind.PACK, NAME, CONTENT)
+        assert storage.load(FileKind.PACK, NAME) == CONTENT
+    else:
+        with pytest.raises(expected):
+            storage.save(FileKind.PACK, NAME, CONTENT)
+        assert [name for _, _, names in os.walk(tmp_path) for name in names] == []
+
+
 @pytest.mark.clause("LAYOUT-8")
 def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_ONE_VIEW", {local.file_system(str(tmp_path))})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.errors import JsonInvalid
 from restic_tools.access import duration_text
+from restic_tools.argv import parse_int, parse_uint
 from restic_tools.flagtypes import comma_list, compression_mode, duration, size, tag_list
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.render import Table, bytes_text, percent_text, seconds_text, shortened
@@ -55,16 +58,60 @@ def test_durations_survive_writing_and_reading(seconds: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("512", 512), ("10k", 10240), ("3M", 3 << 20), ("2g", 2 << 30), ("1T", 1 << 40), ("4KiB", 4096), ("4KB", 4096), ("7b", 7)],
+    [
+        ("512", 512),
+        ("10k", 10240),
+        ("3M", 3 << 20),
+        ("2g", 2 << 30),
+        ("1T", 1 << 40),
+        ("+5", 5),
+        ("0", 0),
+        ("", None),
+        ("7b", 7),
+    ],
 )
-def test_sizes(text: str, count: int) -> None:
+def test_sizes(text: str, count: int | None) -> None:
     assert size(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "k", "-1", "1.5M", "x", "10kk", "1 0"])
+@pytest.mark.parametrize("text", ["k", "-1", "1.5M", "x", "10kk", "1 0", "1kb", "1KiB", " 1", "0x10", "1_000"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="expected a size"):
         size(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "most"),
+    [
+        (size, f"{(1 << 63) - 1}"),
+        (size, f"{(1 << 23) - 1}T"),
+        (parse_int, f"{(1 << 63) - 1}"),
+        (parse_int, f"-{1 << 63}"),
+        (parse_uint, f"{(1 << 64) - 1}"),
+        (duration, f"{(1 << 63) - 1}ns"),
+        (duration, "2562047h"),
+    ],
+)
+def test_numbers_end_where_those_of_go_do(read: Callable[[str], object], most: str) -> None:
+    digits = most.strip("-Tnsh")
+    read(most)
+    for more in (most.replace(digits, str(int(digits) + 1)), most.replace(digits, "9" * 30)):
+        with pytest.raises(ValueError, match=r"out of range|too long"):
+            read(more)
+
+
+@pytest.mark.parametrize("text", ["", " 5", "5 ", "5\n", "\u0663", "1k", "1.0", "08"])
+@pytest.mark.parametrize("read", [parse_int, parse_uint])
+def test_what_is_no_number(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(ValueError, match="expected a whole number"):
+        read(text)
+
+
+def test_a_number_without_sign_has_none() -> None:
+    assert parse_uint("0x10") == 16 and parse_int("+5") == 5 and parse_int("-017") == -15
+    for text in ("+5", "-5"):
+        with pytest.raises(ValueError, match="not negative"):
+            parse_uint(text)
 
 
 def test_lists() -> None:

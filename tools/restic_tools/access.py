@@ -81,8 +81,10 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     from restic_format.storage import open_storage
     from restic_format.storage.locations import parse_location
     from restic_spec.layout import FileKind
+    from restic_tools.certificates import check_certificates
 
     location = repository_location(options)
+    check_certificates(options)
     storage = open_storage(location, options.extended)
     if options.limit_upload > 0 or options.limit_download > 0:
         storage = _limited(storage, options)

@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+INT64 = range(-(1 << 63), 1 << 63)
+"""The whole numbers of 64 bits."""
+
 
 class UsageFailure(Exception):
     """The command line itself is wrong; one line for the user, exit code 1."""
@@ -144,22 +147,32 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_int(text: str) -> int:
-    """Read an integer in Go's notation (``10``, ``-3``, ``0x10``)."""
-    try:
-        return int(text, 0)
-    except ValueError:
+    """Read an integer of 64 bits in Go's notation (``10``, ``-3``, ``0x10``)."""
+    value = _whole_number(text)
+    if value not in INT64:
+        raise ValueError("the number is out of range")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    # Python goes past white space and reads the digits of every script.
+    if text.isascii() and not text[:1].isspace() and not text[-1:].isspace():
         # Go reads a leading zero as octal, Python refuses it.
-        try:
-            return int(text, 8)
-        except ValueError:
-            raise ValueError("expected a whole number") from None
+        for base in (0, 8):
+            try:
+                return int(text, base)
+            except ValueError:
+                continue
+    raise ValueError("expected a whole number")
 
 
 def parse_uint(text: str) -> int:
-    """Read an integer that must not be negative."""
-    value = parse_int(text)
-    if value < 0:
+    """Read an integer of 64 bits that has no sign."""
+    if text[:1] in ("+", "-"):
         raise ValueError("expected a whole number that is not negative")
+    value = _whole_number(text)
+    if value >= 1 << 64:
+        raise ValueError("the number is out of range")
     return value
 
 

@@ -47,6 +47,7 @@ _TREE_CODES = frozenset(
         Code.NODE_NO_SUBTREE,
         Code.NODE_NULL_ID,
         Code.BLOB_MISSING,
+        Code.BLOB_UNREADABLE,
     )
 )
 _PREFIXED = frozenset(

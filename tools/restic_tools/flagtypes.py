@@ -5,40 +5,45 @@ Each takes the text of one value and raises ``ValueError`` with what was expecte
 
 from __future__ import annotations
 
+from restic_tools.argv import INT64
+
 DURATION_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
 }
 COMPRESSION_MODES = ("auto", "off", "fastest", "better", "max")
-SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def duration(text: str) -> float:
-    """Seconds from Go's notation: ``90s``, ``1h30m``, ``1.5h``, ``-2m``, ``0``."""
+    """Seconds from Go's notation: ``90s``, ``1h30m``, ``1.5h``, ``-2m``, ``0``; at most what 64 bits hold in nanoseconds."""
     rest = text
-    sign = 1.0
+    sign = 1
     if rest[:1] in ("+", "-"):
-        sign = -1.0 if rest[0] == "-" else 1.0
+        sign = -1 if rest[0] == "-" else 1
         rest = rest[1:]
     if rest == "0":
         return 0.0
     if not rest:
         raise ValueError("expected a duration like 90s, 5m or 1h30m")
-    total = 0.0
+    total = 0
     while rest:
         digits = _leading(rest, "0123456789.")
         unit = _leading(rest[len(digits) :], "nuµμmsh")
         if not digits or digits == "." or digits.count(".") > 1 or unit not in DURATION_UNITS:
             raise ValueError("expected a duration like 90s, 5m or 1h30m")
-        total += float(digits) * DURATION_UNITS[unit]
+        whole, _, fraction = digits.partition(".")
+        total += int(whole or "0") * DURATION_UNITS[unit] + int(fraction or "0") * DURATION_UNITS[unit] // 10 ** len(fraction)
         rest = rest[len(digits) + len(unit) :]
-    return sign * total
+    if sign * total not in INT64:
+        raise ValueError("the duration is too long")
+    return sign * total / 10**9
 
 
 def local_time(text: str) -> int:
@@ -93,14 +98,16 @@ def compression_mode(text: str) -> str:
     return text
 
 
-def size(text: str) -> int:
-    """Bytes from a number with an optional unit of 1024s: ``512``, ``10k``, ``3M``, ``2G``, ``1T`` (``KiB``-style also)."""
-    word = text.strip().lower()
-    for suffix in ("ib", "b"):
-        if len(word) > len(suffix) and word.endswith(suffix) and word[-len(suffix) - 1] in "kmgt":
-            word = word[: -len(suffix)]
-            break
-    number, unit = (word[:-1], word[-1]) if word and word[-1] in "bkmgt" else (word, "")
-    if not number.isdecimal():
+def size(text: str) -> int | None:
+    """Bytes from a number with an optional unit of 1024s: ``512``, ``10k``, ``3M``, ``2G``, ``1T``; None for no text at all."""
+    if not text:
+        return None
+    unit = text[-1].lower()
+    number = text[:-1] if unit in SIZE_UNITS else text
+    digits = number[1:] if number[:1] == "+" else number
+    if not (digits.isascii() and digits.isdecimal()):
         raise ValueError("expected a size like 512, 10k, 3M or 2G")
-    return int(number) * SIZE_UNITS[unit]
+    value = int(digits) * SIZE_UNITS.get(unit, 1)
+    if value not in INT64:
+        raise ValueError("the size is out of range")
+    return value

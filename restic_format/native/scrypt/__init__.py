@@ -12,6 +12,7 @@ import os
 import threading
 
 from restic_format.native import parts
+from restic_spec import keyfile
 from restic_spec.constants import DERIVED_KEY_SIZE
 
 TYPE_CHECKING = False
@@ -78,14 +79,15 @@ def derive(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
 
 
 def derive_by_library(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
-    """The same by hashlib alone, lane after lane: for new keys, whose derivation must be above all doubt.
+    """The same by hashlib alone, lane after lane.
 
     Raises:
         MemoryError: the tables do not fit into the memory.
+        KdfUnavailable: see `restic_spec.keyfile.scrypt`.
     """
     if max(n, r, p) > _MOST:
         raise MemoryError(f"scrypt with N={n} r={r} p={p}")
-    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=128 * r * (n + p + 2) + (1 << 20), dklen=DERIVED_KEY_SIZE)
+    return keyfile.scrypt(password, salt, n, r, p)
 
 
 def derive_by(plan: Plan, method: str, password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:

@@ -46,9 +46,6 @@ def backup(
         Texts, Option("--exclude", "-e", metavar="pattern", help=f"exclude what matches this pattern {MANY}")
     ] = None,
     exclude_caches: Annotated[bool, Option("--exclude-caches", help=CACHES)] = False,
-    exclude_cloud_files: Annotated[
-        bool, Option("--exclude-cloud-files", hidden=True, help="exclude files that are only in a cloud")
-    ] = False,
     exclude_file: Annotated[
         Texts, Option("--exclude-file", metavar="file", help=f"read exclude patterns from a file, one a line {MANY}")
     ] = None,
@@ -163,7 +160,6 @@ def backup(
     from restic_tools.backupprint import BackupPrinter
     from restic_tools.nativenote import tell_missing_native
 
-    del exclude_cloud_files  # there are none on this system
     lists = FileLists(files_from or [], files_from_verbatim or [], files_from_raw or [])
     stream = stdin or stdin_from_command
     _check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)

@@ -11,6 +11,7 @@ from restic_format.errors import SnapshotNotFound
 from restic_format.repository import Repository
 from restic_format.repository.keys import load_key
 from restic_format.snapshots import FoundSnapshot, find_id, find_snapshot, resolve_subfolder
+from restic_format.words import json_for_terminal
 from restic_spec import wire
 from restic_spec.errors import SpecError
 from restic_spec.ids import parse_id
@@ -65,17 +66,22 @@ def cat(
                 _document(ctx, wire.encode(_snapshot(repo, name)[0].snapshot))
             case "index":
                 index_id = find_id(repo, FileKind.INDEX, name)
-                ctx.out.write(repo.load_unpacked(FileKind.INDEX, index_id).removesuffix(b"\n") + b"\n")
+                _json(ctx, repo.load_unpacked(FileKind.INDEX, index_id).removesuffix(b"\n") + b"\n")
             case "pack":
                 _pack(ctx, repo, find_id(repo, FileKind.PACK, name))
             case "blob":
                 ctx.out.write(_blob(repo, name))
             case _:
-                ctx.out.write(_tree(repo, name))
+                _json(ctx, _tree(repo, name))
 
 
 def _document(ctx: Context, raw: bytes) -> None:
-    ctx.out.write(msgspec.json.format(raw, indent=2) + b"\n")
+    _json(ctx, msgspec.json.format(raw, indent=2) + b"\n")
+
+
+def _json(ctx: Context, raw: bytes) -> None:
+    """Print JSON byte for byte; on a terminal with what it would act on as JSON's escapes, which mean the same."""
+    ctx.out.write(json_for_terminal(raw) if ctx.out.stdout_is_terminal else raw)
 
 
 def _lock(repo: Repository, name: str) -> bytes:

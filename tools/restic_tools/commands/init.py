@@ -69,9 +69,14 @@ def _create(ctx: Context, version: int, polynomial: int | None) -> None:
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
     from restic_spec.layout import FileKind
+    from restic_tools.certificates import check_certificates
 
     options, out = ctx.options, ctx.out
     location = repository_location(options)
+    try:
+        check_certificates(options)
+    except Failure as error:
+        raise Failure(f"Fatal: create repository at {visible(location)} failed: Fatal: {error}", block=True) from None
     try:
         storage = open_storage(location, options.extended)
     except UsageError as error:

@@ -10,6 +10,7 @@ from restic_format.snapshots.find import FoundSnapshot, filter_snapshots
 from restic_format.snapshots.grouping import (
     HOST,
     PATHS,
+    TAGS,
     Group,
     group_snapshots,
     newest_of_each,
@@ -61,6 +62,9 @@ def snapshots(
 
     with ctx.open_repository(lock="shared") as repo:
         found = sorted(filter_snapshots(repo, names, wanted, ignored), key=lambda item: (item.time_ns, item.id))
+        if group_by and TAGS in group_by:
+            for item in found:
+                item.snapshot.tags.sort(key=encode)  # restic shows them as it compares them
         groups = group_snapshots(found, group_by or frozenset())
         if latest > 0:
             each = group_by or frozenset((HOST, PATHS))
