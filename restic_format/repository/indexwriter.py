@@ -6,13 +6,14 @@ ones are stored before any of the old ones is removed (ORDER-3, ORDER-4), so tha
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from restic_format.errors import DamagedFile, FileMissing, SpecError
+from restic_format.errors import DamagedFile, FileMissing, FileUnusable, SpecError
 from restic_spec import gotime
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_index
 from restic_spec.layout import FileKind
@@ -80,22 +81,24 @@ class IndexChange:
     unmark: Container[bytes] = frozenset()
     """Packs that were marked and are in use again."""
     add: Iterable[IndexPack] = field(default_factory=list)
-    """Records of packs that come in; with `drop` one can be replaced."""
+    """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced."""
 
 
 def rewrite_index(
     repository: Repository,
     change: IndexChange,
     *,
-    damaged: Callable[[bytes, DamagedFile], None] | None = None,
+    damaged: Callable[[bytes, DamagedFile | FileUnusable], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    removing: Callable[[int, int], None] | None = None,
     cancel: Cancel | None = None,
 ) -> list[bytes]:
     """Write anew every index file that *change* concerns, and the small ones beside; the ids of the new files.
 
     To be called under an exclusive lock. One old file and one new one are in memory at a time. Old files are removed when all
-    new ones are stored. One that is *damaged* is told and removed with the others; without that callback it is raised, and
-    nothing is removed. *progress* gets files dealt with and files in all.
+    new ones are stored and have been read back. One that is *damaged* is told and removed with the others; without that
+    callback it is raised, and nothing is removed. *progress* gets files dealt with and files in all, then *removing* the same
+    for those that go.
 
     Raises:
         ResticFormatError: something could not be read or stored; the index is as whole as before.
@@ -105,6 +108,8 @@ def rewrite_index(
     writer = IndexWriter(repository)
     replaced: list[bytes] = []
     small: list[bytes] = []
+    for record in change.add:
+        writer.add(record)
     for done, file_id in enumerate(files):
         if cancel is not None:
             cancel.check()
@@ -112,7 +117,7 @@ def rewrite_index(
             progress(done, len(files))
         try:
             old = load_index_file(repository, file_id)
-        except DamagedFile as error:
+        except (DamagedFile, FileUnusable) as error:
             if damaged is None:
                 raise
             damaged(file_id, error)
@@ -124,22 +129,28 @@ def rewrite_index(
             continue
         _rewrite(writer, change, old)
         replaced.append(file_id)
-    for record in change.add:
-        writer.add(record)
     if replaced or writer.written or len(small) > 1:
         for file_id in small:
             _rewrite(writer, change, load_index_file(repository, file_id))
         replaced += small
     writer.flush()
-    for file_id in replaced:
-        if file_id not in writer.written:
-            try:
-                repository.remove(FileKind.INDEX, file_id)
-            except FileMissing:
-                continue
+    for file_id in writer.written:
+        repository.load_raw(FileKind.INDEX, file_id)  # Is it really there?
     if progress is not None:
         progress(len(files), len(files))
+    _remove(repository, [file_id for file_id in replaced if file_id not in writer.written], removing)
     return writer.written
+
+
+def _remove(repository: Repository, files: Sequence[bytes], removing: Callable[[int, int], None] | None) -> None:
+    """Remove index files that are replaced."""
+    for done, file_id in enumerate(files):
+        if removing is not None:
+            removing(done, len(files))
+        with contextlib.suppress(FileMissing):
+            repository.remove(FileKind.INDEX, file_id)
+    if removing is not None:
+        removing(len(files), len(files))
 
 
 def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:

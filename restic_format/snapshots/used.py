@@ -7,6 +7,7 @@ ahead of their use. Memory: some 45 bytes for each tree and each data blob that 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -151,3 +152,44 @@ def _needed_of(tree_id: bytes, raw: bytes) -> _Needed:
                 for text in node.content:
                     data += bytes.fromhex(text)
     return _Needed(bytes(trees), bytes(data))
+
+
+def find_unreferenced(
+    repository: Repository,
+    roots: Iterable[bytes],
+    *,
+    damaged: Callable[[bytes, ResticFormatError], None],
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Cancel | None = None,
+) -> list[bytes]:
+    """The trees that are part of no other tree and are none of *roots*, sorted: what snapshots may have named that are lost.
+
+    The index must be loaded; *roots* are asked for at the end. A tree that cannot be read is given to *damaged* and is not
+    among them; what it may have named is, then. *progress* gets trees read and trees in all. Memory: some 90 bytes for each
+    tree.
+
+    Raises:
+        Interrupted: it was cancelled.
+    """
+    trees, referenced = IdSet(), IdSet()
+    for _, entry in repository.index.entries():
+        if entry.type is BlobType.TREE:
+            trees.add(entry.id)
+    done = 0
+    ordered = iter(trees)
+    while batch := b"".join(itertools.islice(ordered, _AT_ONCE)):
+        for tree_id, needed in _read(repository, batch):
+            if cancel is not None:
+                cancel.check()
+            if isinstance(needed, ResticFormatError):
+                damaged(tree_id, needed)
+                referenced.add(tree_id)
+            else:
+                for child in _split(needed.trees):
+                    referenced.add(child)
+            done += 1
+            if progress is not None:
+                progress(done, len(trees))
+    for root in roots:
+        referenced.add(root)
+    return sorted(tree_id for tree_id in trees if tree_id not in referenced)

@@ -52,13 +52,18 @@ COMMANDS: list[Entry] = [
     Entry("key remove", "key:key_remove", "Remove a key (password) from the repository"),
     Entry("list", "list:list_objects", "List objects in the repository", shows=True),
     Entry("ls", "ls:ls", "List the files in a snapshot", shows=True),
+    Entry("migrate", "migrate:migrate", "Apply migrations"),
+    Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
+    Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),
+    Entry("repair index", "repair:repair_index", "Build a new index"),
+    Entry("repair packs", "repair:repair_packs", "Salvage damaged pack files"),
     Entry("restore", "restore:restore", "Restore files from a snapshot"),
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
     Entry("unlock", "unlock:unlock", "Remove stale locks"),
     Entry("version", "version:version", "Show the version", codes=(0, 1), shows=True),
 ]
 
-GROUPS = {"key": "Manage keys (passwords)"}
+GROUPS = {"key": "Manage keys (passwords)", "repair": "Repair the repository"}
 """Words that only lead to subcommands, with the overview's line."""
 
 BY_PATH = {entry.path: entry for entry in COMMANDS}
