@@ -208,6 +208,8 @@ class _Salvager:
             with suppress(ResticFormatError):
                 self.writer.abandon()
             raise
+        for file_id in self.writer.indexes:
+            self.repository.load_raw(FileKind.INDEX, file_id)  # Is it really there?
         missing = self.saved - self._readable(self.saved)
         if missing:
             kind, blob_id = min(missing, key=lambda key: key[1])

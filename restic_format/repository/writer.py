@@ -134,6 +134,11 @@ class BlobWriter:
         """Whether the blob is stored or being stored."""
         return (blob_type, blob_id) in self._in_flight or self._repo.index.has(blob_type, blob_id)
 
+    @property
+    def indexes(self) -> Sequence[bytes]:
+        """Ids of the index files written so far."""
+        return self._index.written
+
     def flush(self) -> None:
         """Finish open packs and write the index: afterwards every saved blob is findable.
 

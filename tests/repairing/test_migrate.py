@@ -1,0 +1,162 @@
+"""``migrate``: a repository of version 1 becomes one of version 2, and its config is never gone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restic_format.errors import ResticFormatError, UsageError
+from restic_format.maintenance.migrate import MIGRATIONS, UpgradeToVersion2
+from restic_format.repository.cipher import make_cipher
+from restic_format.storage import FaultyStorage, MemoryStorage, Storage
+from restic_format.storage.faulty import Call, Fail, Fault, Lose, Truncate
+from restic_spec.config import decode_config, encode_config
+from restic_spec.layout import FileKind
+from tests.repairing.kit import at, calls, copy_of, in_memory, inspect, opened
+from tests.safety import kit
+
+
+@pytest.fixture(scope="module")
+def version1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("version1")
+    return kit.make_repository(base / "repo", kit.grow_source(base / "src", files=1, size=20_000), version=1)
+
+
+@pytest.fixture
+def repo(version1: Path, tmp_path: Path) -> Path:
+    return kit.copy_repository(version1, tmp_path / "repo")
+
+
+def migrate(where: Path | Storage, folder: Path) -> None:
+    repository = opened(where)
+    with repository.lock(exclusive=True):
+        UpgradeToVersion2().apply(repository, str(folder))
+
+
+@pytest.mark.clause("CONFIG-3")
+def test_upgrade(repo: Path, tmp_path: Path, peer: Callable[[str], Path]) -> None:
+    before = opened(repo).config
+    done = kit.ours(repo, "migrate", "upgrade_repo_v2")
+    assert done.stdout.splitlines()[-2:] == ["applying migration upgrade_repo_v2...", "migration upgrade_repo_v2: success"]
+    after = opened(repo).config
+    assert (after.version, after.id, after.chunker_polynomial) == (2, before.id, before.chunker_polynomial)
+    for program in ("restic-0.14", "restic-0.18", "restic-0.19"):
+        kit.run([str(peer(program)), "--no-cache", "-r", str(repo), "check", "--read-data"])
+    source = tmp_path / "more"
+    source.mkdir()
+    (source / "text").write_text("compress me\n" * 10_000)
+    kit.ours(repo, "backup", "-q", str(source))
+    kit.restic(repo, "check", "--read-data")
+
+
+def test_it_says_what_restic_says(repo: Path, version1: Path, tmp_path: Path) -> None:
+    theirs = kit.copy_repository(version1, tmp_path / "theirs")
+    for words in (
+        ["migrate"],
+        ["migrate", "nothing"],
+        ["migrate", "upgrade_repo_v2"],
+        ["migrate", "upgrade_repo_v2"],
+        ["migrate"],
+        ["migrate", "-f", "upgrade_repo_v2"],
+    ):
+        ours, real = kit.ours(repo, *words, check=False), kit.restic(theirs, *words, check=False)
+        assert ours.returncode == real.returncode, words
+
+        def lines(text: str) -> list[str]:
+            kept = (line for line in text.splitlines() if not line.startswith("using temporary cache"))
+            return [re.sub(r"^\[\d:\d\d\]", "[]", line.removeprefix("Fatal: ")) for line in kept]
+
+        assert lines(ours.stdout) == lines(real.stdout), words
+        assert lines(ours.stderr) == lines(real.stderr), words
+
+
+def test_a_damaged_repository_stays_as_it_is(repo: Path) -> None:
+    kit.files_of(repo, "data")[-1].unlink()
+    config = (repo / "config").read_bytes()
+    done = kit.ours(repo, "migrate", "upgrade_repo_v2", check=False)
+    assert done.returncode == 1 and done.stderr.endswith("Fatal: repository contains errors\n")
+    assert (repo / "config").read_bytes() == config
+
+
+@pytest.mark.clause("CONFIG-6", "RUSTIC-1")
+def test_members_that_others_have_written_survive(repo: Path, tmp_path: Path) -> None:
+    storage = in_memory(repo)
+    repository = opened(storage)
+    extra = b',"compression":7,"datapack_size":12345,"unheard_of":{"a":[1,null]}}'
+    plaintext = encode_config(repository.config)[:-1] + extra
+    cipher = make_cipher(repository.master_key)
+    storage.files[FileKind.CONFIG, ""] = cipher.seal(plaintext)
+    migrate(storage, tmp_path)
+    stored = cipher.open(storage.files[FileKind.CONFIG, ""])
+    assert stored == plaintext.replace(b'"version":1', b'"version":2')
+
+
+@pytest.mark.clause("LAYOUT-8")
+@pytest.mark.parametrize("fault", [Fail(), Lose(), Truncate(30)], ids=["fails", "lost", "cut"])
+def test_when_any_call_goes_wrong(repo: Path, tmp_path: Path, fault: Fault) -> None:
+    """After it a config is there, the old or the new one, or the message says where its copy is."""
+    start = in_memory(repo)
+    failed = 0
+    folder = tmp_path / "kept"
+    for number, (key, call) in enumerate(calls(lambda storage: migrate(storage, fresh(folder)), start)):
+        if not isinstance(fault, Fail) and key != ("save", FileKind.CONFIG):
+            continue
+        inner = copy_of(start)
+        try:
+            migrate(FaultyStorage(inner, at(key, call, fault)), fresh(folder))
+        except ResticFormatError:
+            failed += key[1] is FileKind.CONFIG
+        config = opened(inner).config
+        assert config.version in (1, 2), (number, key)
+        assert inspect(inner, read_data=False).ok
+    assert failed
+
+
+def fresh(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    return folder
+
+
+def test_the_copy_is_kept_where_the_old_config_cannot_be_put_back(repo: Path, tmp_path: Path) -> None:
+    storage = in_memory(repo)
+    sealed = storage.files[FileKind.CONFIG, ""]
+    saves = 0
+
+    def plan(call: Call) -> Fault | None:
+        nonlocal saves
+        if (call.operation, call.kind) != ("save", FileKind.CONFIG):
+            return None
+        saves += 1
+        return Truncate(10) if saves == 1 else Fail()
+
+    with pytest.raises(ResticFormatError, match=re.escape(str(tmp_path / "config"))):
+        migrate(FaultyStorage(storage, plan), tmp_path)
+    assert (tmp_path / "config").read_bytes() == sealed
+
+
+def test_only_version_1_can_be_upgraded(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    from restic_format.repository import Repository
+    from restic_spec.keyfile import SALT_SIZE, Kdf
+
+    repository = Repository.init(storage, kit.PASSWORD, kdf=Kdf(2, 1, 1, bytes(SALT_SIZE)))
+    (migration,) = MIGRATIONS
+    assert migration.refused(repository) is not None
+    with pytest.raises(UsageError, match="version 2"):
+        migration.apply(repository, str(tmp_path))
+    assert decode_config(make_cipher(repository.master_key).open(storage.files[FileKind.CONFIG, ""])).version == 2
+
+
+def test_json(repo: Path) -> None:
+    (listed,) = map(json.loads, kit.ours(repo, "migrate", "--json").stdout.splitlines())
+    assert (listed["message_type"], listed["name"]) == ("migration", "upgrade_repo_v2")
+    (done,) = map(json.loads, kit.ours(repo, "migrate", "--json", "upgrade_repo_v2").stdout.splitlines())
+    assert done == {"message_type": "migration_result", "name": "upgrade_repo_v2", "result": "success", "reason": ""}
+    (again,) = map(json.loads, kit.ours(repo, "migrate", "--json", "upgrade_repo_v2").stdout.splitlines())
+    assert again["result"] == "refused" and "version 2" in again["reason"]
