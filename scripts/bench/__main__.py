@@ -22,17 +22,6 @@ from restic_conformance.peers import find_rustic
 from restic_format.native.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAMED = (
-    "backup big files",
-    "backup small files",
-    "backup tiny files",
-    "unchanged small files",
-    "restore small files",
-    "check --read-data small files",
-    "load index",
-    "open (cat config)",
-)
-"""The workloads that say whether a native part pays (decision 10)."""
 
 
 class Bench:
@@ -44,13 +33,13 @@ class Bench:
         self.quick: bool = options.quick
         self.rounds: int = options.rounds or (3 if options.quick else 5)
         self.only: str = options.only
-        self.named = frozenset(NAMED) if options.leave_one_out else None
+        self.named = frozenset(report.NAMED) if options.leave_one_out else None
         self.programs = programs
         self.rows: list[Row] = []
 
     def wanted(self, workload: str) -> bool:
         """Whether *workload* belongs to this run; how many blobs an index has does not matter."""
-        return self.only in workload and (self.named is None or workload.split(",")[0] in self.named)
+        return self.only in workload and (self.named is None or report.plain(workload) in self.named)
 
     def repo(self, program: Program, name: str) -> Path:
         return self.folder / "repos" / f"{program.name.replace(' ', '-')}-{name}"

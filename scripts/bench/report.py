@@ -30,6 +30,17 @@ when some workload takes at least a fifth more without it (bold); one that never
 ([decision 10](decisions/0010-native-parts-chosen-tested-measured.md)).
 
 """
+NAMED = (
+    "backup big files",
+    "backup small files",
+    "backup tiny files",
+    "unchanged small files",
+    "restore small files",
+    "check --read-data small files",
+    "load index",
+    "open (cat config)",
+)
+"""The workloads that say whether a native part pays (decision 10)."""
 PAYS = 1.2
 """The ratio from which on a native part pays."""
 
@@ -52,6 +63,11 @@ def write(rows: Sequence[Row], folder: Path, where: Path, disk: Path | None, rou
     names = [name for name in rows[0].samples if name != BASE]
     (folder / "performance.md").write_text(HEAD + table(rows, names) + conditions(where, disk, rounds, quick=quick) + FOOT)
     plot(rows, names, folder / "performance.svg")
+
+
+def plain(workload: str) -> str:
+    """The name of a *workload* without the number of blobs in its index."""
+    return workload.split(",")[0]
 
 
 def kept(rows: Sequence[Row], numbers: Path, *, part: bool) -> Sequence[Row]:
@@ -77,7 +93,8 @@ def write_parts(
 def parts_table(rows: Sequence[Row], names: Sequence[str]) -> str:
     """What each native part buys: processor time without it as a ratio to that of the whole program.
 
-    Ratios of workloads for which a part pays are bold; the last line says which parts pay for none.
+    Ratios of workloads for which a part pays are bold. The last line says which parts pay: a part pays for none only where all
+    `NAMED` workloads were measured.
     """
     lines = ["| " + " | ".join(["workload", "all", *names]) + " |", "| --- " * (len(names) + 2) + "|"]
     paying = set()
@@ -91,7 +108,8 @@ def parts_table(rows: Sequence[Row], names: Sequence[str]) -> str:
                 shown = f"**{shown}**"
             cells.append(shown)
         lines.append("| " + " | ".join(cells) + " |")
-    lines.append("| " + " | ".join(["pays", "", *("yes" if name in paying else "**no**" for name in names)]) + " |")
+    other = "**no**" if set(NAMED) <= {plain(row.workload) for row in rows} else "not known"
+    lines.append("| " + " | ".join(["pays", "", *("yes" if name in paying else other for name in names)]) + " |")
     return "\n".join(lines) + "\n"
 
 
