@@ -190,7 +190,7 @@ class _RawTree(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Tree)
 _raw_decoder = msgspec.json.Decoder(_RawTree)
 _node_decoder = msgspec.json.Decoder(Node)
-_IDS = re.compile(r"[0-9a-f]*+")
+_HEX_DIGITS = b"0123456789abcdef"
 _is_time = gotime.CANONICAL.fullmatch
 _TIMES = re.compile(f"(?:{gotime.CANONICAL.pattern} )*+", re.ASCII)
 
@@ -251,10 +251,15 @@ def _are_ordinary(nodes: list[Node]) -> bool:
         or '"' in names
         or "\n" in names
         or any(node.inode >> 64 or node.device_id >> 64 or node.device >> 64 or node.generic_attributes for node in nodes)
-        or (ids and set(map(len, ids)) != {HEX_SIZE})
-        or _IDS.fullmatch("".join(ids)) is None
-        or _TIMES.fullmatch(" ".join([*times, *changed, ""])) is None  # type: ignore[list-item]
+        or not _are_ids(ids)
+        or _TIMES.fullmatch(" ".join([*{*times, *changed}, ""])) is None  # type: ignore[list-item]
     )
+
+
+def _are_ids(texts: Sequence[str]) -> bool:
+    """Whether all *texts* are ids in their textual form; for many it is quicker than `is_hex_id` for each."""
+    joined = "".join(texts)
+    return set(map(len, texts)) <= {HEX_SIZE} and joined.isascii() and not joined.encode().translate(None, _HEX_DIGITS)
 
 
 def check_node(node: Node, what: str) -> None:
@@ -271,11 +276,8 @@ def check_node(node: Node, what: str) -> None:
             gojson.unquote(quoted)
         except NameInvalid as error:
             raise NameInvalid(error.what, object=what, clause=error.clause) from None
-    content = node.content
-    if content:
-        whole = is_hex_id(content[0]) if len(content) == 1 else set(map(len, content)) == {HEX_SIZE}
-        if not whole or (len(content) > 1 and _IDS.fullmatch("".join(content)) is None):
-            raise TreeInvalid(f"{quoted[:200]!r} has content that is no id", object=what, clause="TREE-8")
+    if node.content and not _are_ids(node.content):
+        raise TreeInvalid(f"{quoted[:200]!r} has content that is no id", object=what, clause="TREE-8")
     if node.subtree is not None and not is_hex_id(node.subtree):
         raise TreeInvalid(f"{quoted[:200]!r} has a subtree that is no id", object=what, clause="TREE-7")
     if (node.inode | node.device_id | node.device) >> 64:
