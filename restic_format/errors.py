@@ -20,9 +20,11 @@ __all__ = [
     "FileUnusable",
     "Interrupted",
     "InvalidLock",
+    "KeepsNothing",
     "KeyUnusable",
     "LocationInvalid",
     "LockLost",
+    "NoPolicy",
     "NoSpace",
     "RepositoryNotFound",
     "ResticFormatError",
@@ -134,6 +136,14 @@ class DamagedFile(ResticFormatError):
 
 class SnapshotNotFound(ResticFormatError):
     """No snapshot, or more than one, fits what was asked for."""
+
+
+class KeepsNothing(UsageError):
+    """A keep policy would remove every snapshot of a group."""
+
+
+class NoPolicy(UsageError):
+    """No snapshot is named and no rule given, so that nothing says which snapshots to keep."""
 
 
 class Interrupted(BaseException):

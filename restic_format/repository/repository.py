@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from restic_format.errors import (
@@ -270,11 +270,15 @@ class Repository:
         if self.before_changes is not None and kind is not FileKind.LOCK:
             self.before_changes()
 
-    def load_snapshot(self, snapshot_id: bytes, *, keep_unknown: bool = True) -> Snapshot:
-        """Read a snapshot, to be written again only with *keep_unknown* (SNAP-10). Raises as `load_unpacked`."""
+    def load_snapshot(self, snapshot_id: bytes, *, keep_unknown: bool = True, members: Collection[str] = ()) -> Snapshot:
+        """Read a snapshot, to be written again only with *keep_unknown* (SNAP-10); see `decode_snapshot`.
+
+        Raises as `load_unpacked`.
+        """
         raw = self.load_unpacked(FileKind.SNAPSHOT, snapshot_id)
         try:
-            return decode_snapshot(raw, f"snapshot {snapshot_id.hex()[:8]}", keep_unknown=keep_unknown)
+            what = f"snapshot {snapshot_id.hex()[:8]}"
+            return decode_snapshot(raw, what, keep_unknown=keep_unknown, members=members)
         except SpecError as error:
             raise DamagedFile(f"snapshots/{snapshot_id.hex()}", error) from error
 

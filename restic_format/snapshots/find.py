@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from restic_format.errors import ResticFormatError, SnapshotNotFound
+from restic_format.errors import ResticFormatError, SnapshotNotFound, UsageError
 from restic_format.repository.repository import Repository
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
@@ -55,7 +55,7 @@ class SnapshotFilter:
         """Whether *snapshot* fits hosts, tags and paths."""
         if self.hosts and snapshot.hostname not in self.hosts:
             return False
-        if self.tags and not any(_has_tags(snapshot, tags) for tags in self.tags):
+        if self.tags and not any(has_tags(snapshot, tags) for tags in self.tags):
             return False
         return set(self.paths) <= set(snapshot.path_list())
 
@@ -70,7 +70,8 @@ class SnapshotFilter:
         return f"(Paths:[{paths}] Tags:[{tags}] Hosts:[{hosts}])"
 
 
-def _has_tags(snapshot: Snapshot, tags: Sequence[str]) -> bool:
+def has_tags(snapshot: Snapshot, tags: Sequence[str]) -> bool:
+    """Whether *snapshot* has all of *tags*; an empty tag fits snapshots without tags."""
     for tag in tags:
         if tag == "" and not snapshot.tags:
             return True
@@ -80,15 +81,18 @@ def _has_tags(snapshot: Snapshot, tags: Sequence[str]) -> bool:
 
 
 def all_snapshots(
-    repo: Repository, damaged: Callable[[bytes, ResticFormatError], None] | None = None
+    repo: Repository,
+    damaged: Callable[[bytes, ResticFormatError], None] | None = None,
+    *,
+    members: Collection[str] = (),
 ) -> Iterator[FoundSnapshot]:
-    """Every snapshot, in no particular order, without undeclared members: they may be large, and all are held at once.
+    """Every snapshot, in no particular order. Of undeclared members, which may be large, only *members* are kept.
 
     One that cannot be read goes to *damaged*, or is raised.
     """
     for snapshot_id, _ in repo.list(FileKind.SNAPSHOT):
         try:
-            found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id, keep_unknown=False))
+            found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id, keep_unknown=False, members=members))
         except ResticFormatError as error:
             if damaged is None:
                 raise
@@ -157,15 +161,18 @@ def filter_snapshots(
     names: Sequence[str] = (),
     wanted: SnapshotFilter | None = None,
     damaged: Callable[[str, ResticFormatError], None] | None = None,
+    *,
+    members: Collection[str] = (),
 ) -> Iterator[FoundSnapshot]:
     """The snapshots *names* mean, each once, or all that fit the filter where there are no names.
 
-    What cannot be found or read goes to *damaged* with its name, or is raised.
+    Those that are named come with all undeclared members, others with *members* of them. What cannot be found or read goes to
+    *damaged* with its name, or is raised; so does a filter that no name asks for.
     """
     wanted = wanted or SnapshotFilter()
     if not names:
         report = None if damaged is None else lambda snapshot_id, error: damaged(snapshot_id.hex(), error)
-        yield from (found for found in all_snapshots(repo, report) if wanted.matches(found.snapshot))
+        yield from (found for found in all_snapshots(repo, report, members=members) if wanted.matches(found.snapshot))
         return
     seen: set[bytes] = set()
     for name in names:
@@ -181,3 +188,5 @@ def filter_snapshots(
         if found.id not in seen:
             seen.add(found.id)
             yield found
+    if damaged is not None and not wanted.empty and not any(split_subfolder(name)[0] == "latest" for name in names):
+        damaged("filters", UsageError("explicit snapshot ids are given"))

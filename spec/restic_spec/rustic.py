@@ -6,10 +6,15 @@ is what they mean.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 import msgspec
 
-from restic_spec import wire
+from restic_spec import gotime, wire
 from restic_spec.config import Config
+from restic_spec.errors import JsonInvalid
+from restic_spec.snapshot import Snapshot
 
 
 class ConfigMembers(msgspec.Struct, omit_defaults=True):
@@ -50,3 +55,59 @@ def config_members(config: Config) -> ConfigMembers:
     """
     members: ConfigMembers = wire.decode_known(_config_decoder, wire.splice(b"{}", config.extra), "config", "RUSTIC-1")
     return members
+
+
+DELETE = "delete"
+"""The member of a snapshot that says when it may be removed (RUSTIC-3)."""
+
+
+@dataclass(frozen=True)
+class DeleteMark:
+    """When a snapshot may be removed (RUSTIC-8)."""
+
+    after_ns: int | None
+    """Nanoseconds since the epoch from which on it is to be removed; None means that it never is."""
+
+    def must_keep(self, now_ns: int) -> bool:
+        """Whether nobody may remove the snapshot."""
+        return self.after_ns is None or self.after_ns >= now_ns
+
+
+class _After(msgspec.Struct):
+    After: str
+
+
+_delete_decoder: msgspec.json.Decoder[str | _After | None] = msgspec.json.Decoder(str | _After | None)
+_ZONE_NAMES = re.compile(r"(?:\[[^][]*\])+")
+
+
+def zoned_ns(text: str) -> int:
+    """Nanoseconds since the epoch of a time by RFC 9557, ``2126-11-22T14:56:55+00:00[UTC]``: its offset counts, not the names.
+
+    Raises:
+        JsonInvalid: *text* is no such time.
+    """
+    names = _ZONE_NAMES.search(text)
+    return gotime.parse_ns(text[: names.start()] if names and names.end() == len(text) else text)
+
+
+def delete_mark(snapshot: Snapshot, what: str = "snapshot") -> DeleteMark | None:
+    """When *snapshot* may be removed, None where rustic has not said; read with the member `DELETE` (RUSTIC-3, RUSTIC-8).
+
+    Raises:
+        JsonInvalid: the member is there, and no such mark.
+    """
+    raw = snapshot.extra.get(DELETE)
+    if raw is None:
+        return None
+    value: str | _After | None = wire.decode_known(_delete_decoder, raw, what, "RUSTIC-3")
+    if isinstance(value, _After):
+        try:
+            return DeleteMark(zoned_ns(value.After))
+        except JsonInvalid as error:
+            raise JsonInvalid(error.what, object=what, clause="RUSTIC-3") from None
+    if value in (None, "NotSet"):
+        return None
+    if value != "Never":
+        raise JsonInvalid(f"{value[:60]!r} does not say when to delete it", object=what, clause="RUSTIC-3")
+    return DeleteMark(None)

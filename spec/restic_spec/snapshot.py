@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from restic_spec import gotime, wire
@@ -99,12 +101,18 @@ def summary_fields(summary: SnapshotSummary) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(msgspec.json.encode(summary), type=dict[str, msgspec.Raw])
 
 
-def decode_snapshot(raw: bytes, what: str = "snapshot", *, keep_unknown: bool = True) -> Snapshot:
+MAX_MEMBER = 4096
+"""Bytes that one of the undeclared members may take that are kept by name."""
+
+
+def decode_snapshot(
+    raw: bytes, what: str = "snapshot", *, keep_unknown: bool = True, members: Collection[str] = ()
+) -> Snapshot:
     """Parse a snapshot. With *keep_unknown* undeclared members are kept, as whoever writes it again must (SNAP-10); without,
-    nothing of *raw* is, however large they are.
+    nothing of *raw* is, however large they are, but those that *members* names.
 
     Raises:
-        JsonInvalid: not of this schema, an id or a time that is none.
+        JsonInvalid: not of this schema, an id or a time that is none, one of *members* beyond `MAX_MEMBER`.
     """
     snapshot = wire.decode(Snapshot, raw, what, "SNAP-1", keep_unknown=keep_unknown)
     gotime.check(snapshot.time, what, "SNAP-3")
@@ -115,6 +123,12 @@ def decode_snapshot(raw: bytes, what: str = "snapshot", *, keep_unknown: bool = 
             wire.check_raw(snapshot.summary, what)
         else:
             snapshot.summary = summary_fields(summary)
+    if members and not keep_unknown:
+        fields = wire.raw_members(raw, what, "SNAP-1")
+        for name in members:
+            if len(bytes(fields.get(name, b""))) > MAX_MEMBER:
+                raise JsonInvalid(f"member {name!r} is larger than any", object=what, clause="RUSTIC-3")
+        snapshot.keep_extra(fields, what, members)
     return snapshot
 
 

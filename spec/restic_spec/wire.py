@@ -6,6 +6,7 @@ rustic's extensions) are kept in ``extra`` as raw JSON and written back after th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -44,14 +45,15 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         extra: dict[str, msgspec.Raw] = self.__dict__.get("extra", _NO_EXTRA)
         return extra
 
-    def keep_extra(self, fields: dict[str, msgspec.Raw], what: str = "") -> None:
-        """Remember from all *fields* of the stored object those that are not declared.
+    def keep_extra(self, fields: dict[str, msgspec.Raw], what: str = "", only: Collection[str] | None = None) -> None:
+        """Remember from all *fields* of the stored object those that are not declared, or of these *only* some.
 
         Raises:
             JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
         """
         known = self.__struct_encode_fields__
-        extra = {name: raw.copy() for name, raw in fields.items() if name not in known}
+        kept = fields if only is None else only
+        extra = {name: raw.copy() for name, raw in fields.items() if name not in known and name in kept}
         if extra:
             check_raw(extra, what)
             self.__dict__["extra"] = extra

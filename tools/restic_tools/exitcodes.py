@@ -17,7 +17,7 @@ NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED = 10, 11, 12, 130
 MEANINGS = {
     SUCCESS: "success",
     FAILURE: "the command failed",
-    INCOMPLETE: "some source data could not be read; the snapshot holds the rest",
+    INCOMPLETE: "the rest was done: some source data could not be read, or some snapshots not removed",
     NO_REPOSITORY: "the repository does not exist",
     LOCK_FAILED: "the repository is locked by another process",
     WRONG_PASSWORD: "wrong password: it opens none of the keys",
@@ -35,7 +35,7 @@ TABLE: dict[str, int] = {
 """Error classes (of ``restic_format.errors``, by name so that the engine need not be imported) that have their own code."""
 
 
-PLAIN = {"AlreadyLocked", "SnapshotNotFound"}
+PLAIN = {"AlreadyLocked", "KeepsNothing", "SnapshotNotFound"}
 """Errors that are told without ``Fatal:`` before them."""
 
 
@@ -44,12 +44,14 @@ SEVERAL_LINES = {"AlreadyLocked", "InvalidLock", "RepositoryNotFound", "Location
 
 
 class Failure(Exception):
-    """A command cannot do what it was asked: ``Fatal: text``, by default with exit code 1; a *block* has several lines."""
+    """A command cannot do what it was asked: ``Fatal: text``, or the text alone where it is *plain*, by default with exit code
+    1; a *block* has several lines."""
 
-    def __init__(self, text: str, code: int = FAILURE, *, block: bool = False) -> None:
+    def __init__(self, text: str, code: int = FAILURE, *, block: bool = False, plain: bool = False) -> None:
         super().__init__(text)
         self.code = code
         self.block = block
+        self.plain = plain
 
 
 class OutputFailed(Exception):
@@ -78,7 +80,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, UsageFailure):
         return visible(str(error))
     if isinstance(error, Failure):
-        return f"Fatal: {visible(str(error), block=error.block)}"
+        return ("" if error.plain else "Fatal: ") + visible(str(error), block=error.block)
     if isinstance(error, OutputFailed):
         return f"Fatal: {error}"
     if isinstance(error, Incomplete):

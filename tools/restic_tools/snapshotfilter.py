@@ -11,16 +11,19 @@ from restic_tools.flagtypes import tag_list
 
 _MANY = "(can be given several times)"
 
-HostOption = Annotated[
-    list[str] | None,
-    Option(
-        "--host",
-        "-H",
+
+def _host_option(*names: str) -> Option:
+    return Option(
+        *names,
         metavar="host",
         variable="RESTIC_HOST",
         help=f"only consider snapshots of this host {_MANY}; an empty name takes the default away",
-    ),
-]
+    )
+
+
+HostOption = Annotated[list[str] | None, _host_option("--host", "-H")]
+PlainHostOption = Annotated[list[str] | None, _host_option("--host")]
+"""The same for commands whose ``-H`` is another option."""
 TagOption = Annotated[
     list[list[str]] | None,
     Option(

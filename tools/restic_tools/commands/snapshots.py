@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from restic_format.errors import ResticFormatError
@@ -16,15 +15,14 @@ from restic_format.snapshots.grouping import (
     newest_of_each,
     parse_grouping,
 )
-from restic_format.words import printable, visible
+from restic_format.words import visible
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
-from restic_tools.gotext import local_text, zone_text
 from restic_tools.messages import encode_message
 from restic_tools.messages.snapshots import GroupKey, SnapshotGroup, snapshot_message
 from restic_tools.output import encode
-from restic_tools.render import Table, bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
+from restic_tools.snapshottable import group_heading, snapshot_table
 
 
 def snapshots(
@@ -75,39 +73,6 @@ def snapshots(
         else:
             shown = encode(visible(_tables(groups, compact=compact, width=width), block=True))
     ctx.out.write(shown)
-
-
-def group_heading(group: Group) -> str:
-    """The line above a group's table; none where the snapshots have nothing in common."""
-    parts = [f"host [{printable(group.hostname)}]"] if group.hostname else []
-    if group.tags is not None:
-        parts.append(f"tags [{', '.join(map(printable, group.tags))}]")
-    if group.paths is not None:
-        parts.append(f"paths [{', '.join(map(printable, group.paths))}]")
-    return f"snapshots for ({', '.join(parts)}):" if parts else ""
-
-
-def snapshot_table(found: Sequence[FoundSnapshot], *, compact: bool, width: int | None = None) -> str:
-    """The table of snapshots, oldest first; at most ``width`` columns wide where folding paths makes that possible."""
-    sizes = [_size_text(item) for item in found]
-    with_size = any(sizes)
-    headers = ["ID", "Time", "Host", "Tags  "] if compact else ["ID", "Time", "Host      ", "Tags      ", "Paths"]
-    table = Table(headers + (["Size"] if with_size else []), width=width, fold=None if compact else 4)
-    for item, size in zip(found, sizes, strict=True):
-        snapshot = item.snapshot
-        cells = [item.short_id, local_text(snapshot.time), printable(snapshot.hostname)]
-        cells.append(("\n" if compact else ",").join(map(printable, snapshot.tags)))
-        if not compact:
-            cells.append("\n".join(map(printable, sorted(snapshot.path_list()))))
-        table.add(cells + ([size] if with_size else []))
-    table.spaced = not compact and any(len(item.snapshot.path_list()) > 1 for item in found)
-    table.footer = [f"Timestamps shown in {zone_text()}", f"{len(found)} snapshots"]
-    return table.text().rstrip("\n")
-
-
-def _size_text(item: FoundSnapshot) -> str:
-    statistics = item.snapshot.statistics()
-    return "" if statistics is None else bytes_text(statistics.total_bytes_processed)
 
 
 def _tables(groups: dict[Group, list[FoundSnapshot]], *, compact: bool, width: int | None) -> str:
