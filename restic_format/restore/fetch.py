@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from restic_format.native.places import PlaceWriter
@@ -179,9 +180,9 @@ class Fetcher:
                 while held:
                     self._files.release(held.pop())
             session.report.created(created, files.size, session.file_location)
-            for row in written:
-                session.report.written(session.plan.size(row))
-                self._count(session.plan.write(row).file, cache)
+            session.report.written(sum(map(session.plan.size, written)))
+            for number, count in Counter(map(session.plan.file, written)).items():
+                self._count(number, cache, count)
             left += failed
         return left
 
@@ -239,9 +240,9 @@ class Fetcher:
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(self._session.files.names[number], flags, dir_fd=parent)
 
-    def _count(self, number: int, cache: DirCache) -> None:
-        """One blob of the file is dealt with; the last one finishes it."""
-        if self._session.one_less(number):
+    def _count(self, number: int, cache: DirCache, blobs: int = 1) -> None:
+        """One blob of the file is dealt with, or several; the last one finishes it."""
+        if self._session.count_down(number, blobs):
             return
         descriptor = self._files.take(number)
         if number in self._misplaced:

@@ -68,9 +68,9 @@ class _Content:
     def _take_tail(self, size: int) -> None:
         """The blobs after the last unknown one belong to the end of a file of *size* bytes."""
         first, start = len(self._ids), size
-        while (blob := self._look_up(self._ids[first - 1], 0)) is not None:
+        while (found := self._look_up(self._ids[first - 1])) is not None:
             first -= 1
-            start -= blob.entry.plain_length
+            start -= found[1].plain_length
         if start >= self.size and first < len(self._ids):
             self._tail = first, start
             self.count += len(self._ids) - first
@@ -86,14 +86,18 @@ class _Content:
 
     def _known(self, first: int, offset: int) -> Iterator[_Placed]:
         """The blobs from number *first* on up to one that is unknown; the first goes to *offset*."""
+        last, found = "", None
         for text in itertools.islice(self._ids, first, None):
-            blob = self._look_up(text, offset)
-            if blob is None:
+            if text != last:  # The same blob may come millions of times: disk images have long stretches of zeros.
+                last, found = text, self._look_up(text)
+            if found is None:
                 return
-            yield blob
-            offset += blob.entry.plain_length
+            pack, entry = found
+            yield _Placed(pack, entry, offset)
+            offset += entry.plain_length
 
-    def _look_up(self, text: str, offset: int) -> _Placed | None:
+    def _look_up(self, text: str) -> tuple[bytes, PackEntry] | None:
+        """The pack of a blob, and its entry there; None for a blob that no index knows."""
         blob = parse_id(text)
         where = self._index.lookup(BlobType.DATA, blob)
         if where is None:
@@ -102,7 +106,7 @@ class _Content:
         if not is_bounded(entry):
             # Refused before anything of that size is read or written.
             raise NodeUnusable(f"blob {text} has an impossible length in the index: run repair index")
-        return _Placed(where.pack, entry, offset)
+        return where.pack, entry
 
     def missing(self) -> BlobMissing:
         """The error that says which blobs are unknown."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.repository.packs import coalesce
-from restic_spec.constants import ID_SIZE
+from restic_spec.constants import ID_SIZE, OVERHEAD
 from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
@@ -121,9 +121,13 @@ class Plan:
         uncompressed = self._uncompressed[row] or None
         return PackEntry(BlobType.DATA, blob, self._offset[row], self._length[row], uncompressed)
 
+    def file(self, row: int) -> int:
+        """The file that a row's blob belongs to."""
+        return self._file[row]
+
     def size(self, row: int) -> int:
         """Bytes of a row's blob."""
-        return self.entry(row).plain_length
+        return self._uncompressed[row] or self._length[row] - OVERHEAD
 
     def correct(self, row: int, offset: int, size: int) -> None:
         """A row's blob has *size* bytes, not what an index says, and goes to *offset* of its file."""

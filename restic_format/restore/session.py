@@ -89,8 +89,8 @@ class Session:
         if not known:
             self.report.error(self.file_location(number), error)
 
-    def one_less(self, number: int) -> int:
-        """One more blob of a file is dealt with; how many are left."""
+    def count_down(self, number: int, blobs: int) -> int:
+        """Count so many *blobs* of a file as dealt with; how many are left."""
         with self._lock:
-            self.files.remaining[number] -= 1
+            self.files.remaining[number] -= blobs
             return self.files.remaining[number]

@@ -181,3 +181,26 @@ def test_every_file_is_reported_once(maker: Maker, tmp_path: Path, monkeypatch: 
     assert len(left) == 150 and heard.failed == sorted(f"/d/{name}" for name in names[1::2])
     assert (stats.files_total, stats.files_restored, stats.errors) == (301, 151, 150)
     assert sorted(os.listdir(tmp_path / "d")) == names[::2]
+
+
+@pytest.mark.usefixtures("only_native")
+def test_a_blob_that_comes_thousands_of_times_is_opened_a_few_times(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files that repeat one blob: it is opened once for hundreds of places, and every place gets it."""
+    opened: list[int] = []
+    coder = maker.repo.coder
+    open_ranges = coder.open_ranges
+
+    def count(data: Any, wanted: Any) -> Any:
+        opened.append(len(wanted))
+        return open_ranges(data, wanted)
+
+    files = [maker.file("a", *[b"xyz"] * 5000), maker.file("b", *[b"xyz"] * 4999, b"end")]
+    root = maker.finish(files)
+    monkeypatch.setattr(coder, "open_ranges", count)
+    stats, heard = restore(maker.repo, root, tmp_path)
+    assert heard.errors == [] and stats.bytes_restored == stats.bytes_total == 30_000
+    assert (tmp_path / "a").read_bytes() == b"xyz" * 5000
+    assert (tmp_path / "b").read_bytes() == b"xyz" * 4999 + b"end"
+    assert sum(opened) < 100

@@ -140,7 +140,7 @@ cdef class PlaceWriter:
     def take(self, list rows not None, Py_ssize_t first, uint64_t start):
         """What is to be opened next for *rows* from number *first* on, for `put` to write."""
         cdef Py_ssize_t number = first
-        cdef size_t row, file, size = 0, room = 0, folders = 0, folder = <size_t> -1, last = 0
+        cdef size_t row, file, size = 0, room = 0, folders = 0, folder = <size_t> -1, other = <size_t> -1, last = 0
         cdef list wanted = []
         self._count = self._opened = 0
         while number < len(rows) and self._count < ROWS and folders < FOLDERS:
@@ -160,7 +160,9 @@ cdef class PlaceWriter:
                 self._opened += 1
                 last = row
             if not self._is_simple(file, size):
-                folders += 1
+                if file != other:
+                    other = file
+                    folders += 1
             elif self._directory[file] != folder:
                 folder = self._directory[file]
                 folders += 1
@@ -171,8 +173,8 @@ cdef class PlaceWriter:
 
     def put(self, list opened not None, directory, descriptor):
         """Write what `take` asked for, which is now *opened* or None."""
-        cdef size_t i, row, file, folder, count = 0, held = 0, last = <size_t> -1
-        cdef int last_descriptor = -1
+        cdef size_t i, row, file, folder, count = 0, held = 0, last = <size_t> -1, other = <size_t> -1
+        cdef int last_descriptor = -1, other_descriptor = -1
         cdef uint32_t rows[ROWS]
         cdef place *p
         created, written, left = [], [], []
@@ -206,7 +208,9 @@ cdef class PlaceWriter:
                         self._uid[file], self._gid[file], self._permissions[file], self._atime[file], self._mtime[file])
                     p.traits = self._traits + folder
                 else:
-                    p.descriptor = descriptor(file)
+                    if file != other:
+                        other, other_descriptor = file, descriptor(file)
+                    p.descriptor = other_descriptor
                     if p.descriptor < 0:
                         left.append(row)
                         continue
