@@ -32,6 +32,10 @@ class IdSet:
         for start in range(0, self._count * ID_SIZE, ID_SIZE):
             yield bytes(self._ids[start : start + ID_SIZE])
 
+    def since(self, count: int) -> bytes:
+        """The ids that came after the first *count*, joined, in the order they came."""
+        return bytes(memoryview(self._ids)[count * ID_SIZE :])
+
     def __contains__(self, ident: bytes) -> bool:
         return self._table[self._slot(ident)] != 0
 

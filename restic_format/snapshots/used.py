@@ -72,7 +72,7 @@ def find_used(
         BlobMissing, DamagedFile, StorageError: a tree cannot be read.
         Interrupted: it was cancelled.
     """
-    used = used or UsedBlobs()
+    used = UsedBlobs() if used is None else used
     waiting = bytearray()
     for root in roots:
         if used.trees.add(root):

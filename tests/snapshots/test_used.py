@@ -67,6 +67,9 @@ def test_only_what_is_needed_is_used_and_nothing_is_visited_twice() -> None:
     told: list[int] = []
     assert find_used(maker.repo, [root, ids["inner"]], used=used, progress=told.append) is used
     assert told == [], "what is known is not read again"
+    empty = UsedBlobs()
+    assert find_used(maker.repo, [root], used=empty) is empty and len(empty) == len(used)
+    assert empty.trees.since(1) == ids["inner"] and empty.trees.since(2) == b""
 
 
 def test_a_tree_that_cannot_be_read_is_told_or_raised() -> None:

@@ -111,7 +111,7 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     while True:
         tries -= 1
         try:
-            return attempt(ask_password(options, "enter password for repository: "))
+            return attempt(ask_password(options, f"enter password for {options.role and options.role + ' '}repository: "))
         except (WrongPassword, Failure) as error:
             if tries == 0:
                 raise

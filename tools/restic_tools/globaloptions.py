@@ -176,6 +176,8 @@ class GlobalOptions(OptionGroup):
     """The password as given: None until it is fetched, empty when none is given and it has to be asked for."""
     password_variable: str = "RESTIC_PASSWORD"
     """The environment variable that may hold the password."""
+    role: str = ""
+    """What the repository is in a command that has two, for the question for its password."""
 
     def __init__(self, **values: object) -> None:
         self.cacert, self.option = [], []

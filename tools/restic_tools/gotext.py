@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+from restic_format.words import printable
 from restic_spec import gotime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from restic_format.snapshots import FoundSnapshot
 
 
 def local_text(text: str) -> str:
@@ -28,6 +33,14 @@ def full_text(text: str) -> str:
     local = gotime.local_offset(seconds) == offset
     name = time.localtime(seconds).tm_zone if local else ("UTC" if offset == 0 else number)
     return f"{date} {clock} {number} {name}"
+
+
+def snapshot_line(found: FoundSnapshot) -> str:
+    """A snapshot in a line: ``snapshot 40dc1520 of [/home] at 2006-01-02 15:04:05 +0000 UTC by user@host``."""
+    snapshot = found.snapshot
+    paths = " ".join(map(printable, snapshot.path_list()))
+    owner = f"{printable(snapshot.username)}@{printable(snapshot.hostname)}"
+    return f"snapshot {found.short_id} of [{paths}] at {full_text(snapshot.time)} by {owner}"
 
 
 def canonical(text: str | None) -> str:

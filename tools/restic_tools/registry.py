@@ -43,6 +43,7 @@ COMMANDS: list[Entry] = [
     Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("cat", "cat:cat", "Print an object of the repository", shows=True),
     Entry("check", "check:check", "Check the repository for errors"),
+    Entry("copy", "copy:copy", "Copy snapshots from one repository to another"),
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),
     Entry("help", "help:help_command", "Show the help of any command", codes=(0, 1), shows=True),

@@ -82,12 +82,17 @@ class SecondaryRepository(OptionGroup):
         """Whether a second repository is named."""
         return any(values[key] for values in self._forms() for key in ("repo", "repository_file"))
 
+    @property
+    def is_source(self) -> bool:
+        """Whether ``copy`` copies from the second repository; with the older options it copies into it."""
+        return any(self._forms()[0].values()) or self.from_insecure_no_password
+
     def options(self, options: GlobalOptions) -> GlobalOptions:
         """The global options for the second repository. ``Failure`` when none is named, or in two ways."""
         if not self.named:
             raise Failure("Please specify a source repository location (--from-repo or --from-repository-file)")
         new, old = self._forms()
-        is_new = any(new.values()) or self.from_insecure_no_password
+        is_new = self.is_source
         if is_new and any(old.values()):
             raise Failure("Option groups repo2 and from-repo are mutually exclusive, please specify only one")
         values, form = (new, "--from-{}") if is_new else (old, "--{}2")
@@ -99,4 +104,5 @@ class SecondaryRepository(OptionGroup):
             insecure_no_password=self.from_insecure_no_password,
             password=None,
             password_variable="RESTIC_FROM_PASSWORD" if is_new else "RESTIC_PASSWORD2",
+            role="source" if is_new else "destination",
         )
