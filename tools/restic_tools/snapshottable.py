@@ -27,6 +27,7 @@ def snapshot_table(
     compact: bool,
     width: int | None = None,
     reasons: Mapping[bytes, Sequence[str]] | None = None,
+    sort_tags: bool = False,
 ) -> str:
     """The table of snapshots, oldest first; at most ``width`` columns wide where folding paths makes that possible.
 
@@ -42,7 +43,7 @@ def snapshot_table(
     for item, size in zip(found, sizes, strict=True):
         snapshot = item.snapshot
         cells = [item.short_id, local_text(snapshot.time), printable(snapshot.hostname)]
-        cells.append(("\n" if compact else ",").join(map(printable, snapshot.tags)))
+        cells.append(("\n" if compact else ",").join(map(printable, sorted(snapshot.tags) if sort_tags else snapshot.tags)))
         if not compact and reasons is not None:
             cells.append("\n".join(map(printable, reasons[item.id])))
         if not compact:

@@ -92,7 +92,7 @@ def forget(
         _tell_kept(ctx, plan)
         if not ctx.options.json:
             for group in plan.groups:
-                _print_group(ctx, group, compact=compact)
+                _print_group(ctx, group, compact=compact, sort_tags=TAGS in group_by)
         failed = _carry_out(ctx, repo, plan, dry_run=dry_run)
     if ctx.options.json and plan.groups:
         ctx.out.write(encode_message([_message(group, sort_tags=TAGS in group_by) for group in plan.groups]) + b"\n")
@@ -138,7 +138,7 @@ def _tell_kept(ctx: Context, plan: ForgetPlan) -> None:
         ctx.out.warn(f"{len(future) - MOST_TOLD} more snapshots are from the future: kept and not counted")
 
 
-def _print_group(ctx: Context, plan: GroupPlan, *, compact: bool) -> None:
+def _print_group(ctx: Context, plan: GroupPlan, *, compact: bool, sort_tags: bool) -> None:
     group, decision = plan
     heading = group_heading(group)
     if heading and ctx.out.verbosity >= VERBOSE:
@@ -148,7 +148,7 @@ def _print_group(ctx: Context, plan: GroupPlan, *, compact: bool) -> None:
     for word, found in (("keep", [kept.found for kept in decision.keep]), ("remove", decision.remove)):
         if found:
             why = reasons if word == "keep" else None
-            table = snapshot_table(found[::-1], compact=compact, width=width, reasons=why)
+            table = snapshot_table(found[::-1], compact=compact, width=width, reasons=why, sort_tags=sort_tags)
             ctx.out.info(f"{word} {len(found)} snapshots:\n{table}\n", block=True)
 
 
