@@ -19,8 +19,8 @@ TESTS = ROOT / "tests"
 VECTORS = ROOT / "spec" / "vectors"
 
 PREFIXES = (
-    "LAYOUT", "CRYPTO", "KEY", "CONFIG", "FILE", "PACK", "INDEX", "TREE", "SNAP", "LOCK", "CHUNK", "GOJSON", "ORDER", "RUSTIC",
-    "DIFF",
+    "LAYOUT", "CRYPTO", "KEY", "CONFIG", "FILE", "PACK", "INDEX", "TREE", "SNAP", "LOCK", "CHUNK", "GOJSON", "ORDER", "CACHE",
+    "RUSTIC", "DIFF",
 )  # fmt: skip
 LEVELS = ("must", "should", "observed")
 

@@ -19,6 +19,7 @@ import msgspec
 
 from restic_format.repository.cipher import Cipher
 from restic_format.repository.index import BlobIndex, IndexState, MarkedPack
+from restic_format.storage.cachefolder import tag_folder
 from restic_format.storage.localwriter import make_folders
 from restic_format.work import in_order
 from restic_spec import gojson
@@ -29,8 +30,8 @@ _MAGIC = b"restic-format index 4\n"
 _PIECE = 4 << 20
 _HEAD_START = struct.Struct("<Q")
 """The last bytes of the file: where the head begins."""
-TAG_NAME = "CACHEDIR.TAG"
-TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of restic-format; the folder can be removed at any time.\n"
+FILE_NAME = "restic-format-index"
+"""What it is called in the folder of the repository's cache, which restic's part of it leaves alone (CACHE-4)."""
 
 WORTH_ROWS = 50_000
 """Rows that must have come from index files before the cache is written again."""
@@ -64,12 +65,12 @@ class _Head(msgspec.Struct):
 
 
 class IndexCache:
-    """The cache of one repository in *folder* (made when needed)."""
+    """The cached index of one repository, among the caches in *base* (made when needed)."""
 
-    def __init__(self, folder: str, repository_id: str, cipher: Cipher) -> None:
-        self._top = gojson.to_bytes(folder)
-        self._folder = os.path.join(self._top, repository_id.encode())
-        self._path = os.path.join(self._folder, b"index")
+    def __init__(self, base: str, repository_id: str, cipher: Cipher) -> None:
+        self._base = gojson.to_bytes(base)
+        self._folder = os.path.join(self._base, repository_id.encode())
+        self._path = os.path.join(self._folder, FILE_NAME.encode())
         self._cipher = cipher
 
     def load(self, listed: set[bytes]) -> tuple[BlobIndex, set[bytes]] | None:
@@ -126,7 +127,8 @@ class IndexCache:
         """Write the cache anew. A folder that cannot be written to is left alone."""
         temporary = b"%s-%s" % (self._path, secrets.token_hex(6).encode())
         try:
-            self._make_folder()
+            make_folders(self._folder, 0o700)
+            tag_folder(self._base)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 self._write(descriptor, index, covered)
@@ -136,13 +138,6 @@ class IndexCache:
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-
-    def _make_folder(self) -> None:
-        make_folders(self._folder, 0o700)
-        tag = os.path.join(self._top, TAG_NAME.encode())
-        if not os.path.exists(tag):
-            with open(tag, "wb") as file:
-                file.write(TAG)
 
     def _write(self, descriptor: int, index: BlobIndex, covered: set[bytes]) -> None:
         state, parts = index.dump()

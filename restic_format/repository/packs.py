@@ -15,7 +15,7 @@ from restic_format.repository.coder import check_size
 from restic_format.repository.header import decode_entries
 from restic_spec.errors import HeaderInvalid
 from restic_spec.layout import FileKind
-from restic_spec.pack import LENGTH_SIZE, PackEntry, check_layout, header_length
+from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry, check_layout, header_length
 
 if TYPE_CHECKING:
     from restic_format.repository.repository import Repository
@@ -138,6 +138,8 @@ class PackReader:
         one blob, is held at a time, and at most 8 MiB of plaintext, or one blob.
         """
         ordered = sorted(entries, key=lambda entry: entry.offset)
+        if any(entry.type is BlobType.TREE for entry in ordered):
+            self._repository.storage.prepare(FileKind.PACK, pack.hex())
         for run in coalesce(ordered, lambda entry: entry.offset, lambda entry: entry.length, span=span):
             yield from self._run(pack, run, span)
 

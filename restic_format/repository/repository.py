@@ -53,8 +53,10 @@ from restic_spec.unpacked import decode_unpacked, encode_unpacked
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from restic_format.errors import StorageError
     from restic_format.repository.coder import Coder
     from restic_format.repository.lock import RepositoryLock
+    from restic_format.storage.cachefolder import CacheFolder
     from restic_format.work import Cancel
 
 
@@ -155,7 +157,7 @@ class Repository:
     ) -> Repository:
         """Open a repository with any of its passwords.
 
-        In *cache_folder* a sealed copy of a large index is kept, so that it loads faster the next time.
+        A sealed copy of a large index is kept in *cache_folder*, the one for all caches, so that it loads faster the next time.
 
         Raises:
             RepositoryNotFound: there is no config file.
@@ -184,6 +186,15 @@ class Repository:
             extra_verify=extra_verify,
             cache_folder=cache_folder,
         )
+
+    def use_cache(self, folder: CacheFolder, troubled: Callable[[StorageError], object] | None = None) -> None:
+        """Keep copies of indexes, snapshots and packs with trees in *folder*; to be called before anything else.
+
+        *troubled* is told once why nothing can be written there; the repository is used without then.
+        """
+        from restic_format.storage.cache import CachedStorage
+
+        self.storage = CachedStorage(self.storage, folder, troubled)
 
     def lock(
         self,
@@ -326,6 +337,8 @@ class Repository:
     def _load_copy(self, blob_type: BlobType, blob_id: bytes, location: Location) -> bytes:
         entry = location.entry(blob_type, blob_id)
         check_size(entry)
+        if blob_type is BlobType.TREE:
+            self.storage.prepare(FileKind.PACK, location.pack.hex())
         return self.coder.open(entry, self.storage.load(FileKind.PACK, location.pack.hex(), entry.offset, entry.length))
 
     def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:

@@ -126,6 +126,11 @@ class Storage(ABC):
         """Whether a listing is sure to show every file whose saving had ended before it began, whoever saved it (LOCK-3)."""
         return False
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether reading it is no slower than reading a local cache would be."""
+        return False
+
     def create(self) -> None:
         """Make the place and its folders ready for a new repository."""
         return
@@ -158,6 +163,10 @@ class Storage(ABC):
         """Fill *target* with a file's bytes from *offset* on. Raises as `load`."""
         data = self.load(kind, name, offset, len(target))
         target[: len(data)] = data
+
+    def prepare(self, kind: FileKind, name: str) -> None:
+        """Take note that several parts of a file will be read: a cache then fetches it whole. Never fails."""
+        del kind, name
 
     @abstractmethod
     def size(self, kind: FileKind, name: str) -> int:
@@ -220,6 +229,11 @@ class WrappedStorage(Storage):
         """The wrapped storage's."""
         return self.inner.lists_at_once
 
+    @property
+    def at_hand(self) -> bool:
+        """The wrapped storage's."""
+        return self.inner.at_hand
+
     def create(self) -> None:
         """See `Storage`."""
         self.inner.create()
@@ -239,6 +253,10 @@ class WrappedStorage(Storage):
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """See `Storage`."""
         self.inner.load_into(kind, name, offset, target)
+
+    def prepare(self, kind: FileKind, name: str) -> None:
+        """See `Storage`."""
+        self.inner.prepare(kind, name)
 
     def size(self, kind: FileKind, name: str) -> int:
         """See `Storage`."""

@@ -27,20 +27,25 @@ _ONE_VIEW = frozenset({"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2
 """File systems of one machine, on which a name is there for everybody as soon as a rename has returned. Those of a network
 and those that programs provide (FUSE, 9p, overlays) may remember a folder's entries from before."""
 
+_OF_THIS_MACHINE = _ONE_VIEW | {"overlay"}
+"""File systems of which a cache on this machine would be a second copy, and no faster."""
+
 
 class LocalStorage(Storage):
     """Storage in the folder *path*; default and old S3 layout are told apart by what is there.
 
-    *path* is bytes, or text in UTF-8 with surrogate escapes; a path object means what the operating system makes of it.
+    *path* is bytes, or text in UTF-8 with surrogate escapes; a path object means what the operating system makes of it. With
+    *cached* a local cache is of use wherever the folder is: it may be on a slow disk.
     """
 
-    def __init__(self, path: str | bytes | os.PathLike[str], *, connections: int = 2) -> None:
+    def __init__(self, path: str | bytes | os.PathLike[str], *, connections: int = 2, cached: bool = False) -> None:
         given = gojson.to_bytes(path) if isinstance(path, str) else os.fsencode(path)
         try:
             self._root = os.path.abspath(given)
         except OSError:  # the current folder was removed
             self._root = given
         self._connections = connections
+        self._cached = cached
         self.layout = self._detect_layout()
         self.modes = self._detect_modes()
 
@@ -58,6 +63,11 @@ class LocalStorage(Storage):
     def lists_at_once(self) -> bool:
         """Whether the locks are on a file system of this machine (see `Storage.lists_at_once`)."""
         return file_system(self._folder(folder_of(FileKind.LOCK, self.layout))) in _ONE_VIEW
+
+    @cached_property
+    def at_hand(self) -> bool:
+        """Whether the folder is on a file system of this machine (see `Storage.at_hand`)."""
+        return not self._cached and file_system(self._root) in _OF_THIS_MACHINE
 
     def _detect_layout(self) -> Layout:
         if not os.path.isdir(self._folder("keys")) and os.path.isdir(self._folder("key")):

@@ -97,7 +97,7 @@ class LocalWriter:
     def append(self, data: Content) -> None:
         """See `Writer`."""
         with self._saving("write"):
-            _write_pieces(self._descriptor, pieces_of(data))
+            write_pieces(self._descriptor, pieces_of(data))
 
     def contents(self) -> Iterator[bytes]:
         """See `Writer`."""
@@ -170,7 +170,7 @@ def _temporary_name(place: bytes) -> bytes:
     return place + _TEMPORARY + secrets.token_hex(6).encode()
 
 
-def _write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> None:
+def write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> None:
     """Write all of *pieces*, many in one call."""
     left = deque(memoryview(piece) for piece in pieces)
     while left:

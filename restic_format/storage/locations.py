@@ -64,8 +64,10 @@ def open_storage(location: str, options: Options | None = None) -> Storage:
 def _local(rest: str, options: Options) -> Storage:
     from restic_format.storage.local import LocalStorage
 
-    known = _known(options, "local.connections")
-    return LocalStorage(rest, connections=_count(known, "local.connections", 2))
+    known = _known(options, "local.connections", "local.cache")
+    return LocalStorage(
+        rest, connections=_count(known, "local.connections", 2), cached=_truth(known, "local.cache", default=False)
+    )
 
 
 def _unsupported(scheme: str) -> Callable[[str, Options], Storage]:
@@ -89,6 +91,15 @@ def _known(options: Options, *names: str) -> Options:
         if name not in names:
             raise UsageError(f"option {name} is not known")
     return options
+
+
+def _truth(options: Options, name: str, *, default: bool) -> bool:
+    text = options.get(name)
+    if text is None:
+        return default
+    if text.lower() not in ("1", "t", "true", "0", "f", "false"):
+        raise UsageError(f"option {name}: {text!r} is neither true nor false")
+    return text.lower() in ("1", "t", "true")
 
 
 def _count(options: Options, name: str, default: int) -> int:

@@ -66,10 +66,11 @@ def content(index: BlobIndex) -> set[object]:
 
 
 def cache_file(folder: Path) -> Path:
-    [path] = folder.glob("*/index")
+    [path] = folder.glob("*/restic-format-index")
     return path
 
 
+@pytest.mark.clause("CACHE-4")
 def test_the_second_time_no_index_file_is_read(storage: MemoryStorage, tmp_path: Path) -> None:
     first, read = load(storage, tmp_path)
     assert len(read) == 3
@@ -126,7 +127,7 @@ def test_another_repositorys_cache_is_not_used(storage: MemoryStorage, tmp_path:
     for name in [name for name, _ in storage.list(FileKind.INDEX)]:
         other.save(FileKind.INDEX, name, storage.load(FileKind.INDEX, name))
     mine = Repository.open(other, "pw", cache_folder=str(tmp_path))
-    os.renames(cache_file(tmp_path), tmp_path / mine.id / "index")
+    os.renames(cache_file(tmp_path), tmp_path / mine.id / "restic-format-index")
     assert mine._index_cache is not None
     assert mine._index_cache.load({bytes.fromhex(name) for name, _ in other.list(FileKind.INDEX)}) is None
 

@@ -9,6 +9,8 @@ import pytest
 
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, WrappedStorage
 from restic_format.storage.base import HeldWriter
+from restic_format.storage.cache import CachedStorage
+from restic_format.storage.cachefolder import CacheFolder
 from restic_format.storage.limited import LimitedStorage
 from restic_spec.layout import FileKind
 from tests.storage.contract import CONTENT, NAME, StorageContract
@@ -78,6 +80,12 @@ class TestLimited(StorageContract):
         return LimitedStorage(MemoryStorage(), upload=1 << 30, download=1 << 30)
 
 
+class TestCached(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        return CachedStorage(MemoryStorage(), CacheFolder(str(tmp_path / "cache"), NAME))
+
+
 PUBLIC = [name for name in vars(Storage) if not name.startswith("_")]
 
 
@@ -119,6 +127,7 @@ def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
         "load_into": [FileKind.PACK, NAME, 0, memoryview(bytearray(3))],
         "size": [FileKind.PACK, NAME],
         "exists": [FileKind.PACK, NAME],
+        "prepare": [FileKind.PACK, NAME],
         "list": [FileKind.PACK],
         "strays": [],
         "remove": [FileKind.PACK, NAME],

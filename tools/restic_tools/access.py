@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, nullcontext
 
 from restic_format.words import visible
-from restic_tools.environment import variable
+from restic_tools.caching import index_cache_base, use_cache
 from restic_tools.exitcodes import Failure
 from restic_tools.passwords import ask_password, may_try_again, read_text_file
 
@@ -53,8 +53,7 @@ def open_repository(
     ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     repository = unlock_with_password(options, out)
-    if options.cleanup_cache:
-        _remove_old_caches(options, out, repository)
+    use_cache(repository, options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
@@ -97,7 +96,7 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             compression=options.compression,
             pack_size=options.pack_size_bytes,
             extra_verify=not options.no_extra_verify,
-            cache_folder=cache_folder(options),
+            cache_folder=index_cache_base(options),
         )
 
     if not storage.exists(FileKind.CONFIG, ""):
@@ -125,26 +124,6 @@ def _limited(storage: Storage, options: GlobalOptions) -> Storage:
         return kibibytes << 10 if kibibytes > 0 else None
 
     return LimitedStorage(storage, upload=rate(options.limit_upload), download=rate(options.limit_download))
-
-
-def cache_folder(options: GlobalOptions) -> str | None:
-    """The folder for caches: inside the one given, otherwise in the user's cache folder; None for no cache."""
-    if options.no_cache:
-        return None
-    if options.cache_dir:
-        return os.path.join(options.cache_dir, "restic-format")
-    base = variable("XDG_CACHE_HOME") or os.path.join(variable("HOME"), ".cache")
-    return os.path.join(base, "restic-format") if os.path.isabs(base) else None
-
-
-def _remove_old_caches(options: GlobalOptions, out: Output, repository: Repository) -> None:
-    folder = cache_folder(options)
-    if folder is None:
-        return
-    from restic_format.repository.oldcaches import remove_old_caches
-
-    if removed := remove_old_caches(folder, keep=repository.id):
-        out.info_on_terminal(f"removed {removed} old caches from {folder}")
 
 
 def duration_text(seconds: float) -> str:

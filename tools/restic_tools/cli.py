@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from restic_tools.declare import Declaration
 
 DEBUG_VARIABLE = "RESTIC_FORMAT_DEBUG"
+FEATURES_VARIABLE = "RESTIC_FEATURES"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = words_from_system(sys.argv[1:]) if argv is None else list(argv)
     parsed = Parsed()
     try:
+        if os.environ.get(FEATURES_VARIABLE):
+            _check_features()
         answer = _quick_version(args)
         if answer is not None:
             if sys.stdout is not None:
@@ -70,6 +73,14 @@ def _open_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+
+
+def _check_features() -> None:
+    """Look at the feature flags before anything is done, as restic does: a wrong one is an error for every command."""
+    from restic_tools.features import feature_flags
+    from restic_tools.output import Output
+
+    feature_flags(Output().warn)
 
 
 def _quick_version(args: list[str]) -> str | None:

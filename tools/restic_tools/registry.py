@@ -41,10 +41,12 @@ class Entry:
 
 COMMANDS: list[Entry] = [
     Entry("backup", "backup:backup", "Back up files and directories into a new snapshot", codes=(0, 1, 3, 10, 11, 12, 130)),
+    Entry("cache", "cache:cache", "List and remove local caches", codes=(0, 1)),
     Entry("cat", "cat:cat", "Print an object of the repository", shows=True),
     Entry("check", "check:check", "Check the repository for errors"),
     Entry("copy", "copy:copy", "Copy snapshots from one repository to another"),
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
+    Entry("features", "features:features", "Print the feature flags", group=ADVANCED, codes=(0, 1), shows=True),
     Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),
     Entry("help", "help:help_command", "Show the help of any command", codes=(0, 1), shows=True),
     Entry("init", "init:init", "Create a new repository"),
@@ -59,7 +61,9 @@ COMMANDS: list[Entry] = [
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),
     Entry("repair index", "repair:repair_index", "Build a new index"),
     Entry("repair packs", "repair:repair_packs", "Salvage damaged pack files"),
+    Entry("options", "options:options", "Print the extended options", group=ADVANCED, codes=(0, 1), shows=True),
     Entry("restore", "restore:restore", "Restore files from a snapshot"),
+    Entry("self-update", "selfupdate:self_update", "Say how to update this program", group=ADVANCED, codes=(1,)),
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
     Entry("tag", "tag:tag_command", "Change the tags of snapshots"),
     Entry("unlock", "unlock:unlock", "Remove stale locks"),

@@ -13,6 +13,7 @@ from restic_tools.argv import parse_uint
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure, Incomplete
+from restic_tools.features import is_enabled
 from restic_tools.flagtypes import local_time, size, tag_list
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def backup(
         with_atime=with_atime,
         ignore_ctime=ignore_ctime,
         ignore_inode=ignore_inode,
-        device_id_for_hardlinks=_feature("device-id-for-hardlinks"),
+        device_id_for_hardlinks=is_enabled("device-id-for-hardlinks"),
         read_concurrency=_read_concurrency(read_concurrency),
         scan=not no_scan and _scan_is_seen(ctx),
         dry_run=dry_run,
@@ -364,15 +365,6 @@ def _grouping(text: str) -> frozenset[str]:
     from restic_format.snapshots.grouping import parse_grouping
 
     return parse_grouping(text)
-
-
-def _feature(name: str) -> bool:
-    """Whether ``RESTIC_FEATURES`` turns a feature on."""
-    for word in os.environ.get("RESTIC_FEATURES", "").split(","):
-        key, _, value = word.strip().partition("=")
-        if key == name:
-            return value.lower() in ("", "1", "t", "true")
-    return False
 
 
 def _read_concurrency(given: int | None) -> int:

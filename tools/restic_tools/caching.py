@@ -1,0 +1,84 @@
+"""The local cache for commands: which folder, and putting it before a repository."""
+
+from __future__ import annotations
+
+import os
+
+from restic_tools.environment import variable
+from restic_tools.exitcodes import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from restic_format.errors import StorageError
+    from restic_format.repository import Repository
+    from restic_tools.globaloptions import GlobalOptions
+    from restic_tools.output import Output
+
+
+def cache_base(options: GlobalOptions) -> str:
+    """The folder of all caches: the one given, otherwise ``restic`` in the user's cache folder; ``Failure`` without either."""
+    if options.cache_dir:
+        return options.cache_dir
+    if base := variable("XDG_CACHE_HOME"):
+        if not os.path.isabs(base):
+            raise Failure("unable to locate cache directory: path in $XDG_CACHE_HOME is relative")
+    elif home := variable("HOME"):
+        base = os.path.join(home, ".cache")
+    else:
+        raise Failure("unable to locate cache directory: neither $XDG_CACHE_HOME nor $HOME are defined")
+    return os.path.join(base, "restic")
+
+
+def index_cache_base(options: GlobalOptions) -> str | None:
+    """The folder of all caches for the sealed index, None for no cache."""
+    if options.no_cache:
+        return None
+    try:
+        return cache_base(options)
+    except Failure:
+        return None
+
+
+def use_cache(repository: Repository, options: GlobalOptions, out: Output) -> None:
+    """Put the cache before *repository*, unless it is not wanted or of no use; then remove old ones where that is asked for."""
+    if options.no_cache:
+        return
+    from restic_format.errors import StorageError
+    from restic_format.storage.cachefolder import CacheFolder
+
+    try:
+        base = cache_base(options)
+        if not repository.storage.at_hand:
+            folder = CacheFolder(base, repository.id)
+            if folder.created:
+                out.info_on_terminal(f"created new cache in {base}")
+            repository.use_cache(folder, lambda error: out.warn(f"the cache is not written to any more: {error}"))
+    except (Failure, StorageError) as error:
+        out.warn(f"unable to open cache: {error}")
+        return
+    _old_caches(repository, base, options, out)
+
+
+def _old_caches(repository: Repository, base: str, options: GlobalOptions, out: Output) -> None:
+    """Remove the caches that were not used for long, or say that there are some."""
+    from restic_format.errors import StorageError
+    from restic_format.storage.cachefolder import list_caches, remove_caches
+
+    def failed(path: str, error: StorageError) -> None:
+        out.warn(f"unable to remove {path}: {error}")
+
+    if not options.cleanup_cache and not out.stdout_is_terminal:
+        return
+    try:
+        old = [cache for cache in list_caches(base) if cache.is_old() and cache.name != repository.id]
+        if not old:
+            return
+        if options.cleanup_cache:
+            out.info_on_terminal(f"removing {len(old)} old cache dirs from {base}")
+            remove_caches(base, old, failed)
+        else:
+            out.info_on_terminal(
+                f"found {len(old)} old cache directories in {base}, run `restic-format cache --cleanup` to remove them"
+            )
+    except StorageError as error:
+        out.warn(f"unable to find old cache directories: {error}")
