@@ -131,12 +131,12 @@ class Bookkeeper:
         return Directory(parent, item + "/", node, previous)
 
     def opened(self, directory: Directory, count: int = 1) -> None:
-        """*count* more entries of *directory* will be given later."""
+        """Count *count* more entries of *directory* as open: they will be settled later."""
         with self._lock:
             directory.open += count
 
     def closed(self, directory: Directory) -> None:
-        """Another entry is now in its place, or will never come."""
+        """Count an entry as done: its node is in its place, or will never come."""
         current: Directory | None = directory
         while current is not None:
             with self._lock:

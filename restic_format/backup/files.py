@@ -342,7 +342,7 @@ class Workers:
         self._pool = WorkerPool("backup", count, lambda: Worker(self).run(), cancel=cancel, on_stop=self.queue.abort)
 
     def stopping(self) -> bool:
-        """Whether to leave everything as it is: the backup has failed or was cancelled."""
+        """Whether the workers are to stop at once: the backup has failed or was cancelled."""
         return self._pool.stopped
 
     def start(self) -> None:
@@ -350,7 +350,7 @@ class Workers:
         self._pool.start()
 
     def stop(self) -> None:
-        """Let everybody leave everything as it is."""
+        """Have every worker stop at once."""
         self._pool.stop()
 
     def fail(self, error: BaseException) -> None:

@@ -60,7 +60,7 @@ class WorkQueue(Generic[Job, Shared]):
                 self._not_empty.notify(helpers)
 
     def end_shared(self, shared: Shared) -> None:
-        """A shared file needs no more help."""
+        """Say that a shared file needs no more help."""
         with self._not_empty:
             self._shared = max(0, self._shared - 1)
             self._calls = deque(call for call in self._calls if call is not shared)

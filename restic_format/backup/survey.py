@@ -55,7 +55,7 @@ class Ahead:
         self._ready: dict[Place, Survey] = {}
 
     def expect(self, parent: Folder, directories: Sequence[tuple[bytes, str]]) -> None:
-        """The walk will come to these in *parent* next: names, and ids of the parent snapshot's trees."""
+        """Say what the walk will come to next in *parent*: names, and ids of the parent snapshot's trees."""
         self._levels = [level for level in self._levels if level[1]]
         self._levels.append((parent, deque(directories)))
 

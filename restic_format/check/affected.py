@@ -62,23 +62,23 @@ class Damage:
         return True
 
     def tree(self, ident: bytes, number: int) -> None:
-        """The tree *ident* cannot be read."""
+        """Note that the tree *ident* cannot be read."""
         if self._track(number):
             self._trees.setdefault(ident, []).append(number)
 
     def node(self, tree: bytes, quoted: str, number: int) -> None:
-        """The entry *quoted* of a tree is at fault."""
+        """Note that the entry *quoted* of a tree is at fault."""
         if self._track(number):
             self._nodes.setdefault(tree, []).append((quoted, number))
 
     def pack(self, pack: bytes, number: int) -> None:
-        """Nothing in *pack* can be read."""
+        """Note that nothing in *pack* can be read."""
         self._track(number)
         self._packs[pack] = number
         self._known.clear()
 
     def copy(self, pack: bytes, entry: PackEntry, number: int) -> None:
-        """The copy of a blob that *pack* holds cannot be read."""
+        """Note that the copy of a blob that *pack* holds cannot be read."""
         self._track(number)
         if self._copy_count < MAX_COPIES:
             self._copy_count += 1

@@ -52,5 +52,5 @@ def unusable(
 
 
 def wrong_answer(done: str) -> str:
-    """What a self-test says that did not find the known answer."""
+    """The reason that a self-test gives when the answer is not the known one."""
     return f"its self-test failed: {done}"

@@ -28,7 +28,7 @@ class Cipher(Protocol):
 
     @property
     def library(self) -> LibraryCipher:
-        """The form that always works, and says what is wrong."""
+        """The library's form: it always works, and its errors say what is wrong."""
 
     def seal(self, plaintext: Buffer) -> bytes:
         """``IV || ciphertext || MAC`` under a fresh random IV (CRYPTO-1, CRYPTO-7)."""
@@ -64,7 +64,7 @@ class LibraryCipher:
 
     @property
     def library(self) -> LibraryCipher:
-        """This one."""
+        """The cipher itself."""
         return self
 
     def seal(self, plaintext: Buffer) -> bytes:

@@ -61,10 +61,10 @@ class PackCheck(Protocol):
         """Whether no blob is over the bound; otherwise the pack is not for this."""
 
     def ahead(self, most: int) -> int:
-        """Bytes that come next: whole blobs of about *most* bytes together, at last with the header; 0 after that."""
+        """How many bytes `take` wants next: whole blobs of about *most* bytes, with the last of them the header; then 0."""
 
     def take(self, data: Buffer) -> bool:
-        """Whether all is well in *data*, which is what `ahead` said."""
+        """Check *data*, as many bytes as `ahead` said; whether all is well."""
 
     def digest(self) -> bytes:
         """The hash of all that was taken."""
@@ -101,7 +101,7 @@ class Coder(ABC):
 
     @abstractmethod
     def check_pack(self, header: bytes) -> PackCheck:
-        """What looks through a pack that must have *header*, which is in plaintext."""
+        """A `PackCheck` for a pack that must have *header* (its plaintext)."""
 
     def open(self, entry: PackEntry, sealed: Buffer) -> bytes:
         """Verify, decrypt, expand and hash-check a blob's sealed bytes, in this order (PACK-13).
@@ -222,7 +222,7 @@ def expand(entry: PackEntry, stored: Stored) -> bytes | Stored:
 
 
 def sealed_bound(size: int) -> int:
-    """Bytes a blob of *size* bytes may take sealed: what does not shrink grows a little in zstd's hands."""
+    """Bytes a blob of *size* bytes may take sealed: data that do not compress grow a little."""
     return size + size // 256 + 128 + OVERHEAD
 
 
@@ -231,7 +231,7 @@ MAX_SEALED_SIZE = sealed_bound(MAX_BLOB_SIZE)
 
 
 def check_size(entry: PackEntry) -> None:
-    """To be called before a blob's sealed bytes are read: nobody writes blobs near the bound (PACK-14).
+    """Refuse a blob over the bound before its sealed bytes are read; no program writes blobs near it (PACK-14).
 
     Raises:
         LengthInvalid: they are over the bound.
@@ -252,7 +252,7 @@ def name_of(entry: PackEntry) -> str:
 
 
 def groups(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
-    """*items* in runs of what is coded at once: 8 MiB of plaintext or one blob, and not too many."""
+    """*items* in groups that are sealed or opened at once: 8 MiB of plaintext or one blob, and not too many."""
     first = size = 0
     for number, item in enumerate(items):
         if number > first and (size + size_of(item) > GROUP_SIZE or number == first + GROUP_COUNT):

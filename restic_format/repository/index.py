@@ -35,7 +35,7 @@ class Location(NamedTuple):
     uncompressed_length: int | None
 
     def entry(self, blob_type: BlobType, blob_id: bytes) -> PackEntry:
-        """The same as an entry of the pack."""
+        """The copy as an entry of its pack."""
         return PackEntry(blob_type, blob_id, self.offset, self.length, self.uncompressed_length)
 
 
@@ -58,7 +58,7 @@ class MarkedPack(NamedTuple):
 
 
 class IndexState(NamedTuple):
-    """What a dumped index is beside its columns."""
+    """The state of a dumped index besides its columns."""
 
     rows: int
     slots: int
@@ -141,7 +141,7 @@ class BlobIndex:
         self._table.expect(rows)
 
     def finish_loading(self) -> None:
-        """Make what was taken in findable."""
+        """Make the blobs of all index files taken in findable."""
         with self._lock:
             self._table.finish_loading()
 
@@ -259,12 +259,12 @@ class ListedPack:
         self._repeated = repeated
 
     def entries(self) -> list[PackEntry]:
-        """Its blobs in order of their offsets; what several indexes repeat comes once."""
+        """The pack's blobs in order of their offsets; those that several indexes list come once."""
         found = [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._order.rows(self._number)]
         return list(dict.fromkeys(found)) if self._repeated else found
 
     def layout(self) -> PackLayout:
-        """What they say of the file."""
+        """The layout of the pack's file, as its blobs imply it."""
         return layout_of(self.entries()) if self._repeated else PackLayout(*self._order.layout(self._number))
 
     def header(self) -> bytes | None:

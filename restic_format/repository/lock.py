@@ -58,14 +58,14 @@ class _Hangup:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """One more lock is held."""
+        """Note that one more lock is held."""
         with self._lock:
             self._held += 1
             if _in_main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
                 self._before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def end(self) -> None:
-        """One lock less is held."""
+        """Note that one lock less is held."""
         with self._lock:
             self._held -= 1
             if not self._held and self._before is not None and _in_main_thread():

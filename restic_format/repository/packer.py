@@ -116,7 +116,7 @@ class OpenPack:
         return self._writer
 
     def finish(self, cipher: Cipher, version: int) -> bytes:
-        """Close it with its header and store it, in a repository of *version*; its id.
+        """Close the pack with its header and store it, in a repository of *version*; returns its id.
 
         Raises:
             HeaderInvalid: the header does not open to what was written.
@@ -142,7 +142,7 @@ class OpenPack:
         return pack_id
 
     def abort(self) -> None:
-        """Drop it."""
+        """Drop the pack."""
         if self._writer is not None:
             self._writer.abort()
 

@@ -60,7 +60,7 @@ class _OpenFiles:
             return handle.descriptor
 
     def release(self, number: int) -> None:
-        """The descriptor is not used any more by the caller."""
+        """Say that the caller does not use the descriptor any more."""
         with self._lock:
             self._handles[number].users -= 1
             if len(self._handles) > _OPEN_FILES:
@@ -82,7 +82,7 @@ class _OpenFiles:
 
 
 def place_writer(session: Session) -> PlaceWriter:
-    """What writes many blobs at a time, for one thread and the session's tables; it keeps these from growing."""
+    """A `PlaceWriter` for one thread on the session's tables, which cannot grow while it lives."""
     files, dirs = session.files, session.dirs
     return PlaceWriter(
         OVERHEAD,

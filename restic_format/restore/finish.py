@@ -24,7 +24,7 @@ class Finisher:
         self._cache = cache
 
     def run(self) -> None:
-        """Do it all. Errors are reported, and the rest goes on.
+        """Make the links, delete, and apply the metadata of directories. Errors are reported, and the rest goes on.
 
         Raises:
             Interrupted: the caller wants to stop.

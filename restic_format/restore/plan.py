@@ -112,7 +112,7 @@ class Plan:
         return blobs
 
     def write(self, row: int) -> Write:
-        """Where a row's blob goes."""
+        """The file that a row's blob goes to, and the offset in it."""
         return Write(self._file[row], self._file_offset[row])
 
     def entry(self, row: int) -> PackEntry:
@@ -130,7 +130,7 @@ class Plan:
         return self._uncompressed[row] or self._length[row] - OVERHEAD
 
     def correct(self, row: int, offset: int, size: int) -> None:
-        """A row's blob has *size* bytes, not what an index says, and goes to *offset* of its file."""
+        """Note that a row's blob has *size* bytes, not what an index says, and goes to *offset* of its file."""
         self._uncompressed[row] = size
         self._file_offset[row] = offset
 

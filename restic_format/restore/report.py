@@ -68,25 +68,25 @@ class Report:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, size: int, items: int = 1) -> None:
-        """One more item to restore (or several), with *size* bytes of content."""
+        """Count one more item to restore (or several), with *size* bytes of content."""
         with self._lock:
             self.stats.files_total += items
             self.stats.bytes_total += size
 
     def written(self, size: int) -> None:
-        """*size* bytes of content are in place."""
+        """Count *size* bytes of content as in place."""
         with self._lock:
             self.stats.bytes_restored += size
 
     def done(self, action: Action, location: Callable[[], str], size: int) -> None:
-        """One item is restored."""
+        """Count one item as restored, and tell of it."""
         with self._lock:
             self.stats.files_restored += 1
             if self.tell_items:
                 self.progress(Item(action, location(), size))
 
     def created(self, numbers: Sequence[int], sizes: array[int], location: Callable[[int], str]) -> None:
-        """New files are restored, with their content. *sizes* are those of all files."""
+        """Count new files as restored, with their content, and tell of them. *sizes* are those of all files."""
         with self._lock:
             self.stats.files_restored += len(numbers)
             self.stats.bytes_restored += sum(sizes[number] for number in numbers)
@@ -95,7 +95,7 @@ class Report:
                     self.progress(Item(Action.FILE_RESTORED, location(number), sizes[number]))
 
     def skipped(self, location: Callable[[], str], size: int) -> None:
-        """One item stays as it is."""
+        """Count one item that stays as it is, and tell of it."""
         with self._lock:
             self.stats.files_skipped += 1
             self.stats.bytes_skipped += size
@@ -103,14 +103,14 @@ class Report:
                 self.progress(Item(Action.UNCHANGED, location(), size))
 
     def deleted(self, path: str) -> None:
-        """One item of the target is gone (or would be)."""
+        """Count one item of the target as deleted (or one that would be), and tell of it."""
         with self._lock:
             self.stats.files_deleted += 1
             if self.tell_items:
                 self.progress(Item(Action.DELETED, path, 0))
 
     def error(self, location: str, error: Exception) -> None:
-        """Something went wrong at *location*."""
+        """Count an error at *location*, and tell of it."""
         with self._lock:
             self.stats.errors += 1
             self.progress(Failed(location, error))

@@ -82,7 +82,7 @@ class Session:
             self.files.state[number] |= flags
 
     def fail(self, number: int, error: Exception, flags: int = 0) -> None:
-        """A file cannot be restored whole; the first error of a file is reported."""
+        """Note that a file cannot be restored whole; the first error of a file is reported."""
         with self._lock:
             known = self.files.state[number] & FileState.FAILED
             self.files.state[number] |= FileState.FAILED | flags

@@ -234,7 +234,7 @@ class FileTable:
         return len(self.directory)
 
     def action(self, number: int) -> Action:
-        """What it is when the file is restored."""
+        """How a file is reported once it is restored."""
         existed = self.state[number] & FileState.EXISTED or number in self.replacing
         return Action.FILE_UPDATED if existed else Action.FILE_RESTORED
 

@@ -34,7 +34,7 @@ def name_of(kind: FileKind, name: str) -> str:
 
 
 def check_size(kind: FileKind, name: str, size: int) -> None:
-    """Before a whole file is loaded: refuse one that is larger than its kind may be (LAYOUT-11).
+    """Refuse a file larger than its kind may be, before it is loaded whole (LAYOUT-11).
 
     Raises:
         FileUnusable: it is.

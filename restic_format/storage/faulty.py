@@ -98,7 +98,7 @@ class FaultyStorage(WrappedStorage):
         return fault
 
     def create(self) -> None:
-        """Make ready."""
+        """Create the storage."""
         self._before("create", FileKind.CONFIG, "")
         self.inner.create()
 

@@ -91,7 +91,7 @@ def derive_by_library(password: bytes, salt: bytes, n: int, r: int, p: int) -> b
 
 
 def derive_by(plan: Plan, method: str, password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
-    """`derive` in the native form, in a given way."""
+    """`derive` in the native form, by a given *plan* and method."""
     mixed = bytearray(hashlib.pbkdf2_hmac("sha256", password, salt, 1, p * 128 * r))
     _mix(mixed, n, r, plan, method)
     return hashlib.pbkdf2_hmac("sha256", password, mixed, 1, DERIVED_KEY_SIZE)

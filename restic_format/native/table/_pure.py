@@ -77,7 +77,7 @@ class DecodedIndex:
 
 
 def decode_index(raw: bytes) -> DecodedIndex | None:  # noqa: ARG001 - the interface of the compiled one
-    """None: every index is one that somebody else must look at."""
+    """Decode an index file natively: never here, the caller does it."""
     return None
 
 
@@ -193,10 +193,10 @@ class BlobTable:
         return all(self.first(type_code, ids[start : start + ID_SIZE]) is not None for start in range(0, len(ids), ID_SIZE))
 
     def check_tree(self, raw: Buffer) -> None:
-        """None: every tree is one that somebody else must look at."""
+        """Check a tree natively: never here, the caller does it."""
 
     def plan_tree(self, raw: Buffer, file: int, names: int, largest: int) -> None:
-        """None, likewise."""
+        """Plan a tree natively: never here, the caller does it."""
 
     def in_packs(self) -> PackOrder:
         """All rows in the order of their packs, and within a pack of their offsets."""
