@@ -54,7 +54,7 @@ def make_coder(cipher: Cipher, compression: Compression, *, extra_verify: bool) 
 
 
 class PackCheck(Protocol):
-    """A pack that is looked through piece by piece; it must have the header it was made for, and be what that says."""
+    """Checks a pack piece by piece: it must have the header that was given, and the blobs that this lists."""
 
     @property
     def fits(self) -> bool:

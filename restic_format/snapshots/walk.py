@@ -72,7 +72,8 @@ class Level(Generic[T]):
 
     def path_of(self, name: str) -> str:
         """The path of an entry of the directory."""
-        return f"{self.prefix}/{name}"
+        prefix = self._prefix
+        return f"{self.prefix if prefix is None else prefix}/{name}"
 
     @property
     def prefix(self) -> str:

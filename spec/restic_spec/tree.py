@@ -250,7 +250,7 @@ def _are_ordinary(nodes: list[Node]) -> bool:
         "\\" in names
         or '"' in names
         or "\n" in names
-        or any(node.inode >> 64 or node.device_id >> 64 or node.device >> 64 or node.generic_attributes for node in nodes)
+        or [0 for node in nodes if node.inode >> 64 or node.device_id >> 64 or node.device >> 64 or node.generic_attributes]
         or not _are_ids(ids)
         or _TIMES.fullmatch(" ".join([*{*times, *changed}, ""])) is None  # type: ignore[list-item]
     )

@@ -176,10 +176,11 @@ def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: 
         if level.above is not None:
             printer.leave()
 
+    everything = not wanted.directories
     walk = Walk(repo, tree, None, fault=fault, left=left)
     for level, node, name in walk:
         path = level.path_of(name)
-        within, leads_on = wanted.within(path), wanted.leads_on(path)
+        within, leads_on = everything or wanted.within(path), everything or wanted.leads_on(path)
         if not (within or leads_on):
             continue
         try:
