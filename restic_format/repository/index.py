@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from restic_format.native.table import BlobTable, DecodedIndex, decode_index
+from restic_format.native.table import PACK_USE, BlobTable, DecodedIndex, PackOrder, PackUse, decode_index
 from restic_spec import index as index_format
 from restic_spec.crypto import OVERHEAD
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native.table._table import PackOrder
+    from restic_format.native.table import BlobUse
 
 Buffer = bytes | bytearray | memoryview
 
@@ -230,6 +230,15 @@ class BlobIndex:
             for entry in entries:
                 yield pack_id, entry
 
+    def use(self) -> IndexUse:
+        """Which blobs are used: none so far. Until it has been looked at, nothing may be added."""
+        with self._lock:
+            return IndexUse(self._table.use())
+
+    def pack_ids(self) -> list[bytes]:
+        """Every pack, in the order of the numbers they have."""
+        return [self._table.pack_id(number) for number in range(self._table.pack_count())]
+
     def check_tree(self, raw: Buffer) -> list[bytes] | None:
         """The ids of the directories in a tree in which nothing is wrong; None where anything might be, see `native.table`.
 
@@ -245,6 +254,40 @@ class BlobIndex:
     def pack_id(self, number: int) -> bytes:
         """The pack that has this number in the columns of `plan_tree`."""
         return self._table.pack_id(number)
+
+
+class IndexUse:
+    """Which blobs of an index are used, and which copy of each is kept; see `native.table` for what the bytes say."""
+
+    def __init__(self, use: BlobUse) -> None:
+        self._use = use
+
+    def mark(self, blob_type: BlobType, blob_id: bytes) -> bool | None:
+        """Mark a blob as used: whether it was not so before, None where it is not in the index."""
+        return self._use.mark(_TYPE_CODE[blob_type], blob_id)
+
+    def mark_tree(self, raw: Buffer) -> tuple[bytes, bytes] | None:
+        """Mark what a tree needs: its new or missing trees, and its missing data blobs; None where it has to be decoded."""
+        return self._use.mark_tree(raw)
+
+    def choose(self, trust: bytes) -> list[PackUse]:
+        """Choose which copies are kept, given how far each pack can be relied on: what every pack has, by number."""
+        return [PackUse(*record) for record in PACK_USE.iter_unpack(self._use.choose(trust))]
+
+    def kept(self, fate: bytes) -> KeptBlobs:
+        """The blobs to be moved out of packs that are repacked, given what becomes of each pack."""
+        return KeptBlobs(self._use.kept(fate))
+
+
+class KeptBlobs:
+    """The blobs to be moved out of packs."""
+
+    def __init__(self, order: PackOrder) -> None:
+        self._order = order
+
+    def entries(self, number: int) -> list[PackEntry]:
+        """Those of the pack with that number, in order of their offsets."""
+        return [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._order.rows(number)]
 
 
 class ListedPack:

@@ -76,12 +76,16 @@ class IndexChange:
 
     drop: Container[bytes] = frozenset()
     """Packs that leave the index, marked or not."""
+    drop_marked: Container[bytes] = frozenset()
+    """Packs that leave the index where they are marked for deletion; a record that has one in use stays."""
     mark: Container[bytes] = frozenset()
-    """Packs that are marked for deletion, as rustic does: restic does not see them any more (RUSTIC-2)."""
+    """Packs that are marked for deletion from now on, as rustic does: restic does not see them any more (RUSTIC-2)."""
     unmark: Container[bytes] = frozenset()
     """Packs that were marked and are in use again."""
     add: Iterable[IndexPack] = field(default_factory=list)
     """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced."""
+    add_marked: Iterable[IndexPack] = field(default_factory=list)
+    """Records of packs that come in marked for deletion from now on."""
 
 
 def rewrite_index(
@@ -95,10 +99,10 @@ def rewrite_index(
 ) -> list[bytes]:
     """Write anew every index file that *change* concerns, and the small ones beside; the ids of the new files.
 
-    To be called under an exclusive lock. One old file and one new one are in memory at a time. Old files are removed when all
-    new ones are stored and have been read back. One that is *damaged* is told and removed with the others; without that
-    callback it is raised, and nothing is removed. *progress* gets files dealt with and files in all, then *removing* the same
-    for those that go.
+    To be called under an exclusive lock, or under a shared one where nothing is dropped that anybody may still rely on. One old
+    file and one new one are in memory at a time. Old files are removed when all new ones are stored and have been read back.
+    One that is *damaged* is told and removed with the others; without that callback it is raised, and nothing is removed.
+    *progress* gets files dealt with and files in all, then *removing* the same for those that go.
 
     Raises:
         ResticFormatError: something could not be read or stored; the index is as whole as before.
@@ -129,6 +133,9 @@ def rewrite_index(
             continue
         _rewrite(writer, change, old)
         replaced.append(file_id)
+    for record in change.add_marked:
+        record.time = _now()
+        writer.add(record, marked=True)
     if replaced or writer.written or len(small) > 1:
         for file_id in small:
             _rewrite(writer, change, load_index_file(repository, file_id))
@@ -178,22 +185,30 @@ def _concerns(change: IndexChange, index: IndexFile) -> bool:
     return (
         bool(index.supersedes)
         or any(pack in change.drop or pack in change.mark for pack in used)
-        or any(pack in change.drop or pack in change.unmark for pack in marked)
+        or any(
+            pack in change.drop or pack in change.drop_marked or pack in change.unmark or pack in change.mark for pack in marked
+        )
     )
 
 
 def _rewrite(writer: IndexWriter, change: IndexChange, index: IndexFile) -> None:
-    now = gotime.format_ns(time.time_ns())
     for pack in index.all_packs():
         pack_id = bytes.fromhex(pack.id)
         if pack_id in change.drop:
             continue
         if pack_id in change.mark:
-            pack.time = now
+            pack.time = _now()
             writer.add(pack, marked=True)
         else:
             writer.add(pack)
     for pack in index.packs_to_delete:
         pack_id = bytes.fromhex(pack.id)
-        if pack_id not in change.drop:
-            writer.add(pack, marked=pack_id not in change.unmark)
+        if pack_id in change.drop or pack_id in change.drop_marked:
+            continue
+        if pack_id in change.mark:
+            pack.time = _now()
+        writer.add(pack, marked=pack_id not in change.unmark)
+
+
+def _now() -> str:
+    return gotime.format_ns(time.time_ns())

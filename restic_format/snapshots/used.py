@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from restic_format.errors import BlobMissing, DamagedFile, ResticFormatError, SpecError
 from restic_format.repository import Repository
+from restic_format.repository.index import BlobIndex
 from restic_format.snapshots.idset import IdSet
 from restic_format.snapshots.nodes import NodeReader
 from restic_format.work import Cancel, in_order
@@ -20,8 +21,31 @@ from restic_spec.ids import ID_SIZE
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.tree import DIR, FILE
 
+MOST_MISSING = 10_000
+"""Missing blobs that are remembered; whoever misses one wants to know a few more."""
+
 _AT_ONCE = 1 << 10
 """Trees that are looked up together, so that those of one pack are read together."""
+
+
+class Needed(NamedTuple):
+    """What one tree needs: ids, joined."""
+
+    trees: bytes
+    data: bytes
+
+
+class Used(Protocol):
+    """What `find_used` puts the blobs into that it finds."""
+
+    def add_tree(self, tree_id: bytes) -> bool:
+        """Put a tree in; false if it is there already."""
+
+    def read(self, tree_id: bytes, raw: bytes) -> Needed:
+        """What a tree needs of which `take` does not know yet, from its plaintext; from any thread. Raises `SpecError`."""
+
+    def take(self, needed: Needed) -> bytes:
+        """Put that in; the ids of the trees that were not there, joined."""
 
 
 class UsedBlobs:
@@ -38,12 +62,50 @@ class UsedBlobs:
     def __len__(self) -> int:
         return len(self.trees) + len(self.data)
 
+    def add_tree(self, tree_id: bytes) -> bool:
+        """See `Used`."""
+        return self.trees.add(tree_id)
 
-class _Needed(NamedTuple):
-    """What one tree needs: ids, joined."""
+    def read(self, tree_id: bytes, raw: bytes) -> Needed:
+        """See `Used`."""
+        return needed_of(tree_id, raw)
 
-    trees: bytes
-    data: bytes
+    def take(self, needed: Needed) -> bytes:
+        """See `Used`."""
+        for blob in _split(needed.data):
+            self.data.add(blob)
+        return b"".join(child for child in _split(needed.trees) if self.trees.add(child))
+
+
+class UsedInIndex:
+    """The same as marks on the rows of an index, a byte each: for whoever wants to know it of all blobs. Until it has been
+    looked at, nothing may be added to the index.
+    """
+
+    def __init__(self, index: BlobIndex) -> None:
+        self.marks = index.use()
+        self.missing = IdSet()
+        """Data blobs that are needed and are not in the index, as many as `MOST_MISSING`."""
+
+    def add_tree(self, tree_id: bytes) -> bool:
+        """See `Used`. A tree that is not in the index is never there."""
+        return self.marks.mark(BlobType.TREE, tree_id) is not False
+
+    def read(self, tree_id: bytes, raw: bytes) -> Needed:
+        """See `Used`. What it gives of trees is marked already; of data, what is missing."""
+        found = self.marks.mark_tree(raw)
+        if found is not None:
+            return Needed(*found)
+        needed = needed_of(tree_id, raw)
+        missing = b"".join(blob for blob in _split(needed.data) if self.marks.mark(BlobType.DATA, blob) is None)
+        return Needed(b"".join(tree for tree in _split(needed.trees) if self.add_tree(tree)), missing)
+
+    def take(self, needed: Needed) -> bytes:
+        """See `Used`."""
+        for blob in _split(needed.data):
+            if len(self.missing) < MOST_MISSING:
+                self.missing.add(blob)
+        return needed.trees
 
 
 class _PackJob(NamedTuple):
@@ -73,16 +135,30 @@ def find_used(
         Interrupted: it was cancelled.
     """
     used = UsedBlobs() if used is None else used
+    add_used(repository, roots, used, damaged=damaged, progress=progress, cancel=cancel)
+    return used
+
+
+def add_used(
+    repository: Repository,
+    roots: Iterable[bytes],
+    used: Used,
+    *,
+    damaged: Callable[[bytes, ResticFormatError], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    cancel: Cancel | None = None,
+) -> None:
+    """`find_used` that puts what it finds into *used*."""
     waiting = bytearray()
     for root in roots:
-        if used.trees.add(root):
+        if used.add_tree(root):
             waiting += root
     done = 0
     while waiting:
         start = max(len(waiting) - _AT_ONCE * ID_SIZE, 0)
         batch = bytes(waiting[start:])
         del waiting[start:]
-        for tree_id, needed in _read(repository, batch):
+        for tree_id, needed in _read(repository, batch, used):
             if cancel is not None:
                 cancel.check()
             if isinstance(needed, ResticFormatError):
@@ -90,15 +166,10 @@ def find_used(
                     raise needed
                 damaged(tree_id, needed)
                 continue
-            for child in _split(needed.trees):
-                if used.trees.add(child):
-                    waiting += child
-            for blob in _split(needed.data):
-                used.data.add(blob)
+            waiting += used.take(needed)
             done += 1
             if progress is not None:
                 progress(done)
-    return used
 
 
 def _split(ids: bytes) -> Iterator[bytes]:
@@ -106,7 +177,7 @@ def _split(ids: bytes) -> Iterator[bytes]:
         yield ids[start : start + ID_SIZE]
 
 
-def _read(repository: Repository, trees: bytes) -> Iterator[tuple[bytes, _Needed | ResticFormatError]]:
+def _read(repository: Repository, trees: bytes, used: Used) -> Iterator[tuple[bytes, Needed | ResticFormatError]]:
     """What each of *trees* needs, or why that cannot be told."""
     packs: dict[bytes, list[PackEntry]] = {}
     for tree_id in _split(trees):
@@ -116,8 +187,8 @@ def _read(repository: Repository, trees: bytes) -> Iterator[tuple[bytes, _Needed
         else:
             packs.setdefault(location.pack, []).append(location.entry(BlobType.TREE, tree_id))
 
-    def work(job: _PackJob) -> list[tuple[bytes, _Needed | ResticFormatError]]:
-        return [(entry.id, _needed(repository, entry, raw)) for entry, raw in repository.packs.blobs(*job)]
+    def work(job: _PackJob) -> list[tuple[bytes, Needed | ResticFormatError]]:
+        return [(entry.id, _needed(repository, used, entry, raw)) for entry, raw in repository.packs.blobs(*job)]
 
     jobs = [_PackJob(*item) for item in packs.items()]
     with contextlib.closing(in_order(work, jobs, name="used")) as results:
@@ -128,20 +199,21 @@ def _read(repository: Repository, trees: bytes) -> Iterator[tuple[bytes, _Needed
 
 
 def _needed(
-    repository: Repository, entry: PackEntry, raw: bytes | memoryview | ResticFormatError
-) -> _Needed | ResticFormatError:
+    repository: Repository, used: Used, entry: PackEntry, raw: bytes | memoryview | ResticFormatError
+) -> Needed | ResticFormatError:
     tree_id = entry.id
     try:
         if isinstance(raw, ResticFormatError):
             raw = repository.load_blob(BlobType.TREE, tree_id)  # there may be another copy
-        return _needed_of(tree_id, bytes(raw))
+        return used.read(tree_id, bytes(raw))
     except SpecError as error:
         return DamagedFile(f"tree {tree_id.hex()}", error)
     except ResticFormatError as error:
         return error
 
 
-def _needed_of(tree_id: bytes, raw: bytes) -> _Needed:
+def needed_of(tree_id: bytes, raw: bytes) -> Needed:
+    """What a tree needs, from its plaintext. Raises `SpecError`."""
     trees, data = bytearray(), bytearray()
     reader = NodeReader(raw, f"tree {tree_id.hex()[:8]}")
     while nodes := reader.next():
@@ -151,7 +223,7 @@ def _needed_of(tree_id: bytes, raw: bytes) -> _Needed:
             elif node.type == FILE and node.content:
                 for text in node.content:
                     data += bytes.fromhex(text)
-    return _Needed(bytes(trees), bytes(data))
+    return Needed(bytes(trees), bytes(data))
 
 
 def find_unreferenced(
@@ -178,7 +250,7 @@ def find_unreferenced(
     done = 0
     ordered = iter(trees)
     while batch := b"".join(itertools.islice(ordered, _AT_ONCE)):
-        for tree_id, needed in _read(repository, batch):
+        for tree_id, needed in _read(repository, batch, UsedBlobs()):
             if cancel is not None:
                 cancel.check()
             if isinstance(needed, ResticFormatError):

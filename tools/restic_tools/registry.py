@@ -57,6 +57,7 @@ COMMANDS: list[Entry] = [
     Entry("list", "list:list_objects", "List objects in the repository", shows=True),
     Entry("ls", "ls:ls", "List the files in a snapshot", shows=True),
     Entry("migrate", "migrate:migrate", "Apply migrations"),
+    Entry("prune", "prune:prune", "Remove unneeded data from the repository"),
     Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),
     Entry("repair index", "repair:repair_index", "Build a new index"),

@@ -19,6 +19,7 @@ the plaintext's length of a compressed blob; and the packs, numbered as they cam
     pack_number(pack_id) -> number | None, pack_id(number), pack_count()
     is_repeated(number) -> bool                            # whether more than one record lists the pack
     in_packs() -> PackOrder                                # the rows so far
+    use() -> BlobUse                                       # of the rows so far
     len(table)
 
 A `PackOrder` has the rows by packs, and within a pack by offsets::
@@ -26,6 +27,19 @@ A `PackOrder` has the rows by packs, and within a pack by offsets::
     rows(pack) -> [(type_code, blob_id, offset, length, plain or None), ...]
     layout(pack) -> (size of the file, mixed, gaps)        # gaps also means blobs that overlap
     header(pack) -> bytes | None                           # in plaintext, as the pack must have it if it has no gaps
+
+A `BlobUse` says which blobs something needs, and chooses one copy of each to be kept. As long as it is used, nothing may be
+added to the table. What it says of packs is a byte, or a record, for each in the order of their numbers::
+
+    mark(type_code, blob_id) -> bool | None                # whether it was not marked before; None where it is not there
+    mark_tree(raw) -> (trees, missing) | None              # marks what a tree needs; see below
+    choose(trust) -> bytes                                 # trust: STORED, MARKED or MISSING; a `PackUse` record for each
+    kept(fate) -> PackOrder                                # fate: STAYS, GOES or REPACKED; the rows kept of packs repacked
+
+`mark_tree` may be called by several threads. It gives the ids of the directories' trees that were not marked before or are not
+in the table, and of the data blobs that are not; None where the tree is not exactly of restic's form: the caller marks it
+then. `choose` prefers stored packs to marked ones, and these to missing ones. Rows that repeat another one count once. A blob
+is not among those `kept` if a pack that stays has a copy.
 
 Threads may read while one adds, but nothing may be looked up during a merge. After `expect(rows)` there is room for so many
 rows in all, and each merge also puts its rows where they are found. Ids are the repository's to choose: whatever they are, and
@@ -44,15 +58,50 @@ The native table can be dumped and filled again: `parts(rows, packs)` is its mem
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.native import parts
 
 UNAVAILABLE = parts.unusable("table")
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 if TYPE_CHECKING or UNAVAILABLE is None:
-    from restic_format.native.table._table import BlobTable, DecodedIndex, decode_index
+    from restic_format.native.table._table import BlobTable, BlobUse, DecodedIndex, PackOrder, decode_index
 else:
-    from restic_format.native.table._pure import BlobTable, DecodedIndex, decode_index
+    from restic_format.native.table._pure import BlobTable, DecodedIndex, PackOrder, decode_index
+    from restic_format.native.table._pure_use import BlobUse
 
-__all__ = ["IMPLEMENTATION", "UNAVAILABLE", "BlobTable", "DecodedIndex", "decode_index"]
+__all__ = [
+    "IMPLEMENTATION",
+    "PACK_USE",
+    "UNAVAILABLE",
+    "BlobTable",
+    "BlobUse",
+    "DecodedIndex",
+    "PackOrder",
+    "PackUse",
+    "decode_index",
+]
+
+STORED, MARKED, MISSING = 0, 1, 2
+STAYS, GOES, REPACKED = 0, 1, 2
+HAS_DATA, HAS_TREES = 1, 2
+
+PACK_USE = Struct("=QQQIIIIII")
+
+
+class PackUse(NamedTuple):
+    """What a pack has: blobs, and sealed bytes of them. Copies are unused blobs that are kept elsewhere; plain are the
+    uncompressed ones of all. `PACK_USE` is its form in what `choose` gives.
+    """
+
+    used_size: int
+    unused_size: int
+    copies_size: int
+    used: int
+    unused: int
+    copies: int
+    plain: int
+    types: int
+    """HAS_DATA, HAS_TREES."""
+    unset: int

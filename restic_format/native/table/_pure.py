@@ -10,8 +10,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
+from typing import TYPE_CHECKING
 
 from restic_spec.constants import COMPRESSED_ENTRY_SIZE, ID_SIZE, LENGTH_SIZE, OVERHEAD, PLAIN_ENTRY_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from restic_format.native.table._pure_use import BlobUse
 
 Buffer = bytes | bytearray | memoryview
 
@@ -85,7 +91,7 @@ class BlobTable:
     """See `restic_format.native.table`."""
 
     def __init__(self) -> None:
-        self._columns = _Columns()
+        self.columns = _Columns()
         self._segments: tuple[array[int], ...] = ()
         """Numbers of rows, each segment in the order of their ids and, for the same blob, of their numbers."""
         self._placed = 0
@@ -99,7 +105,7 @@ class BlobTable:
         self._repeated: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self.columns)
 
     def add_pack(self, pack_id: bytes) -> int:
         """The number of a pack that one more record lists."""
@@ -132,7 +138,7 @@ class BlobTable:
         self._settle()
         self._merged = True
         numbers = [self.add_pack(pack_id) for pack_id in decoded.packs]
-        columns, rows = self._columns, decoded.rows
+        columns, rows = self.columns, decoded.rows
         columns.ids += rows.ids
         columns.types += rows.types
         columns.packs.extend(numbers[pack] for pack in rows.packs)
@@ -149,27 +155,27 @@ class BlobTable:
 
     def _settle(self) -> None:
         """Put the rows that are not in a segment yet into one."""
-        rows = range(self._placed, len(self._columns))
+        rows = range(self._placed, len(self.columns))
         if rows:
-            segments = (*self._segments, array("I", sorted(rows, key=self._columns.id)))
+            segments = (*self._segments, array("I", sorted(rows, key=self.columns.id)))
             if len(segments) > _MOST_SEGMENTS:
-                segments = (array("I", merge(*segments, key=lambda row: (self._columns.id(row), row))),)
-            self._segments, self._placed = segments, len(self._columns)
+                segments = (array("I", merge(*segments, key=lambda row: (self.columns.id(row), row))),)
+            self._segments, self._placed = segments, len(self.columns)
         self._tail, self._merged = {}, False
 
     def add(self, type_code: int, blob_id: bytes, pack: int, offset: int, length: int, plain: int) -> None:
         """Add a row that is found at once."""
         if self._merged:
             self._settle()
-        self._columns.append(type_code, blob_id, pack, offset, length, plain)
-        self._tail.setdefault((type_code, blob_id), []).append(len(self._columns) - 1)
-        if len(self._columns) - self._placed >= _TAIL_LIMIT:
+        self.columns.append(type_code, blob_id, pack, offset, length, plain)
+        self._tail.setdefault((type_code, blob_id), []).append(len(self.columns) - 1)
+        if len(self.columns) - self._placed >= _TAIL_LIMIT:
             self._settle()
 
-    def _rows(self, type_code: int, blob_id: bytes) -> Iterator[int]:
+    def rows_of(self, type_code: int, blob_id: bytes) -> Iterator[int]:
         """The rows of a blob, as they came."""
         # The tail first: a blob that moves from it to a segment meanwhile is then seen at least once.
-        tail, columns = self._tail.get((type_code, blob_id), ()), self._columns
+        tail, columns = self._tail.get((type_code, blob_id), ()), self.columns
         for segment in self._segments:
             at = bisect_left(segment, blob_id, key=columns.id)
             while at < len(segment) and columns.id(segment[at]) == blob_id:
@@ -180,12 +186,12 @@ class BlobTable:
 
     def copies(self, type_code: int, blob_id: bytes) -> list[Place]:
         """Where all copies of a blob are."""
-        return [self._columns.place(row) for row in self._rows(type_code, blob_id)]
+        return [self.columns.place(row) for row in self.rows_of(type_code, blob_id)]
 
     def first(self, type_code: int, blob_id: bytes) -> Place | None:
         """Where some copy of a blob is."""
-        for row in self._rows(type_code, blob_id):
-            return self._columns.place(row)
+        for row in self.rows_of(type_code, blob_id):
+            return self.columns.place(row)
         return None
 
     def has_all(self, type_code: int, ids: bytes) -> bool:
@@ -200,19 +206,24 @@ class BlobTable:
 
     def in_packs(self) -> PackOrder:
         """All rows in the order of their packs, and within a pack of their offsets."""
-        return PackOrder(self._columns, len(self._pack_ids))
+        return PackOrder(self.columns, len(self._pack_ids), range(len(self.columns)))
+
+    def use(self) -> BlobUse:
+        """Which blobs are used: none so far."""
+        from restic_format.native.table._pure_use import BlobUse
+
+        return BlobUse(self)
 
 
 class PackOrder:
     """See `restic_format.native.table`."""
 
-    def __init__(self, columns: _Columns, packs: int) -> None:
+    def __init__(self, columns: _Columns, packs: int, rows: Sequence[int]) -> None:
         self._columns = columns
-        count = len(columns)
-        self._order = array("I", sorted(range(count), key=lambda row: (columns.packs[row], columns.offsets[row])))
+        self._order = array("I", sorted(rows, key=lambda row: (columns.packs[row], columns.offsets[row])))
         self._starts = array("I", [0]) * (packs + 1)
-        for pack in columns.packs[:count]:
-            self._starts[pack + 1] += 1
+        for row in rows:
+            self._starts[columns.packs[row] + 1] += 1
         for pack in range(packs):
             self._starts[pack + 1] += self._starts[pack]
 

@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from os import urandom
@@ -267,6 +267,9 @@ cdef class BlobTable:
             raise MemoryError
         return made
 
+    def use(self):
+        return BlobUse(self)
+
     def check_tree(self, raw):
         cdef Py_buffer view
         cdef uint8_t *subtrees = NULL
@@ -333,3 +336,4 @@ cdef class PackOrder:
 
 
 include "_plans.pxi"
+include "_use.pxi"

@@ -42,6 +42,11 @@ int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
         starts[pack + 1] += starts[pack];
     for (size_t row = 0; row < t->count; row++)
         order[starts[t->packs[row]]++] = (uint32_t)row;
+    return table_sort_starts(t, packs, order, starts);
+}
+
+int table_sort_starts(const table *t, size_t packs, uint32_t *order, uint32_t *starts)
+{
     memmove(starts + 1, starts, packs * sizeof *starts); /* each start was moved to the next one's place */
     starts[0] = 0;
     for (size_t pack = 0; pack < packs; pack++)

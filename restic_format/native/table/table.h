@@ -56,6 +56,8 @@ int table_adopt(table *t, size_t rows, size_t packs);
 /* All rows in the order of their packs, and within a pack of their offsets: *order* has room for count of them; the rows of
  * pack n are those from starts[n] up to starts[n + 1], which has room for packs + 1. 0, or -1 where a pack is above *packs*. */
 int table_order(const table *t, size_t packs, uint32_t *order, uint32_t *starts);
+/* The end of it, once each start of *starts has been moved on to the next one's place: puts them back, and sorts. */
+int table_sort_starts(const table *t, size_t packs, uint32_t *order, uint32_t *starts);
 
 /* What the rows order[0 … count - 1], those of a pack, say of its file: its size with the header, and TABLE_… bits. */
 enum { TABLE_HAS_DATA = 1, TABLE_HAS_TREES = 2, TABLE_GAPS = 4 };

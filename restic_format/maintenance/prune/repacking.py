@@ -1,0 +1,103 @@
+"""Moving the blobs that are kept out of packs that go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from restic_format.errors import DamagedFile, ResticFormatError
+from restic_format.maintenance.prune.records import PruneEvent, PrunePlan, PruneResult, Stage
+from restic_format.repository import Repository
+from restic_format.repository.packs import coalesce
+from restic_format.repository.writer import BlobWriter
+from restic_format.work import Advance, Cancel, Progress, WorkerPool
+from restic_spec.pack import PackEntry
+
+WORKERS = 2
+"""Threads that read and verify; storing has threads of its own."""
+
+
+def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent], cancel: Cancel | None) -> None:
+    """Store the blobs that are kept of the packs that `plan.repack` names once more, and write the index of the new packs.
+
+    Only these blobs are read, and each is verified. One that is damaged comes from another copy, if there is an intact one.
+
+    Raises:
+        DamagedFile: there is none; what was stored by then is in the index.
+        ResticFormatError: something cannot be read or stored; likewise as far as it can be.
+        Interrupted: it was cancelled; likewise.
+    """
+    if not plan.repack:
+        return
+    writer = plan.repository.writer()
+    try:
+        _Repacker(plan, result, writer, progress).run(cancel)
+        writer.flush()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+class _Repacker:
+    def __init__(self, plan: PrunePlan, result: PruneResult, writer: BlobWriter, progress: Progress[PruneEvent]) -> None:
+        assert plan.kept is not None
+        self._repository: Repository = plan.repository
+        self._packs = plan.repack
+        self._kept = plan.kept
+        self._recompress = plan.repository.version >= 2
+        self._result = result
+        self._writer = writer
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def run(self, cancel: Cancel | None) -> None:
+        numbers = {pack: number for number, pack in enumerate(self._repository.index.pack_ids())}
+        self._progress(Advance(Stage.REPACK, 0, len(self._packs)))
+        pool = WorkerPool("repack", WORKERS, lambda: self._work(shared, numbers), cancel=cancel)
+        shared = pool.share(self._packs)
+        with pool:
+            pass
+
+    def _work(self, packs: Iterable[bytes], numbers: dict[bytes, int]) -> None:
+        for pack in packs:
+            entries = self._kept.entries(numbers[pack])
+            for run in coalesce(entries, lambda entry: entry.offset, lambda entry: entry.length):
+                self._move(pack, run.offset, run.length, run.items)
+            with self._lock:
+                self._done += 1
+                self._result.repacked_bytes += sum(entry.length for entry in entries)
+                self._progress(Advance(Stage.REPACK, self._done, len(self._packs)))
+
+    def _move(self, pack: bytes, offset: int, length: int, entries: list[PackEntry]) -> None:
+        try:
+            data = self._repository.packs.read(pack, offset, length)
+        except ResticFormatError as error:
+            for entry in entries:
+                self._move_other_copy(pack, entry, error)
+            return
+        # What is damaged is looked for elsewhere afterwards: that reads into the same memory.
+        failed = []
+        for entry, moved in self._writer.copy_sealed(data, offset, entries, again=True, recompress=self._recompress):
+            if isinstance(moved, ResticFormatError):
+                failed.append((entry, moved))
+        for entry, reason in failed:
+            self._move_other_copy(pack, entry, reason)
+
+    def _move_other_copy(self, pack: bytes, entry: PackEntry, failure: ResticFormatError) -> None:
+        for location in self._repository.index.lookup_all(entry.type, entry.id):
+            if (location.pack, location.offset) == (pack, entry.offset):
+                continue
+            copy = location.entry(entry.type, entry.id)
+            try:
+                data = self._repository.packs.read(location.pack, copy.offset, copy.length)
+            except ResticFormatError:
+                continue
+            [(_, moved)] = self._writer.copy_sealed(data, copy.offset, [copy], again=True, recompress=self._recompress)
+            if not isinstance(moved, ResticFormatError):
+                return
+        what = (
+            f"{entry.type.value} blob {entry.id.hex()[:8]} in pack {pack.hex()[:8]} cannot be read, and nothing that is needed "
+            f"was removed: run repair packs {pack.hex()[:8]}, then repair snapshots, then prune again"
+        )
+        raise DamagedFile(what, failure, pack=pack) from failure

@@ -1,0 +1,75 @@
+"""Prune decides like restic 0.19.1, leaves no more than it, and loses nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.maintenance.kit import contents, generate, pack_bytes
+from tests.restore.kit import ours, restic
+
+OPTIONS = [
+    [],
+    ["--max-unused", "0"],
+    ["--max-unused", "unlimited", "--repack-smaller-than", "1k"],
+    ["--max-unused", "30%", "--repack-smaller-than", "20k"],
+    ["--max-unused", "40k", "--max-repack-size", "200k"],
+    ["--repack-cacheable-only"],
+    ["--repack-uncompressed", "--max-unused", "unlimited"],
+    ["--max-repack-size", "0"],
+]
+
+
+def options_for(version: int) -> list[list[str]]:
+    return [words for words in OPTIONS if version == 2 or "--repack-uncompressed" not in words]
+
+
+def may_stay(words: list[str], size: int) -> int:
+    """Bytes that may stay unused as *words* say, of packs of *size* bytes; 0 where they leave no choice."""
+    given = words[words.index("--max-unused") + 1] if "--max-unused" in words else "5%"
+    if given.endswith("%"):
+        return size * int(given[:-1]) // 100
+    return {"0": 0, "unlimited": 0, "40k": 40 << 10}[given]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_plan_is_restics(version: int, tmp_path: Path, peer: Callable[[str], Path]) -> None:
+    """Where nothing depends on the order of a Go map, the printed plan is the same in every byte."""
+    for seed in range(3):
+        made = generate(tmp_path / f"repo{seed}", seed + 10 * version, version, duplicates=False)
+        for words in options_for(version):
+            for level in ([], ["-v"], ["-vv"], ["-q"]):
+                told = ours(made.folder, "prune", "--dry-run", *words, *level)
+                theirs = restic(peer("restic-0.19"), made.folder, "prune", "--dry-run", *words, *level)
+                expected = theirs.stdout.replace(b"warning: running prune without a cache, this may be very slow!\n", b"")
+                assert (told.returncode, told.stdout) == (theirs.returncode, expected), (seed, words, told.stderr)
+
+
+@pytest.mark.clause("ORDER-10")
+@pytest.mark.parametrize("version", [1, 2])
+def test_no_more_is_left_than_by_restic(version: int, tmp_path: Path, peer: Callable[[str], Path]) -> None:
+    """With duplicates, mixed, uncompressed and unindexed packs; every program that knows the version agrees, and so do we after
+    restic's.
+    """
+    programs = ["restic-0.14", "restic-0.18", "restic-0.19"]
+    for number, words in enumerate(options_for(version)):
+        made = generate(tmp_path / f"{number}", 100 * version + number, version)
+        before = contents(made.folder)
+        assert set(before) == set(made.snapshots)
+        other = tmp_path / f"{number}-restic"
+        shutil.copytree(made.folder, other)
+        done = ours(made.folder, "prune", *words)
+        assert done.returncode == 0, done
+        assert restic(peer("restic-0.19"), other, "prune", *words).returncode == 0
+        # How far what may stay is made use of depends on which copies are chosen: in restic on chance.
+        assert pack_bytes(made.folder) <= pack_bytes(other) + may_stay(words, pack_bytes(other)), words
+        assert contents(made.folder) == contents(other) == before
+        checked = restic(peer(programs[number % 3]), made.folder, "check", "--read-data")
+        assert checked.returncode == 0 and b"no errors were found" in checked.stdout, checked
+        assert ours(other, "check", "--read-data").returncode == 0
+        if words == ["--max-unused", "0"]:
+            again = ours(made.folder, "prune", *words, "--json", "--dry-run")
+            assert b'"unused":0,"remove":0' in again.stdout, again.stdout
