@@ -77,8 +77,12 @@ class Cancel:
             self._health()
 
 
+MOST_THREADS = 64
+"""Threads of one pool, however many are asked for: each of a backup's holds some MiB, and more read hardly any faster."""
+
+
 class WorkerPool:
-    """A few threads that do one piece of work together: each calls *work* once.
+    """A few threads that do one piece of work together: each calls *work* once. There are never more than `MOST_THREADS`.
 
     *work* looks at `stopped` between its steps, and returns when it is true. *on_stop* wakes those that wait; it is called
     once, by the thread that stops the pool. In a ``with`` block the threads begin at its begin and have ended at its end.
@@ -100,7 +104,9 @@ class WorkerPool:
         self._on_stop = on_stop
         self._stopped = False
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True) for n in range(max(1, count))]
+        self.count = min(max(1, count), MOST_THREADS)
+        """How many threads there are."""
+        self._threads = [threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True) for n in range(self.count)]
 
     def __enter__(self) -> WorkerPool:
         """Start the threads."""
@@ -208,7 +214,6 @@ class JobQueue(Generic[Item]):
         self._do = work
         self._drop = drop
         self._jobs: Queue[Item | None] = Queue(maxsize=waiting)
-        self._count = max(1, count)
         self._pool = WorkerPool(name, count, self._work)
         self._pool.start()
 
@@ -236,7 +241,7 @@ class JobQueue(Generic[Item]):
 
     def close(self) -> None:
         """End the threads when what is submitted is done."""
-        for _ in range(self._count):
+        for _ in range(self._pool.count):
             self._jobs.put(None)
         self._pool.join()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restic_format.errors import Interrupted, LockLost
-from restic_format.work import Cancel, JobQueue, WorkerPool, in_order
+from restic_format.work import MOST_THREADS, Cancel, JobQueue, WorkerPool, in_order
 
 WORKERS = 3
 
@@ -155,6 +155,20 @@ def test_a_pool_that_cannot_start_leaves_no_thread(monkeypatch: pytest.MonkeyPat
     with pytest.raises(RuntimeError, match="new thread"), pool:
         raise AssertionError("not begun")
     assert not running("team")
+
+
+def test_a_pool_has_no_more_threads_than_are_sensible() -> None:
+    pool = WorkerPool("team", MOST_THREADS + 20, lambda: until(lambda: pool.stopped))
+    with pool:
+        assert len(running("team")) == pool.count == MOST_THREADS
+        pool.stop()
+    dropped: list[int] = []
+    queue = JobQueue[int]("jobs", MOST_THREADS + 20, lambda job: None, dropped.append)
+    assert len(running("jobs")) == MOST_THREADS
+    queue.submit(1)
+    queue.wait()
+    queue.close()
+    assert not running("jobs") and not dropped
 
 
 def test_who_waits_for_a_pool_learns_that_it_is_cancelled() -> None:

@@ -337,9 +337,9 @@ class Workers:
         self.builder = builder
         self.books = books
         self.progress = progress
-        self.count = count
         self.queue: WorkQueue[Files, Reading] = WorkQueue(QUEUED_BATCHES, open_files)
         self._pool = WorkerPool("backup", count, lambda: Worker(self).run(), cancel=cancel, on_stop=self.queue.abort)
+        self.count = self._pool.count
 
     def stopping(self) -> bool:
         """Whether the workers are to stop at once: the backup has failed or was cancelled."""

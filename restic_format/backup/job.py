@@ -168,7 +168,7 @@ class BackupOptions:
     parent_id: str | None = None
     """Its id, hexadecimal."""
     read_concurrency: int = 2
-    """How many large files are read at the same time."""
+    """How many large files are read at the same time; no more than `restic_format.work.MOST_THREADS`."""
     scan: bool = True
     """Walk through the targets first to tell totals."""
     tells_files: bool = True

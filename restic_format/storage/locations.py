@@ -106,6 +106,6 @@ def _count(options: Options, name: str, default: int) -> int:
     text = options.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 1 << 16):
         raise UsageError(f"option {name}: {text!r} is not a number above 0")
     return int(text)

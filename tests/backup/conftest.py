@@ -66,3 +66,14 @@ def leave_out_native_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin is used in the place of the compiled walk."""
     for name in set(nodes.__all__) & set(vars(_pure)):
         monkeypatch.setattr(nodes, name, getattr(_pure, name))
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small tree; the current folder is above it."""
+    root = tmp_path / "work"
+    (root / "s" / "d" / "e").mkdir(parents=True)
+    for name in ("one", "two", "d/three", "d/e/four"):
+        (root / "s" / name).write_text(name * 10)
+    monkeypatch.chdir(root)
+    return root / "s"

@@ -1,4 +1,4 @@
-"""Source trees for backups: one with everything Linux has, restic's view of them."""
+"""Source trees for backups: one with everything Linux has, restic's view of them; and what a backup tells and stores of one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ import socket
 import stat
 import struct
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
-from restic_format.backup import BackupEvent, BytesDone, FilesDone, FileStarted, ItemDone, ItemFailed, ItemStats, Totals
+from restic_format.backup import (
+    BackupEvent,
+    BackupOptions,
+    BytesDone,
+    FilesDone,
+    FileStarted,
+    ItemDone,
+    ItemFailed,
+    ItemStats,
+    Result,
+    SourceError,
+    Totals,
+    backup,
+)
+from restic_format.repository import Repository
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Node
 
 PASSWORD = "correct horse"
 
@@ -236,3 +253,54 @@ class Listener:
 
     def scanned(self, totals: Totals) -> None:
         pass
+
+
+class Recorder(Listener):
+    """Remembers what a backup tells."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, str]] = []
+        self.items: dict[str, tuple[str, str]] = {}
+        self.bytes = 0
+        self.totals: Totals | None = None
+        self.guard = threading.Lock()
+
+    def error(self, item: str, error: Exception) -> None:
+        assert isinstance(error, SourceError)
+        self.errors.append((item, str(error)))
+
+    def bytes_done(self, count: int) -> None:
+        with self.guard:
+            self.bytes += count
+
+    def item_done(self, item: str, kind: str, change: str, stats: ItemStats, seconds: float) -> None:
+        assert item not in self.items and seconds >= 0
+        self.items[item] = (kind, change)
+
+    def scanned(self, totals: Totals) -> None:
+        if totals.finished:
+            self.totals = totals
+
+
+def stored(repository: Repository, result: Result) -> Snapshot:
+    assert result.snapshot_id is not None
+    return repository.load_snapshot(bytes.fromhex(result.snapshot_id))
+
+
+def files(repository: Repository, tree: str, prefix: str = "") -> dict[str, Node]:
+    """Every node below a tree by its path."""
+    found: dict[str, Node] = {}
+    for node in repository.load_tree(bytes.fromhex(tree)):
+        path = f"{prefix}/{node.name}"
+        found[path] = node
+        if node.subtree:
+            found.update(files(repository, node.subtree, path))
+    return found
+
+
+def again(repository: Repository, result: Result, **options: object) -> tuple[Result, Recorder]:
+    """Back up once more, onto *result*."""
+    seen = Recorder()
+    parent = stored(repository, result)
+    chosen = BackupOptions(parent=parent, parent_id=result.snapshot_id, **options)  # type: ignore[arg-type]
+    return backup(repository, ["s"], chosen, seen), seen

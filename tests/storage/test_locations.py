@@ -90,7 +90,7 @@ def test_the_options_of_a_storage_are_checked_and_those_of_others_left_alone(tmp
 
     assert connections() == LocalStorage(tmp_path).connections == 2
     assert connections(local_connections="7", sftp_anything="?", localx_y="z") == 7
-    for text in ("0", "-1", "x", "", "1.5", "99999999", "٣"):
+    for text in ("0", "-1", "x", "", "1.5", "99999999", "9" * 5000, "٣"):
         with pytest.raises(UsageError, match=r"option local\.connections: "):
             connections(local_connections=text)
     with pytest.raises(UsageError, match=r"option local\.layout is not known"):
