@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from restic_format.check.blobs import BlobFault, read_blob
+from restic_format.check.blobs import BlobFault, Trouble, read_blob
 from restic_format.check.findings import REPAIR_INDEX, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import add_unlisted
 from restic_format.check.state import Run
@@ -35,7 +35,7 @@ def look_for_roots(run: Run) -> None:
         run.add(Finding(Code.INDEX_NONE, ref, message))
     elif roots:
         run.add(Finding(Code.SNAPSHOTS_GONE, ref, f"there are {trees}, but no snapshot"))
-    elif not indexed:
+    elif not indexed and not run.report.unreadable:
         message = f"there are {count} packs, but no index and no snapshot"
         number = run.add(Finding(Code.SNAPSHOTS_GONE, ref, message))
         run.set_remedy(number, _INTERRUPTED, (REPAIR_INDEX,), _GO_ON)
@@ -53,8 +53,11 @@ def _count_roots(run: Run) -> int:
         try:
             for child in _children(run, ident):
                 inside.add(child)
-        except (BlobFault, SpecError):
+        except (BlobFault, SpecError) as error:
             inside.add(ident)  # No snapshot can be made of it.
+            if isinstance(error, BlobFault) and error.trouble is Trouble.UNREADABLE:
+                ref = ObjectRef(ObjectKind.TREE, ident.hex(), error.pack.hex())
+                run.add(Finding(Code.TREE_UNREADABLE, ref, error.what, error.clause))
     return sum(ident not in inside for ident in trees)
 
 

@@ -71,7 +71,7 @@ class _Content:
         while (found := self._look_up(self._ids[first - 1])) is not None:
             first -= 1
             start -= found[1].plain_length
-        if start >= self.size and first < len(self._ids):
+        if start >= self.size:
             self._tail = first, start
             self.count += len(self._ids) - first
             self.size += size - start

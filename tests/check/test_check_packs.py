@@ -106,6 +106,39 @@ def test_indexes_that_contradict_each_other(forge: Forge, run_check: RunCheck) -
     assert codes(report) == [Code.INDEX_ENTRIES_DIFFER, Code.PACK_MIXED, Code.SNAPSHOTS_GONE] and not report.ok
 
 
+@pytest.mark.parametrize("with_good", [True, False])
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("harm", ["sealed", "json", "denied"])
+def test_no_snapshot_is_promised_of_a_tree_that_cannot_be_read(
+    forge: Forge, run_check: RunCheck, harm: str, indexed: bool, with_good: bool
+) -> None:
+    good = forge.blob("tree", b'{"nodes":[]}\n') if with_good else forge.blob("data", b"content")
+    kind, ident, sealed, size = forge.blob("tree", b'{"nodes":7}\n')
+    bad = kind, ident, sealed[:-1] + bytes([sealed[-1] ^ 1]) if harm == "sealed" else sealed, size
+    pack, other = forge.pack([bad]), forge.pack([good])
+
+    class Denied(LocalStorage):
+        def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            if harm == "denied" and name == pack and offset == 0:
+                raise AccessDenied("open it: permission denied")
+            return super().load(kind, name, offset, length)
+
+    if indexed:
+        forge.index({pack: [bad], other: [good]})
+    report = run_check(Denied(forge.path))
+    gone = [finding for finding in report.findings if finding.code in (Code.SNAPSHOTS_GONE, Code.INDEX_NONE)]
+    unreadable = harm == "denied"
+    assert (Code.TREE_UNREADABLE in codes(report)) is unreadable
+    if with_good:
+        assert " 1 directory trees" in gone[0].message
+    elif indexed or unreadable:
+        assert not gone
+    else:
+        assert "no directory tree is there" in gone[0].effect and gone[0].repair == ("repair index",)
+    if unreadable:
+        assert not any(finding.repair for finding in report.findings)
+
+
 @pytest.mark.clause("INDEX-7", "PACK-10")
 def test_an_index_that_says_something_else_than_the_header(forge: Forge, run_check: RunCheck) -> None:
     tree, data = forge.blob("tree", b'{"nodes":[]}\n'), forge.blob("data", b"content")

@@ -138,6 +138,31 @@ def test_around_a_blob_no_index_knows_everything_stands_where_it_belongs(maker: 
     assert stats.files_restored == 0 and (tmp_path / "f").stat().st_mtime_ns != T0
 
 
+@pytest.mark.parametrize(
+    ("known", "size", "expected"),
+    [
+        ((1, 0, 3), 2 * BLOCK, block(1) + block(3)),
+        ((1, 0, 3), 2 * BLOCK - 1, block(1)),
+        ((1, 0, 3), 0, block(1)),
+        ((1, 2, 0), 3 * BLOCK, block(1) + block(2)),
+        ((0, 2, 3), 2 * BLOCK - 1, b""),
+        ((0, 2, 3), 2 * BLOCK, block(2) + block(3)),
+    ],
+)
+def test_the_end_of_a_file_does_not_go_over_its_beginning(
+    known: tuple[int, ...], size: int, expected: bytes, maker: Maker, tmp_path: Path
+) -> None:
+    """*size* is what the node says: where it is too small, what is behind the blob that no index knows has no place."""
+    node = maker.file("f", block(1), block(2), block(3))
+    assert isinstance(node.content, list)
+    node.content = [blob if number else "11" * 32 for number, blob in zip(known, node.content, strict=True)]
+    node.size = size
+    _, heard = restore(maker.repo, maker.finish([node]), tmp_path)
+    assert heard.failed == ["/f"]
+    data = (tmp_path / "f").read_bytes() if (tmp_path / "f").exists() else b""
+    assert data.rstrip(b"\0") == expected.rstrip(b"\0") and data[: len(expected)] == expected
+
+
 def test_a_file_of_which_no_blob_is_known_is_not_taken_for_whole(maker: Maker, tmp_path: Path) -> None:
     node = maker.file("f", block(1))
     node.content = ["11" * 32]

@@ -40,7 +40,7 @@ def check(
     """
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
     from restic_format.check import check as run_check
-    from restic_format.check.findings import FACTS, WITHOUT_KEY, Code
+    from restic_format.check.findings import FACTS, MAKE_READABLE, WITHOUT_KEY, Code
     from restic_format.errors import DamagedFile, KeyUnusable, WrongPassword
     from restic_format.storage import open_storage
     from restic_tools.access import repository_location
@@ -78,7 +78,10 @@ def check(
         damaged = damaged_keys(open_storage(repository_location(ctx.options), ctx.options.extended))
         if not damaged:
             raise
-        raise Failure(f"{'; '.join(finding.message for finding in damaged)}; {WITHOUT_KEY}") from error
+        # One that cannot be read may be the right one: it must not be replaced.
+        unreadable = any(finding.code is Code.KEY_UNREADABLE for finding in damaged)
+        advice = MAKE_READABLE if unreadable else WITHOUT_KEY
+        raise Failure(f"{'; '.join(finding.message for finding in damaged)}; {advice}") from error
     except DamagedFile as error:
         if error.object != "config":
             raise
