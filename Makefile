@@ -19,7 +19,7 @@ installed = { test -d build/installed || $(VENV)/python -m venv build/installed;
 bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs peers conformance bench native sanitize fuzz parts profile dist clean
+.PHONY: help install demo test kills lint format docs peers conformance bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ test: ## install what the tests need, the real programs included, and run every 
 	RESTIC_FORMAT_KERNEL=off $(VENV)/python -m pytest $(PYTEST_FLAGS) $(TWINS)
 	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(BINDINGS)
 	$(VENV)/python -m pytest $(PYTEST_FLAGS)
+
+kills: ## kill every repair at 60 random moments, and look at what is left (part of the tests with 6)
+	@$(environment) --kernel require test
+	RESTIC_FORMAT_KILLS=60 $(VENV)/python -m pytest $(PYTEST_FLAGS) tests/repairing/test_killed_repairs.py
 
 lint: ## ruff, mypy strict, who may import whom
 	@$(environment) lint

@@ -62,6 +62,7 @@ COMMANDS: list[Entry] = [
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),
     Entry("repair index", "repair:repair_index", "Build a new index"),
     Entry("repair packs", "repair:repair_packs", "Salvage damaged pack files"),
+    Entry("repair snapshots", "repair_snapshots:repair_snapshots", "Repair snapshots"),
     Entry("options", "options:options", "Print the extended options", group=ADVANCED, codes=(0, 1), shows=True),
     Entry("restore", "restore:restore", "Restore files from a snapshot"),
     Entry("self-update", "selfupdate:self_update", "Say how to update this program", group=ADVANCED, codes=(1,)),

@@ -83,3 +83,35 @@ class MigrationResult(msgspec.Struct):
     name: str
     result: str
     reason: str
+
+
+class RepairedItem(msgspec.Struct):
+    """``repair snapshots``: something that is changed in a snapshot.
+
+    ``change`` is what became of it: ``zeros`` (missing content replaced by so many zeros), ``cut`` (missing content removed),
+    ``size`` (corrected), ``node_removed``, ``emptied`` (a folder) or ``unreadable`` (the whole snapshot).
+    """
+
+    message_type: str
+    snapshot_id: str
+    path: str
+    change: str
+    zeros: int
+    reason: str
+
+
+class RepairedSnapshot(msgspec.Struct):
+    """``repair snapshots``: a snapshot that is replaced, or would be; without a new one ``new_snapshot_id`` is empty."""
+
+    message_type: str
+    old_snapshot_id: str
+    new_snapshot_id: str
+    removed: bool
+
+
+class RepairSnapshotsSummary(msgspec.Struct):
+    """``repair snapshots``: the outcome."""
+
+    message_type: str
+    changed_snapshots: int
+    dry_run: bool
