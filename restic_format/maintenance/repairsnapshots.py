@@ -2,7 +2,7 @@
 
 A folder whose tree cannot be read becomes an empty one. A file that has lost parts keeps its length, and what is left of it
 keeps its place, where the length of what is missing can be told: holes of zeros stand for what is lost. Everything a new
-snapshot needs is stored before it, and an old one is removed last (ORDER-1, ORDER-9). Lost is only what the index does not list:
+snapshot needs is stored before it, and an old one is removed last (ORDER-1, ORDER-9). Only what the index lacks counts as lost:
 `repairindex` and `repairpacks` come first.
 """
 
