@@ -79,6 +79,7 @@ class Bench:
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
         yield self.indexes, ["load index", "load index from the cache"]
+        yield self.repair_index, ["repair index --read-all-packs"]
         if not self.quick or self.named is not None:
             yield partial(self.tree, "tiny files", self.make_tiny, 3), self.kinds("tiny files")
         if self.disk is not None:
@@ -205,6 +206,18 @@ class Bench:
             self.add(f"load index from the cache, {blobs:,} blobs", partial(load, cache=cache), rounds=3)
             shutil.rmtree(cache)
         self.programs = everybody
+
+
+    def repair_index(self) -> None:
+        """Making the index anew from the headers of all packs."""
+        packs = 500 if self.quick else 5000
+        for program in self.programs:
+            sources.pack_headers(self.new_repo(program, "packs"), packs)
+
+        def once(program: Program) -> Sample:
+            return self.call(program, self.repo(program, "packs"), "repair", "index", "--read-all-packs")
+
+        self.add(f"repair index --read-all-packs, {packs:,} packs", once, rounds=3)
 
 
 def programs_to_compare(ours: Path, with_wheels: bool, before: Path | None) -> list[Program]:

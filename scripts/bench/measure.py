@@ -32,7 +32,8 @@ class Rustic(Program):
     def arguments(self, repo: Path, words: Sequence[str], *, cache: Path | None = None) -> list[str]:
         """See `Program.arguments`."""
         caching = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / self.name)]
-        said = ["data-blob" if words[0] == "cat" and word == "blob" else word for word in words if word != "--target"]
+        own = {"--read-all-packs": "--read-all"} | ({"blob": "data-blob"} if words[0] == "cat" else {})
+        said = [own.get(word, word) for word in words if word != "--target"]
         return ["-r", str(repo), "--no-progress", "--log-level", "error", *caching, *said]
 
 

@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 
 from restic_format.repository import Repository
+from restic_format.repository.cipher import make_cipher
 from restic_format.storage import LocalStorage
 from restic_spec import gotime
 from restic_spec.index import IndexBlob, IndexPack, encode_packs
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType
+from restic_spec.pack import BlobType, PackEntry, encode_header, encode_length
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Node, encode_tree
 
@@ -120,6 +121,22 @@ def index_repository(folder: Path, blobs: int) -> None:
                 )
             )
         repo.save_unpacked(FileKind.INDEX, encode_packs(packs))
+
+
+def pack_headers(folder: Path, packs: int) -> None:
+    """Add *packs* packs of 150 blobs to an empty repository: files of 16 MiB in which only the header is real."""
+    repo = Repository.open(LocalStorage(folder), PASSWORD)
+    source = random.Random(6)
+    for _ in range(packs):
+        ids = source.randbytes(32 * 150)
+        entries = [PackEntry(BlobType.DATA, ids[n * 32 : n * 32 + 32], n * 110_000, 110_000, 170_000 + n) for n in range(150)]
+        sealed = make_cipher(repo.master_key).seal(encode_header(entries))
+        name = source.randbytes(32).hex()
+        place = folder / "data" / name[:2]
+        place.mkdir(exist_ok=True)
+        with open(place / name, "wb") as file:
+            file.seek(150 * 110_000)
+            file.write(sealed + encode_length(len(sealed)))
 
 
 def many_snapshots(folder: Path, count: int) -> None:
