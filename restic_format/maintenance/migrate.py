@@ -16,6 +16,7 @@ import msgspec
 from restic_format.errors import DamagedFile, ResticFormatError, StorageError, UsageError
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
+from restic_format.storage.oldlayout import has_old_names, local_folder, move_to_default
 from restic_spec.config import Config, decode_config, encode_config
 from restic_spec.layout import FileKind
 
@@ -77,7 +78,31 @@ class UpgradeToVersion2(Migration):
         replace_config(repository, config, folder)
 
 
-MIGRATIONS: tuple[Migration, ...] = (UpgradeToVersion2(),)
+class DefaultLayout(Migration):
+    """Moves files from the layout that early versions used on S3, copied into a local folder, to the present one (LAYOUT-4)."""
+
+    name = "s3_layout"
+    description = "move files from the layout of early versions on S3 to the present one"
+    needs_check = False
+
+    def refused(self, repository: Repository) -> Refusal | None:
+        """See `Migration`."""
+        folder = local_folder(repository.storage)
+        if folder is None:
+            return Refusal("the repository is not in a local folder")
+        return None if has_old_names(folder) else Refusal("not using the legacy s3 layout")
+
+    def apply(self, repository: Repository, folder: str) -> None:
+        """See `Migration`."""
+        del folder
+        place = local_folder(repository.storage)
+        if place is None:
+            raise UsageError("the repository is not in a local folder")
+        repository.may_change(FileKind.CONFIG)
+        move_to_default(place)
+
+
+MIGRATIONS: tuple[Migration, ...] = (DefaultLayout(), UpgradeToVersion2())
 """All migrations."""
 
 

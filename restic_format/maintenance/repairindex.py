@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
-from restic_format.repository import Repository
+from restic_format.repository import Repository, loading
 from restic_format.repository.indexwriter import IndexChange, rewrite_index
 from restic_format.work import Advance, Cancel, Progress, in_order, silent
 from restic_spec.index import IndexPack, index_pack
@@ -89,7 +89,8 @@ def plan(
             raise error  # Nothing is known about it.
         made.damaged[file_id] = error
 
-    repository.load_index(lambda done, total: progress(Advance(LOADING, done, total)), note_damaged)
+    # Without the cache of the index, which knows nothing of what has become of the files.
+    loading.load_index(repository, None, lambda done, total: progress(Advance(LOADING, done, total)), note_damaged)
     sizes = dict(repository.list(FileKind.PACK))
     index = repository.index
     for listed in index.packs():
@@ -138,7 +139,7 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
                 unreadable[pack] = found
             else:
                 skipped[pack] = found
-                if pack in made.resized:
+                if (size := made.resized.get(pack)) is not None and size.actual != size.expected:
                     dropped.add(pack)
             progress(Advance(READING, done, len(made.reading)))
 

@@ -142,7 +142,7 @@ def rewrite_index(
         replaced += small
     writer.flush()
     for file_id in writer.written:
-        repository.load_raw(FileKind.INDEX, file_id)  # Is it really there?
+        repository.check_stored(FileKind.INDEX, file_id)
     if progress is not None:
         progress(len(files), len(files))
     _remove(repository, [file_id for file_id in replaced if file_id not in writer.written], removing)

@@ -7,6 +7,7 @@ A MAC is checked before a byte is decrypted, a hash before a byte is used, a siz
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import secrets
@@ -58,6 +59,10 @@ if TYPE_CHECKING:
     from restic_format.repository.lock import RepositoryLock
     from restic_format.storage.cachefolder import CacheFolder
     from restic_format.work import Cancel
+
+
+_READ_BACK = 4 << 20
+"""Bytes of a file that are read back at once."""
 
 
 class Repository:
@@ -270,6 +275,22 @@ class Repository:
         self.may_change(kind)
         self.storage.save(kind, file_id.hex(), sealed)
         return file_id
+
+    def check_stored(self, kind: FileKind, file_id: bytes) -> None:
+        """Read a file back that was stored just now, past any cache, before what it replaces is removed.
+
+        Raises:
+            DamagedFile: it is not what its name says.
+            FileMissing, StorageError: it cannot be read.
+        """
+        from restic_format.storage.cache import without_cache
+
+        storage, name = without_cache(self.storage), file_id.hex()
+        size, found = storage.size(kind, name), hashlib.sha256()
+        for offset in range(0, size, _READ_BACK):
+            found.update(storage.load(kind, name, offset, min(_READ_BACK, size - offset)))
+        if found.digest() != file_id:
+            raise DamagedFile(f"{kind.value}/{name} was stored just now and is not what was written: check the storage")
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
         """Remove a file."""

@@ -280,3 +280,8 @@ def _hash_of(descriptor: int) -> str:
 
 def _is_kept(kind: FileKind, *, metadata: bool) -> bool:
     return kind in KINDS and (kind is not FileKind.PACK or metadata)
+
+
+def without_cache(storage: Storage) -> Storage:
+    """The same storage without a cache before it."""
+    return storage.inner if isinstance(storage, CachedStorage) else storage

@@ -125,7 +125,7 @@ class LocalWriter:
             if self._temporary:
                 self._in_folder(target, partial(os.rename, self._temporary))
                 self._temporary = b""
-            _sync_folder(os.path.dirname(target))
+            sync_folder(os.path.dirname(target))
 
     def _link(self, path: bytes) -> None:
         """Give the file without a name the name *path*."""
@@ -190,7 +190,8 @@ def _sync(descriptor: int) -> None:
             raise
 
 
-def _sync_folder(path: bytes) -> None:
+def sync_folder(path: bytes) -> None:
+    """Make the names in a folder durable, where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _sync(descriptor)

@@ -207,7 +207,6 @@ class Bench:
             shutil.rmtree(cache)
         self.programs = everybody
 
-
     def repair_index(self) -> None:
         """Making the index anew from the headers of all packs."""
         packs = 500 if self.quick else 5000

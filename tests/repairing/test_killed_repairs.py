@@ -165,6 +165,10 @@ def free(repo: Path) -> None:
     remove_unfinished(repository)
 
 
+def errors(repo: Path) -> set[str]:
+    return {finding.code.name for finding in inspect(repo).findings if finding.severity.value == "error"}
+
+
 @pytest.mark.clause("ORDER-1", "ORDER-3", "ORDER-4", "LAYOUT-8")
 @pytest.mark.parametrize("name", CASES)
 def test_kill_9_at_any_moment(name: str, tmp_path: Path) -> None:
@@ -179,7 +183,7 @@ def test_kill_9_at_any_moment(name: str, tmp_path: Path) -> None:
     steps, status = run(case, whole)
     assert status == 0 and steps > 5
     right = case.kept(whole)
-    expected = {finding.code for finding in inspect(whole).findings}
+    expected = errors(whole)
     killed = 0
     for number in range(KILLS):
         repo = kit.copy_repository(damaged, tmp_path / f"copy{number}")
@@ -190,9 +194,9 @@ def test_kill_9_at_any_moment(name: str, tmp_path: Path) -> None:
         free(repo)
         assert run(case, repo)[1] == 0
         assert case.kept(repo) >= right, number
-        assert {finding.code for finding in inspect(repo).findings} <= expected
+        assert errors(repo) <= expected, "packs that no index lists do no harm"
         if number % 10 == 0:
-            kit.restic(repo, "check", "--read-data", check=not any(code.severity.value == "error" for code in expected))
+            kit.restic(repo, "check", "--read-data", check=not expected)
         kit.run(["rm", "-rf", str(repo)])
     print(f"{name}: killed {killed} times of {KILLS}, in {steps} steps")
     assert killed > KILLS // 2

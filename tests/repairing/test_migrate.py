@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from restic_format.errors import ResticFormatError, UsageError
 from restic_format.maintenance.migrate import MIGRATIONS, UpgradeToVersion2
 from restic_format.repository.cipher import make_cipher
-from restic_format.storage import FaultyStorage, MemoryStorage, Storage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage, oldlayout
 from restic_format.storage.faulty import Call, Fail, Fault, Lose, Truncate
 from restic_spec.config import decode_config, encode_config
 from restic_spec.layout import FileKind
@@ -146,8 +148,8 @@ def test_only_version_1_can_be_upgraded(tmp_path: Path) -> None:
     from restic_spec.keyfile import SALT_SIZE, Kdf
 
     repository = Repository.init(storage, kit.PASSWORD, kdf=Kdf(2, 1, 1, bytes(SALT_SIZE)))
-    (migration,) = MIGRATIONS
-    assert migration.refused(repository) is not None
+    migration = UpgradeToVersion2()
+    assert all(one.refused(repository) is not None for one in MIGRATIONS)
     with pytest.raises(UsageError, match="version 2"):
         migration.apply(repository, str(tmp_path))
     assert decode_config(make_cipher(repository.master_key).open(storage.files[FileKind.CONFIG, ""])).version == 2
@@ -160,3 +162,78 @@ def test_json(repo: Path) -> None:
     assert done == {"message_type": "migration_result", "name": "upgrade_repo_v2", "result": "success", "reason": ""}
     (again,) = map(json.loads, kit.ours(repo, "migrate", "--json", "upgrade_repo_v2").stdout.splitlines())
     assert again["result"] == "refused" and "version 2" in again["reason"]
+
+
+# The layout of early versions
+
+
+def to_old_layout(repo: Path) -> Path:
+    """The same repository as early versions had it on S3."""
+    for path in kit.files_of(repo, "data"):
+        path.rename(repo / "data" / path.name)
+    for folder in (repo / "data").iterdir():
+        if folder.is_dir():
+            folder.rmdir()
+    for new, old in (("keys", "key"), ("locks", "lock"), ("snapshots", "snapshot")):
+        (repo / new).rename(repo / old)
+    return repo
+
+
+def names(repo: Path) -> set[str]:
+    return {str(path.relative_to(repo)) for path in kit.files_of(repo)}
+
+
+@pytest.mark.clause("LAYOUT-3", "LAYOUT-4")
+def test_old_layout(repo: Path) -> None:
+    before = names(repo)
+    to_old_layout(repo)
+    assert "s3_layout" in kit.ours(repo, "migrate").stdout
+    assert kit.ours(repo, "migrate", "s3_layout").stdout.endswith("migration s3_layout: success\n")
+    assert names(repo) == before
+    assert not {path.name for path in repo.iterdir()} & {"key", "lock", "snapshot", "keys-new"}
+    kit.restic(repo, "check", "--read-data")
+    assert "not using the legacy s3 layout" in kit.ours(repo, "migrate", "s3_layout").stderr
+
+
+@pytest.mark.clause("LAYOUT-4")
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_old_layout_when_any_step_fails(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """With links the repository is whole after every step; without, once the migration was run again."""
+    before = names(repo)
+    start = to_old_layout(repo)
+    real = os.link, os.rename, os.unlink, os.rmdir
+    for failing in range(200):
+        steps = 0
+        copy = kit.copy_repository(start, tmp_path / f"copy{failing}")
+
+        def step(act: Callable[..., None], failing: int = failing) -> Callable[..., None]:
+            def taken(*args: object, **named: object) -> None:
+                nonlocal steps
+                steps += 1
+                if steps > failing:
+                    raise OSError(errno.EIO, "interrupted")
+                if act is real[0] and not links:
+                    raise OSError(errno.EOPNOTSUPP, "no links here")
+                act(*args, **named)
+
+            return taken
+
+        storage = LocalStorage(copy)
+        for name, act in zip(("link", "rename", "unlink", "rmdir"), real, strict=True):
+            monkeypatch.setattr(oldlayout.os, name, step(act))
+        try:
+            oldlayout.move_to_default(storage)
+            ended = True
+        except ResticFormatError:
+            ended = False
+        monkeypatch.undo()
+        if links or ended:
+            assert inspect(copy, read_data=False).ok, failing
+        again = LocalStorage(copy)
+        if oldlayout.has_old_names(again):
+            oldlayout.move_to_default(again)
+        assert names(copy) == before, failing
+        kit.run(["rm", "-rf", str(copy)])
+        if ended and steps <= failing:
+            return
+    pytest.fail("it takes too many steps")

@@ -12,11 +12,11 @@ import pytest
 
 from restic_format.errors import DamagedFile, ResticFormatError, StorageError, UsageError
 from restic_format.maintenance import repairindex
-from restic_format.repository import Repository
+from restic_format.repository import Repository, loading
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.indexwriter import IndexChange, rewrite_index
 from restic_format.repository.lock import remove_locks
-from restic_format.storage import FaultyStorage, MemoryStorage, Storage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage
 from restic_format.storage.faulty import Call, Fail, Fault, Lose, Truncate
 from restic_spec.config import encode_config
 from restic_spec.ids import id_of
@@ -197,6 +197,24 @@ def test_an_index_that_is_damaged_only_on_the_second_reading_stays(fresh: Fresh)
     with pytest.raises(DamagedFile):
         repair(FaultyStorage(storage, plan))
     assert {key for key in files if key[0] is FileKind.INDEX} <= set(storage.files)
+
+
+def test_a_damaged_index_is_noticed_whatever_the_cache_has(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = fresh()
+    monkeypatch.setattr(loading, "WORTH_ROWS", 1)
+    for _ in range(2):
+        cached = Repository.open(LocalStorage(repo), kit.PASSWORD, cache_folder=str(tmp_path / "cache"))
+        cached.load_index()
+    right = indexed(repo)
+    assert any((tmp_path / "cache").rglob("*"))
+    damaged = kit.files_of(repo, "index")[-1]
+    cut_index(repo)
+    made = repairindex.plan(cached)
+    assert set(made.damaged) == {bytes.fromhex(damaged.name)}
+    repairindex.execute(made)
+    assert indexed(repo) == right and not damaged.exists()
 
 
 def test_what_the_storage_cannot_read_is_not_taken_for_damaged(fresh: Fresh) -> None:

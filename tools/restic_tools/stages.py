@@ -64,4 +64,3 @@ def stoppable(ctx: Context) -> Iterator[Cancel]:
     cancel = Cancel(health=ctx.check_lock)
     with ctx.interrupt.deferred(cancel.set):
         yield cancel
-        cancel.check()

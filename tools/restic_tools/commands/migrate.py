@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def migrate(
     ctx: Context,
-    names: Annotated[list[str], Argument(metavar="[migration name] [...]", values=("upgrade_repo_v2",))],
+    names: Annotated[list[str], Argument(metavar="[migration name] [...]", values=("s3_layout", "upgrade_repo_v2"))],
     force: Annotated[bool, Option("--force", "-f", help="apply a migration a second time")] = False,
 ) -> None:
     """Apply migrations

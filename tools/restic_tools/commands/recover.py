@@ -22,7 +22,7 @@ def recover(ctx: Context) -> None:
     from restic_tools.messages.repair import RecoverSummary
     from restic_tools.stages import StagePrinter, stoppable
 
-    with ctx.open_repository(lock="exclusive") as repository:
+    with ctx.open_repository(lock="exclusive", options=ctx.options.replaced(no_cache=True)) as repository:
         ctx.out.info("ensuring index is complete")
         mend_index(ctx, repository)
         ctx.out.info("load index files")

@@ -31,7 +31,7 @@ def repair_index(ctx: Context, read_all_packs: ReadAllPacks = False) -> None:
     """
     from restic_tools.messages.repair import RepairIndexSummary
 
-    with ctx.open_repository(lock="exclusive") as repository:
+    with ctx.open_repository(lock="exclusive", options=ctx.options.replaced(no_cache=True)) as repository:
         made, result = mend_index(ctx, repository, read_all=read_all_packs)
     if ctx.options.json:
         ctx.out.json(

@@ -16,6 +16,7 @@ from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snaps
 if TYPE_CHECKING:
     from restic_format.maintenance.repairsnapshots import Outcome, Repaired
     from restic_format.snapshots import FoundSnapshot
+    from restic_tools.context import LockMode
 
 
 def repair_snapshots(
@@ -43,7 +44,9 @@ def repair_snapshots(
 
     wanted = snapshot_filter(host, tag, path).absolute()
     printer = _Printer(ctx, dry_run=dry_run)
-    with ctx.open_repository(lock="none" if dry_run and ctx.options.no_lock else "exclusive") as repository:
+    lock: LockMode = "none" if dry_run and ctx.options.no_lock else "exclusive"
+    # What is damaged in the repository must not look intact because there is a copy of it.
+    with ctx.open_repository(lock=lock, options=ctx.options.replaced(no_cache=True)) as repository:
         found = sorted(filter_snapshots(repository, names, wanted, printer.ignored), key=lambda item: (item.time_ns, item.id))
         repository.load_index()
         with stoppable(ctx) as cancel:
