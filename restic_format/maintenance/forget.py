@@ -12,7 +12,7 @@ from restic_format.maintenance.policy import Decision, KeepPolicy, Kept, apply_p
 from restic_format.repository.repository import Repository
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.snapshots.grouping import HOST, PATHS, Group, group_snapshots
-from restic_format.work import Cancel, Progress, in_order, silent
+from restic_format.work import Cancel, Progress, WorkerPool, silent
 from restic_spec.layout import FileKind
 from restic_spec.rustic import DELETE, DeleteMark, delete_mark
 
@@ -122,22 +122,24 @@ def execute(
     """
     result = ForgetResult([], [])
 
-    def remove(found: FoundSnapshot) -> None:
-        if cancel is not None:
-            cancel.check()
-        try:
-            repo.remove(FileKind.SNAPSHOT, found.id)
-        except FileMissing:  # The aim is reached.
-            return
+    def remove() -> None:
+        for found in jobs:
+            error: ResticFormatError | None = None
+            try:
+                repo.remove(FileKind.SNAPSHOT, found.id)
+            except FileMissing:
+                pass  # The aim is reached.
+            except LockLost:
+                raise
+            except ResticFormatError as failure:
+                error = failure
+            (result.removed if error is None else result.failed).append(found)
+            progress(Removed(found, error))
 
-    for found, error in in_order(remove, forget.remove, name="forget", workers=repo.storage.connections):
-        if error is None:
-            result.removed.append(found)
-        elif isinstance(error, ResticFormatError) and not isinstance(error, LockLost):
-            result.failed.append(found)
-        else:
-            raise error
-        progress(Removed(found, error))
+    pool = WorkerPool("forget", repo.storage.connections, remove, cancel=cancel)
+    jobs = pool.share(forget.remove)
+    with pool:
+        pass
     return result
 
 

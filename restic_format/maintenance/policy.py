@@ -210,8 +210,8 @@ def _count(counted: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int, re
         mine += [f"has tags {_tag_list(tags)}" for tags in policy.tags if has_tags(item.snapshot, tags)]
         if cutoff is not None and item.time_ns > cutoff:
             mine.append(f"within {policy.within}")
-        moment = Moment.of(item.snapshot.time)
-        seconds = moment.ns // gotime.NS + moment.offset
+        ns, offset = item.clock
+        seconds = ns // gotime.NS + offset
         is_oldest = place == len(counted) - 1
         for rule in rules:
             if rule.left and (rule.after is None or item.time_ns > rule.after):

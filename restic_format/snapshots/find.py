@@ -10,6 +10,7 @@ from functools import cached_property
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound, UsageError
 from restic_format.repository.repository import Repository
+from restic_spec import gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot
@@ -28,9 +29,18 @@ class FoundSnapshot:
         return self.id.hex()[:8]
 
     @cached_property
+    def clock(self) -> tuple[int, int]:
+        """When it was made: nanoseconds since the epoch, and the seconds that its clock was ahead of UTC.
+
+        Raises:
+            JsonInvalid: its time is none.
+        """
+        return gotime.parse(self.snapshot.time)
+
+    @property
     def time_ns(self) -> int:
-        """When it was made, see `Snapshot.time_ns`."""
-        return self.snapshot.time_ns
+        """When it was made, in nanoseconds since the epoch."""
+        return self.clock[0]
 
 
 @dataclass(frozen=True)

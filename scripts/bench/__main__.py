@@ -77,7 +77,7 @@ class Bench:
         yield partial(self.tree, "big files", self.make_big), self.kinds("big files")
         yield partial(self.tree, "small files", self.make_small), self.kinds("small files")
         yield self.start_up, ["version", "open (cat config)"]
-        yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)"]
+        yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
         yield self.indexes, ["load index", "load index from the cache"]
         yield self.repair_index, ["repair index --read-all-packs"]
         if not self.quick or self.named is not None:
@@ -86,6 +86,11 @@ class Bench:
             yield self.on_disk, self.kinds("small files on a disk")
         if not self.quick:
             yield self.million, ["backup 1,000,000 files", "unchanged 1,000,000 files"]
+
+    @staticmethod
+    def forgets() -> tuple[str, str]:
+        """The workloads that remove snapshots: shown only, and really."""
+        return "forget with 2,000 snapshots, dry run", "forget with 2,000 snapshots"
 
     @staticmethod
     def kinds(name: str) -> list[str]:
@@ -186,6 +191,17 @@ class Bench:
         sources.many_snapshots(repo, 2000)
         self.add("snapshots (2,000)", lambda program: self.call(program, repo, "snapshots"))
         self.add("ls latest (2,000 snapshots)", lambda program: self.call(program, repo, "ls", "latest"))
+        dry, real = self.forgets()
+        policy = ("forget", "--keep-last", "10", "--keep-daily", "14", "--keep-weekly", "8", "--keep-monthly", "24")
+
+        def forget(program: Program) -> Sample:
+            copy = self.repo(program, "forget")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(repo, copy)
+            return self.call(program, copy, *policy)
+
+        self.add(dry, lambda program: self.call(program, repo, *policy, "--dry-run"))
+        self.add(real, forget)
 
     def indexes(self) -> None:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""

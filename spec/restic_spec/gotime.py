@@ -88,7 +88,8 @@ def parse(text: str) -> tuple[int, int]:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise JsonInvalid(f"{text[:60]!r} is not an RFC 3339 time", clause="GOJSON-8")
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+    hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
     in_month = 1 <= month <= 12 and 1 <= day <= _DAYS_IN_MONTH[month - 1]
     if not (in_month and hour < 24 and minute < 60 and second < 60):
         raise JsonInvalid(f"{text[:60]!r} is not an RFC 3339 time", clause="GOJSON-8")

@@ -123,13 +123,18 @@ def decode_snapshot(
             wire.check_raw(snapshot.summary, what)
         else:
             snapshot.summary = summary_fields(summary)
-    if members and not keep_unknown:
+    if not keep_unknown and any(_may_have(raw, name) for name in members):
         fields = wire.raw_members(raw, what, "SNAP-1")
         for name in members:
             if len(bytes(fields.get(name, b""))) > MAX_MEMBER:
                 raise JsonInvalid(f"member {name!r} is larger than any", object=what, clause="RUSTIC-3")
         snapshot.keep_extra(fields, what, members)
     return snapshot
+
+
+def _may_have(raw: bytes, name: str) -> bool:
+    """Whether *raw* may have a member *name*, which could be written with escapes."""
+    return b"\\" in raw or f'"{name}"'.encode() in raw
 
 
 def _check_ids(snapshot: Snapshot, what: str) -> None:

@@ -34,6 +34,7 @@ Time = Annotated[str, msgspec.Meta(extra={"form": "TIME"})]
 _NO_EXTRA: dict[str, msgspec.Raw] = {}
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 class Document(msgspec.Struct, omit_defaults=True, dict=True):
@@ -65,7 +66,10 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
     Raises:
         JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
-    value: T = decode_known(msgspec.json.Decoder(kind), raw, what, clause)
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    value: T = decode_known(decoder, raw, what, clause)
     if keep_unknown:
         value.keep_extra(raw_members(raw, what, clause), what)
     return value

@@ -13,6 +13,7 @@ from restic_spec.keyfile import Kdf
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Node, encode_tree
+from restic_tools.registry import PREFIXES
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -31,7 +32,7 @@ def test_python_examples(tmp_path, capsys):
     writer.flush()
     repo.save_snapshot(Snapshot(time="2026-01-02T03:04:05Z", tree=tree.id.hex(), paths=["/home/me"]))
     examples = [block for page in PAGES for block in _blocks(page, "python")]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(compile(example.replace("/srv/backup", location), "guide", "exec"), {})
     printed = capsys.readouterr().out
@@ -45,12 +46,15 @@ def _commands():
             for line in block.splitlines():
                 words = line.removeprefix("$ ").split()
                 if words and Path(words[0]).name == "restic-format":
-                    yield pytest.param(words[1], [word for word in words if word.startswith("--")], id=" ".join(words[1:3]))
+                    command = words[1:3] if tuple(words[1:3]) in PREFIXES else words[1:2]
+                    yield pytest.param(command, [word for word in words if word.startswith("--")], id=" ".join(words[1:3]))
 
 
 @pytest.mark.parametrize(("command", "options"), list(_commands()))
 def test_commands_and_options_exist(command, options):
-    done = subprocess.run([sys.executable, "-m", "restic_tools", command, "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "restic_tools", *command, "--help"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0
     for option in options:
-        assert re.search(rf"{option}\b", done.stdout), f"{command} has no {option}"
+        assert re.search(rf"{option}\b", done.stdout), f"{' '.join(command)} has no {option}"

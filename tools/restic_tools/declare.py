@@ -131,7 +131,7 @@ class Declaration(NamedTuple):
         values = self.bind(words)
         own = {flag.key: given[flag.key] for flag in self.flags if flag.key in given}
         for name, group in self.groups.items():
-            values[name] = group(**{key: own.pop(key) for key in typing.get_type_hints(group) if key in own})
+            values[name] = group(**{key: own.pop(key) for key in group.__annotations__ if key in own})
         return values | own
 
     def bind(self, words: Sequence[str]) -> dict[str, object]:

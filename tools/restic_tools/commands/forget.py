@@ -17,7 +17,7 @@ from restic_tools.keepoptions import KeepOptions
 from restic_tools.messages import encode_message
 from restic_tools.messages.forget import ForgetGroup, KeepReason
 from restic_tools.messages.snapshots import SnapshotMessage, snapshot_message
-from restic_tools.output import VERBOSE
+from restic_tools.output import NORMAL, VERBOSE
 from restic_tools.snapshotfilter import PathOption, PlainHostOption, TagOption, snapshot_filter
 from restic_tools.snapshottable import group_heading, snapshot_table
 
@@ -90,7 +90,7 @@ def forget(
             damaged=ignored,
         )
         _tell_kept(ctx, plan)
-        if not ctx.options.json:
+        if ctx.out.verbosity >= NORMAL and not ctx.options.json:
             for group in plan.groups:
                 _print_group(ctx, group, compact=compact, sort_tags=TAGS in group_by)
         failed = _carry_out(ctx, repo, plan, dry_run=dry_run)
