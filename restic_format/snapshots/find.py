@@ -117,15 +117,15 @@ def split_subfolder(text: str) -> tuple[str, str]:
     return name, subfolder
 
 
-def find_latest(repo: Repository, wanted: SnapshotFilter | None = None) -> FoundSnapshot:
-    """The newest snapshot that fits; those dated in the future are not considered (SNAP-11).
+def find_latest(repo: Repository, wanted: SnapshotFilter | None = None, *, members: Collection[str] = ()) -> FoundSnapshot:
+    """The newest snapshot that fits; those dated in the future are not considered (SNAP-11). See also `all_snapshots`.
 
     Raises:
         SnapshotNotFound: none does.
     """
     wanted = (wanted or SnapshotFilter()).absolute()
     limit = min(time.time_ns(), wanted.before_ns if wanted.before_ns is not None else 1 << 63)
-    candidates = (found for found in all_snapshots(repo) if found.time_ns <= limit)
+    candidates = (found for found in all_snapshots(repo, members=members) if found.time_ns <= limit)
     latest = max(
         (found for found in candidates if wanted.matches(found.snapshot)),
         key=lambda found: found.time_ns,
@@ -152,8 +152,12 @@ def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
     return matches[0]
 
 
-def find_snapshot(repo: Repository, name: str, wanted: SnapshotFilter | None = None) -> tuple[FoundSnapshot, str]:
+def find_snapshot(
+    repo: Repository, name: str, wanted: SnapshotFilter | None = None, *, members: Collection[str] = ()
+) -> tuple[FoundSnapshot, str]:
     """The snapshot *name* means (``latest``, an id, a prefix of one; ``:subfolder`` may follow), and the subfolder.
+
+    The latest comes with *members* of its undeclared members, another with all.
 
     Raises:
         SnapshotNotFound: no or several snapshots fit.
@@ -161,7 +165,7 @@ def find_snapshot(repo: Repository, name: str, wanted: SnapshotFilter | None = N
     """
     prefix, subfolder = split_subfolder(name)
     if prefix == "latest":
-        return find_latest(repo, wanted), subfolder
+        return find_latest(repo, wanted, members=members), subfolder
     snapshot_id = find_id(repo, FileKind.SNAPSHOT, prefix)
     return FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id)), subfolder
 
@@ -176,7 +180,7 @@ def filter_snapshots(
 ) -> Iterator[FoundSnapshot]:
     """The snapshots *names* mean, each once, or all that fit the filter where there are no names.
 
-    Those that are named come with all undeclared members, others with *members* of them. What cannot be found or read goes to
+    They come with *members* of their undeclared members at least. What cannot be found or read goes to
     *damaged* with its name, or is raised; so does a filter that no name asks for.
     """
     wanted = wanted or SnapshotFilter()
@@ -187,7 +191,7 @@ def filter_snapshots(
     seen: set[bytes] = set()
     for name in names:
         try:
-            found, subfolder = find_snapshot(repo, name, wanted)
+            found, subfolder = find_snapshot(repo, name, wanted, members=members)
             if subfolder:
                 raise SnapshotNotFound("<snapshot>:<subfolder> syntax not allowed")
         except ResticFormatError as error:

@@ -143,6 +143,16 @@ def test_marks_of_rustic_are_honoured(repo: Repository) -> None:
 
 
 @pytest.mark.clause("RUSTIC-8")
+@pytest.mark.parametrize("name", ["latest", "", "prefix"])
+def test_a_protected_snapshot_is_protected_by_any_name(name: str, repo: Repository) -> None:
+    protected = add(repo, "2020-01-02T00:00:00Z", delete='"Never"')
+    add(repo, "2020-01-01T00:00:00Z")
+    names = [protected.hex()[:12] if name == "prefix" else name or protected.hex()]
+    plan = forget.plan(repo, names=names, now_ns=NOW)
+    assert (plan.remove, [item.found.id for item in plan.refused]) == ([], [protected])
+
+
+@pytest.mark.clause("RUSTIC-8")
 def test_a_group_whose_time_is_up_goes_as_a_whole(repo: Repository) -> None:
     due = add(repo, "2020-01-01T00:00:00Z", delete='{"After":"2021-01-01T00:00:00Z"}')
     plan = forget.plan(repo, KeepPolicy(last=1), now_ns=NOW)

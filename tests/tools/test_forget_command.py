@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from restic_format.errors import StorageError
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
@@ -319,3 +320,63 @@ def test_restic_finds_the_repository_whole(
     assert outcome.code == 0
     restored = tmp_path / "out" / filled.source.relative_to("/")
     assert (restored / "dir/sub/c<&>.txt").read_text() == "x<&>\n"
+
+
+@pytest.fixture
+def two_filled(filled: Filled, tmp_path: Path) -> tuple[Path, Path]:
+    """Two copies, ours and theirs, of a repository that real restic filled."""
+    for name in ("ours", "theirs"):
+        shutil.copytree(filled.folder, tmp_path / name)
+    return tmp_path / "ours", tmp_path / "theirs"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "forget --keep-last 1 -g host --prune --max-unused 0 --repack-cacheable-only -n",
+        "forget {first} --prune --max-unused unlimited -n -v",
+        "forget {first} --prune --max-repack-size 0 -q",
+        "forget {first} {second} --prune --max-unused 0",
+        "forget --keep-last 3 -g  --prune -n",
+        "forget --keep-last 1 --prune --max-unused x",
+        "forget --keep-last 1 --max-unused 200%",
+        "forget --keep-last 1 --max-unused -5",
+        "forget --keep-last 1 --repack-smaller-than x",
+        "forget --keep-last 1 --repack-smaller-than -3k",
+    ],
+)
+def test_pruning_afterwards_is_as_in_restic(
+    words: str, filled: Filled, two_filled: tuple[Path, Path], run: Runner, restic_here: Runner
+) -> None:
+    line = [word.format(first=filled.ids[0], second=filled.ids[1]) for word in words.split(" ")]
+    ours, theirs = run("-r", str(two_filled[0]), *line), restic_here("-r", str(two_filled[1]), *line)
+    assert ours == theirs
+    for folder in two_filled:
+        assert restic_here("-r", str(folder), "check", "--read-data").code == 0
+    sizes = [sum(path.stat().st_size for path in (folder / "data").glob("*/*")) for folder in two_filled]
+    assert sizes[0] <= sizes[1]
+    assert len(left(two_filled[0])) == len(left(two_filled[1]))
+
+
+def test_nothing_is_pruned_when_nothing_is_removed(two_filled: tuple[Path, Path], run: Runner) -> None:
+    outcome = run("-r", str(two_filled[0]), "forget", "--keep-last", "9", "--prune", "--max-unused", "0")
+    assert b"running prune" not in outcome.out
+    assert outcome.code == 0
+
+
+def test_nothing_is_pruned_when_a_snapshot_could_not_be_removed(
+    two_filled: tuple[Path, Path], run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name for path in (two_filled[0] / "data").glob("*/*")}
+
+    def refuse(self: LocalStorage, kind: FileKind, name: str) -> None:
+        if kind is FileKind.SNAPSHOT:
+            raise StorageError("no")
+        remove(self, kind, name)
+
+    remove = LocalStorage.remove
+    monkeypatch.setattr(LocalStorage, "remove", refuse)
+    outcome = run("-r", str(two_filled[0]), "forget", "--keep-last", "1", "-g", "host", "--prune", "--max-unused", "0")
+    assert outcome.code == 3
+    assert b"running prune" not in outcome.out
+    assert {path.name for path in (two_filled[0] / "data").glob("*/*")} == before

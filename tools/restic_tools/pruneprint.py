@@ -76,8 +76,8 @@ def prune_options(ctx: Context, flags: PruneFlags, *, recover_no_free_space: boo
     """What the options say. ``Failure`` where they contradict each other."""
     from restic_format.maintenance.prune import PruneOptions
 
-    max_repack = _bytes(flags.max_repack_size) if flags.max_repack_size else None
-    small = _bytes(flags.repack_smaller_than) if flags.repack_smaller_than else None
+    max_repack = _bytes(flags.max_repack_size, "--max-repack-size") if flags.max_repack_size else None
+    small = _bytes(flags.repack_smaller_than, "--repack-smaller-than") if flags.repack_smaller_than else None
     unused = _max_unused(flags.max_unused)
     if flags.repack_uncompressed and ctx.options.compression == "off":
         raise Failure("disabled compression and `--repack-uncompressed` are mutually exclusive")
@@ -102,13 +102,14 @@ def lock_of(ctx: Context, options: PruneOptions) -> LockMode:
     return "shared" if options.lock_free else "exclusive"
 
 
-def _bytes(text: str, what: str = "") -> int:
+def _bytes(text: str, option: str) -> int:
     unit = _UNITS.get(text[-1:].lower(), 1)
     number = text[:-1] if unit > 1 else text
+    invalid = f'invalid number of bytes "{text}" for {option}: '
     if not number.removeprefix("-").isdecimal() or not number.isascii():
-        raise Failure(f'{what}strconv.ParseInt: parsing "{number}": invalid syntax')
+        raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": invalid syntax')
     if number.startswith("-"):
-        raise Failure(f'{what}"{text}" is negative')
+        raise Failure(f'{invalid}ParseSize: "{text}": value out of range')
     return int(number) * unit
 
 
@@ -121,7 +122,7 @@ def _max_unused(given: str) -> MaxUnused:
     if text == "unlimited":
         return MaxUnused()
     if not text.endswith("%"):
-        return MaxUnused(bytes=_bytes(text, f'invalid number of bytes "{given}" for --max-unused: '))
+        return MaxUnused(bytes=_bytes(text, "--max-unused"))
     try:
         percent = float(text[:-1])
     except ValueError:

@@ -18,6 +18,7 @@ from restic_tools.messages import encode_message
 from restic_tools.messages.forget import ForgetGroup, KeepReason
 from restic_tools.messages.snapshots import SnapshotMessage, snapshot_message
 from restic_tools.output import NORMAL, VERBOSE
+from restic_tools.pruneprint import PruneFlags, prune_options, run_prune
 from restic_tools.snapshotfilter import PathOption, PlainHostOption, TagOption, snapshot_filter
 from restic_tools.snapshottable import group_heading, snapshot_table
 
@@ -57,6 +58,9 @@ def forget(
         ),
     ] = engine.BY_HOST_AND_PATHS,
     dry_run: Annotated[bool, Option("--dry-run", "-n", help="remove nothing, only show what would be done")] = False,
+    prune: Annotated[bool, Option("--prune", help="run 'prune' afterwards if snapshots were removed")] = False,
+    *,
+    flags: PruneFlags,
 ) -> None:
     """Remove snapshots from the repository
 
@@ -64,7 +68,8 @@ def forget(
     While an option has counted fewer snapshots than it may, it keeps the oldest one of the group, too. With snapshot IDs, only
     these snapshots are removed.
 
-    What is removed is a small file for each snapshot. The data that only these snapshots needed stay until "prune".
+    What is removed is a small file for each snapshot. The data that only these snapshots needed stay until "prune", which runs
+    afterwards with "--prune".
 
     Snapshots whose time lies in the future are named, kept and not counted.
     """
@@ -72,6 +77,8 @@ def forget(
     wanted = snapshot_filter([*(hostname or []), *(host or [])] if hostname or host is not None else None, tag, path)
     if ctx.options.no_lock and not dry_run:
         raise Failure("--no-lock is only applicable in combination with --dry-run for forget command")
+    # Checked whenever they are given; else nothing of prune need be loaded.
+    options = prune_options(ctx, flags) if prune or vars(flags) else None
 
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f'Ignoring "{name}": {error}')
@@ -94,10 +101,14 @@ def forget(
             for group in plan.groups:
                 _print_group(ctx, group, compact=compact, sort_tags=TAGS in group_by)
         failed = _carry_out(ctx, repo, plan, dry_run=dry_run)
-    if ctx.options.json and plan.groups:
-        ctx.out.write(encode_message([_message(group, sort_tags=TAGS in group_by) for group in plan.groups]) + b"\n")
-    if failed:
-        raise Failure("failed to remove one or more snapshots", INCOMPLETE, plain=True)
+        if ctx.options.json and plan.groups:
+            ctx.out.write(encode_message([_message(group, sort_tags=TAGS in group_by) for group in plan.groups]) + b"\n")
+        if failed:
+            raise Failure("failed to remove one or more snapshots", INCOMPLETE, plain=True)
+        if prune and options is not None and plan.remove:
+            what = "would be removed, running prune dry run" if dry_run else "have been removed, running prune"
+            ctx.out.info(f"{len(plan.remove)} snapshots {what}")
+            run_prune(ctx, repo, options, dry_run=dry_run, ignore={found.id for found in plan.remove})
 
 
 def _carry_out(ctx: Context, repo: Repository, plan: ForgetPlan, *, dry_run: bool) -> bool:
