@@ -19,7 +19,7 @@ installed = { test -d build/installed || $(VENV)/python -m venv build/installed;
 bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills lint format docs peers conformance bench native sanitize fuzz parts profile dist clean
+.PHONY: help install demo test kills lint format docs compatibility peers conformance bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,11 @@ format: ## let ruff put the source in order
 docs: ## build the documentation into site/ (strict)
 	@$(environment) docs
 	$(VENV)/mkdocs build --strict
+
+compatibility: ## compare the help of real restic with ours, command by command; the table into docs
+	@$(environment)
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python scripts/compatibility.py
 
 peers: ## fetch the real programs to compare with into .peers/
 	@$(environment)
