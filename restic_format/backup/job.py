@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from restic_format.filter import ExcludeFilter
+from restic_spec.rustic import DeleteMark
 from restic_spec.snapshot import Snapshot
 
 Change = Literal["new", "modified", "unchanged"]
@@ -185,6 +186,12 @@ class BackupOptions:
     tags: Sequence[str] = ()
     program_version: str = ""
     """Who made the snapshot; empty is this engine."""
+    label: str = ""
+    """rustic's label for the snapshot (RUSTIC-3)."""
+    description: str = ""
+    """A text about the snapshot (RUSTIC-3)."""
+    delete: DeleteMark | None = None
+    """When the snapshot may be removed (RUSTIC-8)."""
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from restic_format.repository.keys import current_user
 from restic_format.work import Cancel, Progress, silent
 from restic_spec import gojson, gotime
 from restic_spec.ids import id_of
+from restic_spec.rustic import snapshot_members
 from restic_spec.snapshot import Snapshot, SnapshotSummary, encode_snapshot, summary_fields
 
 MOST_WORKERS = 8
@@ -185,6 +186,9 @@ class _Run:
             tags=list(options.tags),
             program_version=options.program_version or f"restic-format {__version__}",
             summary=summary_fields(stored_summary(summary)),
+        )
+        snapshot.keep_extra(
+            snapshot_members(label=options.label, description=options.description, delete=options.delete), "snapshot"
         )
         self.cancel.check()
         saved = id_of(encode_snapshot(snapshot)) if options.dry_run else self.repository.save_snapshot(snapshot)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from restic_format.errors import FileMissing, KeepsNothing, LockLost, NoPolicy, ResticFormatError
 from restic_format.maintenance.policy import Decision, KeepPolicy, Kept, apply_policy, kept_until
+from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository.repository import Repository
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.snapshots.grouping import HOST, PATHS, Group, group_snapshots
@@ -117,9 +118,11 @@ def execute(
     What only the removed snapshots needed stays until a prune (ORDER-5).
 
     Raises:
+        UsageError: the repository is append-only.
         LockLost: the lock is lost; the others stay.
         Interrupted: *cancel* was set; the others stay.
     """
+    check_may_remove(repo, "forget")
     result = ForgetResult([], [])
 
     def remove() -> None:

@@ -17,7 +17,7 @@ def check_may_remove(repository: Repository, operation: str) -> None:
     if config_members(repository.config).append_only:
         raise UsageError(
             f"{operation} removes files, and the repository is append-only: its config says so; "
-            "take that back with `rustic config --set-append-only false` first"
+            "take that back with `config --set-append-only false` first"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from restic_format.errors import LockLost, ResticFormatError
+from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository.repository import Repository
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
@@ -69,9 +70,11 @@ def change_tags(
     that were. Without *damaged* or *failed* the error is raised.
 
     Raises:
+        UsageError: the repository is append-only.
         LockLost: the lock is lost.
         Interrupted: *cancel* was set.
     """
+    check_may_remove(repo, "tag")
     result = TagResult([], [])
     for found in list(filter_snapshots(repo, names, wanted, damaged)):
         if cancel is not None:

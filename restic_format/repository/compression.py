@@ -38,14 +38,17 @@ _AUTO_LARGE: Final = Parameters(3, zstandard.STRATEGY_DFAST, window_log=21, hash
 class Compression:
     """What a repository of one format compresses, and how; from any thread.
 
-    *mode* is what ``--compression`` takes.
+    *mode* is what ``--compression`` takes. Where it is ``auto``, *level* counts, if there is one: 0 is ``off``.
 
     Raises:
         UsageError: there is no such mode.
     """
 
-    def __init__(self, mode: str, version: int) -> None:
+    def __init__(self, mode: str, version: int, level: int | None = None) -> None:
         self.mode = check_mode(mode)
+        if mode == "auto" and level == 0:
+            self.mode = "off"
+        self._level = Parameters(level) if self.mode == "auto" and level is not None else None
         self.allowed = FORMATS[version].compresses
         """Whether anything may be compressed (PACK-9)."""
         self._kept = _Kept()
@@ -61,7 +64,7 @@ class Compression:
 
     def parameters(self, size: int) -> Parameters:
         """What a blob of *size* bytes is compressed with."""
-        return _LEVELS.get(self.mode) or (_AUTO_SMALL if size < SMALL else _AUTO_LARGE)
+        return self._level or _LEVELS.get(self.mode) or (_AUTO_SMALL if size < SMALL else _AUTO_LARGE)
 
     def apply(self, blob_type: BlobType, data: Buffer) -> tuple[Buffer, int | None]:
         """What is to be sealed for *data*, and how long these are where that is compressed (PACK-20)."""

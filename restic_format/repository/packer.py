@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -148,16 +148,20 @@ class OpenPack:
 
 
 class Packer:
-    """Seals blobs into packs, from any thread, and gives full packs to *deliver*.
+    """Seals blobs into packs, from any thread, and gives full packs to *deliver*: those with as many bytes as *targets* say.
 
     After a failure every call reports it: blobs that were added are lost.
     """
 
     def __init__(
-        self, coder: Coder, pack_size: int, begin: Callable[[BlobType], Writer], deliver: Callable[[OpenPack], None]
+        self,
+        coder: Coder,
+        targets: Mapping[BlobType, int],
+        begin: Callable[[BlobType], Writer],
+        deliver: Callable[[OpenPack], None],
     ) -> None:
         self._coder = coder
-        self._pack_size = pack_size
+        self._targets = targets
         self._begin = begin
         self._deliver = deliver
         self._lock = threading.Lock()
@@ -184,7 +188,7 @@ class Packer:
         pack = self._take(blob_type)
         try:
             yield pack
-            if pack.is_full(self._pack_size):
+            if pack.is_full(self._targets[blob_type]):
                 self._deliver(pack)
                 return
             with self._lock:
@@ -212,7 +216,7 @@ class Packer:
                 self._check()
                 packs, self._idle[kind] = self._idle[kind], []
             try:
-                packs = self._merge(packs)
+                packs = self._merge(packs, self._targets[kind])
                 while packs:
                     self._deliver(packs.pop())
             except BaseException as error:
@@ -220,9 +224,10 @@ class Packer:
                 self.fail(error)
                 raise
 
-    def _merge(self, packs: list[OpenPack]) -> list[OpenPack]:
+    @staticmethod
+    def _merge(packs: list[OpenPack], target: int) -> list[OpenPack]:
         used = sorted((pack for pack in packs if pack.entries), key=lambda pack: pack.size)
-        if len(used) < 2 or sum(pack.size + pack.header_size for pack in used) >= self._pack_size:
+        if len(used) < 2 or sum(pack.size + pack.header_size for pack in used) >= target:
             return used
         *smaller, largest = used
         for pack in smaller:

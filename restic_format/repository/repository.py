@@ -38,6 +38,7 @@ from restic_format.repository.packer import (
     MIN_PACK_SIZE,
 )
 from restic_format.repository.packs import PackReader
+from restic_format.repository.settings import Settings
 from restic_format.repository.writer import BlobWriter, DryBlobWriter
 from restic_format.storage import Storage
 from restic_spec.chunker import random_polynomial
@@ -85,15 +86,19 @@ class Repository:
         self.key_id = key.id
         self.master_key: MasterKey = key.master
         self.index = BlobIndex()
-        self.pack_size = _checked_pack_size(pack_size)
-        self.extra_verify = extra_verify
+        self.settings = Settings.of(config)
+        """What the config says about writing; what the caller says goes before it."""
+        given = _checked_pack_size(pack_size)
+        self._targets: dict[BlobType, int] | None = None if pack_size is None else dict.fromkeys(BlobType, given)
+        self.extra_verify = extra_verify = extra_verify and self.settings.extra_verify
         self.before_changes: Callable[[], None] | None = None
         """Called before anything but locks is stored or removed; raises when the lock is lost, see `lock`."""
         self._cipher = make_cipher(key.master)
         self._index_cache = None
         if cache_folder is not None and self.index.can_dump:
             self._index_cache = IndexCache(cache_folder, config.id, self._cipher)
-        self.coder: Coder = make_coder(self._cipher, Compression(compression, self.version), extra_verify=extra_verify)
+        compressing = Compression(compression, self.version, self.settings.level)
+        self.coder: Coder = make_coder(self._cipher, compressing, extra_verify=extra_verify)
         """Seals and opens blobs with this repository's key."""
         self.packs = PackReader(self)
         """Reads packs: headers, ranges, blobs."""
@@ -102,6 +107,22 @@ class Repository:
     def id(self) -> str:
         """The repository's id, hexadecimal."""
         return self.config.id
+
+    @property
+    def pack_size(self) -> int:
+        """Bytes that a new pack with data should have; `pack_targets` has the other ones as well."""
+        return self.pack_targets()[BlobType.DATA]
+
+    @pack_size.setter
+    def pack_size(self, size: int) -> None:
+        self._targets = dict.fromkeys(BlobType, size)
+
+    def pack_targets(self) -> dict[BlobType, int]:
+        """Bytes that new packs should have, by type: as the caller says, or the config, or as in restic.
+
+        In a config packs may grow with what there is: with the index that is loaded now.
+        """
+        return self._targets or self.settings.targets(self.index)
 
     @property
     def chunker_polynomial(self) -> int:
@@ -294,6 +315,11 @@ class Repository:
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
         """Remove a file."""
+        if self.settings.append_only and kind is not FileKind.LOCK:
+            raise UsageError(
+                f"{kind.value}/{file_id.hex()} is not removed: the repository is append-only, its config says so; "
+                "take that back with `config --set-append-only false` first"
+            )
         self.may_change(kind)
         self.storage.remove(kind, file_id.hex())
 

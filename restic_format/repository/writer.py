@@ -43,7 +43,7 @@ class BlobWriter:
     def __init__(self, repository: Repository) -> None:
         self._repo = repository
         self._coder = repository.coder
-        self._packer = Packer(repository.coder, repository.pack_size, self._begin, self._deliver)
+        self._packer = Packer(repository.coder, repository.pack_targets(), self._begin, self._deliver)
         self._index = IndexWriter(repository)
         self._uploader: JobQueue[OpenPack] | None = None
         self._lock = threading.Lock()

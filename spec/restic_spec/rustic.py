@@ -11,10 +11,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from restic_spec import gotime, wire
+from restic_spec import gojson, gotime, wire
 from restic_spec.config import Config
 from restic_spec.errors import JsonInvalid
 from restic_spec.snapshot import Snapshot
+
+MIN_LEVEL, MAX_LEVEL = -7, 22
+"""zstandard's levels that a config may ask for; 0 is off (RUSTIC-1)."""
+DEFAULT_TREE_PACK_SIZE, DEFAULT_DATA_PACK_SIZE = 4 << 20, 32 << 20
+"""Bytes of a pack where the config does not say (RUSTIC-10)."""
+DEFAULT_GROW_FACTOR = 32
+"""Bytes by which packs grow for each byte of the square root of what there is (RUSTIC-10)."""
 
 
 class ConfigMembers(msgspec.Struct, omit_defaults=True):
@@ -57,8 +64,26 @@ def config_members(config: Config) -> ConfigMembers:
     return members
 
 
+def with_members(config: Config, changed: ConfigMembers) -> Config:
+    """*config* with the members that *changed* has, in rustic's order; everything else as it is (RUSTIC-1).
+
+    Raises:
+        JsonInvalid: rustic's members of *config* are not what they must be.
+    """
+    values = msgspec.structs.asdict(config_members(config))
+    values |= {name: value for name, value in msgspec.structs.asdict(changed).items() if value is not None}
+    members = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in values.items() if value is not None}
+    others = {name: raw for name, raw in config.extra.items() if name not in values}
+    made = msgspec.structs.replace(config)
+    made.keep_extra(members | others, "config")
+    return made
+
+
 DELETE = "delete"
 """The member of a snapshot that says when it may be removed (RUSTIC-3)."""
+
+LABEL, DESCRIPTION = "label", "description"
+"""The members of a snapshot that people write for people (RUSTIC-3)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,7 @@ class _After(msgspec.Struct):
 
 
 _delete_decoder: msgspec.json.Decoder[str | _After | None] = msgspec.json.Decoder(str | _After | None)
+_text_decoder = msgspec.json.Decoder(str)
 _ZONE_NAMES = re.compile(r"(?:\[[^][]*\])+")
 
 
@@ -111,3 +137,30 @@ def delete_mark(snapshot: Snapshot, what: str = "snapshot") -> DeleteMark | None
     if value != "Never":
         raise JsonInvalid(f"{value[:60]!r} does not say when to delete it", object=what, clause="RUSTIC-3")
     return DeleteMark(None)
+
+
+def text_member(snapshot: Snapshot, name: str) -> str:
+    """The text of `LABEL` or `DESCRIPTION`; nothing where there is none, or it is no text."""
+    raw = snapshot.extra.get(name)
+    if raw is None:
+        return ""
+    try:
+        text: str = wire.decode_known(_text_decoder, raw, name, "RUSTIC-3")
+    except JsonInvalid:
+        return ""
+    return text
+
+
+def snapshot_members(*, label: str = "", description: str = "", delete: DeleteMark | None = None) -> dict[str, msgspec.Raw]:
+    """What a snapshot that is made with these has beside restic's members (RUSTIC-3)."""
+    members: dict[str, bytes] = {}
+    if label:
+        members[LABEL] = gojson.encode(label)
+    if delete is not None and delete.after_ns is None:
+        members[DELETE] = b'"Never"'
+    elif delete is not None and delete.after_ns is not None:
+        time = gotime.format_ns(delete.after_ns, 0).removesuffix("Z")
+        members[DELETE] = b'{"After":"%s+00:00[UTC]"}' % time.encode()
+    if description:
+        members[DESCRIPTION] = gojson.encode(description)
+    return {name: msgspec.Raw(raw) for name, raw in members.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_tools.registry import BY_PATH, GROUPS
+from restic_tools.registry import COMMANDS, GROUPS, PREFIXES
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
@@ -28,7 +28,7 @@ def test_commands(project_root: Path) -> None:
     readme = (project_root / "README.md").read_text()
     named = {words[0] for words in (line.split() for line in re.findall(r"restic-format ([a-z].*)", readme))}
     assert named
-    assert named <= {path[0] for path in BY_PATH} | set(GROUPS)
+    assert named <= {path[0] for path in PREFIXES} | set(GROUPS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -41,8 +41,11 @@ def test_links_and_paths(project_root: Path, document: str) -> None:
 def test_the_commands_the_readme_lists_are_all_there_are(project_root: Path) -> None:
     readme = (project_root / "README.md").read_text()
     table = readme.split("## What works today")[1].split("\n## ")[0]
-    listed = set(re.findall(r"^\| `([a-z -]+)`", table, re.MULTILINE))
-    assert listed == {path[0] for path in BY_PATH}
+    cells = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    listed = {tuple(words.split()) for cell in cells for words in re.findall(r"`([a-z -]+)`", cell)}
+    assert [words for words in listed if words not in PREFIXES] == []
+    visible = [entry.path for entry in COMMANDS if not entry.hidden]
+    assert [path for path in visible if not {path, path[:1]} & listed] == []
 
 
 def test_the_example_in_python_runs(project_root: Path, tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_a_header_that_went_wrong_is_never_stored():
         coder = make_coder(NativeCipher(key), Compression("auto", 2), extra_verify=True)
         packer = Packer(
             coder,
-            4 << 20,
+            dict.fromkeys(BlobType, 4 << 20),
             lambda _, storage=storage: storage.begin(FileKind.PACK),
             lambda pack, cipher=cipher: pack.finish(cipher, 2),
         )

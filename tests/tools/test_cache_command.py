@@ -126,6 +126,17 @@ def test_a_damaged_cache_changes_nothing(base: Path, work: Path, run: Runner, re
     assert {path: path.read_bytes() for path in damaged} == before, "fetched again"
 
 
+@pytest.mark.parametrize("flags", [(), ("--with-cache",)])
+def test_check_reads_the_repository_itself(flags: tuple[str, ...], base: Path, work: Path, run: Runner) -> None:
+    assert run("ls", "latest", *CACHED).code == 0
+    assert run("check", *flags, *CACHED).code == 0
+    for path in (work / "index").iterdir():
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert run("ls", "latest", *CACHED).code == 0
+    assert run("check", *flags, *CACHED).code == 1
+
+
 @pytest.mark.parametrize("flags", [("--no-cache",), (), ("-o", "local.cache=false")])
 def test_a_repository_on_this_machine_needs_no_cache(flags: tuple[str, ...], base: Path, filled: Filled, run: Runner) -> None:
     assert run("ls", "latest", *flags).code == 0

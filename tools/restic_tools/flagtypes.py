@@ -98,6 +98,20 @@ def compression_mode(text: str) -> str:
     return text
 
 
+def byte_size(text: str) -> int:
+    """Bytes as `size` reads them, or with rustic's units: ``16MiB`` is ``16M``, ``16MB`` are 16 million."""
+    lower = text.lower()
+    for number, unit in enumerate(("kib", "mib", "gib", "tib", "kb", "mb", "gb", "tb")):
+        digits = lower.removesuffix(unit).rstrip(" ")
+        if lower.endswith(unit) and digits.isascii() and digits.isdecimal():
+            base, power = (1024, number + 1) if number < 4 else (1000, number - 3)
+            return int(digits) * int(base**power)
+    value = size(text)
+    if value is None:
+        raise ValueError("expected a size like 512, 10k, 3MiB or 2GB")
+    return value
+
+
 def size(text: str) -> int | None:
     """Bytes from a number with an optional unit of 1024s: ``512``, ``10k``, ``3M``, ``2G``, ``1T``; None for no text at all."""
     if not text:

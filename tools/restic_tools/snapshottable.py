@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from restic_format.snapshots.find import FoundSnapshot
 from restic_format.snapshots.grouping import Group
 from restic_format.words import printable
+from restic_spec.rustic import LABEL, text_member
 from restic_tools.gotext import local_text, zone_text
 from restic_tools.render import Table, bytes_text
 
@@ -31,18 +32,23 @@ def snapshot_table(
 ) -> str:
     """The table of snapshots, oldest first; at most ``width`` columns wide where folding paths makes that possible.
 
-    ``reasons``, by id, have a column of their own, but not in a compact table.
+    ``reasons``, by id, have a column of their own, but not in a compact table; so have rustic's labels, where there are any.
     """
     sizes = [_size_text(item) for item in found]
     with_size = any(sizes)
+    labels = [text_member(item.snapshot, LABEL) for item in found]
     headers = ["ID", "Time", "Host", "Tags  "] if compact else ["ID", "Time", "Host      ", "Tags      "]
+    if any(labels):
+        headers.insert(3, "Label")
     if not compact:
         headers += ["Paths"] if reasons is None else ["Reasons", "Paths"]
     fold = None if compact else len(headers) - 1
     table = Table(headers + (["Size"] if with_size else []), width=width, fold=fold)
-    for item, size in zip(found, sizes, strict=True):
+    for item, size, label in zip(found, sizes, labels, strict=True):
         snapshot = item.snapshot
         cells = [item.short_id, local_text(snapshot.time), printable(snapshot.hostname)]
+        if any(labels):
+            cells.append(printable(label))
         cells.append(("\n" if compact else ",").join(map(printable, sorted(snapshot.tags) if sort_tags else snapshot.tags)))
         if not compact and reasons is not None:
             cells.append("\n".join(map(printable, reasons[item.id])))

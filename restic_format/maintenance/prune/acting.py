@@ -8,6 +8,7 @@ from restic_format.maintenance.prune.lockfree import execute_lock_free
 from restic_format.maintenance.prune.records import FileGone, PruneEvent, PrunePlan, PruneResult, Stage
 from restic_format.maintenance.prune.removing import Remover
 from restic_format.maintenance.prune.repacking import repack
+from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
 from restic_format.repository.index import BlobIndex
 from restic_format.repository.indexwriter import IndexChange, IndexWriter, rewrite_index
@@ -22,7 +23,7 @@ def execute(plan: PrunePlan, *, progress: Progress[PruneEvent] = silent, cancel:
     Packs that cannot be removed are told and stay for the next prune; whatever else fails ends it.
 
     Raises:
-        UsageError: no lock is held, or the plan was carried out before.
+        UsageError: no lock is held, the plan was carried out before, or the repository is append-only.
         PlanOutdated: somebody has changed the repository since.
         DamagedFile: a blob that is to be moved has no intact copy; nothing that was indexed is removed.
         ResticFormatError: something could not be read or stored; no pack that is needed is removed.
@@ -33,6 +34,7 @@ def execute(plan: PrunePlan, *, progress: Progress[PruneEvent] = silent, cancel:
         raise UsageError("prune removes what others may rely on: it must hold a lock of the repository")
     if plan.carried_out:
         raise UsageError("a plan can be carried out once; make another one")
+    check_may_remove(repository, "prune")
     plan.carried_out = True
     result = PruneResult()
     if plan.options.lock_free:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from restic_format.repository import Repository
     from restic_format.snapshots import FoundSnapshot
     from restic_format.work import Cancel
+    from restic_spec.rustic import DeleteMark
     from restic_tools.backupprint import BackupPrinter
 
 MANY = "(can be given several times)"
@@ -42,6 +43,19 @@ Texts = list[str] | None
 def backup(
     ctx: Context,
     targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
+    delete_after: Annotated[
+        str,
+        Option(
+            "--delete-after",
+            metavar="duration",
+            help="let `forget` remove the snapshot after this long (like 1y5m7d2h), and not before, whatever its policy",
+        ),
+    ] = "",
+    delete_never: Annotated[bool, Option("--delete-never", help="let `forget` never remove the snapshot")] = False,
+    description: Annotated[str, Option("--description", metavar="text", help="a text about the snapshot, kept with it")] = "",
+    description_from: Annotated[
+        str, Option("--description-from", metavar="file", help="read the text about the snapshot from a file")
+    ] = "",
     dry_run: Annotated[bool, Option("--dry-run", "-n", help="store nothing, only show what would be done")] = False,
     exclude: Annotated[
         Texts, Option("--exclude", "-e", metavar="pattern", help=f"exclude what matches this pattern {MANY}")
@@ -106,6 +120,8 @@ def backup(
         bool,
         Option("--ignore-inode", help="do not take files for changed because of their inode number or ctime"),
     ] = False,
+    init: Annotated[bool, Option("--init", help="create the repository first, if there is none")] = False,
+    label: Annotated[str, Option("--label", metavar="label", help="a label for the snapshot, as rustic has them")] = "",
     no_scan: Annotated[bool, Option("--no-scan", help="do not determine first how much there is to back up")] = False,
     one_file_system: Annotated[
         bool,
@@ -185,8 +201,13 @@ def backup(
         start_ns=now,
         hostname=host or hostname or os.environ.get("RESTIC_HOST") or current_host(),
         tags=[name for names in tag or [] for name in names if name],
+        label=label,
+        description=_description(description, description_from),
     )
+    options.delete = _delete_mark(delete_after, options.time_ns or now, never=delete_never)
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
+    if init:
+        _init_where_there_is_none(ctx, dry_run=dry_run)
     ctx.out.verbose("open repository")
 
     with ctx.open_repository("none" if dry_run else "shared", honour_no_lock=False) as repository:
@@ -208,6 +229,48 @@ def backup(
         printer.conclude(result, dry_run=dry_run)
     if incomplete or result.summary.errors:
         raise Incomplete("at least one source file could not be read")
+
+
+def _init_where_there_is_none(ctx: Context, *, dry_run: bool) -> None:
+    from restic_format.storage import open_storage
+    from restic_spec.config import STABLE_VERSION
+    from restic_spec.layout import FileKind
+    from restic_tools.access import repository_location
+    from restic_tools.commands.init import create
+
+    if dry_run:
+        raise Failure("--init and --dry-run cannot be used together")
+    if not open_storage(repository_location(ctx.options), ctx.options.extended).exists(FileKind.CONFIG, ""):
+        create(ctx, STABLE_VERSION, None)
+
+
+def _description(text: str, file: str) -> str:
+    from restic_tools.passwords import read_text_file
+
+    if text and file:
+        raise Failure("--description and --description-from cannot be used together")
+    return read_text_file(file) if file else text
+
+
+def _delete_mark(after: str, time_ns: int, *, never: bool) -> DeleteMark | None:
+    """When the snapshot of *time_ns* may be removed; None where nothing is said of it."""
+    from restic_format.maintenance.duration import Duration, Moment
+    from restic_spec.rustic import DeleteMark
+
+    if never and after:
+        raise Failure("--delete-after and --delete-never cannot be used together")
+    if never:
+        return DeleteMark(None)
+    if not after:
+        return None
+    try:
+        length = Duration.parse(after)
+    except ValueError as error:
+        raise Failure(f"invalid argument {after!r} for --delete-after: {error}") from None
+    end = Duration(*(-value for value in length)).before(Moment(time_ns))
+    if end <= time_ns:
+        raise Failure(f"invalid argument {after!r} for --delete-after: the snapshot would have to be removed at once")
+    return DeleteMark(end)
 
 
 def _run(

@@ -46,7 +46,7 @@ def init(
             polynomial = source.chunker_polynomial
     elif second.named:
         raise Failure("Secondary repository must only be specified when copying the chunker parameters")
-    _create(ctx, version, polynomial)
+    create(ctx, version, polynomial)
 
 
 def _version_number(text: str) -> int:
@@ -64,7 +64,8 @@ def _version_number(text: str) -> int:
     return version
 
 
-def _create(ctx: Context, version: int, polynomial: int | None) -> None:
+def create(ctx: Context, version: int, polynomial: int | None) -> None:
+    """Create the repository that the options name, and say so; the password is kept for what follows."""
     from restic_format.errors import ConfigExists, UsageError
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
@@ -87,7 +88,7 @@ def _create(ctx: Context, version: int, polynomial: int | None) -> None:
     if options.insecure_no_password or given_password(options):
         password = ask_password(options, "")
     else:
-        password = ask_new_password("enter password for new repository: ")
+        password = options.password = ask_new_password("enter password for new repository: ")
     created = Repository.init(
         storage,
         password.encode("utf-8", "surrogateescape"),

@@ -16,6 +16,7 @@ from restic_format.snapshots.grouping import (
     parse_grouping,
 )
 from restic_format.words import visible
+from restic_spec.rustic import DELETE, DESCRIPTION, LABEL
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.messages import encode_message
@@ -23,6 +24,9 @@ from restic_tools.messages.snapshots import GroupKey, SnapshotGroup, snapshot_me
 from restic_tools.output import encode
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 from restic_tools.snapshottable import group_heading, snapshot_table
+
+MEMBERS = (LABEL, DESCRIPTION, DELETE)
+"""What rustic has beside restic's members, and is shown."""
 
 
 def snapshots(
@@ -59,7 +63,9 @@ def snapshots(
         ctx.out.warn(f'Ignoring "{name}": {error}')
 
     with ctx.open_repository(lock="shared") as repo:
-        found = sorted(filter_snapshots(repo, names, wanted, ignored), key=lambda item: (item.time_ns, item.id))
+        found = sorted(
+            filter_snapshots(repo, names, wanted, ignored, members=MEMBERS), key=lambda item: (item.time_ns, item.id)
+        )
         if group_by and TAGS in group_by:
             for item in found:
                 item.snapshot.tags.sort(key=encode)  # restic shows them as it compares them

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from restic_spec.rustic import DELETE, DESCRIPTION, LABEL, text_member
 from restic_spec.snapshot import Snapshot, SnapshotSummary
 from restic_tools.gotext import canonical
 
@@ -29,6 +30,10 @@ class SnapshotMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     original: str | None = None
     program_version: str = ""
     summary: SnapshotSummary | None = None
+    label: str = ""
+    """rustic's, as the next two (RUSTIC-3); only in ``snapshots``."""
+    description: str = ""
+    delete: msgspec.Raw | None = None
     id: str = ""
     short_id: str = ""
     message_type: str = ""
@@ -85,4 +90,7 @@ def snapshot_fields(snapshot: Snapshot) -> SnapshotMessage:
         original=snapshot.original,
         program_version=snapshot.program_version,
         summary=summary,
+        label=text_member(snapshot, LABEL),
+        description=text_member(snapshot, DESCRIPTION),
+        delete=snapshot.extra.get(DELETE),
     )
