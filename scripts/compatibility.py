@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 BEGIN, END = "<!-- commands: begin -->\n", "<!-- commands: end -->\n"
 
 LATER = "not there yet"
-LATER_COMMANDS = ("diff", "dump", "find", "mount", "repair snapshots", "rewrite", "stats")
+LATER_COMMANDS = ("diff", "dump", "find", "mount", "rewrite", "stats")
 """Commands that come with later work."""
 
 _WITH_PRUNE = ("max-repack-size", "max-unused", "prune", "repack-cacheable-only", "repack-smaller-than", "repack-uncompressed")
