@@ -27,9 +27,7 @@ LATER = "not there yet"
 LATER_COMMANDS = ("diff", "dump", "find", "mount", "rewrite", "stats")
 """Commands that come with later work."""
 
-_WITH_PRUNE = ("max-repack-size", "max-unused", "prune", "repack-cacheable-only", "repack-smaller-than", "repack-uncompressed")
-
-REASONS: dict[tuple[str, str], str] = {("forget", name): LATER for name in _WITH_PRUNE}
+REASONS: dict[tuple[str, str], str] = {}
 """Why an option that restic has is missing, or is another one, by command and option."""
 
 Path_ = tuple[str, ...]
