@@ -337,3 +337,7 @@ class IncludeFilter(_Filter):
         """Whether *path* is included, and whether something below it may be."""
         results = [patterns.match_child(path) for patterns in self._lists if patterns]
         return any(matched for matched, _ in results), any(may_match for _, may_match in results)
+
+    def selects_file(self, path: str) -> bool:
+        """Whether *path* is included, for what is no directory."""
+        return any(all(patterns.match_child(path)) for patterns in self._lists if patterns)

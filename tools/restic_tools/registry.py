@@ -68,6 +68,7 @@ COMMANDS: list[Entry] = [
     Entry("repo-info", "repositoryinfo:app", "Show what the repository holds, in numbers", group=ADVANCED, own=True),
     Entry("repoinfo", "repositoryinfo:app", "Show what the repository holds, in numbers", hidden=True, own=True),
     Entry("restore", "restore:restore", "Restore files from a snapshot"),
+    Entry("rewrite", "rewrite:rewrite", "Create new snapshots from existing ones, without unwanted files"),
     Entry("self-update", "selfupdate:self_update", "Say how to update this program", group=ADVANCED, codes=(1,)),
     Entry("show-config", "config:shown", "Show the settings that live in the repository", group=ADVANCED, own=True),
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),

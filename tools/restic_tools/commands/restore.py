@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 from restic_format.errors import SnapshotNotFound
-from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path, read_pattern_file
+from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path
 from restic_format.restore.request import (
     Overwrite,
     RestoreOptions,
@@ -23,6 +23,7 @@ from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import full_text
 from restic_tools.output import DEBUG
+from restic_tools.patternoptions import patterns_of
 from restic_tools.restoreprint import RestorePrinter
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -123,10 +124,10 @@ def restore(
     Of files that already exist in the target directory, only the parts that differ are written.
     """
     excludes = ExcludeFilter(
-        _patterns("exclude", exclude, exclude_file), _patterns("iexclude", iexclude, iexclude_file, ignore_case=True)
+        patterns_of("exclude", exclude, exclude_file), patterns_of("iexclude", iexclude, iexclude_file, ignore_case=True)
     )
     includes = IncludeFilter(
-        _patterns("include", include, include_file), _patterns("iinclude", iinclude, iinclude_file, ignore_case=True)
+        patterns_of("include", include, include_file), patterns_of("iinclude", iinclude, iinclude_file, ignore_case=True)
     )
     if len(names) != 1:
         given = f"more than one snapshot ID specified: [{' '.join(names)}]" if names else "no snapshot ID specified"
@@ -210,20 +211,6 @@ def _verify(ctx: Context, restorer: Restorer, target: str) -> None:
     if not restorer.stats.errors:
         took = duration_text(round(time.monotonic() - started, 3))
         ctx.out.info(f"finished verifying {count} files in {target} (took {took})")
-
-
-def _patterns(option: str, given: list[str] | None, files: list[str] | None, *, ignore_case: bool = False) -> list[str]:
-    """The patterns of an option and of its ``-file`` variant, checked so that the message names the option."""
-    patterns: list[str] = []
-    for name, texts in ((option, given or []), (f"{option}-file", [])):
-        if name != option:
-            texts = [text for file in files or [] for text in read_pattern_file(file)]
-        try:
-            IncludeFilter([], texts) if ignore_case else IncludeFilter(texts)
-        except InvalidPattern as error:
-            raise Failure(f"--{name}: {error}", block=True) from error
-        patterns += texts
-    return patterns
 
 
 def _selector(excludes: ExcludeFilter, includes: IncludeFilter) -> Selector | None:
