@@ -13,7 +13,7 @@ import hashlib
 import operator
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -350,7 +350,7 @@ class TreeRewriter:
         assert level.reader is not None
         if level.raw is None:
             level.raw = RawNodeReader(level.reader.plaintext, _name_of_tree(level), level.start).next()
-        whole = _decode_whole(level, bytes(level.raw[index]))
+        whole = _decode_whole(bytes(level.raw[index]), level.location, _name_of_tree(level))
         for name in Node.__struct_fields__:
             value = getattr(node, name)
             if name == "content" and value and not isinstance(value, list):
@@ -364,12 +364,7 @@ class TreeRewriter:
         what = _name_of_tree(level)
         tree = Tree(nodes=None)
         tree.keep_extra(wire.raw_members(raw, what, "TREE-1"), what)
-        new = b"".join((b'{"nodes":[', b",".join(_kept(level, raw)), b"]}"))
-        new = wire.splice(new, tree.extra)
-        if not new.isascii() or _ESCAPED_SURROGATE.search(new) is not None:
-            # What is not known of nodes was only skimmed so far, and must be sound to be written (GOJSON-11).
-            wire.decode_known(_anything, new, what, "GOJSON-11")
-        return new + b"\n"
+        return assemble(_kept(level, raw), tree.extra, what)
 
 
 class _Unreadable(Exception):
@@ -409,27 +404,42 @@ def _kept(level: _Directory, raw: bytes) -> Iterator[bytes | msgspec.Raw]:
                 continue
             text = edits.nodes.get(position, node) if edits.nodes else node
             if position == next_changed:
-                whole = _decode_whole(level, bytes(text))
-                whole.subtree = edits.targets[start : start + ID_SIZE].hex()
-                text = encode_node(whole)
+                text = with_subtree(bytes(text), edits.targets[start : start + ID_SIZE], level.location, _name_of_tree(level))
                 next_changed, start = next(changed, (-1, 0))
             yield text
         first += len(batch)
 
 
-def _decode_whole(level: _Directory, text: bytes) -> Node:
-    """A node with everything that is in its JSON, to be changed and encoded again.
+def assemble(nodes: Iterable[bytes | msgspec.Raw], extra: dict[str, msgspec.Raw], what: str = "tree") -> bytes:
+    """The plaintext of a tree that has these nodes, given as JSON, and what else was found in it (TREE-25).
 
     Raises:
-        _Refused: something would be lost.
+        JsonInvalid: something in it that was only skimmed so far is not sound (GOJSON-11).
     """
-    what = _name_of_tree(level)
+    new = wire.splice(b"".join((b'{"nodes":[', b",".join(nodes), b"]}")), extra)
+    if not new.isascii() or _ESCAPED_SURROGATE.search(new) is not None:
+        wire.decode_known(_anything, new, what, "GOJSON-11")
+    return new + b"\n"
+
+
+def with_subtree(text: bytes, subtree: bytes, location: str, what: str = "tree") -> bytes:
+    """The JSON of a directory's node, given as JSON, with another tree; *location* is the directory it is in.
+
+    Raises:
+        TreeNotEncodable: something would be lost (TREE-25).
+    """
+    node = _decode_whole(text, location, what)
+    node.subtree = subtree.hex()
+    return encode_node(node)
+
+
+def _decode_whole(text: bytes, location: str, what: str) -> Node:
+    """A node with everything that is in its JSON, to be changed and encoded again. Raises as `with_subtree`."""
     node = decode_node(text, what)
-    members = wire.raw_members(text, what, "TREE-1")
-    node.keep_extra(members, what)
+    node.keep_extra(wire.raw_members(text, what, "TREE-1"), what)
     encoded = encode_node(node)
     if encoded != text and _stated(encoded) != _stated(text):
-        raise TreeNotEncodable(f"cannot encode tree at {level.location!r} without losing information")
+        raise TreeNotEncodable(f"cannot encode tree at {location!r} without losing information")
     return node
 
 

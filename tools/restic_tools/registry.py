@@ -57,6 +57,7 @@ COMMANDS: list[Entry] = [
     Entry("key remove", "key:key_remove", "Remove a key (password) from the repository"),
     Entry("list", "list:list_objects", "List objects in the repository", shows=True),
     Entry("ls", "ls:ls", "List the files in a snapshot", shows=True),
+    Entry("merge", "merge:app", "Merge snapshots into one new snapshot", own=True),
     Entry("migrate", "migrate:migrate", "Apply migrations"),
     Entry("prune", "prune:prune", "Remove unneeded data from the repository"),
     Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
