@@ -1,8 +1,8 @@
 """Merging snapshots: one new snapshot with everything that is in any of several.
 
-Where several have an item of the same name, the one with the latest modification time stays; directories are merged. Nodes go as
-the JSON they were read as, so that nothing that is not known of them is lost (TREE-25). Trees are stored and in an index before
-the snapshot is (ORDER-1). Memory is bounded by the trees of one directory in all snapshots, for each level of depth.
+Where several have an item of the same name, the one with the latest modification time stays; directories are merged. Nodes
+go as the JSON they were read as, so that nothing that is not known of them is lost (TREE-25). Trees are stored and in an index
+before the snapshot is (ORDER-1). Memory is bounded by the trees of one directory in all snapshots, for each level of depth.
 """
 
 from __future__ import annotations
@@ -267,5 +267,3 @@ def merged_paths(paths: Sequence[str]) -> list[str]:
         if not kept or not (path == kept[-1] or path.startswith(kept[-1].rstrip("/") + "/")):
             kept.append(path)
     return kept
-
-

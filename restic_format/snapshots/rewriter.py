@@ -395,7 +395,8 @@ def _kept(level: _Directory, raw: bytes) -> Iterator[bytes | msgspec.Raw]:
     changed = zip(edits.subtrees, range(0, len(edits.targets), ID_SIZE), strict=True)
     next_dropped = next(dropped, -1)
     next_changed, start = next(changed, (-1, 0))
-    reader = RawNodeReader(raw, _name_of_tree(level))
+    what = _name_of_tree(level)
+    reader = RawNodeReader(raw, what)
     first = 0
     while batch := reader.next():
         for position, node in enumerate(batch, first):
@@ -404,7 +405,7 @@ def _kept(level: _Directory, raw: bytes) -> Iterator[bytes | msgspec.Raw]:
                 continue
             text = edits.nodes.get(position, node) if edits.nodes else node
             if position == next_changed:
-                text = with_subtree(bytes(text), edits.targets[start : start + ID_SIZE], level.location, _name_of_tree(level))
+                text = with_subtree(bytes(text), bytes(edits.targets[start : start + ID_SIZE]), level.location, what)
                 next_changed, start = next(changed, (-1, 0))
             yield text
         first += len(batch)

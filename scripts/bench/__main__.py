@@ -50,9 +50,9 @@ class Bench:
         """Run *program* on a repository, without a cache unless *cache* is a folder for one."""
         return run(program, program.arguments(repo, words, cache=cache), expect=expect)
 
-    def new_repo(self, program: Program, name: str) -> Path:
-        """A new repository; all are made by restic and have the same key, so that opening them is the same work."""
-        empty = self.folder / "empty"
+    def new_repo(self, program: Program, name: str, *, key: str = "empty") -> Path:
+        """A new repository; all with the same *key* are copies of one made by restic, so that opening them is the same work."""
+        empty = self.folder / key
         if not empty.exists():
             self.call(self.programs[0], empty, "init")
         repo = self.repo(program, name)
@@ -95,7 +95,8 @@ class Bench:
     @staticmethod
     def kinds(name: str) -> list[str]:
         """The workloads of a source tree."""
-        return [f"{what} {name}" for what in ("backup", "unchanged", "restore", "check --read-data", "ls", "1 % changed")]
+        done = ("backup", "unchanged", "restore", "check --read-data", "ls", "copy", "rewrite --exclude", "1 % changed")
+        return [f"{what} {name}" for what in done]
 
     def make_big(self, folder: Path) -> None:
         sources.big_files(folder, 256 if self.quick else 2048)
@@ -137,9 +138,28 @@ class Bench:
             rounds=rounds,
         )
         self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
+        self.rewritten(name, rounds)
         if self.wanted(f"1 % changed {name}"):
             self.changed(name, source, rounds)
         shutil.rmtree(source)
+
+    def rewritten(self, name: str, rounds: int) -> None:
+        """Snapshots copied into an empty repository, and rewritten without some of their files; rustic has other commands."""
+        everybody, self.programs = self.programs, [program for program in self.programs if not isinstance(program, Rustic)]
+
+        def copy(program: Program) -> Sample:
+            source = self.repo(program, "tree")
+            return self.call(program, self.new_repo(program, "copy", key="other"), "copy", "--from-repo", str(source))
+
+        def rewrite(program: Program) -> Sample:
+            copied = self.repo(program, "rewrite")
+            shutil.rmtree(copied, ignore_errors=True)
+            shutil.copytree(self.repo(program, "tree"), copied)
+            return self.call(program, copied, "rewrite", "--exclude", "*7*", "--forget")
+
+        self.add(f"copy {name}", copy, lambda program: sources.size_of(self.repo(program, "copy") / "data"), rounds)
+        self.add(f"rewrite --exclude {name}", rewrite, rounds=rounds)
+        self.programs = everybody
 
     def changed(self, name: str, source: Path, rounds: int) -> None:
         """One more backup after a hundredth of the files was rewritten; the repository is the same each time."""

@@ -65,6 +65,7 @@ def run(program: Program, arguments: Sequence[str], *, expect: Sequence[int] = (
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
         "RESTIC_PASSWORD": "bench",
+        "RESTIC_FROM_PASSWORD": "bench",
         "RUSTIC_PASSWORD": "bench",
     }
     start = time.perf_counter()

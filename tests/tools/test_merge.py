@@ -1,0 +1,89 @@
+"""``merge``: its lines and messages, what restic reads of it, and what rustic makes of the same snapshots."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from restic_format.repository import Repository
+from restic_format.snapshots import all_snapshots
+from restic_format.storage import LocalStorage
+from tests.tools.kit import PASSWORD, Filled, Runner
+
+
+@pytest.fixture
+def repo(filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = shutil.copytree(filled.folder, tmp_path / "merged")
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(folder))
+    return folder
+
+
+def trees(folder: Path) -> dict[str, str]:
+    opened = Repository.open(LocalStorage(str(folder)), PASSWORD)
+    return {found.id.hex(): str(found.snapshot.tree) for found in all_snapshots(opened)}
+
+
+def test_restic_reads_the_merged_snapshot(repo: Path, run: Runner, restic_here: Runner, filled: Filled, tmp_path: Path) -> None:
+    before = trees(repo)
+    done = run("merge", "--tag", "m,n", "--host", "new")
+    assert done.code == 0 and done.out.startswith(b"merged 3 snapshots\nsaved new snapshot ")
+    [new] = set(trees(repo)) - set(before)
+    assert done.out.split()[-1].decode() == new[:8]
+    assert restic_here("check", "--read-data").code == 0
+    assert restic_here("restore", new, "--target", str(tmp_path / "out")).code == 0
+    there = subprocess.run(
+        ["diff", "-r", "--no-dereference", "-x", "pipe", filled.source, f"{tmp_path}/out{filled.source}"], check=False
+    )
+    assert there.returncode == 0
+    [said] = json.loads(restic_here("snapshots", "--json", "--tag", "m,n", "--host", "new").out)
+    assert said["id"] == new and said["summary"]["total_files_processed"] > 4
+
+
+def test_json_and_what_goes(repo: Path, run: Runner, filled: Filled) -> None:
+    first, second, third = filled.ids
+    done = run("merge", "--json", "-n", "--delete", first, second)
+    said = json.loads(done.out)
+    assert said["dry_run"] and sorted(said["merged_snapshots"]) == sorted([first, second]) and "snapshot_id" not in said
+    assert set(trees(repo)) == set(filled.ids)
+    done = run("merge", "--json", "--delete", first, second)
+    said = json.loads(done.out)
+    assert done.out.startswith(b'{"message_type":"summary","merged_snapshots":["')
+    assert sorted(said["removed_snapshots"]) == sorted([first, second])
+    assert set(trees(repo)) == {third, said["snapshot_id"]}
+    assert trees(repo)[said["snapshot_id"]] == said["tree"]
+
+
+def test_filters_and_errors(repo: Path, run: Runner) -> None:
+    done = run("merge", "-n", "--filter-host", "h1", "--filter-tags", "a")
+    assert done.code == 0 and done.out.startswith(b"would merge 1 snapshots: ")
+    done = run("merge", "nosuch")
+    assert done.code == 1 and b'Ignoring "nosuch"' in done.err and b"there are no snapshots to merge" in done.err
+    assert run("merge", "--description", "a", "--description-from", "b").code == 1
+    with Repository.open(LocalStorage(str(repo)), PASSWORD).lock():
+        assert run("merge", "--delete").code == 11
+        assert run("merge").code == 0
+
+
+def test_rustic_chooses_the_same(repo: Path, run: Runner, project_root: Path, tmp_path: Path) -> None:
+    rustic = project_root / ".peers" / "rustic" / "bin" / "rustic"
+    if not rustic.exists():
+        pytest.fail(f"{rustic.relative_to(project_root)} is missing: run `make peers`")
+    theirs = shutil.copytree(repo, tmp_path / "theirs")
+    before = set(trees(theirs))
+    env = {"RUSTIC_REPOSITORY": str(theirs), "RUSTIC_PASSWORD": PASSWORD, "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run([rustic, "--no-cache", "merge"], env=env, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert run("merge").code == 0
+    listings = []
+    for folder in (repo, theirs):
+        [new] = set(trees(folder)) - before
+        listed = run("-r", str(folder), "ls", "--json", new)
+        assert listed.code == 0
+        nodes = [json.loads(line) for line in listed.out.splitlines()[1:]]
+        listings.append([{key: node.get(key) for key in ("path", "type", "size", "mtime", "mode")} for node in nodes])
+    assert listings[0] == listings[1] and len(listings[0]) > 10
