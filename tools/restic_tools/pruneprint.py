@@ -109,7 +109,7 @@ def _bytes(text: str, option: str) -> int:
     if not number.removeprefix("-").isdecimal() or not number.isascii():
         raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": invalid syntax')
     if number.startswith("-"):
-        raise Failure(f'{invalid}ParseSize: "{text}": value out of range')
+        raise Failure(f'{invalid}ParseSize: "{number}": value out of range')
     return int(number) * unit
 
 
