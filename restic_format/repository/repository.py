@@ -403,9 +403,11 @@ class Repository:
 
     # Writing
 
-    def writer(self, *, dry_run: bool = False) -> BlobWriter:
-        """What stores blobs. With *dry_run* it stores nothing, and says what it would have stored."""
-        return DryBlobWriter(self) if dry_run else BlobWriter(self)
+    def writer(self, *, dry_run: bool = False, stored: Callable[[bytes, int], None] | None = None) -> BlobWriter:
+        """What stores blobs. With *dry_run* it stores nothing, and says what it would have stored. *stored* is told of each new
+        pack and its size in bytes, from any thread.
+        """
+        return DryBlobWriter(self) if dry_run else BlobWriter(self, stored)
 
 
 def _may_be_good(error: ResticFormatError) -> bool:

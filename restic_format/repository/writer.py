@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import UsageError
@@ -40,8 +40,10 @@ class BlobWriter:
     stores nothing more.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, stored: Callable[[bytes, int], None] | None = None) -> None:
+        """*stored* is told of each new pack and its size in bytes, from any thread."""
         self._repo = repository
+        self._stored = stored
         self._coder = repository.coder
         self._packer = Packer(repository.coder, repository.pack_targets(), self._begin, self._deliver)
         self._index = IndexWriter(repository)
@@ -188,6 +190,8 @@ class BlobWriter:
             pack.abort()
             raise
         pack_id = pack.finish(self._coder.cipher, self._repo.version)
+        if self._stored is not None:
+            self._stored(pack_id, pack.size + pack.header_size)
         self._repo.index.add_pack(pack_id, pack.entries)
         with self._lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])

@@ -80,6 +80,9 @@ class Bench:
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
         yield self.indexes, ["load index", "load index from the cache"]
         yield self.repair_index, ["repair index --read-all-packs"]
+        if self.named is None:
+            yield self.prune, ["prune that repacks 20 %"]
+            yield self.plans, [f"prune with nothing to do, {blobs:,} blobs" for blobs in self.plan_sizes()]
         if not self.quick or self.named is not None:
             yield partial(self.tree, "tiny files", self.make_tiny, 3), self.kinds("tiny files")
         if self.disk is not None:
@@ -253,6 +256,48 @@ class Bench:
             return self.call(program, self.repo(program, "packs"), "repair", "index", "--read-all-packs")
 
         self.add(f"repair index --read-all-packs, {packs:,} packs", once, rounds=3)
+
+    def prune(self) -> None:
+        """A fifth of the repository is in packs of which about half is needed."""
+        everybody, self.programs = self.programs, self.programs[:2]
+        restic = self.programs[0]
+        source = sources.fresh(self.folder / "source")
+        repo = self.new_repo(restic, "prunable")
+        for part in range(5):
+            folder = source / f"part-{part}"
+            sources.small_files(folder, 800 if self.quick else 4000, mean=66_000, seed=20 + part)
+            self.call(restic, repo, "backup", str(folder))
+        for number, path in enumerate(sorted((source / "part-0").rglob("*.txt"))):
+            if number % 2:
+                path.unlink()
+        self.call(restic, repo, "backup", str(source / "part-0"))
+        self.call(restic, repo, "forget", "--keep-last", "1")
+        shutil.rmtree(source)
+
+        def once(program: Program) -> Sample:
+            copy = self.repo(program, "pruned")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(repo, copy)
+            return self.call(program, copy, "prune", "--max-unused", "0")
+
+        self.add("prune that repacks 20 %", once, lambda program: sources.size_of(self.repo(program, "pruned") / "data"))
+        self.programs = everybody
+
+    def plan_sizes(self) -> tuple[int, ...]:
+        return (100_000,) if self.quick else (1_000_000, 10_000_000)
+
+    def plans(self) -> None:
+        """Everything is used: what it takes to find that out."""
+        everybody, self.programs = self.programs, self.programs[:2]
+        for blobs in self.plan_sizes():
+            repo = self.new_repo(self.programs[0], "used")
+            sources.used_repository(repo, blobs)
+
+            def plan(program: Program, repo: Path = repo) -> Sample:
+                return self.call(program, repo, "prune", "--dry-run")
+
+            self.add(f"prune with nothing to do, {blobs:,} blobs", plan, rounds=3)
+        self.programs = everybody
 
 
 def programs_to_compare(ours: Path, with_wheels: bool, before: Path | None) -> list[Program]:

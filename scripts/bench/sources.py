@@ -7,11 +7,14 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import LocalStorage
 from restic_spec import gotime
+from restic_spec.constants import COMPRESSED_ENTRY_SIZE, LENGTH_SIZE, OVERHEAD
+from restic_spec.gomode import DIR
 from restic_spec.index import IndexBlob, IndexPack, encode_packs
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry, encode_header, encode_length
@@ -65,9 +68,9 @@ def big_files(folder: Path, mebibytes: int) -> None:
             number += 1
 
 
-def small_files(folder: Path, count: int, mean: int = 22_000, per_folder: int = 40) -> None:
+def small_files(folder: Path, count: int, mean: int = 22_000, per_folder: int = 40, seed: int = 2) -> None:
     """Files like those of a source tree: most of them text, some not."""
-    source = random.Random(2)
+    source = random.Random(seed)
     block = text(source, 8 << 20)
     for number in range(count):
         place = folder / f"{number // per_folder // 30:03d}" / f"{number // per_folder:05d}"
@@ -137,6 +140,52 @@ def pack_headers(folder: Path, packs: int) -> None:
         with open(place / name, "wb") as file:
             file.seek(150 * 110_000)
             file.write(sealed + encode_length(len(sealed)))
+
+
+def used_repository(folder: Path, blobs: int) -> None:
+    """Add *blobs* blobs to an empty repository, all of them used by the files of one snapshot.
+
+    Packs of trees are real; those of data are holes in the right size, in the index as it would list them.
+    """
+    repo = Repository.open(LocalStorage(folder), PASSWORD)
+    writer = repo.writer()
+    source = random.Random(6)
+    time = "2026-01-01T00:00:00Z"
+    length, plain, per_pack, per_file, per_tree = 110_000, 170_000, 150, 500, 20
+    per_index = 300 * per_pack
+    waiting: list[str] = []
+    dirs: list[Node] = []
+
+    def node(name: str, kind: str, mode: int, **members: Any) -> Node:
+        return Node(quoted=name, type=kind, mode=mode, mtime=time, atime=time, ctime=time, uid=0, gid=0, **members)
+
+    made = 0
+    while made < blobs:
+        packs = []
+        for _ in range(0, min(per_index, blobs - made), per_pack):
+            ids = source.randbytes(32 * per_pack).hex()
+            names = [ids[64 * n : 64 * n + 64] for n in range(per_pack)]
+            pack = source.randbytes(32).hex()
+            packs.append(IndexPack(pack, [IndexBlob(name, "data", n * length, length, plain) for n, name in enumerate(names)]))
+            path = folder / "data" / pack[:2] / pack
+            path.touch()
+            os.truncate(path, OVERHEAD + LENGTH_SIZE + per_pack * (length + COMPRESSED_ENTRY_SIZE))
+            waiting += names
+        made += per_pack * len(packs)
+        repo.save_unpacked(FileKind.INDEX, encode_packs(packs))
+        while len(waiting) >= per_file * per_tree or (made >= blobs and waiting):
+            contents = [waiting[start : start + per_file] for start in range(0, per_file * per_tree, per_file)]
+            del waiting[: per_file * per_tree]
+            nodes = [
+                node(f"file-{n:04d}", "file", 0o644, size=plain * len(content), content=content)
+                for n, content in enumerate(contents)
+                if content
+            ]
+            tree = writer.save_blob(BlobType.TREE, encode_tree(nodes)).id.hex()
+            dirs.append(node(f"dir-{len(dirs):06d}", "dir", DIR | 0o755, subtree=tree))
+    root = writer.save_blob(BlobType.TREE, encode_tree(dirs)).id.hex()
+    writer.flush()
+    repo.save_snapshot(Snapshot(time=time, tree=root, paths=["/srv"], hostname="host", program_version="restic 0.19.1"))
 
 
 def many_snapshots(folder: Path, count: int) -> None:

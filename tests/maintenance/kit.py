@@ -12,15 +12,20 @@ from restic_spec.crypto import OVERHEAD
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType
 from restic_spec.snapshot import Snapshot
-from tests.restore.kit import PASSWORD, Maker, cheap_repo
+from tests.restore.kit import CHEAP, PASSWORD, POLYNOMIAL, Maker
 
 
 @dataclass
 class Made:
     """A repository and its snapshots that were not removed, by id."""
 
-    folder: Path
+    storage: Storage
     snapshots: list[bytes]
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, for programs."""
+        return Path(self.storage.location)
 
 
 def open_repo(folder: Path | Storage, **options: object) -> Repository:
@@ -41,22 +46,23 @@ def add_snapshot(maker: Maker, files: dict[str, bytes], number: int = 0) -> byte
 
 
 def generate(
-    folder: Path, seed: int, version: int = 2, *, rounds: int = 8, duplicates: bool = True, large: int = 30_000
+    where: Path | Storage, seed: int, version: int = 2, *, rounds: int = 8, duplicates: bool = True, large: int = 30_000
 ) -> Made:
     """A repository with packs that are used, partly used, unused, small and large, uncompressed; with *duplicates* also blobs
     that are stored twice, and a file that no index lists.
     """
     source = random.Random(seed)
-    cheap_repo(folder, version)
+    storage = where if isinstance(where, Storage) else LocalStorage(str(where))
+    Repository.init(storage, PASSWORD, version=version, polynomial=POLYNOMIAL, kdf=CHEAP)
     files: dict[str, bytes] = {}
     ids = []
-    repo = open_repo(folder)
+    repo = open_repo(storage)
     for number in range(rounds):
         if number == rounds // 2 and version == 2:
-            repo = open_repo(folder, compression="off")
+            repo = open_repo(storage, compression="off")
         elif duplicates and source.random() < 0.4:
             # Who has not seen what is there stores it again.
-            repo = Repository.open(LocalStorage(str(folder)), PASSWORD)
+            repo = Repository.open(storage, PASSWORD)
         for name in source.sample(sorted(files), len(files) // 3):
             del files[name]
         for _ in range(source.randrange(3, 12)):
@@ -68,7 +74,7 @@ def generate(
         repo.remove(FileKind.SNAPSHOT, snapshot)
     if duplicates:
         repo.storage.save(FileKind.PACK, source.randbytes(32).hex(), source.randbytes(1000))
-    return Made(folder, [snapshot for snapshot in ids if snapshot not in removed])
+    return Made(storage, [snapshot for snapshot in ids if snapshot not in removed])
 
 
 def pack_bytes(folder: Path) -> int:

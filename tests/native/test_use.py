@@ -181,3 +181,13 @@ def test_an_unusual_tree_marks_no_tree(raw: bytes) -> None:
 def test_the_twin_looks_at_no_tree() -> None:
     table = _pure.BlobTable()
     assert table.use().mark_tree(b'{"nodes":[]}\n') is None
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=list(TABLES))
+def test_what_was_chosen_before_does_not_count(make: type[compiled.BlobTable | _pure.BlobTable]) -> None:
+    table = make()
+    fill(table, [(0, 1, 0, 0, 0), (0, 1, 1, 0, 0)], 2, repeated=False)
+    use = table.use()
+    use.mark(0, blob_id(1))
+    for trust, kept in ((bytes([STORED, MISSING]), [1, 0]), (bytes([MISSING, STORED]), [0, 1])):
+        assert [PackUse(*record).used for record in PACK_USE.iter_unpack(use.choose(trust))] == kept

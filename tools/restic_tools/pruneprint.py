@@ -10,6 +10,7 @@ from restic_tools.context import Context
 from restic_tools.declare import Option, OptionGroup
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import duration
+from restic_tools.messages import ErrorText, ObjectError
 from restic_tools.messages.prune import PruneBlobs, PrunePacks, PruneSizes, PruneSummary
 from restic_tools.render import bytes_text
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from restic_tools.context import LockMode
     from restic_tools.progress import Counter
 
-_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 class PruneFlags(OptionGroup):
@@ -103,14 +104,14 @@ def lock_of(ctx: Context, options: PruneOptions) -> LockMode:
 
 
 def _bytes(text: str, option: str) -> int:
-    unit = _UNITS.get(text[-1:].lower(), 1)
-    number = text[:-1] if unit > 1 else text
+    unit = _UNITS.get(text[-1:].lower())
+    number = text if unit is None else text[:-1]
     invalid = f'invalid number of bytes "{text}" for {option}: '
     if not number.removeprefix("-").isdecimal() or not number.isascii():
         raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": invalid syntax')
     if number.startswith("-"):
         raise Failure(f'{invalid}ParseSize: "{number}": value out of range')
-    return int(number) * unit
+    return int(number) * (unit or 1)
 
 
 def _max_unused(given: str) -> MaxUnused:
@@ -154,7 +155,7 @@ def run_prune(
     except PruneRefused as error:
         printer.close()
         for line in error.details:
-            ctx.out.warn(line)
+            _tell_error(ctx, line)
         raise
     finally:
         printer.close()
@@ -164,6 +165,14 @@ def run_prune(
     if options.lock_free:
         ctx.out.info(f"{len(result.marked)} packs are marked, and will be removed by a later run when nothing needs them")
     return result
+
+
+def _tell_error(ctx: Context, text: str, item: str = "") -> None:
+    """What is wrong, on standard error; it does not end the command by itself."""
+    if ctx.options.json:
+        ctx.out.json_error(ObjectError("error", ErrorText(text), "prune", item))
+    else:
+        ctx.out.warn(text)
 
 
 _BEGINNINGS = {
@@ -205,9 +214,11 @@ class _Printer:
         if isinstance(event, FileGone):
             out.debug(f"removed {event.kind.value}/{event.id.hex()}")
         elif isinstance(event, FileStays):
-            out.warn(f"unable to remove {event.kind.value}/{event.id.hex()} from the repository: {event.reason}")
+            item = f"{event.kind.value}/{event.id.hex()}"
+            _tell_error(self._ctx, f"unable to remove {item} from the repository: {event.reason}", item)
         elif isinstance(event, PackForgotten):
-            out.warn(f"will forget missing pack file {event.id.hex()}: it is in the index, but not needed")
+            text = f"will forget missing pack file {event.id.hex()}: it is in the index, but not needed"
+            _tell_error(self._ctx, text, f"data/{event.id.hex()}")
         elif isinstance(event, Unindexed):
             out.verbose(f"will remove pack {event.id.hex()[:8]} as it is unused and not indexed")
         elif event.stage in _NOUNS:

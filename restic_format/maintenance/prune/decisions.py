@@ -115,6 +115,13 @@ def decide(
     return found
 
 
+def file_size(use: PackUse) -> int:
+    """The size that the file of a pack has, in bytes, if its blobs and their header are all that is in it."""
+    compressed = use.used + use.unused - use.plain
+    header = OVERHEAD + LENGTH_SIZE + use.plain * PLAIN_ENTRY_SIZE + compressed * COMPRESSED_ENTRY_SIZE
+    return use.used_size + use.unused_size + header
+
+
 def _count(statistics: PruneStatistics, use: PackUse) -> None:
     blobs, size = statistics.blobs, statistics.size
     blobs.used += use.used
@@ -133,10 +140,8 @@ def _count_removed(statistics: PruneStatistics, use: PackUse) -> None:
 def _look_at(options: PruneOptions, version: int, found: Decisions, pack: bytes, use: PackUse, size: int) -> _Candidate | None:
     """Count a pack that is there; it as a candidate, None where it is decided already. Raises `PackSizeDiffers`."""
     statistics = found.statistics
-    compressed = use.used + use.unused - use.plain
-    header = OVERHEAD + LENGTH_SIZE + use.plain * PLAIN_ENTRY_SIZE + compressed * COMPRESSED_ENTRY_SIZE
     must_compress = version >= 2 and use.plain > 0 and (use.types == HAS_TREES or options.repack_uncompressed)
-    candidate = _Candidate(pack, use, use.used_size + header, must_compress)
+    candidate = _Candidate(pack, use, file_size(use) - use.unused_size, must_compress)
     if use.used and candidate.size != size:
         raise PackSizeDiffers(
             "pack size does not match calculated size from index; run repair index",

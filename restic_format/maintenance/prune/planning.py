@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from restic_format.errors import BlobMissing, DamagedFile, UsageError
-from restic_format.maintenance.prune.decisions import Decisions, decide
+from restic_format.maintenance.prune.decisions import Decisions, decide, file_size
 from restic_format.maintenance.prune.errors import IndexIncomplete, PruneRefused
 from restic_format.maintenance.prune.markedpacks import load_marked, overdue_packs
 from restic_format.maintenance.prune.records import (
@@ -18,8 +18,9 @@ from restic_format.maintenance.prune.records import (
     Stage,
     Unindexed,
 )
-from restic_format.native.table import GOES, MARKED, MISSING, REPACKED, STAYS, STORED
+from restic_format.native.table import GOES, MARKED, MISSING, REPACKED, STAYS, STORED, PackUse
 from restic_format.repository import Repository
+from restic_format.repository.index import IndexUse
 from restic_format.snapshots.used import MOST_MISSING, UsedInIndex, add_used
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.ids import is_hex_id
@@ -59,7 +60,7 @@ def plan(
     progress(Advance(Stage.PACKS, 0, len(ids)))
     sizes = dict(repository.list(FileKind.PACK))
     trust = bytes(MISSING if pack not in sizes else MARKED if pack in marked else STORED for pack in ids)
-    packs = used.marks.choose(trust)
+    packs = _choose(used.marks, ids, trust, sizes)
     found = decide(options, repository.version, ids, packs, sizes, marked)
     overdue = found.marked_unused
     undated: list[bytes] = []
@@ -86,6 +87,19 @@ def plan(
         known=Known(snapshots, indexes),
         kept=used.marks.kept(_fates(ids, found)) if found.repack else None,
     )
+
+
+def _choose(marks: IndexUse, ids: Sequence[bytes], trust: bytes, sizes: Mapping[bytes, int]) -> list[PackUse]:
+    """Which copies are kept. A pack of another size than the index says is as good as none, where there are other copies."""
+    packs = marks.choose(trust)
+    wrong = {
+        number
+        for number, (pack, use) in enumerate(zip(ids, packs, strict=True))
+        if use.used and sizes.get(pack, file_size(use)) != file_size(use)
+    }
+    if not wrong:
+        return packs
+    return marks.choose(bytes(MISSING if number in wrong else level for number, level in enumerate(trust)))
 
 
 def _check_options(repository: Repository, options: PruneOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ from restic_format.repository import Repository
 from restic_format.repository.packs import coalesce
 from restic_format.repository.writer import BlobWriter
 from restic_format.work import Advance, Cancel, Progress, WorkerPool
+from restic_spec.layout import FileKind
 from restic_spec.pack import PackEntry
 
 WORKERS = 2
@@ -20,7 +22,8 @@ WORKERS = 2
 def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent], cancel: Cancel | None) -> None:
     """Store the blobs that are kept of the packs that `plan.repack` names once more, and write the index of the new packs.
 
-    Only these blobs are read, and each is verified. One that is damaged comes from another copy, if there is an intact one.
+    Only these blobs are read, and each is verified. One that is damaged comes from another copy, if there is an intact one. At
+    the end every new pack is there in its full size, and so is the index that lists it.
 
     Raises:
         DamagedFile: there is none; what was stored by then is in the index.
@@ -29,13 +32,20 @@ def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent],
     """
     if not plan.repack:
         return
-    writer = plan.repository.writer()
+    sizes: dict[bytes, int] = {}
+    writer = plan.repository.writer(stored=sizes.__setitem__)
     try:
         _Repacker(plan, result, writer, progress).run(cancel)
         writer.flush()
     except BaseException:
-        writer.abandon()
+        with contextlib.suppress(ResticFormatError):  # the first failure is the one to tell
+            writer.abandon()
         raise
+    for index in writer.indexes:
+        plan.repository.load_raw(FileKind.INDEX, index)
+    for pack, size in sizes.items():
+        if plan.repository.storage.size(FileKind.PACK, pack.hex()) != size:
+            raise DamagedFile(f"new pack {pack.hex()} was stored, but is not whole; nothing was removed: try again", pack=pack)
 
 
 class _Repacker:

@@ -38,8 +38,8 @@ added to the table. What it says of packs is a byte, or a record, for each in th
 
 `mark_tree` may be called by several threads. It gives the ids of the directories' trees that were not marked before or are not
 in the table, and of the data blobs that are not; None where the tree is not exactly of restic's form: the caller marks it
-then. `choose` prefers stored packs to marked ones, and these to missing ones. Rows that repeat another one count once. A blob
-is not among those `kept` if a pack that stays has a copy.
+then. `choose` prefers stored packs to marked ones, and these to missing ones; when it is called again, that counts. Rows that
+repeat another one count once. A blob is not among those `kept` if a pack that stays has a copy.
 
 Threads may read while one adds, but nothing may be looked up during a merge. After `expect(rows)` there is room for so many
 rows in all, and each merge also puts its rows where they are found. Ids are the repository's to choose: whatever they are, and

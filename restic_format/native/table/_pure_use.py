@@ -11,7 +11,7 @@ from restic_format.native.table._pure import Buffer, PackOrder
 if TYPE_CHECKING:
     from restic_format.native.table._pure import BlobTable
 
-_USED, _OPEN, _KEPT, _AGAIN = 1, 2, 4, 8
+_USED, _OPEN, _KEPT, _AGAIN, _SEEN = 1, 2, 4, 8, 16
 _STAYS, _REPACKED = 0, 2
 _HAS_DATA, _HAS_TREES = 1, 2
 _RECORD = Struct("=QQQIIIIII")
@@ -64,6 +64,7 @@ class BlobUse:
     def choose(self, trust: bytes) -> bytes:
         """Choose a copy of each used blob, and count."""
         self._unchanged(trust)
+        self._bits = bytearray(bits & (_USED | _AGAIN) for bits in self._bits)
         for rows in self._blobs():
             best = min(trust[self._columns.packs[row]] for row in rows)
             open_rows = [row for row in rows if trust[self._columns.packs[row]] == best]
@@ -81,11 +82,12 @@ class BlobUse:
 
     def _blobs(self) -> Iterator[list[int]]:
         """The rows of each used blob."""
-        for segment_row in range(len(self._bits)):
-            if self._bits[segment_row] & _USED:
-                rows = self._copies(segment_row)
-                if rows[0] == segment_row:
-                    yield [row for row in rows if not self._bits[row] & _AGAIN]
+        for first in range(len(self._bits)):
+            if self._bits[first] & _USED and not self._bits[first] & _SEEN:
+                rows = self._copies(first)
+                for row in rows:
+                    self._bits[row] |= _SEEN
+                yield [row for row in rows if not self._bits[row] & _AGAIN]
 
     def _copies(self, row: int) -> list[int]:
         return sorted(self._table.rows_of(self._columns.types[row], self._columns.id(row)))

@@ -161,6 +161,8 @@ static void keep(blob_use *use, uint32_t chosen, use_pack *packs)
 void use_choose(blob_use *use, const uint8_t *trust, use_pack *packs)
 {
     const table *t = use->table;
+    for (size_t row = 0; row < use->count; row++)
+        use->rows[row] &= USE_USED | USE_AGAIN; /* what was chosen before does not count */
     spread(use, trust);
     count_rows(use, packs);
     if (!t->following)
