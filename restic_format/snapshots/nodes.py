@@ -140,6 +140,11 @@ class _Batches(ABC, Generic[T]):
         """Bytes of the tree's plaintext."""
         return len(self._raw)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last batch has come."""
+        return self.offset >= self._end
+
     def next(self) -> list[T]:
         """The next batch, empty after the last one.
 

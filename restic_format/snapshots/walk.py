@@ -209,7 +209,7 @@ class Walk(Generic[T]):
                 if levels[-1] is not level:
                     break
             else:
-                if not self._read_on(level):
+                if (level.reader is not None and level.reader.ended) or not self._read_on(level):
                     self._leave(level)
 
     def _read_on(self, level: Level[T]) -> bool:

@@ -239,20 +239,27 @@ def decode_node(raw: bytes, what: str = "node") -> Node:
 
 def _are_ordinary(nodes: list[Node]) -> bool:
     """Whether `check_node` surely finds nothing wrong with any of *nodes*, told in a few steps over all of them."""
-    times = [node.mtime for node in nodes]
-    changed = [node.ctime for node in nodes]
-    if None in times or None in changed or [node.atime for node in nodes] != times:
-        return False
-    names = "".join([node.quoted for node in nodes])
-    ids = [blob for node in nodes if node.content for blob in node.content]
-    ids += [node.subtree for node in nodes if node.subtree is not None]
+    names: list[str] = []
+    times: set[str | None] = set()
+    ids: list[str] = []
+    for node in nodes:
+        names.append(node.quoted)
+        times.add(node.mtime)
+        times.add(node.ctime)
+        if node.content:
+            ids += node.content
+        if node.subtree is not None:
+            ids.append(node.subtree)
+        if node.atime != node.mtime or (node.inode | node.device_id | node.device) >> 64 or node.generic_attributes:
+            return False
+    joined = "".join(names)
     return not (
-        "\\" in names
-        or '"' in names
-        or "\n" in names
-        or [0 for node in nodes if node.inode >> 64 or node.device_id >> 64 or node.device >> 64 or node.generic_attributes]
+        "\\" in joined
+        or '"' in joined
+        or "\n" in joined
+        or None in times
         or not _are_ids(ids)
-        or _TIMES.fullmatch(" ".join([*{*times, *changed}, ""])) is None  # type: ignore[list-item]
+        or _TIMES.fullmatch(" ".join([*times, ""])) is None  # type: ignore[list-item]
     )
 
 
