@@ -23,3 +23,15 @@ def test_files_of_proc_are_whole(tmp_path: Path, policy: str) -> None:
         content = path.read_text()
         assert len(content) > 1
         assert kit.restic(repo, "dump", "latest", str(path)).stdout == content
+
+
+@pytest.mark.parametrize("folder", ["/sys/kernel/mm", "/proc/sys/kernel"])
+def test_trees_of_the_kernel_end_as_with_restic(tmp_path: Path, folder: str) -> None:
+    """Some of their files cannot be read, and none has a size; nothing more is said of them than restic says."""
+    repo = tmp_path / "repo"
+    kit.restic(repo, "init", "-q")
+    kit.cheap_key(repo)
+    words = "backup", "--dry-run", "-q", folder
+    theirs, ours = (run(repo, *words, check=False) for run in (kit.restic, kit.ours))
+    assert ours.returncode == theirs.returncode
+    assert sorted(ours.stderr.splitlines()) == sorted(theirs.stderr.splitlines())

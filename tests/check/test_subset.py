@@ -48,6 +48,8 @@ def test_reads_every_form(text: str, expected: object) -> None:
         (" 50%", "invalid value"),
         ("5 %", "invalid value"),
         ("99999999999999999999/2", "invalid value"),
+        ("9" * 5000 + "/2", "invalid value"),
+        ("9" * 5000, "invalid value"),
         ("99999999T", "invalid value"),
     ],
 )

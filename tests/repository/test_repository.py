@@ -6,6 +6,7 @@ import os
 import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -369,3 +370,36 @@ def test_what_the_storage_does_not_give_is_not_called_damaged() -> None:
         with pytest.raises(expected, match=r"data blob .* in pack .*open x: no") as caught:
             repo.load_blob(BlobType.DATA, ident)
         assert type(caught.value) is expected and caught.value.pack
+
+
+def test_a_copy_that_may_be_good_counts_more_than_damaged_ones() -> None:
+    storage = MemoryStorage()
+    repo = Repository.init(storage, "pw", kdf=CHEAP)
+    content = b"content"
+    ident = id_of(content)
+    others = Repository.open(storage, "pw")
+    for each in (repo, others):
+        each.load_index()
+    for each in (repo, others):
+        writer = each.writer()
+        writer.save_blob(BlobType.DATA, content)
+        writer.flush()
+    packs = [name for name, _ in storage.list(FileKind.PACK)]
+    assert len(packs) == 2
+    for away in packs:
+        fresh = Repository.open(storage, "pw")
+        fresh.load_index()
+        load = storage.load
+
+        def fail(
+            kind: FileKind, name: str, offset: int = 0, length: int | None = None, *, away: str = away, load: Any = load
+        ) -> bytes:
+            if name == away:
+                raise AccessDenied("open x: no")
+            return bytes(len(load(kind, name, offset, length)))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(storage, "load", fail)
+            with pytest.raises(AccessDenied) as caught:
+                fresh.load_blob(BlobType.DATA, ident)
+        assert caught.value.pack.hex() == away

@@ -74,7 +74,7 @@ def test_sizes(text: str, count: int | None) -> None:
     assert size(text) == count
 
 
-@pytest.mark.parametrize("text", ["k", "-1", "1.5M", "x", "10kk", "1 0", "1kb", "1KiB", " 1", "0x10", "1_000"])
+@pytest.mark.parametrize("text", ["k", "-1", "1.5M", "x", "10kk", "1 0", "1kb", "1KiB", " 1", "0x10", "1_000", "\u0663"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="expected a size"):
         size(text)
