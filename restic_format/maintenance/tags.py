@@ -1,4 +1,4 @@
-"""Changing the tags of snapshots."""
+"""Changing the tags of snapshots, and the marks that say when they may be removed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from restic_format.repository.repository import Repository
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.work import Cancel
+from restic_spec.rustic import DELETE, DeleteMark, delete_mark, with_delete_mark
 
 
 @dataclass(frozen=True)
 class TagChange:
-    """What becomes of tags: exactly *to* where that is not None, otherwise *add* and then *remove*. Empty tags are none."""
+    """What becomes of tags: exactly *to* where that is not None, otherwise *add* and then *remove*. Empty tags are none.
+
+    The mark that says when the snapshot may be removed (RUSTIC-8) becomes *delete*, where that is not None, or is taken away.
+    """
 
     to: Sequence[str] | None = None
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
+    delete: DeleteMark | None = None
+    remove_delete: bool = False
 
     def apply(self, tags: Sequence[str]) -> list[str] | None:
         """The new tags; None where nothing changes."""
@@ -36,6 +42,10 @@ class TagChange:
                 changed[changed.index(tag)] = changed[-1]
                 changed.pop()
         return changed if changed != list(tags) else None
+
+    def changes_mark(self, mark: DeleteMark | None) -> bool:
+        """Whether a snapshot with *mark* gets another one, or none."""
+        return mark is not None if self.remove_delete else self.delete is not None and self.delete != mark
 
 
 class Changed(NamedTuple):
@@ -64,7 +74,7 @@ def change_tags(
     changed: Callable[[Changed], None] | None = None,
     cancel: Cancel | None = None,
 ) -> TagResult:
-    """Change the tags of the snapshots *names* mean, or of all *wanted*, under an exclusive lock (SNAP-7).
+    """Change the tags and marks of the snapshots *names* mean, or of all *wanted*, under an exclusive lock (SNAP-7).
 
     *damaged* is told of snapshots that cannot be found or read, *failed* of those that cannot be changed, *changed* of those
     that were. Without *damaged* or *failed* the error is raised.
@@ -76,17 +86,20 @@ def change_tags(
     """
     check_may_remove(repo, "tag")
     result = TagResult([], [])
-    for found in list(filter_snapshots(repo, names, wanted, damaged)):
+    for found in list(filter_snapshots(repo, names, wanted, damaged, members=(DELETE,))):
         if cancel is not None:
             cancel.check()
-        tags = change.apply(found.snapshot.tags)
-        if tags is None:
-            continue
         try:
+            tags = change.apply(found.snapshot.tags)
+            marks = change.changes_mark(_mark(found))
+            if tags is None and not marks:
+                continue
             # Once more, with every member (SNAP-10): those of all snapshots might not fit into memory.
             snapshot = repo.load_snapshot(found.id)
-            snapshot.tags = tags
+            snapshot.tags = snapshot.tags if tags is None else tags
             snapshot.original = snapshot.original or found.id.hex()
+            if marks:
+                snapshot = with_delete_mark(snapshot, change.delete)
             pair = Changed(found.id, replace_snapshot(repo, found.id, snapshot))
         except LockLost:
             raise
@@ -100,3 +113,11 @@ def change_tags(
         if changed is not None:
             changed(pair)
     return result
+
+
+def _mark(found: FoundSnapshot) -> DeleteMark | None:
+    """The mark of a snapshot; one that cannot be understood is like none of those that can be given."""
+    try:
+        return delete_mark(found.snapshot)
+    except ResticFormatError:
+        return DeleteMark(-1)

@@ -139,6 +139,14 @@ def delete_mark(snapshot: Snapshot, what: str = "snapshot") -> DeleteMark | None
     return DeleteMark(None)
 
 
+def with_delete_mark(snapshot: Snapshot, mark: DeleteMark | None) -> Snapshot:
+    """*snapshot* with *mark*, or without one, and with everything else that it has (RUSTIC-3, SNAP-10)."""
+    made = msgspec.structs.replace(snapshot)
+    others = {name: raw for name, raw in snapshot.extra.items() if name != DELETE}
+    made.keep_extra(others | snapshot_members(delete=mark), "snapshot")
+    return made
+
+
 def text_member(snapshot: Snapshot, name: str) -> str:
     """The text of `LABEL` or `DESCRIPTION`; nothing where there is none, or it is no text."""
     raw = snapshot.extra.get(name)

@@ -57,6 +57,7 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         extra = {name: raw.copy() for name, raw in fields.items() if name not in known and name in kept}
         if extra:
             check_raw(extra, what)
+        if extra or self.extra:
             self.__dict__["extra"] = extra
 
 

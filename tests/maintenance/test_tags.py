@@ -14,6 +14,7 @@ from restic_format.storage import MemoryStorage
 from restic_format.storage.faulty import Fail, FaultyStorage, Lose, Truncate, nth
 from restic_spec.keyfile import Kdf
 from restic_spec.layout import FileKind
+from restic_spec.rustic import DeleteMark
 
 CHEAP = Kdf(2, 1, 1, b"s" * 64)
 STORED = {
@@ -109,3 +110,29 @@ def test_one_that_cannot_be_changed_does_not_stop_the_others(repo: Repository) -
     repo.storage = FaultyStorage(repo.storage, nth("save", 0, Fail(), FileKind.SNAPSHOT))
     with pytest.raises(StorageError):
         change_tags(repo, TagChange(add=["e"]))
+
+
+@pytest.mark.clause("RUSTIC-3", "RUSTIC-8", "SNAP-10")
+def test_marks_are_set_and_taken_away(repo: Repository) -> None:
+    store(repo)
+    assert change_tags(repo, TagChange(delete=DeleteMark(None))).changed == []
+    for change, expected in (
+        (TagChange(delete=DeleteMark(1_800_000_000_500_000_000)), {"After": "2027-01-15T08:00:00.5+00:00[UTC]"}),
+        (TagChange(delete=DeleteMark(None)), "Never"),
+        (TagChange(add=["d"], remove_delete=True), None),
+    ):
+        assert len(change_tags(repo, change).changed) == 1
+        after = json.loads(repo.load_unpacked(FileKind.SNAPSHOT, only(repo)))
+        assert after.get("delete") == expected
+        assert (after["label"], after["summary"]) == (STORED["label"], STORED["summary"])
+        assert change_tags(repo, change).changed == []
+    assert "d" in after["tags"]
+
+
+@pytest.mark.clause("RUSTIC-8")
+def test_a_mark_that_nobody_understands_can_be_taken_away(repo: Repository) -> None:
+    store(repo, delete="Always")
+    assert change_tags(repo, TagChange(add=["d"])).failed == []
+    assert json.loads(repo.load_unpacked(FileKind.SNAPSHOT, only(repo)))["delete"] == "Always"
+    assert len(change_tags(repo, TagChange(remove_delete=True)).changed) == 1
+    assert "delete" not in json.loads(repo.load_unpacked(FileKind.SNAPSHOT, only(repo)))

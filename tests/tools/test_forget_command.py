@@ -204,6 +204,20 @@ def test_protected_snapshots_are_not_removed_by_name(copies: tuple[Path, Path], 
     assert outcome.err == f"snapshot {protected[:8]} must never be removed, not removed\n".encode()
     assert b"must never be removed" in run("-r", str(folder), "forget", "--keep-last", "1", "--host", "one").out
     assert protected in left(folder)
+    message = json.loads(run("-r", str(folder), "tag", "--remove-delete", protected, "--json").out.splitlines()[0])
+    assert run("-r", str(folder), "forget", message["new_snapshot_id"]).err == b""
+    assert message["new_snapshot_id"] not in left(folder)
+
+
+@pytest.mark.clause("RUSTIC-8")
+def test_tag_protects_snapshots(copies: tuple[Path, Path], run: Runner) -> None:
+    folder = copies[0]
+    assert run("-r", str(folder), "tag", "--set-delete-after", "1y", "--host", "one").code == 0
+    plan = json.loads(run("-r", str(folder), "forget", "--keep-last", "1", "--host", "one", "-n", "--json").out)
+    assert plan[0]["remove"] is None
+    assert all(reason["matches"][0].startswith("must be kept until ") for reason in plan[0]["reasons"])
+    for words in (("--set-delete-after", "1x"), ("--set-delete-after", "-1d"), ("--set-delete-never", "--remove-delete")):
+        assert run("-r", str(folder), "tag", *words).err.startswith((b"Fatal: invalid argument", b"Fatal: --remove-delete"))
 
 
 def test_a_damaged_snapshot_is_told_and_stays(copies: tuple[Path, Path], run: Runner) -> None:

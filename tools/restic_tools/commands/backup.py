@@ -12,6 +12,7 @@ from restic_format.words import printable
 from restic_tools.argv import parse_uint
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
+from restic_tools.deleteoptions import delete_option
 from restic_tools.exitcodes import Failure, Incomplete
 from restic_tools.features import is_enabled
 from restic_tools.flagtypes import local_time, size, tag_list
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from restic_format.repository import Repository
     from restic_format.snapshots import FoundSnapshot
     from restic_format.work import Cancel
-    from restic_spec.rustic import DeleteMark
     from restic_tools.backupprint import BackupPrinter
 
 MANY = "(can be given several times)"
@@ -204,7 +204,7 @@ def backup(
         label=label,
         description=_description(description, description_from),
     )
-    options.delete = _delete_mark(delete_after, options.time_ns or now, never=delete_never)
+    options.delete = delete_option(delete_after, options.time_ns or now, never=delete_never)
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
     if init:
         _init_where_there_is_none(ctx, dry_run=dry_run)
@@ -250,27 +250,6 @@ def _description(text: str, file: str) -> str:
     if text and file:
         raise Failure("--description and --description-from cannot be used together")
     return read_text_file(file) if file else text
-
-
-def _delete_mark(after: str, time_ns: int, *, never: bool) -> DeleteMark | None:
-    """When the snapshot of *time_ns* may be removed; None where nothing is said of it."""
-    from restic_format.maintenance.duration import Duration, Moment
-    from restic_spec.rustic import DeleteMark
-
-    if never and after:
-        raise Failure("--delete-after and --delete-never cannot be used together")
-    if never:
-        return DeleteMark(None)
-    if not after:
-        return None
-    try:
-        length = Duration.parse(after)
-    except ValueError as error:
-        raise Failure(f"invalid argument {after!r} for --delete-after: {error}") from None
-    end = Duration(*(-value for value in length)).before(Moment(time_ns))
-    if end <= time_ns:
-        raise Failure(f"invalid argument {after!r} for --delete-after: the snapshot would have to be removed at once")
-    return DeleteMark(end)
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from restic_format.maintenance.tags import TagChange, change_tags
 from restic_format.work import Cancel
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
+from restic_tools.deleteoptions import delete_option
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import tag_list
 from restic_tools.messages.tag import SnapshotChanged, TagSummary
@@ -34,21 +36,35 @@ def tag_command(
         Tags,
         Option("--set", metavar="tag[,tag,...]", parser=tag_list, help=f"replace all tags by these, '' for no tags {_MANY}"),
     ] = None,
+    set_delete_after: Annotated[
+        str,
+        Option(
+            "--set-delete-after",
+            metavar="duration",
+            help="let `forget` remove them so long from now (like 1y5m7d2h), and not before, whatever its policy",
+        ),
+    ] = "",
+    set_delete_never: Annotated[bool, Option("--set-delete-never", help="let `forget` never remove them")] = False,
+    remove_delete: Annotated[bool, Option("--remove-delete", help="take away what says when `forget` may remove them")] = False,
     host: HostOption = None,
     tag: TagOption = None,
     path: PathOption = None,
 ) -> None:
-    """Change the tags of snapshots
+    """Change the tags of snapshots, and when they may be removed
 
     Without snapshot IDs, all snapshots that match --host, --tag and --path are changed.
 
     A changed snapshot is stored anew, with another ID; the ID of its first form is kept in it as "original".
     """
-    if not (add or remove or set_to):
+    delete = delete_option(set_delete_after, time.time_ns(), never=set_delete_never, prefix="set-")
+    if delete is not None and remove_delete:
+        raise Failure("--remove-delete cannot be used together with --set-delete-after or --set-delete-never")
+    if not (add or remove or set_to or delete or remove_delete):
         raise Failure("nothing to do!")
     if set_to and (add or remove):
         raise Failure("--set and --add/--remove cannot be given at the same time")
-    change = TagChange(_flat(set_to) if set_to else None, _flat(add), _flat(remove))
+    tags = _flat(set_to) if set_to else None
+    change = TagChange(tags, _flat(add), _flat(remove), delete, remove_delete)
     wanted = snapshot_filter(host, tag, path)
 
     def ignored(name: str, error: ResticFormatError) -> None:
