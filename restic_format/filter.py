@@ -2,10 +2,11 @@
 
 A pattern is cut at ``/`` into parts. A part is matched against one component of a path: ``*`` any run of characters, ``?``
 one character, ``[a-z]`` a class, ``[^a-z]`` its complement, ``\\x`` the character x; the part ``**`` stands for any number of
-components, none included. The parts match a run of neighbouring components, which need not reach the end of the path: a
-pattern that matches a directory matches everything below. A pattern that starts with ``/`` is anchored at the root, any
-other may start at every component. ``!pattern`` takes back what earlier patterns of the list matched. A malformed part is
-refused, even where restic would not notice because it never gets to it.
+components, none included; where several stand in a pattern that starts with ``/``, there must be a component for each but the
+first, be it below what matches, as in restic. The parts match a run of neighbouring components, which need not reach the end
+of the path: a pattern that matches a directory matches everything below. A pattern that starts with ``/`` is anchored at the
+root, any other may start at every component. ``!pattern`` takes back what earlier patterns of the list matched. A malformed
+part is refused, even where restic would not notice because it never gets to it.
 
 Paths and patterns are ``str`` with ``surrogateescape`` for bytes that are no UTF-8; paths are clean (no ``//``, ``.``, ``..``).
 """
@@ -117,11 +118,39 @@ def _whole_regex(parts: list[str | None], anchored: bool) -> str:
             runs.append([])
         else:
             runs[-1].append(part)
-    texts = ["/".join(run) + _COMPONENT_ENDS for run in runs if run]
     first_has_its_place = anchored and bool(runs[0])
-    for number in range(first_has_its_place, len(texts)):
-        texts[number] = f"(?>(?:[^/]*+/)*?{texts[number]})"
-    return (r"\A/" if anchored else r"\A/?+") + "/".join(texts)
+    texts = []
+    left = len(parts)
+    """Parts that are left, of which each ``**`` counts as one."""
+    waiting = 0
+    """How many ``**`` stand before the run."""
+    for number, run in enumerate(runs):
+        left -= len(run) + (number > 0)
+        waiting += number > 0
+        if not run:
+            continue
+        text = "/".join(run) + _COMPONENT_ENDS
+        if number or not first_has_its_place:
+            # restic tries a `**` only where as many components are left of the path as parts of an anchored pattern.
+            after = left + len(run)
+            before = _components(after + waiting - 1) if anchored and waiting > 1 else ""
+            text = f"(?>{before}(?:[^/]*+/)*?{_components(after) if anchored and left > _fixed(runs, number) else ''}{text})"
+        texts.append(text)
+        waiting = 0
+    joined = (r"\A/" if anchored else r"\A/?+") + "/".join(texts)
+    if anchored and waiting > 1:
+        joined += rf"(?=(?:/[^/]*+){{{waiting - 1}}})" if texts else _components(waiting - 1)
+    return joined
+
+
+def _fixed(runs: list[list[str]], number: int) -> int:
+    """How many parts come after a run that are no ``**``."""
+    return sum(map(len, runs[number + 1 :]))
+
+
+def _components(count: int) -> str:
+    """The regular expression of a place, at the beginning of a component, from which on there are at least *count* of them."""
+    return f"(?=(?:[^/]*+/){{{count - 1}}})" if count > 1 else ""
 
 
 def part_regex(part: str) -> str:

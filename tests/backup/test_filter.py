@@ -48,6 +48,16 @@ MATCHES = [
     ("/home/**/x", "/home/x", True),
     ("/home/**/x", "/home/code/deep/x/y", True),
     ("/home/**", "/home", True),
+    ("/**/x/**", "/x", False),
+    ("/**/x/**", "/x/y", True),
+    ("/a/**/**", "/a", False),
+    ("/a/**/**", "/a/b", True),
+    ("/a/**/**/x", "/a/x", False),
+    ("/a/**/**/x", "/a/x/y", True),
+    ("/**/**", "/a", True),
+    ("/a/**/b/**/c/**", "/a/b/c", False),
+    ("/a/**/b/**/c/**", "/a/q/b/c/d", False),
+    ("/a/**/b/**/c/**", "/a/q/b/c/d/e", True),
     ("/home/**", "/homes", False),
     ("**/x", "/x", True),
     ("a/**/b/**/c", "/z/a/b/q/c", True),
@@ -140,7 +150,9 @@ def reference(parts: list[str], names: list[str], anchored: bool) -> bool:
         if not parts:
             return True
         if parts[0] == "**":
-            return any(run(parts[1:], names[skip:]) for skip in range(len(names) + 1))
+            # restic counts a later ``**`` for one component here, although it may stand for none.
+            most = len(names) - (len(parts) - 1 if anchored else 0)
+            return any(run(parts[1:], names[skip:]) for skip in range(most + 1))
         return bool(names) and _part(parts[0], names[0]) and run(parts[1:], names[1:])
 
     if not anchored and parts and set(parts) == {"**"}:
