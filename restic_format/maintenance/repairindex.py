@@ -51,6 +51,8 @@ class IndexRepairPlan:
     """Packs that are not as the index says, and whose records will be replaced."""
     gone: list[bytes] = field(default_factory=list)
     """Packs that the index lists and that are not there: their records leave it."""
+    files: list[bytes] = field(default_factory=list)
+    """The index files that were looked at."""
     reading: dict[bytes, int] = field(default_factory=dict)
     """Packs whose headers will be read, with the bytes of each."""
 
@@ -82,7 +84,7 @@ def plan(
     """
     check_is_whole(repository, "repair index")
     check_may_remove(repository, "repair index")
-    made = IndexRepairPlan(repository, read_all)
+    made = IndexRepairPlan(repository, read_all, files=[file_id for file_id, _ in repository.list(FileKind.INDEX)])
 
     def note_damaged(file_id: bytes, error: ResticFormatError) -> None:
         if not isinstance(error, DamagedFile | FileUnusable):
@@ -126,6 +128,7 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
     skipped: dict[bytes, ResticFormatError] = {}
     unreadable: dict[bytes, ResticFormatError] = {}
     dropped = set(made.gone)
+    obsolete: set[bytes] = set()
 
     def records() -> Iterator[IndexPack]:
         nonlocal entered
@@ -142,6 +145,10 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
                 if (size := made.resized.get(pack)) is not None and size.actual != size.expected:
                     dropped.add(pack)
             progress(Advance(READING, done, len(made.reading)))
+        index = made.repository.index
+        kept = (pack for pack in (*skipped, *unreadable) if index.has_pack(pack) and pack not in dropped)
+        if made.read_all and not index.marked and not any(True for _ in kept):
+            obsolete.update(made.files)  # All that stays in the index has been read.
 
     def still_damaged(file_id: bytes, error: ResticFormatError) -> None:
         if file_id not in made.damaged:
@@ -149,7 +156,7 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
 
     written = rewrite_index(
         made.repository,
-        IndexChange(drop=dropped, add=records() if made.reading else ()),
+        IndexChange(drop=dropped, add=records() if made.reading else (), files=obsolete),
         damaged=still_damaged,
         progress=lambda done, total: progress(Advance(REWRITING, done, total)),
         removing=lambda done, total: progress(Advance(REMOVING, done, total)),

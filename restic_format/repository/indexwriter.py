@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, SpecError
+from restic_format.work import JobQueue, silent
 from restic_spec import gotime
 from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_index
 from restic_spec.layout import FileKind
@@ -38,6 +39,9 @@ class IndexWriter:
         self._started = time.monotonic()
         self.written: list[bytes] = []
         """Ids of the index files written so far."""
+        self.used = False
+        """Whether anything was added."""
+        self._queue: JobQueue[IndexFile] | None = None
 
     def add(self, pack: IndexPack, *, marked: bool = False) -> None:
         """Enter a pack that is stored, as one to be deleted where it is *marked* (RUSTIC-2).
@@ -46,6 +50,7 @@ class IndexWriter:
             ResticFormatError: the index file that was full by now could not be stored.
         """
         with self._lock:
+            self.used = True
             if not self._rows:
                 self._started = time.monotonic()
             (self._marked if marked else self._packs).append(pack)
@@ -59,6 +64,18 @@ class IndexWriter:
         with self._lock:
             taken = self._take() if self._rows else None
         self._save(taken)
+        if self._queue is not None:
+            self._queue.wait()
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Store files in a thread of its own for the length of a ``with`` block, while the next one is being filled."""
+        self._queue = JobQueue("index", 1, self._store, silent)
+        try:
+            yield
+        finally:
+            queue, self._queue = self._queue, None
+            queue.close()
 
     def _take(self) -> IndexFile:
         taken = IndexFile(packs=self._packs, packs_to_delete=self._marked)
@@ -66,8 +83,15 @@ class IndexWriter:
         return taken
 
     def _save(self, index: IndexFile | None) -> None:
-        if index is not None:
-            self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_index(index)))
+        if index is None:
+            return
+        if self._queue is None:
+            self._store(index)
+        else:
+            self._queue.submit(index)
+
+    def _store(self, index: IndexFile) -> None:
+        self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_index(index)))
 
 
 @dataclass
@@ -84,6 +108,8 @@ class IndexChange:
     """Packs that were marked and are in use again."""
     add: Iterable[IndexPack] = field(default_factory=list)
     """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced."""
+    files: Container[bytes] = frozenset()
+    """Index files that go without a look into them: all in them that stays is among what comes in."""
     add_marked: Iterable[IndexPack] = field(default_factory=list)
     """Records of packs that come in marked for deletion from now on."""
 
@@ -100,7 +126,7 @@ def rewrite_index(
     """Write anew every index file that *change* concerns, and the small ones beside; the ids of the new files.
 
     To be called under an exclusive lock, or under a shared one where nothing is dropped that anybody may still rely on. One old
-    file and one new one are in memory at a time. Old files are removed when all new ones are stored and have been read back.
+    file and three new ones are in memory at a time. Old files are removed when all new ones are stored and have been read back.
     One that is *damaged* is told and removed with the others; without that callback it is raised, and nothing is removed.
     *progress* gets files dealt with and files in all, then *removing* the same for those that go.
 
@@ -110,6 +136,27 @@ def rewrite_index(
     """
     files = [file_id for file_id, _ in repository.list(FileKind.INDEX)]
     writer = IndexWriter(repository)
+    with writer.beside():
+        replaced = _write_anew(repository, writer, change, files, damaged, progress, cancel)
+        writer.flush()
+    for file_id in writer.written:
+        repository.check_stored(FileKind.INDEX, file_id)
+    if progress is not None:
+        progress(len(files), len(files))
+    _remove(repository, [file_id for file_id in replaced if file_id not in writer.written], removing)
+    return writer.written
+
+
+def _write_anew(
+    repository: Repository,
+    writer: IndexWriter,
+    change: IndexChange,
+    files: Sequence[bytes],
+    damaged: Callable[[bytes, DamagedFile | FileUnusable], None] | None,
+    progress: Callable[[int, int], None] | None,
+    cancel: Cancel | None,
+) -> list[bytes]:
+    """Give *writer* what comes in, and what stays of the *files* that go: these."""
     replaced: list[bytes] = []
     small: list[bytes] = []
     for record in change.add:
@@ -119,6 +166,9 @@ def rewrite_index(
             cancel.check()
         if progress is not None:
             progress(done, len(files))
+        if file_id in change.files:
+            replaced.append(file_id)
+            continue
         try:
             old = load_index_file(repository, file_id)
         except (DamagedFile, FileUnusable) as error:
@@ -136,17 +186,11 @@ def rewrite_index(
     for record in change.add_marked:
         record.time = _now()
         writer.add(record, marked=True)
-    if replaced or writer.written or len(small) > 1:
+    if replaced or writer.used or len(small) > 1:
         for file_id in small:
             _rewrite(writer, change, load_index_file(repository, file_id))
         replaced += small
-    writer.flush()
-    for file_id in writer.written:
-        repository.check_stored(FileKind.INDEX, file_id)
-    if progress is not None:
-        progress(len(files), len(files))
-    _remove(repository, [file_id for file_id in replaced if file_id not in writer.written], removing)
-    return writer.written
+    return replaced
 
 
 def _remove(repository: Repository, files: Sequence[bytes], removing: Callable[[int, int], None] | None) -> None:

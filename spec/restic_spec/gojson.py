@@ -26,6 +26,8 @@ _HTML: Final = (
     (b"<", b"\\u003c"),
     (b">", b"\\u003e"),
     (b"&", b"\\u0026"),
+)
+_SEPARATORS: Final = (
     (b"\xe2\x80\xa8", b"\\u2028"),
     (b"\xe2\x80\xa9", b"\\u2029"),
 )
@@ -83,7 +85,7 @@ def _encode_replacing(value: Any) -> bytes:
 
 def escape_html(raw: bytes) -> bytes:
     """Escape the five characters Go never writes plainly (GOJSON-3); *raw* is JSON, where they occur inside strings only."""
-    for plain, escaped in _HTML:
+    for plain, escaped in _HTML if raw.isascii() else _HTML + _SEPARATORS:
         if plain in raw:
             raw = raw.replace(plain, escaped)
     return raw

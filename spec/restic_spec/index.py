@@ -70,6 +70,7 @@ class IndexFile(wire.Document):
 
 
 _TYPES = {blob_type.value: blob_type for blob_type in BlobType}
+_NAMES = {blob_type: name for name, blob_type in _TYPES.items()}
 _decoder = msgspec.json.Decoder(IndexFile)
 _OLD_FORMAT = msgspec.json.Decoder(list[IndexPack])
 _pack_decoder = msgspec.json.Decoder(IndexPack)
@@ -160,8 +161,8 @@ def entries_of(pack: IndexPack) -> list[PackEntry]:
 def index_pack(pack_id: bytes, entries: Iterable[PackEntry]) -> IndexPack:
     """The index's record of a pack."""
     blobs = [
-        IndexBlob(entry.id.hex(), entry.type.value, entry.offset, entry.length, entry.uncompressed_length or 0)
-        for entry in entries
+        IndexBlob(blob_id.hex(), _NAMES[kind], offset, length, uncompressed_length or 0)
+        for kind, blob_id, offset, length, uncompressed_length in entries
     ]
     return IndexPack(pack_id.hex(), blobs)
 
