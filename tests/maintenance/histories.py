@@ -122,10 +122,10 @@ def case(rng: random.Random) -> Case:
 class Histories:
     """A repository of many hosts, each with a history of its own."""
 
-    def __init__(self, folder: Path, seed: str, hosts: int) -> None:
+    def __init__(self, folder: Path, seed: str = "", hosts: int = 0, *, zone_name: str = "") -> None:
         self.folder = folder
         rng = random.Random(seed)
-        self.zone = rng.choice(ZONES)
+        self.zone = zone_name or rng.choice(ZONES)
         kdf = Kdf(2, 1, 1, b"s" * 64)
         self.repo = Repository.init(LocalStorage(str(folder)), PASSWORD, kdf=kdf)
         self.repo.extra_verify = False
