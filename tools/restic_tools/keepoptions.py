@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from restic_format.maintenance.duration import Duration
 from restic_format.maintenance.policy import NO_DURATION, PERIODS, UNLIMITED, KeepPolicy
@@ -38,7 +38,7 @@ def _count(word: str, letter: str = "") -> Option:
 def _within(word: str = "") -> Option:
     what = f"{word} snapshots" if word else "snapshots"
     name = f"--keep-within-{word}" if word else "--keep-within"
-    text = f"keep {what} that are newer than this (like 1y5m7d2h) before the latest snapshot"
+    text = f"keep {what} made within this time (like 1y5m7d2h) before the latest one"
     return Option(name, metavar="duration", parser=Duration.parse, help=text)
 
 
@@ -54,15 +54,15 @@ class KeepOptions(OptionGroup):
     keep_quarter_yearly: Annotated[int, _count("quarter-yearly")] = 0
     keep_half_yearly: Annotated[int, _count("half-yearly")] = 0
     keep_yearly: Annotated[int, _count("yearly", "-y")] = 0
-    keep_within: Annotated[Duration, _within()] = NO_DURATION
-    keep_within_minutely: Annotated[Duration, _within("minutely")] = NO_DURATION
-    keep_within_hourly: Annotated[Duration, _within("hourly")] = NO_DURATION
-    keep_within_daily: Annotated[Duration, _within("daily")] = NO_DURATION
-    keep_within_weekly: Annotated[Duration, _within("weekly")] = NO_DURATION
-    keep_within_monthly: Annotated[Duration, _within("monthly")] = NO_DURATION
-    keep_within_quarter_yearly: Annotated[Duration, _within("quarter-yearly")] = NO_DURATION
-    keep_within_half_yearly: Annotated[Duration, _within("half-yearly")] = NO_DURATION
-    keep_within_yearly: Annotated[Duration, _within("yearly")] = NO_DURATION
+    keep_within: Annotated[Duration | None, _within()] = None
+    keep_within_minutely: Annotated[Duration | None, _within("minutely")] = None
+    keep_within_hourly: Annotated[Duration | None, _within("hourly")] = None
+    keep_within_daily: Annotated[Duration | None, _within("daily")] = None
+    keep_within_weekly: Annotated[Duration | None, _within("weekly")] = None
+    keep_within_monthly: Annotated[Duration | None, _within("monthly")] = None
+    keep_within_quarter_yearly: Annotated[Duration | None, _within("quarter-yearly")] = None
+    keep_within_half_yearly: Annotated[Duration | None, _within("half-yearly")] = None
+    keep_within_yearly: Annotated[Duration | None, _within("yearly")] = None
     keep_tag: Annotated[
         list[list[str]] | None,
         Option(
@@ -88,10 +88,10 @@ class KeepOptions(OptionGroup):
         """
         fields = {period.field for period in PERIODS}
         counts = {name: getattr(self, f"keep_{name}") for name in fields}
-        durations = {f"within_{name}": getattr(self, f"keep_within_{name}") for name in fields}
+        durations: dict[str, Any] = {f"within_{name}": getattr(self, f"keep_within_{name}") or NO_DURATION for name in fields}
         return KeepPolicy(
             last=self.keep_last,
-            within=self.keep_within,
+            within=self.keep_within or NO_DURATION,
             tags=self.keep_tag or (),
             ids=self.keep_id or (),
             trust_times=self.trust_times,
