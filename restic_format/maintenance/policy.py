@@ -146,8 +146,8 @@ class Decision(NamedTuple):
 
     @property
     def empties(self) -> bool:
-        """Whether the policy keeps none of the snapshots that it was asked about."""
-        return not self.keep and len(self.due) < len(self.remove)
+        """Whether the policy keeps none of the snapshots that it was asked about; those from the future do not stand in."""
+        return len(self.keep) == len(self.future) and len(self.due) < len(self.remove)
 
 
 def apply_policy(found: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int) -> Decision:

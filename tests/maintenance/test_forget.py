@@ -71,6 +71,14 @@ def test_a_policy_that_keeps_nothing_removes_nothing(repo: Repository) -> None:
         forget.plan(repo, KeepPolicy(tags=[["x"]]), allow_remove_all=True, now_ns=NOW)
 
 
+@pytest.mark.clause("SNAP-17", "SNAP-18")
+def test_a_snapshot_from_the_future_does_not_stand_in_for_all_others(repo: Repository) -> None:
+    add(repo, "2026-06-15T11:00:00Z")
+    add(repo, "2027-01-01T00:00:00Z")
+    with pytest.raises(KeepsNothing):
+        forget.plan(repo, KeepPolicy(tags=[["x"]]), now_ns=NOW)
+
+
 def test_without_rules_a_filter_and_permission_are_needed(repo: Repository) -> None:
     mine = add(repo, "2026-06-15T11:00:00Z", host="a")
     add(repo, "2026-06-15T11:00:00Z", host="b")
