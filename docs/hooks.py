@@ -20,7 +20,7 @@ import traceability  # noqa: E402
 
 CHAPTERS = (
     "layout", "crypto", "keys", "config", "unpacked", "packs", "indexes", "trees", "snapshots", "locks", "chunking", "gojson",
-    "ordering", "rustic", "differences",
+    "ordering", "cache", "rustic", "differences",
 )  # fmt: skip
 _CODE = re.compile(r"`[^`]*`")
 
