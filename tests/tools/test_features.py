@@ -30,7 +30,7 @@ def test_the_flags_are_restics(run: Runner, restic: Runner) -> None:
     [
         "explicit-s3-anonymous-auth=false",
         "safe-forget-keep-tags",
-        "a,,b",
+        "a",
         " device-id-for-hardlinks=true",
         "=true",
         "",
