@@ -52,7 +52,7 @@ def test_what_is_offered(words: list[str], expected: set[str], directive: str) -
 def test_every_command_and_option_is_offered() -> None:
     from restic_tools.cli import load
 
-    assert offered("")[0] == {entry.path[0] for entry in COMMANDS}
+    assert offered("")[0] == {entry.path[0] for entry in COMMANDS if not entry.hidden}
     for entry in COMMANDS:
         flags = {f"--{flag.name}" for flag in load(entry).flags if not flag.hidden}
         assert flags | {"--help", "--repo"} <= offered(*entry.path, "--")[0]
@@ -70,7 +70,7 @@ def test_generate_writes_every_kind_of_file(run: Runner, tmp_path: Path) -> None
     for shell, script in SCRIPTS.items():
         assert (tmp_path / shell).read_text() == script
     pages = {path.name for path in (tmp_path / "man").iterdir()}
-    assert pages == {"restic-format.1"} | {f"restic-format-{'-'.join(entry.path)}.1" for entry in COMMANDS}
+    assert pages == {"restic-format.1"} | {f"restic-format-{'-'.join(entry.path)}.1" for entry in COMMANDS if not entry.hidden}
     page = (tmp_path / "man" / "restic-format-ls.1").read_text()
     assert page.startswith('.TH "RESTIC-FORMAT-LS"')
     assert ".SH OPTIONS" in page
