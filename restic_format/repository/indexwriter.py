@@ -94,6 +94,24 @@ class IndexWriter:
         self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_index(index)))
 
 
+class _EachOnce(IndexWriter):
+    """Leaves out records that were added before. An interrupted rewriting leaves some in old files and new ones; both in one
+    file would be an error to restic's check.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self._added: set[tuple[bytes, bool, int]] = set()
+
+    def add(self, pack: IndexPack, *, marked: bool = False) -> None:
+        """Enter a pack, see `IndexWriter.add`."""
+        blobs = frozenset((blob.id, blob.type, blob.offset, blob.length, blob.uncompressed_length or 0) for blob in pack.blobs)
+        record = bytes.fromhex(pack.id), marked, hash(blobs)
+        if record not in self._added:
+            self._added.add(record)
+            super().add(pack, marked=marked)
+
+
 @dataclass
 class IndexChange:
     """What becomes of the packs in the index. A pack that is named twice is dealt with as the first of these says."""
@@ -135,7 +153,7 @@ def rewrite_index(
         Interrupted: it was cancelled; likewise.
     """
     files = [file_id for file_id, _ in repository.list(FileKind.INDEX)]
-    writer = IndexWriter(repository)
+    writer = _EachOnce(repository)
     with writer.beside():
         replaced = _write_anew(repository, writer, change, files, damaged, progress, cancel)
         writer.flush()

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
 from restic_format.work import Cancel
 from restic_spec.ids import id_of
-from restic_spec.index import IndexPack, index_pack
+from restic_spec.index import IndexPack, encode_packs, index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 from tests.repository.conftest import CHEAP
@@ -106,6 +107,20 @@ def test_packs_are_dropped_replaced_marked_and_unmarked_and_small_files_become_o
     assert told[0] == (0, 5) and told[-1] == (5, 5)
     rewrite_index(repo, IndexChange(unmark={mark}))
     assert set(listed(repo)[0]) == {pack.hex() for pack in (replace, mark, *rest)} and listed(repo)[1] == {}
+
+
+def test_what_an_interrupted_rewriting_left_twice_is_written_once() -> None:
+    """Old and new files are there then. Two records of a pack in one file are an error to restic; what differs is kept."""
+    repo = filled(MemoryStorage())
+    used, _ = listed(repo)
+    gone, half, *others = used
+    part = msgspec.structs.replace(used[half], blobs=used[half].blobs[:2])
+    repo.save_unpacked(FileKind.INDEX, encode_packs([*(used[pack] for pack in others), part]))
+    rewrite_index(repo, IndexChange(drop={bytes.fromhex(gone)}))
+    files = [load_index_file(repo, file_id) for file_id, _ in repo.list(FileKind.INDEX)]
+    records = [pack for index in files for pack in index.all_packs()]
+    assert sorted(pack.id for pack in records) == sorted([*others, half, half])
+    assert {len(pack.blobs) for pack in records if pack.id == half} == {2, 5}
 
 
 def test_large_files_that_need_not_change_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
