@@ -16,6 +16,7 @@ from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from tests.maintenance.kit import add_snapshot, contents, generate, open_repo
+from tests.maintenance.test_configure import made as append_only
 from tests.restore.kit import Maker, cheap_repo, ours, restic, run
 from tests.safety.kit import copy_repository, cut, files_of, flip_bit
 
@@ -263,3 +264,12 @@ def test_an_empty_repository(tmp_path: Path, peer: Callable[[str], Path]) -> Non
     assert ours(folder, "prune").returncode == 0
     assert files_of(folder, "data") == []
     assert restic(peer("restic-0.19"), folder, "check").returncode == 0
+
+
+def test_an_append_only_repository_keeps_everything() -> None:
+    storage = append_only(append_only=True)
+    repo = Repository.open(storage, "pw")
+    with repo.lock(exclusive=True):
+        plan = prune.plan(repo)
+        with pytest.raises(prune.PruneRefused, match="append-only"):
+            prune.execute(plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from restic_format.errors import UsageError
-from restic_format.maintenance.prune.errors import PlanOutdated
+from restic_format.maintenance.prune.errors import PlanOutdated, PruneRefused
 from restic_format.maintenance.prune.lockfree import execute_lock_free
 from restic_format.maintenance.prune.records import FileGone, PruneEvent, PrunePlan, PruneResult, Stage
 from restic_format.maintenance.prune.removing import Remover
@@ -24,6 +24,7 @@ def execute(plan: PrunePlan, *, progress: Progress[PruneEvent] = silent, cancel:
 
     Raises:
         UsageError: no lock is held, the plan was carried out before, or the repository is append-only.
+        PruneRefused: the repository is append-only (RUSTIC-1).
         PlanOutdated: somebody has changed the repository since.
         DamagedFile: a blob that is to be moved has no intact copy; nothing that was indexed is removed.
         ResticFormatError: something could not be read or stored; no pack that is needed is removed.
@@ -32,6 +33,8 @@ def execute(plan: PrunePlan, *, progress: Progress[PruneEvent] = silent, cancel:
     repository = plan.repository
     if repository.before_changes is None:
         raise UsageError("prune removes what others may rely on: it must hold a lock of the repository")
+    if repository.settings.append_only:
+        raise PruneRefused("the repository is append-only, its config says so: nothing was removed")
     if plan.carried_out:
         raise UsageError("a plan can be carried out once; make another one")
     check_may_remove(repository, "prune")

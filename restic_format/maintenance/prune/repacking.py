@@ -11,6 +11,7 @@ from restic_format.maintenance.prune.records import PruneEvent, PrunePlan, Prune
 from restic_format.repository import Repository
 from restic_format.repository.packs import coalesce
 from restic_format.repository.writer import BlobWriter
+from restic_format.storage.cache import without_cache
 from restic_format.work import Advance, Cancel, Progress, WorkerPool
 from restic_spec.layout import FileKind
 from restic_spec.pack import PackEntry
@@ -42,9 +43,10 @@ def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent],
             writer.abandon()
         raise
     for index in writer.indexes:
-        plan.repository.load_raw(FileKind.INDEX, index)
+        plan.repository.check_stored(FileKind.INDEX, index)
+    storage = without_cache(plan.repository.storage)
     for pack, size in sizes.items():
-        if plan.repository.storage.size(FileKind.PACK, pack.hex()) != size:
+        if storage.size(FileKind.PACK, pack.hex()) != size:
             raise DamagedFile(f"new pack {pack.hex()} was stored, but is not whole; nothing was removed: try again", pack=pack)
 
 
