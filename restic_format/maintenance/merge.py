@@ -19,6 +19,7 @@ import msgspec
 from restic_format import __version__
 from restic_format.errors import DamagedFile, UsageError
 from restic_format.repository import Repository
+from restic_format.repository.indexwriter import check_written
 from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.writer import BlobWriter
 from restic_format.snapshots.errors import TooDeep
@@ -111,6 +112,8 @@ def merge(plan: MergePlan, *, cancel: Cancel | None = None) -> MergeResult:
             return MergeResult(None, snapshot, [], [])
         writer.flush()
         cancel.check()
+        if options.remove_merged:
+            check_written(repository, writer.indexes, cancel)
     except BaseException:
         writer.discard()
         raise

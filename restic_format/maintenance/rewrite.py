@@ -1,6 +1,6 @@
 """Rewriting snapshots: without what patterns exclude, with only what they include, with another host or time.
 
-New trees are stored and in an index before the new snapshot is (ORDER-1), and that is read back before the old one goes.
+New trees are stored and in an index before the new snapshot is (ORDER-1), and all of it is read back before the old one goes.
 What is not known of snapshots and nodes is kept (SNAP-10, TREE-23).
 """
 
@@ -15,6 +15,7 @@ import msgspec
 from restic_format.errors import DamagedFile, ResticFormatError
 from restic_format.filter import ExcludeFilter, IncludeFilter
 from restic_format.repository import Repository
+from restic_format.repository.indexwriter import check_written
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.snapshots.rewriter import REMEMBERED, Rewritten, TreeRewriter, TreeRules
@@ -134,6 +135,8 @@ class _Rewrite:
         self._progress = progress
         self._cancel = cancel
         self._writer = plan.repository.writer(dry_run=plan.options.dry_run)
+        self._checked = 0
+        """How many of the index files written so far have been read back."""
         rules = TreeRules(node=self._node, keep_empty=self._keep_empty)
         remembered = 0 if plan.options.tell_items else REMEMBERED
         self._trees = TreeRewriter(plan.repository, self._writer, rules, remembered=remembered, cancel=cancel)
@@ -187,6 +190,9 @@ class _Rewrite:
         self._writer.flush()
         self._cancel.check()
         forget = self._options.forget
+        if forget:
+            check_written(self._repository, self._writer.indexes[self._checked :], self._cancel)
+            self._checked = len(self._writer.indexes)
         new_id = replace_snapshot(self._repository, found.id, new) if forget else self._repository.save_snapshot(new)
         return SnapshotChanged(found, new, new_id, removed=forget)
 

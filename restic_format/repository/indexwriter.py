@@ -222,6 +222,21 @@ def _remove(repository: Repository, files: Sequence[bytes], removing: Callable[[
         removing(len(files), len(files))
 
 
+def check_written(repository: Repository, indexes: Iterable[bytes], cancel: Cancel | None = None) -> None:
+    """Read new index files back, and all packs they list, before what these replace is removed.
+
+    Raises:
+        DamagedFile, FileMissing, StorageError: one of them is not what was written, or cannot be read.
+        Interrupted: it was cancelled.
+    """
+    for file_id in indexes:
+        repository.check_stored(FileKind.INDEX, file_id)
+        for record in load_index_file(repository, file_id).all_packs():
+            if cancel is not None:
+                cancel.check()
+            repository.check_stored(FileKind.PACK, bytes.fromhex(record.id))
+
+
 def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
     """Read and parse an index file, with everything that is in it.
 
