@@ -76,7 +76,7 @@ def test_certificate_files_are_read_whatever_the_storage_is(
     assert run("version", "--cacert", "nope").code == 0
 
 
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("empty")  # the filled one is shared by all tests
 def test_tags_are_in_order_where_snapshots_are_grouped_by_them(tmp_path: Path, run: Runner, restic_here: Runner) -> None:
     (tmp_path / "source").mkdir()
     for tags in ("b,a,c", "a,c,b", "a,a", "B,a,Z"):

@@ -69,8 +69,8 @@ def check(
     if not ctx.options.no_lock:
         ctx.out.info("create exclusive lock for repository")
     try:
-        uncached = ctx.options.replaced(no_cache=True)
-        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive", options=uncached) as repository:
+        ctx.options.no_cache = True
+        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repository:
             tell_missing_native(ctx.out)
             report = run_check(repository, options, printer)
             printer.conclude(report)
