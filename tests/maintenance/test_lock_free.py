@@ -13,8 +13,9 @@ from restic_spec.layout import FileKind
 from tests.maintenance.kit import add_snapshot, contents, generate, open_repo
 from tests.restore.kit import Maker, ours, restic
 
-NOW = prune.PruneOptions(lock_free=True, keep_delete=0)
-LATER = prune.PruneOptions(lock_free=True)
+NOTHING_UNUSED = prune.MaxUnused(bytes=0)
+NOW = prune.PruneOptions(max_unused=NOTHING_UNUSED, small_pack=1, lock_free=True, keep_delete=0)
+LATER = prune.PruneOptions(max_unused=NOTHING_UNUSED, small_pack=1, lock_free=True)
 
 
 def run(repo: Repository, options: prune.PruneOptions) -> prune.PruneResult:

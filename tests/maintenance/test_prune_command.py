@@ -180,15 +180,16 @@ def test_a_damaged_blob_stops_it_before_anything_is_removed(made: Path, tmp_path
 def test_what_is_told_in_json(made: Path, tmp_path: Path) -> None:
     """One message, the plan and what came of it; of a dry run the same plan."""
     folder = copy_repository(made, tmp_path / "repo")
-    dry = ours(folder, "prune", "--dry-run", "--json")
-    done = ours(folder, "prune", "--json")
+    words = ("prune", "--max-unused", "0", "--repack-smaller-than", "1b", "--json")
+    dry = ours(folder, *words, "--dry-run")
+    done = ours(folder, *words)
     planned, did = json.loads(dry.stdout), json.loads(done.stdout)
     assert planned["message_type"] == did["message_type"] == "summary" and (planned["dry_run"], did["dry_run"]) == (True, False)
     for part in ("blobs", "size", "packs"):
         assert planned[part] == did[part]
     packs = did["packs"]
     assert did["files_removed"] == packs["repack"] + packs["remove"] + packs["unref"] and planned["files_removed"] == 0
-    again = json.loads(ours(folder, "prune", "--json").stdout)
+    again = json.loads(ours(folder, *words).stdout)
     assert (
         again["files_removed"] == 0
         and again["blobs"]["total"] == did["blobs"]["total"] - did["blobs"]["remove"] - did["blobs"]["repackrm"]
