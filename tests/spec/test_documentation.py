@@ -32,7 +32,7 @@ def test_python_examples(tmp_path, capsys):
     writer.flush()
     repo.save_snapshot(Snapshot(time="2026-01-02T03:04:05Z", tree=tree.id.hex(), paths=["/home/me"]))
     examples = [block for page in PAGES for block in _blocks(page, "python")]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         exec(compile(example.replace("/srv/backup", location), "guide", "exec"), {})
     printed = capsys.readouterr().out
