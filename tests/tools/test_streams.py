@@ -15,6 +15,7 @@ import pytest
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
+from restic_tools.render import Table
 from tests.tools.kit import PASSWORD, Filled, Outcome, new_repository
 
 FULL = b"no space left on device"
@@ -186,3 +187,52 @@ def test_sigusr1_while_a_lock_is_held(place: Place) -> None:
 def test_sigusr1_before_the_command_is_loaded() -> None:
     program = "import os, restic_tools.cli as cli\ncli.main = lambda: os.kill(os.getpid(), 10) or 0\ncli.run()"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# SIGINT
+
+
+def test_sigint_before_the_command_runs_ends_the_process_without_a_word() -> None:
+    program = "import os, restic_tools.cli as cli\ncli.load = lambda entry: os.kill(os.getpid(), 2)\ncli.run()"
+    done = subprocess.run([sys.executable, "-c", program, "snapshots"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-2, b"")
+
+
+INTERRUPTED_AT = """
+import os
+from restic_format.storage.local import LocalStorage
+
+def interrupted(name):
+    before = getattr(LocalStorage, name)
+    def call(self, kind, *rest, **more):
+        if kind.value == "keys":
+            os.kill(os.getpid(), 2)
+        return before(self, kind, *rest, **more)
+    setattr(LocalStorage, name, call)
+
+interrupted(os.environ["CALL"])
+from restic_tools.cli import run
+run()
+"""
+
+
+@pytest.mark.parametrize(("words", "call"), [("passwd", "save"), ("passwd", "remove"), ("add", "save")])
+def test_changing_keys_is_finished_and_told_when_interrupted(words: str, call: str, place: Place) -> None:
+    settings = {**place.environment, "RESTIC_REPOSITORY": str(place.folder / "ours"), "RESTIC_PASSWORD": PASSWORD, "CALL": call}
+    command = [sys.executable, "-c", INTERRUPTED_AT, "key", words, "--new-password-file", str(place.folder / "password")]
+    done = subprocess.run(command, env=settings, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"saved new key" in done.stdout
+    assert b"signal received" in done.stderr
+    Repository.open(LocalStorage(str(place.folder / "ours")), "another")
+    assert len(list((place.folder / "ours" / "keys").iterdir())) == (1 if words == "passwd" else 2)
+
+
+# Large tables
+
+
+def test_one_wide_cell_does_not_make_every_line_wide() -> None:
+    table = Table(["ID", "Host", "Tags"])
+    table.add(["1", "h" * 100_000, "\n".join("t" * 1000)])
+    assert max(map(len, list(table.lines())[3:])) < 2000
+    assert "h" * 100_000 in table.text()

@@ -53,7 +53,9 @@ def run() -> NoReturn:
     At once, without taking down what it made object by object: after a large backup that takes most of a second. Everything
     that has to be closed was closed by then, and what was written is flushed here.
     """
-    # Until a command counts, a question for its progress has no answer, but ends nothing.
+    # Until a command runs, an interruption ends the process as it ends any other, and not with an error of whatever module is
+    # being imported. Until one counts, a question for its progress has no answer, but ends nothing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     _open_standard_streams()
     code = main()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from restic_format.words import visible
 
+MAX_COLUMN = 1000
+"""Widest column; a cell that is wider pushes the rest of its line to the right, and not of every line."""
 MIN_FOLDED = 10
 """Columns below which folding a column would make it unreadable; then the terminal wraps the lines."""
 
@@ -83,24 +85,28 @@ class Table:
 
     def text(self) -> str:
         """The whole table, every line ended."""
+        return "".join(f"{line}\n" for line in self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """The table line by line: together they can be far larger than the cells."""
         widths = self._fold_to_fit(self._widths())
         rule = "-" * _total(widths)
-        parts = [self._line(self.headers, widths), rule]
+        yield self._line(self.headers, widths)
+        yield rule
         for number, row in enumerate(self.rows):
             if number and self.spaced:
-                parts.append("")
+                yield ""
             for line in range(max((len(lines) for lines in row), default=0)):
-                parts.append(self._line([lines[line] if line < len(lines) else "" for lines in row], widths))
-        parts.append(rule)
-        parts.extend(self.footer)
-        return "".join(f"{line}\n" for line in parts)
+                yield self._line([lines[line] if line < len(lines) else "" for lines in row], widths)
+        yield rule
+        yield from self.footer
 
     def _widths(self) -> list[int]:
         widths = [_width(header) for header in self.headers]
         for row in self.rows:
             for column, lines in enumerate(row):
                 for line in lines:
-                    if (width := _width(line)) > widths[column]:
+                    if (width := min(_width(line), MAX_COLUMN)) > widths[column]:
                         widths[column] = width
         return widths
 

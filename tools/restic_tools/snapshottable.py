@@ -29,7 +29,7 @@ def snapshot_table(
     width: int | None = None,
     reasons: Mapping[bytes, Sequence[str]] | None = None,
     sort_tags: bool = False,
-) -> str:
+) -> Table:
     """The table of snapshots, oldest first; at most ``width`` columns wide where folding paths makes that possible.
 
     ``reasons``, by id, have a column of their own, but not in a compact table; so have rustic's labels, where there are any.
@@ -57,7 +57,7 @@ def snapshot_table(
         table.add(cells + ([size] if with_size else []))
     table.spaced = not compact and any(len(item.snapshot.path_list()) > 1 for item in found)
     table.footer = [f"Timestamps shown in {zone_text()}", f"{len(found)} snapshots"]
-    return table.text().rstrip("\n")
+    return table
 
 
 def _size_text(item: FoundSnapshot) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 from restic_format.errors import ResticFormatError
@@ -160,7 +161,9 @@ def _print_group(ctx: Context, plan: GroupPlan, *, compact: bool, sort_tags: boo
         if found:
             why = reasons if word == "keep" else None
             table = snapshot_table(found[::-1], compact=compact, width=width, reasons=why, sort_tags=sort_tags)
-            ctx.out.info(f"{word} {len(found)} snapshots:\n{table}\n", block=True)
+            ctx.out.info(f"{word} {len(found)} snapshots:")
+            for line in chain(table.lines(), [""]):
+                ctx.out.info(line)
 
 
 def _message(plan: GroupPlan, *, sort_tags: bool) -> ForgetGroup:

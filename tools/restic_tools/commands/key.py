@@ -84,7 +84,8 @@ def key_add(
     _expect_nothing(words, "add")
     with ctx.open_repository(lock="shared", honour_no_lock=False) as repo:
         password = _new_password(new_password_file, empty=new_insecure_no_password)
-        key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
+        with ctx.interrupt.deferred():  # whoever interrupts this must know whether there is a new key
+            key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
     _say(ctx, f"saved new key with ID {key_id.hex()}")
 
 
@@ -103,8 +104,9 @@ def key_passwd(
     _expect_nothing(words, "passwd")
     with ctx.open_repository(lock="exclusive") as repo:
         password = _new_password(new_password_file, empty=new_insecure_no_password)
-        key_id = change_password(repo, password, username=user, hostname=host)
-        key = load_key(repo.storage, key_id.hex())
+        with ctx.interrupt.deferred():  # whoever interrupts this must know which password holds
+            key_id = change_password(repo, password, username=user, hostname=host)
+            key = load_key(repo.storage, key_id.hex())
     created = full_text(canonical(key.created))
     owner = f"{printable(key.username or '')}@{printable(key.hostname or '')}"
     _say(ctx, f"saved new key as <Key of {owner}, created on {created}>, ID {key_id.hex()}")
@@ -119,7 +121,8 @@ def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]"
         raise UsageFailure("key remove expects one argument as the key id")
     with ctx.open_repository(lock="exclusive") as repo:
         key_id = find_id(repo, FileKind.KEY, words[0])
-        remove_key(repo, key_id)
+        with ctx.interrupt.deferred():
+            remove_key(repo, key_id)
     ctx.out.info(f"removed key {key_id.hex()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from restic_format.errors import ResticFormatError
@@ -74,20 +75,18 @@ def snapshots(
             each = group_by or frozenset((HOST, PATHS))
             groups = {group: newest_of_each(members, latest, each) for group, members in groups.items()}
         width = ctx.out.width if ctx.out.stdout_is_terminal else None
-        if ctx.options.json:
-            shown = _json(groups, is_grouped=bool(group_by))
-        else:
-            shown = encode(visible(_tables(groups, compact=compact, width=width), block=True))
-    ctx.out.write(shown)
+    if ctx.options.json:
+        ctx.out.write(_json(groups, is_grouped=bool(group_by)))
+        return
+    for line in _tables(groups, compact=compact, width=width):
+        ctx.out.write(encode(visible(line)) + b"\n")
 
 
-def _tables(groups: dict[Group, list[FoundSnapshot]], *, compact: bool, width: int | None) -> str:
-    lines = []
+def _tables(groups: dict[Group, list[FoundSnapshot]], *, compact: bool, width: int | None) -> Iterator[str]:
     for group, members in groups.items():
         if heading := group_heading(group):
-            lines.append(heading)
-        lines.append(snapshot_table(members, compact=compact, width=width))
-    return "".join(f"{line}\n" for line in lines)
+            yield heading
+        yield from snapshot_table(members, compact=compact, width=width).lines()
 
 
 def _json(groups: dict[Group, list[FoundSnapshot]], *, is_grouped: bool) -> bytes:
