@@ -50,18 +50,22 @@ class StorageError(ResticFormatError):
 
     permanent: ClassVar[bool] = False
     """Whether to ask again is of no use."""
+    may_be_intact: ClassVar[bool] = True
+    """Whether nothing is known about the file, which may be there and intact."""
 
 
 class FileMissing(StorageError):
     """The storage holds no such file."""
 
     permanent = True
+    may_be_intact = False
 
 
 class FileUnusable(StorageError):
     """Something is there, but no file of a repository: cut short, larger than its kind may be, or not a regular file."""
 
     permanent = True
+    may_be_intact = False
 
 
 class AccessDenied(StorageError):

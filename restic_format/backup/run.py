@@ -20,7 +20,6 @@ from restic_format.backup.stream import Source, clean_stream_path, queue_stream
 from restic_format.backup.targets import build_target_tree, clean
 from restic_format.backup.totals import Counter
 from restic_format.backup.walk import Walk
-from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
 from restic_format.work import Cancel, Progress, silent
@@ -147,22 +146,9 @@ class _Run:
             self.cancel.check()
         except BaseException as error:
             self.workers.give_up(error)
-            self._keep_what_is_stored(error)
+            self.writer.keep_stored(error)
             raise
         self.writer.flush()
-
-    def _keep_what_is_stored(self, failure: BaseException) -> None:
-        if isinstance(failure, LockLost | AlreadyLocked | InvalidLock):
-            # Others may have removed packs that no index lists: ours must not be listed now.
-            self.writer.discard()
-            return
-        try:
-            if isinstance(failure, Interrupted):
-                self.writer.flush()  # what is read so far need not be read again
-            else:
-                self.writer.abandon()
-        except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
-            failure.add_note(f"then the index could not be written either: {error}")
 
     def save_snapshot(self, targets: Sequence[str]) -> Result:
         """Make the snapshot, whose tree is stored."""

@@ -23,11 +23,8 @@ from restic_format.errors import (
     DamagedFile,
     FileMissing,
     FileUnusable,
-    Interrupted,
-    LockLost,
     ResticFormatError,
     SpecError,
-    StorageError,
 )
 from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
@@ -231,7 +228,7 @@ class _Copy:
                     size += copied.size
                 writer.flush()
             except BaseException as failure:
-                _keep_what_is_stored(writer, failure)
+                writer.keep_stored(failure)
                 raise
             self._store(batch)
         return self._result
@@ -274,7 +271,7 @@ class _BlobCopy:
             root = parse_id(self._found.snapshot.tree)
             find_used(self._source, [root], used=run._used, cancel=run._cancel)
         except (DamagedFile, BlobMissing, SpecError) as error:
-            self._fail(_unless_storage_fails(error))
+            self._fail(error)
         else:
             packs = self._wanted(known)
             run._progress(BlobsFound(self._found, sum(map(len, packs.values())) // (1 + ID_SIZE), self.size, len(packs)))
@@ -371,7 +368,7 @@ class _BlobCopy:
         try:
             plaintext = self._source.load_blob(entry.type, entry.id)
         except (DamagedFile, BlobMissing) as error:
-            self._fail(_unless_storage_fails(error))
+            self._fail(error)
             return
         [saved] = self._writer.save(entry.type, [(entry.id, plaintext)])
         if not saved.known:
@@ -385,25 +382,3 @@ class _BlobCopy:
 
 def _missing(blob_type: BlobType, blob_id: bytes) -> BlobMissing:
     return BlobMissing(f"{blob_type.value} blob {blob_id.hex()} is not in any index; run check, then repair index")
-
-
-def _unless_storage_fails(error: ResticFormatError) -> ResticFormatError:
-    """*error*, unless it is that the storage fails: then nothing is known of the blob, and copying ends."""
-    cause = error.cause if isinstance(error, DamagedFile) else None
-    if isinstance(cause, StorageError) and not isinstance(cause, FileMissing | FileUnusable):
-        raise cause
-    return error
-
-
-def _keep_what_is_stored(writer: BlobWriter, failure: BaseException) -> None:
-    """Enter what was copied into an index, so that it need not be copied again."""
-    if isinstance(failure, LockLost):
-        writer.discard()  # Others may have removed packs that no index lists: ours must not be listed now.
-        return
-    try:
-        if isinstance(failure, Interrupted):
-            writer.flush()
-        else:
-            writer.abandon()
-    except ResticFormatError as error:
-        failure.add_note(f"then the index could not be written either: {error}")

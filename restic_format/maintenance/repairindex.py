@@ -138,7 +138,7 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
                 entered += 1
                 dropped.add(pack)
                 yield index_pack(pack, found)
-            elif isinstance(found, StorageError) and not isinstance(found, FileUnusable | FileMissing):
+            elif isinstance(found, StorageError) and found.may_be_intact:
                 unreadable[pack] = found
             else:
                 skipped[pack] = found

@@ -12,14 +12,13 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from restic_format.errors import (
     BlobMissing,
     ConfigExists,
     DamagedFile,
     FileMissing,
-    FileUnusable,
     RepositoryNotFound,
     ResticFormatError,
     SpecError,
@@ -375,9 +374,9 @@ class Repository:
             except ResticFormatError as error:
                 failures.append((location, error))
         # Of what the storage does not give back nothing is known: it may be good.
-        location, failure = next((item for item in failures if _may_be_good(item[1])), failures[-1])
+        location, failure = next((item for item in failures if _may_be_intact(item[1])), failures[-1])
         what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {location.pack.hex()[:8]}"
-        if isinstance(failure, StorageError) and _may_be_good(failure):
+        if _may_be_intact(failure):
             raise type(failure)(f"{what}: {failure}", object=what, pack=location.pack, cause=failure) from failure
         raise DamagedFile(what, failure, pack=location.pack) from failure
 
@@ -410,9 +409,8 @@ class Repository:
         return DryBlobWriter(self) if dry_run else BlobWriter(self, stored)
 
 
-def _may_be_good(error: ResticFormatError) -> bool:
-    """Whether what could not be read may be intact: the storage failed, and did not say that it is missing or cut short."""
-    return isinstance(error, StorageError) and not isinstance(error, FileMissing | FileUnusable)
+def _may_be_intact(error: ResticFormatError) -> TypeGuard[StorageError]:
+    return isinstance(error, StorageError) and error.may_be_intact
 
 
 def _checked_pack_size(size: int | None) -> int:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from restic_format.errors import UsageError
+from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost, UsageError
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import Coder
 from restic_format.repository.index import BlobIndex
@@ -158,6 +158,24 @@ class BlobWriter:
             self._finish_uploads()
         finally:
             self._index.flush()
+
+    def keep_stored(self, failure: BaseException) -> None:
+        """End after *failure*, which is to be raised then, so that what was stored need not be stored again.
+
+        Nothing is listed when the lock is lost. What was saved before an interruption is stored to the end. What fails now is
+        told with *failure*.
+        """
+        if isinstance(failure, LockLost | AlreadyLocked | InvalidLock):
+            # Others may have removed packs that no index lists: ours must not be listed now.
+            self.discard()
+            return
+        try:
+            if isinstance(failure, Interrupted):
+                self.flush()
+            else:
+                self.abandon()
+        except Exception as error:  # noqa: BLE001 - the first failure is the one to tell
+            failure.add_note(f"then the index could not be written either: {error}")
 
     def discard(self) -> None:
         """Drop every pack that is not full yet; nothing more can be saved."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from restic_format.errors import BlobMissing, DamagedFile, FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
+from restic_format.errors import BlobMissing, DamagedFile, ResticFormatError, SpecError
 from restic_format.repository import Repository
 from restic_format.repository.writer import BlobWriter
 from restic_format.snapshots.errors import NodeUnusable, TooDeep, TreeNotEncodable
@@ -332,9 +332,6 @@ class TreeRewriter:
 
     def _failed(self, level: _Directory, error: ResticFormatError) -> bytes | None:
         """What takes the place of a tree that cannot be read."""
-        cause = error.cause if isinstance(error, DamagedFile) else error
-        if isinstance(cause, StorageError) and not isinstance(cause, FileMissing | FileUnusable):
-            raise cause  # Nothing is known about the tree.
         if isinstance(error, SpecError):
             error = DamagedFile(f"tree {level.tree.hex()}", error)
         if self._rules.failed_tree is None or not isinstance(error, DamagedFile | BlobMissing | NodeUnusable):
