@@ -153,6 +153,6 @@ class NoPolicy(UsageError):
 class Interrupted(BaseException):
     """The user, or the system, asked to stop.
 
-    It is no fault of a repository, and a signal raises it anywhere: like `KeyboardInterrupt` and `asyncio.CancelledError` it is
-    no `Exception`, so that nothing which goes on after an error takes it for one.
+    It is not a fault of a repository, and a signal raises it anywhere: like `KeyboardInterrupt` and `asyncio.CancelledError`
+    it is not an `Exception`, so that nothing which goes on after an error takes it for one.
     """

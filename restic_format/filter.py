@@ -8,7 +8,8 @@ of the path: a pattern that matches a directory matches everything below. A patt
 root, any other may start at every component. ``!pattern`` takes back what earlier patterns of the list matched. A malformed
 part is refused, even where restic would not notice because it never gets to it.
 
-Paths and patterns are ``str`` with ``surrogateescape`` for bytes that are no UTF-8; paths are clean (no ``//``, ``.``, ``..``).
+Paths and patterns are ``str`` with ``surrogateescape`` for bytes that are not UTF-8; paths are clean (no ``//``, ``.``
+or ``..``).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def clean_path(path: str) -> str:
 
 
 def go_lower(text: str) -> str:
-    """Lower case, character by character, as Go's ``strings.ToLower``; bytes that are no UTF-8 become U+FFFD."""
+    """Lower case, character by character, as Go's ``strings.ToLower``; bytes that are not UTF-8 become U+FFFD."""
     if text.isascii():
         return text.lower()
     lowered = "".join(low if len(low := char.lower()) == 1 else "i" for char in text)
@@ -189,7 +190,7 @@ def _class_regex(part: str, position: int) -> tuple[str, int]:
     """The regular expression of the class whose ``[`` stands before *position*, and the position behind it."""
     negated = part[position : position + 1] == "^"
     position += negated
-    # A byte that is no UTF-8 counts as U+FFFD here, for which a pattern can have a range only by naming it.
+    # A byte that is not UTF-8 counts as U+FFFD here, for which a pattern can have a range only by naming it.
     ranges: list[str] = []
     while part[position : position + 1] != "]" or not ranges:
         low, position = _class_char(part, position)
@@ -368,5 +369,5 @@ class IncludeFilter(_Filter):
         return any(matched for matched, _ in results), any(may_match for _, may_match in results)
 
     def selects_file(self, path: str) -> bool:
-        """Whether *path* is included, for what is no directory."""
+        """Whether *path* is included, for what is not a directory."""
         return any(all(patterns.match_child(path)) for patterns in self._lists if patterns)

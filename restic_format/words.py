@@ -67,7 +67,7 @@ def printable(name: str) -> str:
 def visible(text: str, *, block: bool = False) -> str:
     """A line in which everything that a terminal would act on is shown as an escape (``\\x1b``); a *block* has several lines.
 
-    Also escaped is what turns the direction of writing. Bytes that are no UTF-8 (surrogates) stay, except where they are
+    Also escaped is what turns the direction of writing. Bytes that are not UTF-8 (surrogates) stay, except where they are
     control characters by themselves.
     """
     if text.isprintable():

@@ -93,7 +93,7 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, bytes]]:
 def scan(root: bytes | str | os.PathLike[str]) -> dict[bytes, Facts]:
     """Read the facts of every entry below ``root``, and of ``root`` itself.
 
-    Raises :class:`OSError` when something cannot be read: a judge that overlooks entries is no judge.
+    Raises :class:`OSError` when something cannot be read: a judge that overlooks entries is not a judge.
     """
     start = os.fsencode(root)
     inodes: dict[tuple[int, int], list[bytes]] = {}

@@ -171,7 +171,7 @@ def _files(s: Site) -> dict[str, Recipe]:
         ),
         "snapshot-empty": ("a snapshot is empty", "that snapshot", [truncate(snapshot, 0)], [named[snapshot]]),
         "garbage-names": (
-            "files that are no repository files lie in its folders", "none",
+            "files that are not repository files lie in its folders", "none",
             [
                 write("data/ab/not-a-pack", b"x"), write("data/README", b"x"), write("index/tmp-123", b"x"),
                 write("snapshots/.DS_Store", b"x"), write("keys/README.txt", b"x"), write("locks/garbage", b"x"),

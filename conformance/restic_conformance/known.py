@@ -16,7 +16,7 @@ LAST_NANOSECOND = 2**63 - 1
 
 
 def excuse(writer: Program, reader: Program, difference: Difference, source: Tree) -> str:
-    """Why a difference between source and restored tree is no finding; empty when it is one."""
+    """Why a difference between source and restored tree is not a finding; empty when it is one."""
     for rule in (_lost_by_old_restic, _lost_by_every_restic, _lost_by_rustic):
         reason = rule(writer, reader, difference, source)
         if reason:

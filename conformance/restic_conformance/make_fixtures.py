@@ -33,7 +33,7 @@ FIRST = PASSWORD
 SOURCE = "tree"
 STDIN_NAME = "from <stdin> & more.txt"
 ZONE = "Asia/Kathmandu"
-"""Where the second snapshot is made: an offset that is no whole hour, and seconds of it until 1920."""
+"""Where the second snapshot is made: an offset that is not a whole hour, and seconds of it until 1920."""
 
 
 @contextlib.contextmanager

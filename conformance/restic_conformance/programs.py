@@ -46,7 +46,7 @@ class Run:
         return self.stdout + self.stderr
 
     def messages(self) -> list[dict[str, Any]]:
-        """The JSON objects on stdout, one a line; lines that are none are left out."""
+        """The JSON objects on stdout, one a line; other lines are left out."""
         found: list[dict[str, Any]] = []
         for line in self.stdout.splitlines():
             if line.startswith("{"):

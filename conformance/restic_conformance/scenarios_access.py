@@ -35,7 +35,7 @@ def two_keys(w: Workspace, writer: Program, reader: Program) -> None:
     first = next(key for key in listed if not key["current"])
     names = [name for name in os.listdir(repository / "keys") if name.startswith(first["id"])]
     if len(names) != 1:
-        raise Mismatch(f"{reader.name} lists a key {first['id']} that is no file")
+        raise Mismatch(f"{reader.name} lists a key {first['id']} that is not a file")
     reader.run(repository, "key", "remove", names[0], password=OTHER).expect(0)
     writer.run(repository, "snapshots", password=PASSWORD).expect(writer.exit_code("wrong-password"))
     third = w.fresh("password")

@@ -260,12 +260,12 @@ def encode_file(node: Node, ids: bytes | bytearray) -> bytes:
 
 
 def stored_ids(node: Node) -> bytes | None:
-    """The ids of a file's content, joined; None where one of them is no id."""
+    """The ids of a file's content, joined; None where one of them is not an id."""
     return bytes.fromhex("".join(node.blobs)) if all(map(is_hex_id, node.blobs)) else None
 
 
 def same_time(stored: str | None, new: str | None) -> bool:
-    """Whether two stored times mean the same instant, in whatever zones they are written; text that is no time never does."""
+    """Whether two stored times mean the same instant, in whatever zones they are written; what is not a time never does."""
     if stored == new:
         return True
     try:

@@ -109,7 +109,7 @@ def open_directory(raw: bytes, what: str) -> ParentDirectory:
     """The nodes of the tree *raw*.
 
     Raises:
-        SpecError: it is no tree.
+        SpecError: it is not a tree.
     """
     parsed = _parse(raw)
     if parsed is not None:

@@ -33,8 +33,8 @@ UNREADABLE_CODES = frozenset(
         Code.PACKS_GONE,
     )
 )
-"""What is no damage: the storage does not give back, or not reliably, what may well be intact. A command that works with a part
-of the repository would take the rest for lost."""
+"""What is not damage: the storage does not give back, or not reliably, what may well be intact. A command that works with a
+part of the repository would take the rest for lost."""
 
 HIDING_CODES = frozenset(
     (Code.LIST_FAILED, Code.INDEX_UNREADABLE, Code.TREE_UNREADABLE, Code.PACK_UNREADABLE, Code.PACK_UNSTEADY, Code.PACKS_GONE)

@@ -140,7 +140,7 @@ REPAIR_PACK = "repair packs ID"
 REPAIR_SNAPSHOTS = "repair snapshots --forget"
 RECOVER = "recover"
 
-UNREADABLE = "the storage does not give it back now; that is no damage, nothing is known to be lost"
+UNREADABLE = "the storage does not give it back now; that is not damage, nothing is known to be lost"
 MAKE_READABLE = (
     "make the storage readable (is the medium connected and mounted, may this user read the files, is the disk well?) and "
     "check again; until then run no repair, forget or prune"
@@ -184,7 +184,9 @@ FACTS: dict[Code, Facts] = {
     ),
     Code.LOCK_UNREADABLE: Facts(_W, "LAYOUT-8", "programs that honour locks may refuse to work", advice=MAKE_READABLE),
     Code.FILE_STRAY: Facts(_N, "LAYOUT-2", "every program ignores it; it only takes space"),
-    Code.LIST_FAILED: Facts(_E, "LAYOUT-3", "what cannot be listed cannot be checked; that is no damage", advice=MAKE_READABLE),
+    Code.LIST_FAILED: Facts(
+        _E, "LAYOUT-3", "what cannot be listed cannot be checked; that is not damage", advice=MAKE_READABLE
+    ),
     Code.INDEX_DAMAGED: Facts(_E, "LAYOUT-1", "the blobs it lists cannot be found; their packs are untouched", (REPAIR_INDEX,)),
     Code.INDEX_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.INDEX_ENTRIES_DIFFER: Facts(_E, "INDEX-7", "blobs may be looked for at the wrong place", (REPAIR_INDEX_READING,)),

@@ -23,7 +23,7 @@ PIECE = 4 << 20
 """Bytes read at a time; a blob that is larger is read in one go."""
 
 HEADER_OVERHEAD = 36
-"""Bytes of a pack's end that are no header entry: IV, MAC and the length field."""
+"""Bytes of a pack's end that are not a header entry: IV, MAC and the length field."""
 
 _KINDS = {BlobType.TREE: ObjectKind.TREE, BlobType.DATA: ObjectKind.DATA}
 

@@ -116,7 +116,7 @@ class BlobIndex:
         """Decode the plaintext of an index file, in any thread, for `add_prepared`.
 
         Raises:
-            JsonInvalid: it is no index.
+            JsonInvalid: it is not an index.
         """
         decoded = decode_index(raw)
         if decoded is None:

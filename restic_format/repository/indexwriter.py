@@ -241,7 +241,7 @@ def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
     """Read and parse an index file, with everything that is in it.
 
     Raises:
-        DamagedFile: it is none.
+        DamagedFile: it is not an index.
         FileMissing, StorageError: it cannot be read.
     """
     raw = repository.load_unpacked(FileKind.INDEX, file_id)

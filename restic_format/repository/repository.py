@@ -388,11 +388,11 @@ class Repository:
         return self.coder.open(entry, self.storage.load(FileKind.PACK, location.pack.hex(), entry.offset, entry.length))
 
     def load_tree(self, tree_id: bytes, *, keep_unknown: bool = False) -> Tree:
-        """A tree. Raises as `load_blob`, and `DamagedFile` where it is no tree."""
+        """A tree. Raises as `load_blob`, and `DamagedFile` where it is not a tree."""
         return self.decode_tree(tree_id, self.load_blob(BlobType.TREE, tree_id), keep_unknown=keep_unknown)
 
     def decode_tree(self, tree_id: bytes, raw: bytes, *, keep_unknown: bool = False, damaged: Damaged | None = None) -> Tree:
-        """The tree that a blob's plaintext is, or a part of it. Raises `DamagedFile` where it is none; see also
+        """The tree that a blob's plaintext is, or a part of it. Raises `DamagedFile` where it is not one; see also
         `restic_spec.tree.decode_tree`.
         """
         try:

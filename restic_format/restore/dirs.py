@@ -39,7 +39,7 @@ class DirCache:
         """A descriptor of the directory.
 
         Raises:
-            OSError: it, or one above it, is not there or is no directory (a symlink is none).
+            OSError: it, or one above it, is not there or is not a directory (nor is a symlink).
         """
         if number == ROOT:
             return self._root
@@ -173,7 +173,7 @@ class DirMaker:
                     chmod_nofollow(name, parent_fd, stat.S_IMODE(status.st_mode) | DIR_MODE)
             return False
         if self._overwrite is Overwrite.NEVER:
-            raise TargetInTheWay("exists and is no directory, and nothing is to be overwritten: move it away")
+            raise TargetInTheWay("exists and is not a directory, and nothing is to be overwritten: move it away")
         os.unlink(name, dir_fd=parent_fd)
         os.mkdir(name, DIR_MODE, dir_fd=parent_fd)
         return True
@@ -220,7 +220,7 @@ def remove_entry(name: bytes, parent: int, *, recursive: bool) -> None:
     """Remove *name* from the directory *parent*; a directory only if it is empty or *recursive*.
 
     Raises:
-        OSError: it cannot be removed. That there is nothing is no error.
+        OSError: it cannot be removed. That there is nothing is not an error.
     """
     with Doing("remove"), contextlib.suppress(FileNotFoundError):
         if not is_dir(name, parent):

@@ -39,7 +39,7 @@ class MetadataReader:
         """The metadata of *node*.
 
         Raises:
-            NodeUnusable: an owner is no 32-bit number.
+            NodeUnusable: an owner is not a 32-bit number.
             ResticFormatError: a time cannot be read.
         """
         uid, gid = node.uid or 0, node.gid or 0
@@ -47,7 +47,7 @@ class MetadataReader:
             uid = self._user(node.user, uid)
             gid = self._group(node.group, gid)
         if not (uid < _LEAVE and gid < _LEAVE):
-            raise NodeUnusable(f"owner {uid}:{gid} is none that a file can have")
+            raise NodeUnusable(f"owner {uid}:{gid} is not one that a file can have")
         mtime = None if node.mtime is None else gotime.parse_ns(node.mtime)
         # Most backups are made without access times, which repeats the modification time.
         atime = mtime if node.atime is None or node.atime == node.mtime else gotime.parse_ns(node.atime)

@@ -62,7 +62,7 @@ class Verifier:
         files = self._session.files
         descriptor = open_regular(files.names[number], cache.fd(files.directory[number]))
         if descriptor is None:
-            raise VerifyFailed("is no regular file that can be read: restore it again")
+            raise VerifyFailed("is not a regular file that can be read: restore it again")
         try:
             size = os.fstat(descriptor).st_size
             if size != files.size[number]:

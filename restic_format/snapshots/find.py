@@ -33,7 +33,7 @@ class FoundSnapshot:
         """When it was made: nanoseconds since the epoch, and the seconds that its clock was ahead of UTC.
 
         Raises:
-            JsonInvalid: its time is none.
+            JsonInvalid: its time is invalid.
         """
         return gotime.parse(self.snapshot.time)
 

@@ -58,7 +58,7 @@ class Content(Sequence[str]):
 
     @classmethod
     def of(cls, text: memoryview) -> Content | None:
-        """The ids of a JSON list, None where it is none of ids without white space."""
+        """The ids of a JSON list, None where it is not one of ids without white space."""
         count, rest = divmod(len(text) - 1, _QUOTED_ID + 1)
         if rest or not count:
             return None
@@ -113,7 +113,7 @@ class _Batches(ABC, Generic[T]):
         """*raw* is the tree's plaintext, *what* names it in messages.
 
         Raises:
-            JsonInvalid: it is no JSON, or has no nodes (TREE-1).
+            JsonInvalid: it is not JSON, or has no nodes (TREE-1).
         """
         self.offset = offset
         self._what = what
@@ -165,7 +165,7 @@ class _Batches(ABC, Generic[T]):
         """The nodes of a batch, and where the last of them ends."""
         target = self.offset + BATCH
         # Two objects with a comma between them are nearly always two nodes. Where they are parts of one, what is before the
-        # comma is no list of whole nodes, and decoding it fails.
+        # comma is not a list of whole nodes, and decoding it fails.
         between = _BETWEEN_OBJECTS.search(text, target, self._end) if target < self._end else None
         end = self._end if between is None else between.start() + 1
         if end - self.offset <= LARGE:

@@ -31,7 +31,7 @@ def stat(repository: Repository, root: bytes, path: str) -> Node | None:
     """The node at *path* (``/``-separated, from the tree *root* on), None where that is *root* itself.
 
     Raises:
-        SnapshotNotFound: there is no such item, or what should be a directory is none.
+        SnapshotNotFound: there is no such item, or what should be a directory is not one.
         ResticFormatError: a tree on the way cannot be read.
     """
     found: Node | None = None

@@ -103,7 +103,7 @@ class _Directory(Level[None]):
         self.first = 0
         """Position of the batch's first node."""
         self.items: list[Node | ResticFormatError] = []
-        """The batch; in place of a node that is none, what is wrong with it."""
+        """The batch; in place of an invalid node, what is wrong with it."""
         self.raw: list[msgspec.Raw] | None = None
         """The JSON of the batch, where it was needed."""
         self.greatest = b""
@@ -308,7 +308,7 @@ class TreeRewriter:
         except SpecError:
             if self._rules.bad_node is None:
                 raise
-        # One by one: which of them is none?
+        # One by one: which of them is invalid?
         raw = RawNodeReader(reader.plaintext, _name_of_tree(level), level.start)
         items: list[Node | ResticFormatError] = []
         for text in raw.next():

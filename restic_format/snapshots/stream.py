@@ -164,9 +164,9 @@ def open_file(repository: Repository, node: Node) -> FileStream:
     """The content of the file *node*; the repository's index must be loaded.
 
     Raises:
-        NodeUnusable: it is no regular file.
+        NodeUnusable: it is not a regular file.
         BlobMissing: no index knows one of its blobs.
     """
     if node.type != FILE:
-        raise NodeUnusable(f"{node.quoted[:200]!r} is no regular file but {node.type[:40]!r}: it has no content")
+        raise NodeUnusable(f"{node.quoted[:200]!r} is not a regular file but {node.type[:40]!r}: it has no content")
     return FileStream(repository, node.blobs)

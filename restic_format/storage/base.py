@@ -155,7 +155,7 @@ class Storage(ABC):
 
         Raises:
             FileMissing: no such file.
-            FileUnusable: it holds fewer bytes, is larger than its kind may be (LAYOUT-11), or is no regular file.
+            FileUnusable: it holds fewer bytes, is larger than its kind may be (LAYOUT-11), or is not a regular file.
             StorageError: it could not be read.
         """
 
@@ -182,9 +182,9 @@ class Storage(ABC):
 
     @abstractmethod
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
-        """Name and size of every file of *kind*; entries whose names are no ids are left out (LAYOUT-2).
+        """Name and size of every file of *kind*; entries whose names are not ids are left out (LAYOUT-2).
 
-        What has the name of a file but is no regular one is among them, with a size above 0, and `load` refuses it.
+        What has the name of a file but is not a regular one is among them, with a size above 0, and `load` refuses it.
         """
 
     def strays(self) -> Iterator[str]:

@@ -117,7 +117,7 @@ class CacheFolder:
         if not text:  # restic is writing it
             return 0
         if not text.isdigit():
-            what = "is no version of a cache; remove the folder it is in"
+            what = "is not a version of a cache; remove the folder it is in"
             raise FileUnusable(f"{gojson.to_text(path)}: {what}", clause="CACHE-2")
         return int(text)
 

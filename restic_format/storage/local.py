@@ -153,7 +153,7 @@ class LocalStorage(Storage):
             os.close(descriptor)
 
     def _open(self, kind: FileKind, name: str) -> tuple[int, int]:
-        """A descriptor of a file, and its size. What is no regular file is refused, and not waited for (LAYOUT-11)."""
+        """A descriptor of a file, and its size. What is not a regular file is refused, and not waited for (LAYOUT-11)."""
         path = self.path_of(kind, name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -249,7 +249,7 @@ class LocalStorage(Storage):
 
 def _regular_size(status: os.stat_result, kind: FileKind, name: str) -> int:
     if not stat.S_ISREG(status.st_mode):
-        what = "is no regular file; see what stands there, and move it away"
+        what = "is not a regular file; see what stands there, and move it away"
         raise FileUnusable(f"{name_of(kind, name)}: {what}", object=name_of(kind, name), clause="LAYOUT-11")
     return status.st_size
 

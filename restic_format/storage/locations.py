@@ -21,7 +21,7 @@ class Location(NamedTuple):
 
 
 def parse_location(location: str) -> Location:
-    """What *location* names, by restic's rule: an unknown scheme is no folder whose name has a colon.
+    """What *location* names, by restic's rule: an unknown scheme is not a folder whose name has a colon.
 
     A colon stands behind a scheme, or in a path that begins with ``/``, ``../`` or a drive (also with ``\\``).
 

@@ -179,7 +179,7 @@ LONGEST_HEADER = 16 << 20
 
 
 def _header_and_length(stream: Any) -> int:
-    """Bytes at the end of a pack that are no blobs, as its last four say."""
+    """Bytes at the end of a pack that are not blobs, as its last four say."""
     stream.seek(-LENGTH_FIELD.sizeof(), 2)
     return LENGTH_FIELD.sizeof() + int(LENGTH_FIELD.parse_stream(stream))
 

@@ -2,7 +2,7 @@
 
 Content addresses depend on these bytes: a tree's id is the hash of its JSON. msgspec produces the same compact form with
 fields in declared order; what is left is Go's habit of escaping ``<``, ``>``, ``&``, U+2028 and U+2029, and of writing bytes
-that are no UTF-8 as ``\\ufffd``.
+that are not UTF-8 as ``\\ufffd``.
 
 Text that came from bytes is a ``str`` with ``surrogateescape``, so that nothing is lost inside the program.
 """
@@ -53,7 +53,7 @@ def to_bytes(text: str) -> bytes:
 
 
 def to_text(raw: bytes) -> str:
-    """*raw* as text; bytes that are no UTF-8 become lone surrogates."""
+    """*raw* as text; bytes that are not UTF-8 become lone surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -72,7 +72,7 @@ def encode(value: Any) -> bytes:
 
 
 def _encode_replacing(value: Any) -> bytes:
-    """Encode what holds bytes that are no UTF-8: each becomes ``\\ufffd`` (GOJSON-4). msgspec refuses such text."""
+    """Encode what holds bytes that are not UTF-8: each becomes ``\\ufffd`` (GOJSON-4). msgspec refuses such text."""
     if isinstance(value, str):
         return _LONE_SURROGATE.sub(r"\\ufffd", json.dumps(value, ensure_ascii=False)).encode()
     if isinstance(value, dict):

@@ -83,7 +83,7 @@ def parse(text: str) -> tuple[int, int]:
     """Nanoseconds since the epoch, and the offset of the zone in seconds, of an RFC 3339 time.
 
     Raises:
-        JsonInvalid: *text* is no such time.
+        JsonInvalid: *text* is not such a time.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -115,7 +115,7 @@ def canonical(text: str) -> str:
     """A time as Go would write it again.
 
     Raises:
-        JsonInvalid: *text* is no time.
+        JsonInvalid: *text* is not a time.
     """
     return text if is_canonical(text) else format_ns(*parse(text))
 

@@ -82,7 +82,7 @@ def decode_index(raw: bytes, what: str = "index") -> IndexFile:
     """Parse an index; the oldest format (a bare array of packs, INDEX-13, DIFF-6) is understood too.
 
     Raises:
-        JsonInvalid: not of this schema, an id that is none, or an unknown blob type.
+        JsonInvalid: not of this schema, an invalid id, or an unknown blob type.
     """
     if raw[:1] == b"[":
         index = IndexFile(packs=wire.decode_known(_OLD_FORMAT, raw, what, "INDEX-1"))

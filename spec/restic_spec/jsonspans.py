@@ -60,7 +60,7 @@ def json_spans(raw: Buffer, what: str = "document") -> Iterator[JsonSpan]:
     """Every value of the JSON document *raw*, a container after what it holds.
 
     Raises:
-        JsonInvalid: it is no JSON from some byte on, which the message tells, or nested deeper than `MAX_DEPTH`. What
+        JsonInvalid: it is not JSON from some byte on, which the message tells, or nested deeper than `MAX_DEPTH`. What
             stands before that byte has been given.
     """
     scanner = _Scanner(raw, what)

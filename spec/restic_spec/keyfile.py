@@ -107,7 +107,7 @@ def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:
     """Parse a key file.
 
     Raises:
-        JsonInvalid: not JSON, not a key file's, or a time that is none.
+        JsonInvalid: not JSON, not a key file's, or an invalid time.
     """
     key = wire.decode(KeyFile, raw, what, "KEY-1")
     if key.created:

@@ -37,7 +37,7 @@ def decode_lock(raw: bytes, what: str = "lock") -> Lock:
     """Parse a lock.
 
     Raises:
-        JsonInvalid: not of this schema, or a time that is none.
+        JsonInvalid: not of this schema, or an invalid time.
     """
     lock = wire.decode(Lock, raw, what, "LOCK-1")
     gotime.check(lock.time, what, "LOCK-1")

@@ -111,7 +111,7 @@ def zoned_ns(text: str) -> int:
     """Nanoseconds since the epoch of a time by RFC 9557, ``2126-11-22T14:56:55+00:00[UTC]``: its offset counts, not the names.
 
     Raises:
-        JsonInvalid: *text* is no such time.
+        JsonInvalid: *text* is not such a time.
     """
     names = _ZONE_NAMES.search(text)
     return gotime.parse_ns(text[: names.start()] if names and names.end() == len(text) else text)
@@ -148,7 +148,7 @@ def with_delete_mark(snapshot: Snapshot, mark: DeleteMark | None) -> Snapshot:
 
 
 def text_member(snapshot: Snapshot, name: str) -> str:
-    """The text of `LABEL` or `DESCRIPTION`; nothing where there is none, or it is no text."""
+    """The text of `LABEL` or `DESCRIPTION`; nothing where there is none, or it is not text."""
     raw = snapshot.extra.get(name)
     if raw is None:
         return ""

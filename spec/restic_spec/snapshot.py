@@ -69,7 +69,7 @@ class Snapshot(wire.Document):
         """Nanoseconds since the epoch.
 
         Raises:
-            JsonInvalid: ``time`` is no RFC 3339 time.
+            JsonInvalid: ``time`` is not an RFC 3339 time.
         """
         return gotime.parse_ns(self.time)
 
@@ -112,7 +112,7 @@ def decode_snapshot(
     nothing of *raw* is, however large they are, but those that *members* names.
 
     Raises:
-        JsonInvalid: not of this schema, an id or a time that is none, one of *members* beyond `MAX_MEMBER`.
+        JsonInvalid: not of this schema, an invalid id or time, one of *members* beyond `MAX_MEMBER`.
     """
     snapshot = wire.decode(Snapshot, raw, what, "SNAP-1", keep_unknown=keep_unknown)
     gotime.check(snapshot.time, what, "SNAP-3")
@@ -144,7 +144,7 @@ def _check_ids(snapshot: Snapshot, what: str) -> None:
         ("original", snapshot.original, "SNAP-7"),
     ):
         if isinstance(value, str) and not is_hex_id(value):
-            raise JsonInvalid(f"{name} {value[:80]!r} is no id", object=what, clause=clause)
+            raise JsonInvalid(f"{name} {value[:80]!r} is not an id", object=what, clause=clause)
 
 
 def _checked_summary(snapshot: Snapshot, what: str) -> SnapshotSummary:

@@ -107,9 +107,9 @@ class Node(wire.Document):
     links: wire.Size = 0
     """Hard link count, of files, symlinks and devices (TREE-17)."""
     linktarget: str = ""
-    """Target of a symlink; bytes that are no UTF-8 replaced, see ``linktarget_raw`` (TREE-18)."""
+    """Target of a symlink; bytes that are not UTF-8 replaced, see ``linktarget_raw`` (TREE-18)."""
     linktarget_raw: bytes | None = None
-    """The target's exact bytes, only where they are no UTF-8; overrides ``linktarget`` (TREE-18). Since 0.16 (DIFF-2)."""
+    """The target's exact bytes, only where they are not UTF-8; overrides ``linktarget`` (TREE-18). Since 0.16 (DIFF-2)."""
     extended_attributes: list[ExtendedAttribute] | None = None
     """Extended attributes, ACLs among them."""
     generic_attributes: dict[str, msgspec.Raw] | None = None
@@ -125,7 +125,7 @@ class Node(wire.Document):
 
     @property
     def name(self) -> str:
-        """The entry's name, ``surrogateescape`` for bytes that are no UTF-8.
+        """The entry's name, ``surrogateescape`` for bytes that are not UTF-8.
 
         Raises:
             NameInvalid: the stored form is not a quoted string.
@@ -139,7 +139,7 @@ class Node(wire.Document):
 
     @property
     def target(self) -> str:
-        """A symlink's target, ``surrogateescape`` for bytes that are no UTF-8."""
+        """A symlink's target, ``surrogateescape`` for bytes that are not UTF-8."""
         if self.linktarget_raw is not None:
             return gojson.to_text(self.linktarget_raw)
         return self.linktarget
@@ -196,7 +196,7 @@ _TIMES = re.compile(f"(?:{gotime.CANONICAL.pattern} )*+", re.ASCII)
 
 
 Damaged = Callable[["Node", SpecError], None]
-"""Told of a node that is no valid one, and what is wrong with it."""
+"""Told of an invalid node, and what is wrong with it."""
 
 
 def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False, damaged: Damaged | None = None) -> Tree:
@@ -206,9 +206,9 @@ def decode_tree(raw: bytes, what: str = "tree", *, keep_unknown: bool = False, d
     restic. Whether a node's name can be that of an entry, and the order, says `check_order`.
 
     Raises:
-        JsonInvalid: not of this schema, a number or a time that is none.
-        TreeInvalid: an id that is none.
-        NameInvalid: a name that is no quoted string.
+        JsonInvalid: not of this schema, an invalid number or time.
+        TreeInvalid: an invalid id.
+        NameInvalid: a name that is not a quoted string.
     """
     tree: Tree = wire.decode_known(_decoder, raw, what, "TREE-1")
     bad: set[int] = set()
@@ -273,9 +273,9 @@ def check_node(node: Node, what: str) -> None:
     """Check what the types of the fields leave open: that ids, times, numbers and the name's quoting are what they must be.
 
     Raises:
-        JsonInvalid: a number beyond 64 bits (TREE-14, TREE-21), a time that is none (TREE-11).
-        TreeInvalid: an id that is none (TREE-7, TREE-8).
-        NameInvalid: a name that is no quoted string (TREE-5).
+        JsonInvalid: a number beyond 64 bits (TREE-14, TREE-21), an invalid time (TREE-11).
+        TreeInvalid: an invalid id (TREE-7, TREE-8).
+        NameInvalid: a name that is not a quoted string (TREE-5).
     """
     quoted = node.quoted
     if "\\" in quoted or '"' in quoted or "\n" in quoted:
@@ -284,9 +284,9 @@ def check_node(node: Node, what: str) -> None:
         except NameInvalid as error:
             raise NameInvalid(error.what, object=what, clause=error.clause) from None
     if node.content and not _are_ids(node.content):
-        raise TreeInvalid(f"{quoted[:200]!r} has content that is no id", object=what, clause="TREE-8")
+        raise TreeInvalid(f"{quoted[:200]!r} has content that is not an id", object=what, clause="TREE-8")
     if node.subtree is not None and not is_hex_id(node.subtree):
-        raise TreeInvalid(f"{quoted[:200]!r} has a subtree that is no id", object=what, clause="TREE-7")
+        raise TreeInvalid(f"{quoted[:200]!r} has a subtree that is not an id", object=what, clause="TREE-7")
     if (node.inode | node.device_id | node.device) >> 64:
         wire.check_naturals(what, "TREE-14", node.inode, node.device_id)
         wire.check_naturals(what, "TREE-21", node.device)

@@ -16,7 +16,7 @@ from restic_spec.errors import JsonInvalid
 
 T = TypeVar("T", bound="Document")
 
-# What is written with a fraction or an exponent is no integer (GOJSON-14).
+# What is written with a fraction or an exponent is not an integer (GOJSON-14).
 U32 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 """An integer of 32 bits without sign; Go refuses others, and so do we."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -50,7 +50,7 @@ class Document(msgspec.Struct, omit_defaults=True, dict=True):
         """Remember from all *fields* of the stored object those that are not declared, or of these *only* some.
 
         Raises:
-            JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
+            JsonInvalid: one of them is not UTF-8 or has escapes that are not a character (GOJSON-11).
         """
         known = self.__struct_encode_fields__
         kept = fields if only is None else only
@@ -65,7 +65,7 @@ def decode(kind: type[T], raw: bytes | bytearray | memoryview, what: str, clause
     """Decode one document, unknown fields included where *keep_unknown* says so.
 
     Raises:
-        JsonInvalid: no JSON, no UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
+        JsonInvalid: not JSON, not UTF-8 (GOJSON-11), or not of this schema. *what* names the object, *clause* the rule.
     """
     decoder = _decoders.get(kind)
     if decoder is None:
@@ -80,7 +80,7 @@ def check_raw(members: dict[str, msgspec.Raw], what: str = "") -> None:
     """Check raw members, which were only skimmed so far: what is copied into new files must be sound.
 
     Raises:
-        JsonInvalid: one of them is no UTF-8 or has escapes that are no character (GOJSON-11).
+        JsonInvalid: one of them is not UTF-8 or has escapes that are not a character (GOJSON-11).
     """
     for name, raw in members.items():
         try:
@@ -93,7 +93,7 @@ def raw_members(raw: bytes | bytearray | memoryview, what: str, clause: str) -> 
     """The members of a JSON object, not parsed.
 
     Raises:
-        JsonInvalid: no JSON object, or a name that is no UTF-8 (names that are skipped are not looked at before).
+        JsonInvalid: not a JSON object, or a name that is not UTF-8 (names that are skipped are not looked at before).
     """
     members: dict[str, msgspec.Raw] = decode_known(_raw_object, raw, what, clause)
     return members

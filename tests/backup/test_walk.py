@@ -113,7 +113,7 @@ def test_nothing_changed(source: Path, restic: Restic, ours: OpenRepository) -> 
     result = backup(repository, ["."], options, seen)
     assert result.tree == theirs["tree"]
     assert result.summary.stats == ItemStats() and not seen.errors
-    # The name of its attribute is no UTF-8: what was stored of it differs, to restic as well.
+    # The name of its attribute is not UTF-8: what was stored of it differs, to restic as well.
     assert [item for item, _, change, _ in seen.items if change != "unchanged"] == ["/acl-dir/"]
     assert result.summary.dirs.modified == 1
     assert result.summary.files.unchanged == theirs["summary"]["files_new"]

@@ -341,7 +341,7 @@ def test_a_pack_all_of_whose_blobs_are_elsewhere_takes_nothing(forge: Forge, run
 
 
 def test_what_the_storage_does_not_give_is_told_from_damage(damaged: Path, run_check: RunCheck) -> None:
-    """A file that may not be read is no damaged one; one that is cut short is no file of a repository."""
+    """A file that may not be read is not a damaged one; one that is cut short is not a file of a repository."""
 
     class Denied(LocalStorage):
         def _refuse(self, kind: FileKind, name: str) -> None:

@@ -157,7 +157,7 @@ def test_a_storage_that_lies_costs_nothing(fresh: Fresh, kind: FileKind, fault: 
 
 
 def test_copies(fresh: Fresh, tmp_path: Path) -> None:
-    """A copy that is there already is no reason to stop, and nothing is written over."""
+    """A copy that is there already is not a reason to stop, and nothing is written over."""
     repository = opened(fresh())
     pack, size = next(iter(repository.list(FileKind.PACK)))
     raw = repository.storage.load(FileKind.PACK, pack.hex(), 0, size)

@@ -57,7 +57,7 @@ def test_backed_up_by_restic(peer: Peer, tmp_path: Path, version: str, repositor
         if not (item.attribute == "mtime_ns" and abs(item.found) >= 1 << 63)  # type: ignore[arg-type]
     ]
     assert from_theirs == []
-    # restic 0.14 loses bytes of a symlink's target that are no UTF-8, and a symlink's attributes, when it backs up.
+    # restic 0.14 loses bytes of a symlink's target that are not UTF-8, and a symlink's attributes, when it backs up.
     old = version == "restic-0.14"
     expected = {
         # Only regular files keep their hard links: the other kinds lack what it takes in the snapshot, or in restic's rules.

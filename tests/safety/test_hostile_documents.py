@@ -16,7 +16,7 @@ from tests.safety.forge import TIME, Forge, node, tree_json
 ID = "ab" * 32
 REFUSED_NODES: dict[str, str] = {
     "a name that is an object": '"name":{"a":1}',
-    "a name that is no quoted string": '"name":"a\\\\q"',
+    "a name that is not a quoted string": '"name":"a\\\\q"',
     "a size with a fraction": '"size":1.0',
     "a size with an exponent": '"size":1e3',
     "a size below zero": '"size":-1',
@@ -26,7 +26,7 @@ REFUSED_NODES: dict[str, str] = {
     "an owner with a fraction": '"uid":0.5',
     "an inode beyond 64 bits": '"inode":18446744073709551616',
     "a device number far beyond 64 bits": '"device":1000000000000000000000000',
-    "a time that is none": '"mtime":"yesterday"',
+    "an invalid time": '"mtime":"yesterday"',
     "a time on a day that is none": '"atime":"2023-02-29T00:00:00Z"',
     "a time that is a number": '"ctime":5',
     "content that is not hexadecimal": f'"content":["{"zz" * 32}"]',
@@ -45,7 +45,7 @@ ACCEPTED_NODES: dict[str, str] = {
     "the last inode": '"inode":18446744073709551615',
 }
 REFUSED_SNAPSHOTS: dict[str, str] = {
-    "a time that is none": '"time":"soon"',
+    "an invalid time": '"time":"soon"',
     "a time that is a number": '"time":1',
     "a tree that is not hexadecimal": f'"tree":"{"zz" * 32}"',
     "a parent that is cut short": '"parent":"ab"',
@@ -57,13 +57,13 @@ REFUSED_SNAPSHOTS: dict[str, str] = {
     "a count with a fraction": '"summary":{"files_new":1.5}',
     "a count below zero": '"summary":{"files_new":-1}',
     "a start that is an object": '"summary":{"backup_start":{}}',
-    "an end that is no time": '"summary":{"backup_end":"later"}',
+    "an end that is not a time": '"summary":{"backup_end":"later"}',
 }
 ACCEPTED_SNAPSHOTS: dict[str, str] = {
     name: f'"{name}":null' for name in ("parent", "paths", "hostname", "uid", "excludes", "tags", "original", "summary")
 } | {"a count that is null": '"summary":{"files_new":null}', "a summary with little in it": '"summary":{"later":1}'}
 REFUSED_LOCKS: dict[str, str] = {
-    "a time that is none": '"time":"x"',
+    "an invalid time": '"time":"x"',
     "a number with a fraction": '"pid":1.5',
     "a number with an exponent": '"uid":1e1',
     "a number beyond 64 bits": '"pid":9223372036854775808',

@@ -103,7 +103,7 @@ HOSTILE = {
     "a name that is an object": b'{"name":{"x":1},"type":"dir"}',
     "fractions": b'{"name":"a","type":"file","size":1.5,"content":[]},{"name":"b","type":"file","mode":1e3,"content":[]}',
     "exponents": b'{"name":"a","type":"file","size":1e2,"uid":1.0,"inode":1e1,"content":[]}',
-    "a time that is none": b'{"name":"a","type":"file","mtime":"garbage","content":[]}',
+    "an invalid time": b'{"name":"a","type":"file","mtime":"garbage","content":[]}',
     "huge numbers": b'{"name":"a","type":"file","size":99999999999999999999999,"content":[]}',
     "a huge inode": b'{"name":"a","type":"file","inode":99999999999999999999999,"content":[]}',
     "far times": b'{"name":"a","type":"file","mtime":"9999-12-31T23:59:59.9Z","content":[]},'

@@ -83,7 +83,7 @@ def test_names_that_lead_elsewhere_are_told_and_left_out(maker: Maker, name: str
 def test_a_name_that_stands_twice_counts_once(maker: Maker) -> None:
     entries = [fifo(maker, name) for name in ("a", "c", "b", "b", "a", "d", "c", "d", "e")]
     heard = Listener(maker.repo, maker.finish(entries))
-    # Out of order is no reason to leave anything out: some programs sort by other rules.
+    # Out of order is not a reason to leave anything out: some programs sort by other rules.
     assert heard.paths == ["/a", "/c", "/b", "/d", "/e"]
     assert heard.faults == [("/b", UnsafeName), ("/a", UnsafeName), ("/c", UnsafeName), ("/d", UnsafeName)]
 

@@ -227,7 +227,7 @@ def place_of(folder: Path, kind: FileKind) -> Path:
 
 
 def stand_in(path: Path, what: str) -> None:
-    """Put something at *path* that is no regular file."""
+    """Put something at *path* that is not a regular file."""
     if what == "fifo":
         os.mkfifo(path)
     elif what == "folder":

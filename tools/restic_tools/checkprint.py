@@ -212,7 +212,7 @@ class CheckPrinter:
         broken = report.broken_packs
         if report.unreadable:
             self.say_error(
-                "\nParts of the repository cannot be read. That is no damage: make them readable and check again; "
+                "\nParts of the repository cannot be read. That is not damage: make them readable and check again; "
                 "until then run no repair, forget or prune.\n\n"
             )
         elif broken:

@@ -165,7 +165,7 @@ def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
 
 
 def _overview(path: tuple[str, ...], rest: list[str], parsed: Parsed) -> int:
-    """Show the commands when none is named, or say that the word given is none."""
+    """Show the commands when none is named, or say that the word given is not a command."""
     from restic_tools.globaloptions import GLOBAL_FLAGS
 
     parse(rest, FlagSet(GLOBAL_FLAGS), parsed)

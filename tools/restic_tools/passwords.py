@@ -77,7 +77,7 @@ def _password_from_command(command: str) -> str:
 
 
 def ask_password(options: GlobalOptions, prompt: str) -> str:
-    """The password as given, or as typed at the prompt (read from standard input when that is no terminal).
+    """The password as given, or as typed at the prompt (read from standard input when that is not a terminal).
 
     Raises ``Failure`` when it is empty, or given although --insecure-no-password says there is none.
     """

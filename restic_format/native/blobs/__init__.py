@@ -8,7 +8,7 @@
     open_into(sealed, target) -> bool  # what is not compressed, into memory of just the plaintext's length
     open_many(data, entries, keep, pack=None, again=False) -> list[memoryview | None] if keep else list[bool]
 
-None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are no blobs.
+None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are not blobs.
 `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
 the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
 for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With

@@ -43,7 +43,7 @@ blobs_context *blobs_new(const uint8_t encrypt[FORMAT_ENCRYPT_KEY_SIZE], const u
                          const uint8_t mac_r[FORMAT_MAC_R_SIZE]);
 void blobs_free(blobs_context *context);
 
-/* Seals a message that is no blob into size + BLOBS_OVERHEAD bytes; 0 or what went wrong. */
+/* Seals a message that is not a blob into size + BLOBS_OVERHEAD bytes; 0 or what went wrong. */
 int blobs_seal(blobs_context *context, const uint8_t iv[FORMAT_IV_SIZE], const uint8_t *plain, size_t size, uint8_t *sealed);
 
 /* Seals blobs one after the other into *sealed*, which has room for the sum of their bounds; gives the bytes in all.

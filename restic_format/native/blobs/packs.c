@@ -15,7 +15,7 @@ static uint32_t little_endian(const uint8_t *at)
     return at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* The blob whose entry begins at *at*, which is inside the header; 0 where it is none. */
+/* The blob whose entry begins at *at*, which is inside the header; 0 where it is invalid. */
 static int read_entry(const packs_check *check, size_t at, listed *blob)
 {
     const uint8_t *from = check->header + at;

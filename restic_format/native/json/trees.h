@@ -23,7 +23,7 @@ typedef struct {
 } trees_node;
 
 /* Shows a tree's entries to *visit* until that gives something else than 0, which is the result; -2 (TREES_UNUSUAL) where the
- * JSON is not of the form restic writes, the order of a node's fields aside, or an id, a number or a time is none. Of names it
+ * JSON is not of the form restic writes, the order of a node's fields aside, or an id, a number or a time is invalid. Of names it
  * says nothing. */
 enum { TREES_UNUSUAL = -2 };
 typedef int trees_visitor(void *to, const trees_node *node);
@@ -40,15 +40,15 @@ typedef struct {
 
 /* Days of a month, which counts from 1. */
 int trees_days_in(int year, int month);
-/* 0 for text that is no such time. */
+/* 0 for text that is not such a time. */
 int trees_time(json_text text, trees_moment *moment);
 /* Whether an entry of a directory can be called so, after *previous*, which becomes this name. Not with escapes. */
 int trees_follows(const trees_node *node, json_text *previous);
-/* The id at *text*, which is between quotes and as long as one; 0 where it is none, or all zeros. */
+/* The id at *text*, which is between quotes and as long as one; 0 where it is not one, or all zeros. */
 int trees_id(const char *text, uint8_t id[JSON_ID]);
 /* The list of ids, brackets included; {NULL, 0} where it is null or absent. */
 json_text trees_content(const trees_node *node);
-/* The id of one of the node's blobs; 0 where it is none. */
+/* The id of one of the node's blobs; 0 where it is invalid. */
 int trees_blob(const trees_node *node, size_t number, uint8_t id[JSON_ID]);
 
 #endif

@@ -26,7 +26,7 @@ int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room
         if (count < 0)
             goto done;
         filled += (size_t)count;
-        /* More than it should have: it grows, or its size is no size, as in /proc, where only reads from the start on give
+        /* More than it should have: it grows, or its size is not a size, as in /proc, where only reads from the start on give
          * anything. That wants another buffer, and a look of its own. */
         if (filled > (size_t)before.st_size)
             goto done;
