@@ -255,6 +255,8 @@ class Walk(Generic[T]):
     def _leave(self, level: Level[T]) -> None:
         self._levels.pop()
         self._held -= level.held
+        # Its reader refers to the level, so that all of it would wait for the garbage collector.
+        level.drop()
         if self._left is not None:
             self._left(level)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from restic_format.errors import BlobMissing, DamagedFile, SnapshotNotFound
@@ -201,6 +204,25 @@ def test_paths_do_not_take_room_at_every_level(maker: Maker) -> None:
         assert sum(level._prefix is not None for level in walk._levels) == 1
         if node.type == DIR:
             walk.enter(node, name, None)
+
+
+def test_directories_are_let_go_when_they_are_left(maker: Maker) -> None:
+    """At once: the garbage collector may run rarely, and the nodes of 100,000 files were 80 MB."""
+    root = maker.finish([maker.folder(f"d{number}", [fifo(maker, "x")]) for number in range(3)])
+    walk = Walk(maker.repo, root, None, fault=lambda *_: pytest.fail("a fault"))
+    left: list[weakref.ref[Level[None]]] = []
+    gc.disable()
+    try:
+        for level, node, name in walk:
+            if node.type == DIR:
+                assert [ref() for ref in left] == [None] * len(left)
+                walk.enter(node, name, None)
+            else:
+                left.append(weakref.ref(level))
+            del level
+    finally:
+        gc.enable()
+    assert len(left) == 3
 
 
 def test_a_path_through_what_cannot_be_read(maker: Maker) -> None:
