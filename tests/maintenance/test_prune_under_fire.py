@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import restic_format.storage.local as local_module
 from restic_format.errors import ResticFormatError
 from restic_format.maintenance import prune
 from restic_format.repository import Repository
 from restic_format.repository.indexwriter import IndexChange, rewrite_index
-from restic_format.repository.lock import remove_locks
 from restic_format.storage import LocalStorage, MemoryStorage, Storage
 from restic_format.storage.faulty import Call, Fail, Fault, FaultyStorage, Lose, Truncate
 from restic_spec.layout import FileKind
@@ -26,7 +23,6 @@ from tests.maintenance.kit import add_snapshot, contents, generate, open_repo
 from tests.restore.kit import PASSWORD, Maker, ours, ours_command, restic
 from tests.restore.kit import environment as environment_of
 from tests.safety import kit as safety
-from tests.safety.child import SlowOs
 
 EVERYTHING = prune.PruneOptions(max_unused=prune.MaxUnused(bytes=0))
 MARK = prune.PruneOptions(max_unused=prune.MaxUnused(bytes=0), lock_free=True, keep_delete=0)
@@ -45,68 +41,6 @@ def is_clean(storage: Storage | Path) -> bool:
     return not plan.changes and plan.statistics.size.unused_after == 0
 
 
-# Killed
-
-
-class SlowerOs(SlowOs):
-    """Removing takes its time, too."""
-
-    def unlink(self, path: str, **options: int) -> None:
-        time.sleep(0.004)
-        os.unlink(path, **options)
-        time.sleep(0.002)
-
-
-def forked(folder: Path, options: prune.PruneOptions) -> int:
-    """Prune in a child whose storage is slow; gives its process id."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            local_module.os = SlowerOs()  # type: ignore[assignment]
-            run(folder, options)
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
-def killed(folder: Path, kills: int, options: prune.PruneOptions, restic_says: Callable[[], object]) -> int:
-    """Prune and be killed *kills* times, each time with something to do; how often it had begun to change something."""
-    source = random.Random(11)
-    generate(folder, 11, rounds=4)
-    alive = contents(folder)
-    files = {f"base{number}": source.randbytes(3000) for number in range(20)}
-    began = time.monotonic()
-    assert os.waitpid(forked(folder, options), 0)[1] == 0
-    duration = time.monotonic() - began
-    changed = 0
-    for number in range(kills):
-        repo = open_repo(folder)
-        for name in source.sample(sorted(files), 6):
-            files[name] = source.randbytes(source.randrange(200, 9000))
-        added = add_snapshot(Maker(repo), files, number)
-        alive[added] = contents(folder)[added]
-        for snapshot in source.sample(sorted(alive), max(0, len(alive) - 4)):
-            repo.remove(FileKind.SNAPSHOT, snapshot)
-            del alive[snapshot]
-        before = {path.name for path in safety.files_of(folder) if "locks" not in path.parts}
-        child = forked(folder, options)
-        time.sleep(source.uniform(0.0, duration))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        changed += before != {path.name for path in safety.files_of(folder) if "locks" not in path.parts}
-        remove_locks(open_repo(folder))
-        assert contents(folder) == alive, f"kill {number}"
-        if number % 10 == 9:
-            restic_says()
-    run(folder, options)
-    run(folder)
-    assert contents(folder) == alive and is_clean(folder)
-    restic_says()
-    return changed
-
-
 def agrees(program: Path, folder: Path) -> Callable[[], None]:
     """Restic finds no errors; of unindexed files and duplicates it may tell."""
 
@@ -115,18 +49,6 @@ def agrees(program: Path, folder: Path) -> Callable[[], None]:
         assert done.returncode == 0 and b"no errors were found" in done.stdout, done
 
     return check
-
-
-@pytest.mark.clause("ORDER-3", "ORDER-4", "RUSTIC-9")
-@BOTH
-def test_killed_a_few_times(options: prune.PruneOptions, tmp_path: Path, peer: Callable[[str], Path]) -> None:
-    killed(tmp_path / "repo", 5, options, agrees(peer("restic-0.19"), tmp_path / "repo"))
-
-
-@pytest.mark.slow
-@BOTH
-def test_killed_fifty_times(options: prune.PruneOptions, tmp_path: Path, peer: Callable[[str], Path]) -> None:
-    assert killed(tmp_path / "repo", 50, options, agrees(peer("restic-0.19"), tmp_path / "repo")) > 15
 
 
 # A storage that fails, or lies
