@@ -53,7 +53,6 @@ _HINTED = frozenset((Code.PACK_MIXED, Code.PACK_UNINDEXED, Code.INDEX_DUPLICATE_
 _REPAIR_PACKS = "repair packs "
 _ORDER = ("unlock", _REPAIR_PACKS, "repair index", "forget", RECOVER, REPAIR_SNAPSHOTS)
 _BACK_UP = "back up the same files again: what is still there as it was is stored anew, and need not be given up"
-_MORE_ROOTS = "where it ends with `nodes are not ordered`, as restic 0.19.1 does with several such trees, use restic 0.18"
 
 
 class Step(NamedTuple):
@@ -82,8 +81,6 @@ def steps(findings: Iterable[Finding]) -> list[Step]:
         if command == REPAIR_SNAPSHOTS:
             found.append(Step(_BACK_UP, is_command=False))
         found.append(Step(command, is_command=True))
-        if command == RECOVER:
-            found.append(Step(_MORE_ROOTS, is_command=False))
     return found
 
 

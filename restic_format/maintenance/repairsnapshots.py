@@ -173,7 +173,8 @@ class SnapshotRepairer:
         if None not in lengths:
             size = sum(length for length in lengths if length is not None)
             if size == node.size:
-                return node
+                # A file without a list of its content is none to restic (TREE-8): it gets an empty one.
+                return node if node.content is not None else msgspec.structs.replace(node, content=[])
             self._progress(Repaired(path, Change.SIZE))
             return msgspec.structs.replace(node, content=list(node.blobs), size=size)
         holes = fill_holes(node.blobs, lengths, node.size, self._longest, self._lengths)

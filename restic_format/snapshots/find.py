@@ -1,8 +1,10 @@
-"""Finding snapshots: by id prefix, ``latest``, host, tag and path; and the folder inside one."""
+"""Finding snapshots: by id prefix, ``latest``, ``latest~2``, host, tag and path; and the folder inside one."""
 
 from __future__ import annotations
 
+import heapq
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from restic_spec import gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot
+
+_LATEST = re.compile(r"latest(?:~([0-9]{1,18}))?")
 
 
 @dataclass(frozen=True)
@@ -117,23 +121,48 @@ def split_subfolder(text: str) -> tuple[str, str]:
     return name, subfolder
 
 
-def find_latest(repo: Repository, wanted: SnapshotFilter | None = None, *, members: Collection[str] = ()) -> FoundSnapshot:
-    """The newest snapshot that fits; those dated in the future are not considered (SNAP-11). See also `all_snapshots`.
+def steps_back(name: str) -> int | None:
+    """How many snapshots before the latest one *name* means, without a subfolder: 0 for ``latest``, 2 for ``latest~2``; None
+    where it is an id.
 
     Raises:
-        SnapshotNotFound: none does.
+        SnapshotNotFound: something else than a number comes after ``latest~``.
+    """
+    match = _LATEST.fullmatch(name)
+    if match is not None:
+        return int(match[1] or 0)
+    if name.startswith("latest~"):
+        raise SnapshotNotFound(f'"{name}": a number must come after latest~, as in latest~1 for the snapshot before the latest')
+    return None
+
+
+def find_latest(
+    repo: Repository, wanted: SnapshotFilter | None = None, *, back: int = 0, members: Collection[str] = ()
+) -> FoundSnapshot:
+    """The newest snapshot that fits (SNAP-11), or the one *back* before it (SNAP-20); none that is dated in the future.
+
+    See also `all_snapshots`.
+
+    Raises:
+        SnapshotNotFound: there is none.
     """
     wanted = (wanted or SnapshotFilter()).absolute()
     limit = min(time.time_ns(), wanted.before_ns if wanted.before_ns is not None else 1 << 63)
     candidates = (found for found in all_snapshots(repo, members=members) if found.time_ns <= limit)
-    latest = max(
+    newest = heapq.nlargest(
+        back + 1,
         (found for found in candidates if wanted.matches(found.snapshot)),
-        key=lambda found: found.time_ns,
-        default=None,
+        key=lambda found: (found.time_ns, found.id),
     )
-    if latest is None:
+    if not newest:
         raise SnapshotNotFound(f"snapshot filter {wanted.describe()}: no snapshot found")
-    return latest
+    if len(newest) <= back:
+        only = "there is only one snapshot" if len(newest) == 1 else f"there are only {len(newest)} snapshots"
+        raise SnapshotNotFound(
+            f"snapshot filter {wanted.describe()}: no snapshot found for latest~{back}, {only}; "
+            f"the first is latest~{len(newest) - 1}"
+        )
+    return newest[back]
 
 
 def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
@@ -155,17 +184,19 @@ def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
 def find_snapshot(
     repo: Repository, name: str, wanted: SnapshotFilter | None = None, *, members: Collection[str] = ()
 ) -> tuple[FoundSnapshot, str]:
-    """The snapshot *name* means (``latest``, an id, a prefix of one; ``:subfolder`` may follow), and the subfolder.
+    """The snapshot *name* means (``latest``, ``latest~2`` for the second before it, an id, a prefix of one; ``:subfolder`` may
+    follow), and the subfolder (SNAP-12).
 
-    The latest comes with *members* of its undeclared members, another with all.
+    One that is counted from the latest comes with *members* of its undeclared members, another with all.
 
     Raises:
         SnapshotNotFound: no or several snapshots fit.
         DamagedFile: it cannot be read.
     """
     prefix, subfolder = split_subfolder(name)
-    if prefix == "latest":
-        return find_latest(repo, wanted, members=members), subfolder
+    back = steps_back(prefix)
+    if back is not None:
+        return find_latest(repo, wanted, back=back, members=members), subfolder
     snapshot_id = find_id(repo, FileKind.SNAPSHOT, prefix)
     return FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id)), subfolder
 
@@ -202,5 +233,5 @@ def filter_snapshots(
         if found.id not in seen:
             seen.add(found.id)
             yield found
-    if damaged is not None and not wanted.empty and not any(split_subfolder(name)[0] == "latest" for name in names):
+    if damaged is not None and not wanted.empty and not any(_LATEST.fullmatch(split_subfolder(name)[0]) for name in names):
         damaged("filters", UsageError("explicit snapshot ids are given"))

@@ -141,8 +141,12 @@ def test_people_are_told_what_it_means(damaged: Path) -> None:
         assert path.name[:8] in explanation
     assert "paths affected: /" in explanation and "/src/" in explanation
     steps = explanation.split("What to do, in this order")[1]
-    assert steps.index("look for the missing files") < steps.index("restic repair index")
-    assert steps.index("restic repair index") < steps.index("back up the same files") < steps.index("repair snapshots --forget")
+    assert steps.index("look for the missing files") < steps.index("restic-format repair index")
+    assert (
+        steps.index("restic-format repair index")
+        < steps.index("back up the same files")
+        < steps.index("repair snapshots --forget")
+    )
 
 
 def test_programs_are_told_more_when_they_ask(damaged: Path) -> None:
@@ -176,8 +180,8 @@ def test_packs_without_snapshots_are_never_called_fine(damaged: Path) -> None:
     for flags in ([], ["--read-data"]):
         mine = kit.ours(damaged, "check", *flags, check=False)
         assert mine.returncode == 1 and "no errors" not in mine.stdout
-        assert "restic prune" not in mine.stdout + mine.stderr
-        assert mine.stderr.index("restic repair index") < mine.stderr.index("restic recover")
+        assert "restic-format prune" not in mine.stdout + mine.stderr
+        assert mine.stderr.index("restic-format repair index") < mine.stderr.index("restic-format recover")
     (summary,) = said(kit.ours(damaged, "check", "--json", check=False).stdout)
     assert not summary["suggest_prune"] and summary["num_errors"] == 1
 
@@ -187,14 +191,14 @@ def test_trees_without_snapshots_are_told(damaged: Path) -> None:
         path.unlink()
     mine = kit.ours(damaged, "check")
     assert "2 directory trees that are part of no other tree, but no snapshot" in mine.stderr
-    assert "restic recover" in mine.stderr and "restic prune" not in mine.stdout + mine.stderr
+    assert "restic-format recover" in mine.stderr and "restic-format prune" not in mine.stdout + mine.stderr
 
 
 def test_a_first_backup_that_was_interrupted_is_told_from_loss(forge: Forge) -> None:
     forge.pack([forge.blob("data", b"the first file")])
     mine = kit.ours(forge.path, "check")
-    assert "1 packs, but no index and no snapshot" in mine.stderr and "restic repair index" in mine.stderr
-    assert "restic prune" not in mine.stdout + mine.stderr and "recover" not in mine.stderr
+    assert "1 packs, but no index and no snapshot" in mine.stderr and "restic-format repair index" in mine.stderr
+    assert "restic-format prune" not in mine.stdout + mine.stderr and "recover" not in mine.stderr
     assert not said(kit.ours(forge.path, "check", "--json").stdout)[-1]["suggest_prune"]
 
 
@@ -232,7 +236,7 @@ def test_nothing_is_advised_while_something_cannot_be_read(damaged: Path) -> Non
     mine = kit.ours(damaged, "check", check=False)
     assert mine.returncode == 1
     assert "the storage is not as it was" in mine.stderr
-    assert "restic repair" not in mine.stderr and "restic recover" not in mine.stderr
+    assert "restic repair" not in mine.stderr and "restic-format recover" not in mine.stderr
     as_json = kit.ours(damaged, "check", "--json", "-v", check=False)
     assert not any(message.get("repair") for message in said(as_json.stdout))
     assert "cannot be read" in as_json.stderr and "restic repair" not in as_json.stderr

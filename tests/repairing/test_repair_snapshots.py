@@ -281,6 +281,16 @@ def test_wrong_sizes_are_put_right_as_restic_does(empty: Repository) -> None:
     assert content(empty, outcome.new, "a") == b"one"
 
 
+@pytest.mark.clause("TREE-8")
+def test_a_file_without_a_list_of_its_content_gets_an_empty_one(empty: Repository) -> None:
+    snapshot_of(empty, b'{"nodes":[{"name":"a","type":"file","content":null}]}\n')
+    (outcome,), changes = repair(empty.storage, forget=True)
+    assert outcome.new is not None and changes == []
+    empty.load_index()
+    assert b'"content":[]' in empty.load_blob(BlobType.TREE, bytes.fromhex(str(empty.load_snapshot(outcome.new).tree)))
+    assert inspect(empty.storage).ok
+
+
 def test_nodes_that_are_none_go_and_the_rest_stays(empty: Repository) -> None:
     bad = '{"name":"b","type":"file","content":["xyz"]}'
     odd = '{"name":"c","type":"irregular"}'

@@ -37,6 +37,34 @@ def test_latest_is_the_newest_that_fits_and_not_from_the_future(repo: Repository
         find_snapshot(repo, "latest", SnapshotFilter(paths=["/x", "/y"]))
 
 
+@pytest.mark.clause("SNAP-20")
+def test_snapshots_before_the_latest_are_counted_among_those_that_fit(repo: Repository) -> None:
+    ids = [snapshot(repo, days, host="ab"[days % 2]) for days in range(6, 0, -1)][::-1]
+    snapshot(repo, -1)
+    assert [find_snapshot(repo, f"latest~{number}")[0].id for number in range(6)] == ids
+    on_b = SnapshotFilter(hosts=["b"])
+    assert find_snapshot(repo, "latest~2:a/b:c", on_b) == (find_snapshot(repo, ids[4].hex())[0], "a/b:c")
+    assert [found.id for found in filter_snapshots(repo, ["latest~1", "latest", "latest~1"])] == [ids[1], ids[0]]
+    with pytest.raises(SnapshotNotFound, match="for latest~3, there are only 3 snapshots; the first is latest~2"):
+        find_snapshot(repo, "latest~3", on_b)
+    for name, says in (("latest~", "a number must come after"), ("latest~-1", "a number"), ("latest1", "no matching ID")):
+        with pytest.raises(SnapshotNotFound, match=says):
+            find_snapshot(repo, name)
+    with pytest.raises(SnapshotNotFound, match=r"no snapshot found\Z"):
+        find_snapshot(repo, "latest~1", SnapshotFilter(hosts=["c"]))
+    with pytest.raises(SnapshotNotFound, match="no snapshot found for latest~999999999999999999"):
+        find_snapshot(repo, "latest~" + "9" * 18)
+    with pytest.raises(SnapshotNotFound, match="a number"):
+        find_snapshot(repo, "latest~" + "9" * 5000)
+
+
+def test_a_filter_is_used_by_names_that_are_counted_from_the_latest(repo: Repository) -> None:
+    ids = [snapshot(repo, days, host="ab"[days % 2]) for days in (3, 2, 1)]
+    ignored: list[str] = []
+    found = filter_snapshots(repo, ["latest~1"], SnapshotFilter(hosts=["b"]), lambda name, _: ignored.append(name))
+    assert [one.id for one in found] == [ids[0]] and ignored == []
+
+
 def test_prefixes_must_mean_one_snapshot(repo: Repository) -> None:
     wanted = snapshot(repo, 1)
     for _ in range(20):

@@ -10,6 +10,7 @@ from restic_format.check.findings import Code, Finding, ObjectKind, Severity
 from restic_format.check.state import CheckEvent, CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
 from restic_format.words import visible
+from restic_tools.about import PROGRAM
 from restic_tools.context import Context
 from restic_tools.messages.check import CheckError, CheckFinding, CheckSummary
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from restic_tools.progress import Counter
 
 GUIDE = "https://restic.readthedocs.io/en/stable/077_troubleshooting.html"
-REPAIR_WITH = "restic"
-"""The program whose repair commands are recommended."""
+RESTIC = "restic"
+"""The program that restic's own messages name: with --json they are restic's in every byte."""
 
 _EXPLAINED_WARNINGS = frozenset((Code.SNAPSHOTS_GONE, Code.TREE_COPY_DAMAGED, Code.PACK_UNINDEXED_DAMAGED))
 
@@ -174,11 +175,11 @@ class CheckPrinter:
 
     def _after_index(self) -> None:
         if self._repair_index:
-            self.ctx.out.line(f"Duplicate packs are non-critical, you can run `{REPAIR_WITH} repair index' to correct this.")
+            self.ctx.out.line(f"Duplicate packs are non-critical, you can run `{PROGRAM} repair index' to correct this.")
         if self._index_damaged and self.ctx.options.json:
             self.say_error(
                 "\nThe repository index is damaged and must be repaired. "
-                f"You must run `{REPAIR_WITH} repair index' to correct this.\n\n"
+                f"You must run `{RESTIC} repair index' to correct this.\n\n"
             )
 
     def conclude(self, report: CheckReport) -> None:
@@ -198,12 +199,12 @@ class CheckPrinter:
     def _suggest_prune(self) -> None:
         if self._mixed:
             self.ctx.out.line(
-                f"Mixed packs with tree and data blobs are non-critical, you can run `{REPAIR_WITH} prune` to correct this."
+                f"Mixed packs with tree and data blobs are non-critical, you can run `{PROGRAM} prune` to correct this."
             )
         if self._unindexed:
             self.ctx.out.info(
                 f"{self._unindexed} additional files were found in the repo, which likely contain duplicate data.\n"
-                f"This is non-critical, you can run `{REPAIR_WITH} prune` to correct this.",
+                f"This is non-critical, you can run `{PROGRAM} prune` to correct this.",
                 block=True,
             )
 
@@ -221,7 +222,7 @@ class CheckPrinter:
                 "repository. This can be done using the following commands. Please read the troubleshooting guide at "
                 f"{GUIDE} first.\n\n"
             )
-            self.say_error(f"{REPAIR_WITH} repair packs {' '.join(broken)}\n{REPAIR_WITH} repair snapshots --forget\n\n")
+            self.say_error(f"{RESTIC} repair packs {' '.join(broken)}\n{RESTIC} repair snapshots --forget\n\n")
         elif not report.ok and not self._only_index(report):
             self.say_error(
                 f"\nThe repository is damaged and must be repaired. Please follow the troubleshooting guide at {GUIDE} .\n\n"
@@ -256,7 +257,7 @@ class CheckPrinter:
         if any(step.is_command for step in todo):
             todo.insert(0, Step("keep a copy of the repository as it is now, if there is any room for one", is_command=False))
         for number, step in enumerate(todo, 1):
-            lines.append(f"  {number}. {REPAIR_WITH} {step.text}" if step.is_command else f"  {number}. {step.text}")
+            lines.append(f"  {number}. {PROGRAM} {step.text}" if step.is_command else f"  {number}. {step.text}")
         self.ctx.out.warn("\n".join(map(visible, lines)) + "\n", block=True)
 
 
@@ -315,6 +316,6 @@ def _message(finding: Finding) -> CheckFinding:
         cost.snapshots_total,
         [path.path for path in cost.paths],
         cost.paths_total,
-        [f"{REPAIR_WITH} {command}" for command in finding.repair],
+        [f"{PROGRAM} {command}" for command in finding.repair],
         finding.advice,
     )

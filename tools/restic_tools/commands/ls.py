@@ -69,8 +69,8 @@ def ls(
 ) -> None:
     """List the files in a snapshot
 
-    The snapshot "latest" is the latest one that matches --host, --tag and --path. "snapshotID:subfolder" lists only that
-    directory of the snapshot.
+    The snapshot "latest" is the latest one that matches --host, --tag and --path, "latest~1" the one before it.
+    "snapshotID:subfolder" lists only that directory of the snapshot.
 
     With directories after the ID, only these and what is directly in them are listed, with --recursive everything below
     them. They must be absolute paths with '/' as separator.

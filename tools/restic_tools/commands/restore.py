@@ -118,8 +118,8 @@ def restore(
 ) -> None:
     """Restore files from a snapshot
 
-    The snapshot "latest" is the latest one that matches --host, --path and --tag. "snapshotID:subfolder" restores only that
-    directory of the snapshot, by its path in the output of "ls".
+    The snapshot "latest" is the latest one that matches --host, --path and --tag, "latest~1" the one before it.
+    "snapshotID:subfolder" restores only that directory of the snapshot, by its path in the output of "ls".
 
     Of files that already exist in the target directory, only the parts that differ are written.
     """
