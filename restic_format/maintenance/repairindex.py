@@ -16,11 +16,10 @@ from typing import NamedTuple
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
 from restic_format.repository import Repository, loading
+from restic_format.repository.header import PackRecord
 from restic_format.repository.indexwriter import IndexChange, rewrite_index
 from restic_format.work import Advance, Cancel, Progress, in_order, silent
-from restic_spec.index import IndexPack, index_pack
 from restic_spec.layout import FileKind
-from restic_spec.pack import PackEntry
 
 LOADING, READING, REWRITING, REMOVING = "indexes", "packs", "indexes processed", "old indexes deleted"
 """The stages that `Advance` names."""
@@ -130,14 +129,14 @@ def execute(made: IndexRepairPlan, *, progress: Progress[Advance] = silent, canc
     dropped = set(made.gone)
     obsolete: set[bytes] = set()
 
-    def records() -> Iterator[IndexPack]:
+    def records() -> Iterator[PackRecord]:
         nonlocal entered
         progress(Advance(READING, 0, len(made.reading)))
         for done, (pack, found) in enumerate(_headers(made.repository, made.reading, cancel), 1):
-            if isinstance(found, list):
+            if isinstance(found, PackRecord):
                 entered += 1
                 dropped.add(pack)
-                yield index_pack(pack, found)
+                yield found
             elif isinstance(found, StorageError) and found.may_be_intact:
                 unreadable[pack] = found
             else:
@@ -175,14 +174,14 @@ def _size_of(repository: Repository, pack: bytes) -> int | None:
 
 def _headers(
     repository: Repository, sizes: dict[bytes, int], cancel: Cancel | None
-) -> Iterator[tuple[bytes, list[PackEntry] | ResticFormatError]]:
-    """What each of the packs lists, or why that cannot be told."""
+) -> Iterator[tuple[bytes, PackRecord | ResticFormatError]]:
+    """The record of each of the packs, or why that cannot be told."""
 
-    def read(pack: bytes) -> list[PackEntry]:
+    def read(pack: bytes) -> PackRecord:
         try:
-            return repository.packs.header(pack, sizes[pack])
+            return repository.packs.record(pack, sizes[pack])
         except SpecError:
-            return repository.packs.header(pack, sizes[pack])  # A transfer may have been at fault.
+            return repository.packs.record(pack, sizes[pack])  # A transfer may have been at fault.
 
     workers = max(2, min(repository.storage.connections, 8))
     with contextlib.closing(in_order(read, list(sizes), name="headers", workers=workers, ahead=2 * workers)) as headers:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from restic_format.native.table import pack_record
 from restic_spec.constants import (
     COMPRESSED_ENTRY,
     COMPRESSED_KINDS,
@@ -16,13 +18,24 @@ from restic_spec.constants import (
     PLAIN_ENTRY,
 )
 from restic_spec.formats import FORMATS
-from restic_spec.pack import BlobType, PackEntry, decode_header
+from restic_spec.index import encode_pack, index_pack
+from restic_spec.pack import BlobType, PackEntry, check_layout, check_size, decode_header
 
 _PLAIN = struct.Struct(PLAIN_ENTRY)
 _COMPRESSED = struct.Struct(COMPRESSED_ENTRY)
 _PLAIN_KIND = {BlobType.DATA: KIND_DATA, BlobType.TREE: KIND_TREE}
 _COMPRESSED_KIND = {BlobType.DATA: KIND_COMPRESSED_DATA, BlobType.TREE: KIND_COMPRESSED_TREE}
 _TYPE = {**{kind: name for name, kind in _PLAIN_KIND.items()}, **{kind: name for name, kind in _COMPRESSED_KIND.items()}}
+
+
+class PackRecord(NamedTuple):
+    """A pack's record in an index, as it stands there."""
+
+    id: bytes
+    """Of the pack."""
+    json: bytes
+    blobs: int
+    """How many it lists."""
 
 
 def encode_entries(entries: Iterable[PackEntry]) -> bytes:
@@ -63,3 +76,19 @@ def decode_entries(header: bytes, version: int) -> list[PackEntry]:
     except struct.error:
         entries = []
     return entries or decode_header(header, version)
+
+
+def record_of(pack_id: bytes, header: bytes, version: int, sealed_header: int, pack_size: int) -> PackRecord:
+    """The record of a pack whose opened *header* is *sealed_header* bytes sealed, in a file of *pack_size* bytes.
+
+    Raises:
+        HeaderInvalid: as `decode_entries`, or it does not account for the pack's size.
+    """
+    written = pack_record(pack_id, header, FORMATS[version].compresses)
+    if written is None:
+        entries = decode_entries(header, version)
+        check_layout(entries, sealed_header, pack_size)
+        return PackRecord(pack_id, encode_pack(index_pack(pack_id, entries)), len(entries))
+    json, blobs, sealed = written
+    check_size(sealed, sealed_header, pack_size)
+    return PackRecord(pack_id, json, blobs)

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, SpecError
+from restic_format.repository.header import PackRecord
 from restic_format.work import JobQueue, silent
 from restic_spec import gotime
-from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_index
+from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_records
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
@@ -27,23 +30,30 @@ _FEW_BLOBS = FULL_BLOBS // 2
 """An index file with fewer blobs is written anew with others, where indexes are rewritten at all."""
 
 
+class _Full(NamedTuple):
+    """What an index file is made of."""
+
+    packs: list[IndexPack | PackRecord]
+    marked: list[IndexPack | PackRecord]
+
+
 class IndexWriter:
     """Collects the records of packs and writes an index file whenever there is enough for one. Any thread may use it."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._lock = threading.Lock()
-        self._packs: list[IndexPack] = []
-        self._marked: list[IndexPack] = []
+        self._packs: list[IndexPack | PackRecord] = []
+        self._marked: list[IndexPack | PackRecord] = []
         self._rows = 0
         self._started = time.monotonic()
         self.written: list[bytes] = []
         """Ids of the index files written so far."""
         self.used = False
         """Whether anything was added."""
-        self._queue: JobQueue[IndexFile] | None = None
+        self._queue: JobQueue[_Full] | None = None
 
-    def add(self, pack: IndexPack, *, marked: bool = False) -> None:
+    def add(self, pack: IndexPack | PackRecord, *, marked: bool = False) -> None:
         """Enter a pack that is stored, as one to be deleted where it is *marked* (RUSTIC-2).
 
         Raises:
@@ -54,7 +64,9 @@ class IndexWriter:
             if not self._rows:
                 self._started = time.monotonic()
             (self._marked if marked else self._packs).append(pack)
-            self._rows += len(pack.blobs) or 1  # packs without blobs must not add up without end
+            self._rows += (
+                pack.blobs if isinstance(pack, PackRecord) else len(pack.blobs)
+            ) or 1  # packs without blobs must not add up without end
             full = self._rows >= FULL_BLOBS or time.monotonic() - self._started > FULL_AGE
             taken = self._take() if full else None
         self._save(taken)
@@ -77,12 +89,12 @@ class IndexWriter:
             queue, self._queue = self._queue, None
             queue.close()
 
-    def _take(self) -> IndexFile:
-        taken = IndexFile(packs=self._packs, packs_to_delete=self._marked)
+    def _take(self) -> _Full:
+        taken = _Full(self._packs, self._marked)
         self._packs, self._marked, self._rows = [], [], 0
         return taken
 
-    def _save(self, index: IndexFile | None) -> None:
+    def _save(self, index: _Full | None) -> None:
         if index is None:
             return
         if self._queue is None:
@@ -90,8 +102,9 @@ class IndexWriter:
         else:
             self._queue.submit(index)
 
-    def _store(self, index: IndexFile) -> None:
-        self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_index(index)))
+    def _store(self, index: _Full) -> None:
+        packs, marked = ([_encoded(pack) for pack in packs] for packs in index)
+        self.written.append(self._repository.save_unpacked(FileKind.INDEX, encode_records(packs, marked)))
 
 
 class _EachOnce(IndexWriter):
@@ -103,8 +116,11 @@ class _EachOnce(IndexWriter):
         super().__init__(repository)
         self._added: set[tuple[bytes, bool, int]] = set()
 
-    def add(self, pack: IndexPack, *, marked: bool = False) -> None:
-        """Enter a pack, see `IndexWriter.add`."""
+    def add(self, pack: IndexPack | PackRecord, *, marked: bool = False) -> None:
+        """Enter a pack, see `IndexWriter.add`. One that comes encoded repeats no other: it was read from its pack."""
+        if isinstance(pack, PackRecord):
+            super().add(pack, marked=marked)
+            return
         blobs = frozenset((blob.id, blob.type, blob.offset, blob.length, blob.uncompressed_length or 0) for blob in pack.blobs)
         record = bytes.fromhex(pack.id), marked, hash(blobs)
         if record not in self._added:
@@ -124,8 +140,9 @@ class IndexChange:
     """Packs that are marked for deletion from now on, as rustic does: restic does not see them any more (RUSTIC-2)."""
     unmark: Container[bytes] = frozenset()
     """Packs that were marked and are in use again."""
-    add: Iterable[IndexPack] = field(default_factory=list)
-    """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced."""
+    add: Iterable[IndexPack | PackRecord] = field(default_factory=list)
+    """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced, as each
+    must be that comes encoded."""
     files: Container[bytes] = frozenset()
     """Index files that go without a look into them: all in them that stays is among what comes in."""
     add_marked: Iterable[IndexPack] = field(default_factory=list)
@@ -249,6 +266,10 @@ def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
         return decode_index(raw, f"index {file_id.hex()[:8]}")
     except SpecError as error:
         raise DamagedFile(f"index/{file_id.hex()}", error) from error
+
+
+def _encoded(pack: IndexPack | PackRecord) -> IndexPack | msgspec.Raw:
+    return msgspec.Raw(pack.json) if isinstance(pack, PackRecord) else pack
 
 
 def _blobs(index: IndexFile) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from restic_format.errors import ResticFormatError
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import check_size
-from restic_format.repository.header import decode_entries
+from restic_format.repository.header import PackRecord, decode_entries, record_of
 from restic_spec.errors import HeaderInvalid
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry, check_layout, header_length
@@ -107,12 +107,21 @@ class PackReader:
         Raises:
             FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
         """
+        return self.open_header(self._tail(pack, size), size)
+
+    def record(self, pack: bytes, size: int) -> PackRecord:
+        """The same as the index's record of the pack. Raises likewise."""
+        plaintext, length = self._open_header(self._tail(pack, size), size)
+        return record_of(pack, plaintext, self._repository.version, length, size)
+
+    def _tail(self, pack: bytes, size: int) -> memoryview:
+        """The end of a pack, with all of its header."""
         # Nearly every header fits a guess, which saves the second request.
         tail = self.read(pack, max(size - _TAIL, 0), min(size, _TAIL))
         length = header_length(tail, size)
         if length + LENGTH_SIZE > len(tail):
             tail = self.read(pack, size - length - LENGTH_SIZE, length + LENGTH_SIZE)
-        return self.open_header(tail, size)
+        return tail
 
     def open_header(self, tail: Buffer, size: int) -> list[PackEntry]:
         """What the header lists that ends a pack of *size* bytes, of which *tail* holds the last ones.
@@ -120,14 +129,18 @@ class PackReader:
         Raises:
             SpecError: it is not intact, or does not account for the pack's size.
         """
+        plaintext, length = self._open_header(tail, size)
+        entries = decode_entries(plaintext, self._repository.version)
+        check_layout(entries, length, size)
+        return entries
+
+    def _open_header(self, tail: Buffer, size: int) -> tuple[bytes, int]:
+        """The plaintext of the header, and how long it is sealed."""
         view = memoryview(tail)
         length = header_length(view, size)
         if length + LENGTH_SIZE > len(view):
             raise HeaderInvalid(f"pack header of {length} bytes overlaps the blobs", clause="PACK-11")
-        plaintext = self._repository.coder.cipher.open(view[-length - LENGTH_SIZE : -LENGTH_SIZE])
-        entries = decode_entries(plaintext, self._repository.version)
-        check_layout(entries, length, size)
-        return entries
+        return self._repository.coder.cipher.open(view[-length - LENGTH_SIZE : -LENGTH_SIZE]), length
 
     def blobs(
         self, pack: bytes, entries: Iterable[PackEntry], *, span: int = SPAN

@@ -6,12 +6,12 @@ of a repository is the union of its files (INDEX-8).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
 
 import msgspec
 
-from restic_spec import wire
+from restic_spec import gojson, wire
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import JsonInvalid
 from restic_spec.ids import is_hex_id
@@ -165,6 +165,16 @@ def index_pack(pack_id: bytes, entries: Iterable[PackEntry]) -> IndexPack:
         for kind, blob_id, offset, length, uncompressed_length in entries
     ]
     return IndexPack(pack_id.hex(), blobs)
+
+
+def encode_pack(pack: IndexPack) -> bytes:
+    """The record of *pack* as an index has it, for `encode_records`."""
+    return gojson.encode(pack)
+
+
+def encode_records(packs: Sequence[IndexPack | msgspec.Raw], marked: Sequence[IndexPack | msgspec.Raw]) -> bytes:
+    """The plaintext of a new index of *packs* and those *marked* for deletion; each may come as its encoded record."""
+    return encode_index(IndexFile(packs=cast("list[IndexPack]", packs), packs_to_delete=cast("list[IndexPack]", marked)))
 
 
 def encode_packs(packs: list[IndexPack]) -> bytes:

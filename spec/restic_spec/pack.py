@@ -170,6 +170,11 @@ def check_layout(entries: list[PackEntry], sealed_header: int, pack_size: int) -
     Raises:
         HeaderInvalid: they do not.
     """
-    expected = sum(entry.length for entry in entries) + sealed_header + LENGTH_SIZE
+    check_size(sum(entry.length for entry in entries), sealed_header, pack_size)
+
+
+def check_size(sealed_blobs: int, sealed_header: int, pack_size: int) -> None:
+    """`check_layout` for blobs of *sealed_blobs* bytes in all. Raises likewise."""
+    expected = sealed_blobs + sealed_header + LENGTH_SIZE
     if expected != pack_size:
         raise HeaderInvalid(f"pack has {pack_size} bytes, its header accounts for {expected}", clause="PACK-11")

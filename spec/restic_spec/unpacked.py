@@ -17,6 +17,9 @@ from restic_spec.constants import (
 from restic_spec.errors import CompressionInvalid, LengthInvalid, VersionUnsupported
 from restic_spec.formats import FORMATS
 
+LEVEL = 3
+"""How hard zstd tries unless told otherwise."""
+
 MAX_WINDOW = 1 << 27
 """Bytes of history a zstd frame may ask for."""
 
@@ -37,7 +40,7 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def encode_unpacked(version: int, plaintext: bytes, level: int = 3) -> bytes:
+def encode_unpacked(version: int, plaintext: bytes, level: int = LEVEL) -> bytes:
     """What is sealed for *plaintext* in a repository of *version*: itself in 1 (FILE-1), marked and compressed in 2 (FILE-3).
 
     The frame has no checksum, like restic's (FILE-7).

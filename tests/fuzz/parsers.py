@@ -9,12 +9,13 @@ from typing import Any
 
 from restic_format.native.blobs import Context, PackCheck
 from restic_format.native.nodes import parse_tree
-from restic_format.native.table import BlobTable, DecodedIndex, decode_index
+from restic_format.native.table import BlobTable, DecodedIndex, decode_index, pack_record
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_spec import index as index_format
 from restic_spec.crypto import OVERHEAD, MasterKey, seal
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of
+from restic_spec.index import encode_pack, index_pack
 from restic_spec.pack import BlobType, PackEntry, decode_header, encode_length
 from restic_spec.tree import Tree, decode_tree
 from tests.fuzz.mutate import changed_bytes, changed_document, odd_json
@@ -131,12 +132,16 @@ def check_header(raw: bytes) -> None:
         try:
             expected = decode_header(raw, version)
         except SpecError:
+            assert pack_record(KEY.encrypt, raw, version > 1) is None, "C takes what the specification refuses"
             try:
                 decode_entries(raw, version)
             except SpecError:
                 continue
             raise AssertionError("the engine takes what the specification refuses") from None
         assert decode_entries(raw, version) == expected
+        sealed = sum(entry.length for entry in expected)
+        record = encode_pack(index_pack(KEY.encrypt, expected)), len(expected), sealed
+        assert pack_record(KEY.encrypt, raw, version > 1) in (None, record)
     check = PackCheck(Context(KEY.encrypt, KEY.mac_k, KEY.mac_r), raw, 1 << 20)
     sealed = b"".join(seal(KEY, blob) for blob in BLOBS)
     body = sealed + seal(KEY, raw) + encode_length(len(raw) + OVERHEAD)

@@ -78,6 +78,11 @@ def wrong(lanes, *more):
     real(lanes, *more)
     lanes[0] ^= 1
 module.mix_lanes = wrong"""),
+    "a record": ("table._table", "pack_record", """
+def wrong(*arguments):
+    json, blobs, sealed = real(*arguments)
+    return json.replace(b"tree", b"data"), blobs, sealed
+module.pack_record = wrong"""),
 }  # fmt: skip
 
 

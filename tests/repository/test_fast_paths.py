@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from restic_format.repository.cipher import Cipher
 from restic_format.repository.compression import MODES, Compression
-from restic_format.repository.header import decode_entries, encode_entries
+from restic_format.repository.header import PackRecord, decode_entries, encode_entries, record_of
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.errors import LengthInvalid, SpecError
-from restic_spec.pack import BlobType, PackEntry, decode_header, encode_header
+from restic_spec.index import encode_pack, index_pack
+from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry, check_layout, decode_header, encode_header
 from restic_spec.unpacked import decompress
 from tests.repository.forms import FORMS
 
@@ -76,6 +77,30 @@ def test_headers_are_encoded_and_decoded_alike(entries: list[PackEntry], version
 @given(st.binary(max_size=200), versions)
 def test_garbage_headers_fail_alike(header: bytes, version: int) -> None:
     assert _outcome(decode_entries, header, version) == _outcome(decode_header, header, version)
+
+
+def _record(header: bytes, version: int, sealed: int, size: int) -> object:
+    """A pack's record by way of the specification's forms."""
+    try:
+        entries = decode_header(header, version)
+        check_layout(entries, sealed, size)
+    except SpecError as error:
+        return error.layer, error.clause
+    return PackRecord(KEY.encrypt, encode_pack(index_pack(KEY.encrypt, entries)), len(entries))
+
+
+def _record_in_one_go(header: bytes, version: int, sealed: int, size: int) -> object:
+    try:
+        return record_of(KEY.encrypt, header, version, sealed, size)
+    except SpecError as error:
+        return error.layer, error.clause
+
+
+@given(st.lists(entry, max_size=20) | st.binary(max_size=200), versions, st.integers(-1, 1))
+def test_records_of_packs_are_written_alike(content: list[PackEntry] | bytes, version: int, off: int) -> None:
+    header, blobs = (content, 100) if isinstance(content, bytes) else (encode_entries(content), sum(e.length for e in content))
+    sizes = len(header) + 32, blobs + len(header) + 32 + LENGTH_SIZE + off * (off < 1 or len(header) % 2)
+    assert _record_in_one_go(header, version, *sizes) == _record(header, version, *sizes)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "off"])

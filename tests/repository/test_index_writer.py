@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from restic_conformance import fixtures
 from restic_format.errors import DamagedFile, Interrupted, StorageError
 from restic_format.repository import Repository, indexwriter
+from restic_format.repository.header import PackRecord
 from restic_format.repository.indexwriter import IndexChange, IndexWriter, load_index_file, rewrite_index
 from restic_format.repository.lock import remove_locks
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Fail, nth
 from restic_format.work import Cancel
 from restic_spec.ids import id_of
-from restic_spec.index import IndexPack, encode_packs, index_pack
+from restic_spec.index import IndexPack, encode_pack, encode_packs, index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 from tests.repository.conftest import CHEAP
@@ -69,6 +70,17 @@ def test_files_are_full_before_another_begins(monkeypatch: pytest.MonkeyPatch) -
     assert [sum(len(p.blobs) for p in load_index_file(repo, file_id).all_packs()) for file_id in writer.written] == [12, 12, 4]
     used, marked = listed(repo)
     assert (set(used), set(marked)) == ({pack.hex() for pack in packs}, {"ab" * 32})
+
+
+def test_packs_come_as_their_encoded_records_too() -> None:
+    repo = Repository.init(MemoryStorage(), "pw", kdf=CHEAP)
+    packs = [index_pack(os.urandom(32), [PackEntry(BlobType.DATA, os.urandom(32), 0, 40, 8)]) for _ in range(4)]
+    writer = IndexWriter(repo)
+    for number, pack in enumerate(packs):
+        record = PackRecord(bytes.fromhex(pack.id), encode_pack(pack), 1)
+        writer.add(record if number & 1 else pack, marked=number > 1)
+    writer.flush()
+    assert listed(repo) == ({pack.id: pack for pack in packs[:2]}, {pack.id: pack for pack in packs[2:]})
 
 
 def test_packs_without_blobs_do_not_add_up_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

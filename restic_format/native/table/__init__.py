@@ -48,6 +48,10 @@ however many copies there are of a blob, a look-up takes a few steps, and `copie
 It looks trees through: `check_tree(raw)` gives the ids of the directories in a tree, or None where anything at all is wrong
 with it, a blob missing from the table for instance, or is only unusual. Nothing may be added meanwhile.
 
+A pack's header becomes its record in an index: `pack_record(pack_id, header, compressed)` gives JSON, how many blobs are in it,
+and their sealed bytes; None where anything is wrong with the header's plaintext, such as compressed blobs where *compressed* is
+false, or is only unusual.
+
 For a restore it makes columns of a tree: `plan_tree(raw, file, names, largest)` gives them as plans.h says, in native byte
 order, or None where the tree is not exactly of restic's form. Only ordinary files are taken apart. They are numbered from
 *file* on, the ends of their names counted from *names* on, and none has a blob longer than *largest*; every other entry is
@@ -63,12 +67,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.native import parts
 
-UNAVAILABLE = parts.unusable("table")
+
+def _self_test() -> str | None:
+    """Write the record of a pack with a plain tree and compressed data."""
+    from restic_format.native.table import _table
+
+    header = b"\x01\x28\x00\x00\x00" + bytes(range(32)) + b"\x02\x0a\x01\x00\x00\xd2\x02\x96\x49" + bytes(range(192, 224))
+    return None if _table.pack_record(bytes(32), header, True) == KNOWN_RECORD else parts.wrong_answer("writing a record")
+
+
+KNOWN_RECORD = (
+    (
+        f'{{"id":"{bytes(32).hex()}","blobs":[{{"id":"{bytes(range(32)).hex()}","type":"tree","offset":0,"length":40}},'
+        f'{{"id":"{bytes(range(192, 224)).hex()}","type":"data","offset":40,"length":266,"uncompressed_length":1234567890}}]}}'
+    ).encode(),
+    2,
+    306,
+)
+UNAVAILABLE = parts.unusable("table", _self_test)
 IMPLEMENTATION = "compiled" if UNAVAILABLE is None else f"pure, {UNAVAILABLE}"
 if TYPE_CHECKING or UNAVAILABLE is None:
-    from restic_format.native.table._table import BlobTable, BlobUse, DecodedIndex, PackOrder, decode_index
+    from restic_format.native.table._table import BlobTable, BlobUse, DecodedIndex, PackOrder, decode_index, pack_record
 else:
-    from restic_format.native.table._pure import BlobTable, DecodedIndex, PackOrder, decode_index
+    from restic_format.native.table._pure import BlobTable, DecodedIndex, PackOrder, decode_index, pack_record
     from restic_format.native.table._pure_use import BlobUse
 
 __all__ = [
@@ -81,6 +102,7 @@ __all__ = [
     "PackOrder",
     "PackUse",
     "decode_index",
+    "pack_record",
 ]
 
 STORED, MARKED, MISSING = 0, 1, 2

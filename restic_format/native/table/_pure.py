@@ -87,6 +87,11 @@ def decode_index(raw: bytes) -> DecodedIndex | None:  # noqa: ARG001 - the inter
     return None
 
 
+def pack_record(pack_id: bytes, header: Buffer, compressed: bool) -> tuple[bytes, int, int] | None:  # noqa: ARG001
+    """The record of a pack natively: never here, the caller makes it."""
+    return None
+
+
 class BlobTable:
     """See `restic_format.native.table`."""
 

@@ -336,4 +336,5 @@ cdef class PackOrder:
 
 
 include "_plans.pxi"
+include "_records.pxi"
 include "_use.pxi"
