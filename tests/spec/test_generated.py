@@ -3,7 +3,10 @@
 import importlib.util
 import io
 import re
+import shutil
 import struct
+import subprocess
+import sys
 import tokenize
 from collections import Counter
 
@@ -34,6 +37,31 @@ def _generator(project_root):
 def test_the_generated_files_are_those_that_are_checked_in(project_root):
     for path, text in _generator(project_root).files().items():
         assert text == (project_root / path).read_text(encoding="utf-8"), f"{path}: run scripts/generate.py"
+
+
+def _generate(tree):
+    """Run the generator of a copied *tree*, without the path that leads to the real one."""
+    subprocess.run([sys.executable, "-P", "scripts/generate.py"], cwd=tree, check=True, timeout=60)
+
+
+def test_the_generated_files_come_back_when_they_are_lost(project_root, tmp_path):
+    """The generator needs none of what it writes: neither what was removed, nor a number that is only declared so far."""
+    for folder in ("scripts", "spec/restic_spec", "restic_format"):
+        built = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(project_root / folder, tmp_path / folder, ignore=built)
+    texts = _generator(project_root).files()
+    for path in texts:
+        (tmp_path / path).unlink()
+    _generate(tmp_path)
+    assert {path: (tmp_path / path).read_text(encoding="utf-8") for path in texts} == texts
+
+    generator, user = tmp_path / "scripts/generate.py", tmp_path / "spec/restic_spec/ids.py"
+    first = '        "ID_SIZE":'
+    generator.write_text(generator.read_text().replace(first, f'        "NEW": (7, "Something new."),\n{first}'))
+    user.write_text(user.read_text() + "\nfrom restic_spec.constants import NEW as NEW\n")
+    _generate(tmp_path)
+    assert "NEW: Final = 7" in (tmp_path / "spec/restic_spec/constants.py").read_text()
+    assert "FORMAT_NEW = 7," in (tmp_path / "restic_format/native/format.h").read_text()
 
 
 @pytest.mark.clause("CRYPTO-1", "PACK-2", "PACK-5", "PACK-6")
