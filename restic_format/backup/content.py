@@ -20,7 +20,7 @@ READ_STEP = 256 * 1024
 """Bytes read at once while looking for a chunk's end: what lies behind the cut is copied to the next chunk."""
 
 CHUNKS_AT_ONCE = 4
-"""Chunks a worker takes in one turn at most: their hashes are worked out two at a time, and only a rest alone."""
+"""Chunks a worker takes in one turn at most: what is sealed is verified two blobs at a time, and only a rest alone."""
 
 MAX_CHUNK_SIZE = 256 * 1024 * 1024
 """Larger chunks than this are refused: each worker holds one in memory."""

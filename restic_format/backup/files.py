@@ -23,12 +23,11 @@ from restic_format.backup.queue import WorkQueue
 from restic_format.backup.source import open_source
 from restic_format.errors import ResticFormatError
 from restic_format.native import nodes
-from restic_format.native.blobs.hashes import ids_of
 from restic_format.repository.writer import BlobWriter, SavedBlob
 from restic_format.work import Cancel, Progress, WorkerPool
 from restic_spec import gojson
 from restic_spec.config import Config
-from restic_spec.constants import ID_SIZE
+from restic_spec.ids import ID_SIZE, id_of
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node
 
@@ -161,7 +160,7 @@ class Worker:
         workers.progress(FileStarted(shown))
         groups = [(files.folder, files.names) for files in small]
         infos, pieces, changed = nodes.read_files(groups, self._buffer, self._limit)
-        ids = [blob_id if piece else b"" for blob_id, piece in zip(ids_of(pieces), pieces, strict=True)]
+        ids = [id_of(piece) if piece else b"" for piece in pieces]
         blobs = workers.writer.save(BlobType.DATA, [blob for blob in zip(ids, pieces, strict=True) if blob[0]])
         newly = iter(blobs)
         sizes = list(map(len, pieces))
@@ -281,8 +280,7 @@ class Worker:
         """Save the chunks at the beginning of the buffer."""
         ends = list(itertools.accumulate(lengths))
         chunks = [self._buffer[end - length : end] for length, end in zip(lengths, ends, strict=True)]
-        blobs = list(zip(ids_of(chunks), chunks, strict=True))
-        return self._workers.writer.save(BlobType.DATA, blobs)
+        return self._workers.writer.save(BlobType.DATA, [(id_of(chunk), chunk) for chunk in chunks])
 
     def _end_turns(self, file: Reading) -> None:
         """Finish *file* where this was the last chunk on its way."""

@@ -12,8 +12,7 @@ from restic_format.check.blobs import describe
 from restic_format.check.findings import Fault, ObjectKind, ObjectRef
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
-from restic_format.native.blobs import hashes
-from restic_format.repository.coder import PackCheck, check_size
+from restic_format.repository.coder import Hash, PackCheck, check_size
 from restic_format.repository.index import ListedPack, layout_of
 from restic_format.storage import Buffer
 from restic_spec.errors import CompressionInvalid, LengthInvalid, SpecError
@@ -236,7 +235,7 @@ class PackChecker:
         reading.done += length
         return piece
 
-    def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: hashes.Sha256) -> None:
+    def _verify(self, reading: _Reading, piece: Buffer, start: int, inside: list[PackEntry], digest: Hash) -> None:
         for entry, error in self.coder.verify_many(piece, start, inside, digest):
             if entry.uncompressed_length is not None and isinstance(error, LengthInvalid | CompressionInvalid):
                 sealed = memoryview(piece)[entry.offset - start : entry.offset - start + entry.length]

@@ -21,20 +21,15 @@ _LEFT_OUT = frozenset(POLICY.removeprefix("without:").split(",")) if POLICY.star
 ASKED_FOR_LESS = POLICY in ("off", "wheels") or bool(_LEFT_OUT)
 """Whether somebody wants less than there is."""
 
-PARTS = {
-    name: f"restic_format.native.{name if name != 'hashes' else 'blobs.hashes'}"
-    for name in ("blobs", "chunker", "hashes", "nodes", "places", "scrypt", "table")
-}
+PARTS = {name: f"restic_format.native.{name}" for name in ("blobs", "chunker", "nodes", "places", "scrypt", "table")}
 """The parts, and the modules that say in `IMPLEMENTATION` which form of each is used."""
 
 
-def unusable(
-    name: str, self_test: Callable[[], str | None] | None = None, *, module: str | None = None, libraries: bool = False
-) -> str | None:
+def unusable(name: str, self_test: Callable[[], str | None] | None = None, *, libraries: bool = False) -> str | None:
     """Why the native part *name* is not to be used; None where it is.
 
-    *self_test* is called when the extension *module* (that of the same name, unless given) is there, and says what is wrong
-    with it. *libraries* says that it calls libcrypto and libzstd.
+    *self_test* is called when the extension module is there, and says what is wrong with it. *libraries* says that it calls
+    libcrypto and libzstd.
 
     Raises:
         ImportError: it cannot be used, and RESTIC_FORMAT_KERNEL is `require`.
@@ -42,7 +37,7 @@ def unusable(
     if POLICY == "off" or (libraries and POLICY == "wheels") or name in _LEFT_OUT:
         return f"RESTIC_FORMAT_KERNEL={POLICY}"
     try:
-        import_module(module or f"restic_format.native.{name}._{name}")
+        import_module(f"restic_format.native.{name}._{name}")
         reason = None if self_test is None else self_test()
     except ImportError as error:
         reason = f"not compiled ({error})"

@@ -6,32 +6,37 @@ without anything it can do without; like its native twin it only tells that some
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import zstandard
 
 from restic_format.errors import DamagedFile
-from restic_format.native.blobs.hashes import ids_of
 from restic_format.repository.cipher import Buffer, LibraryCipher
-from restic_format.repository.coder import Coder, Item, PackCheck, Range, Sealed, expand, is_bounded, name_of, sealed_bound
+from restic_format.repository.coder import (
+    Coder,
+    Hash,
+    Item,
+    PackCheck,
+    Range,
+    Sealed,
+    expand,
+    is_bounded,
+    name_of,
+    sealed_bound,
+)
 from restic_format.repository.compression import Compression
 from restic_format.repository.header import decode_entries
 from restic_spec.config import MAX_VERSION
 from restic_spec.crypto import IV_SIZE, MAC_SIZE, OVERHEAD
 from restic_spec.errors import SpecError
-from restic_spec.ids import verify_id
+from restic_spec.ids import id_of, verify_id
 from restic_spec.pack import LENGTH_SIZE, BlobType, PackEntry, decode_length
 from restic_spec.unpacked import MAX_WINDOW
 
-if TYPE_CHECKING:
-    from restic_format.native.blobs.hashes import Sha256
-
-_AT_ONCE = 2 << 20
-"""Bytes of plaintext that nobody wants and that are hashed at once."""
 _ALONE = 1 << 10
 """Sealed bytes a blob up to which one thread at a time opens them: two would wake each other for the interpreter's lock at
 every blob, and take longer together than one after the other."""
@@ -49,7 +54,11 @@ class LibraryCoder(Coder):
         self._kept = _Kept()
         self._turn = threading.Lock()
 
-    def seal_many(self, blob_type: BlobType, items: Sequence[Item], pack_hash: Sha256) -> Sealed:
+    def pack_hash(self) -> Hash:
+        """See `Coder`."""
+        return hashlib.sha256()
+
+    def seal_many(self, blob_type: BlobType, items: Sequence[Item], pack_hash: Hash) -> Sealed:
         """See `Coder`."""
         ivs = os.urandom(IV_SIZE * len(items))
         room = self._kept.sealed.of_size(sum(sealed_bound(len(data)) for _, data in items))
@@ -62,24 +71,17 @@ class LibraryCoder(Coder):
             end += length
         sealed = room[:end]
         if self._extra_verify:
-            self._verify_sealed(entries, sealed, pack_hash)
-        else:
-            pack_hash.update(sealed)
+            self._verify_sealed(entries, sealed)
+        pack_hash.update(sealed)
         return [sealed], [(entry.length, entry.uncompressed_length) for entry in entries]
 
-    def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview, pack_hash: Sha256) -> None:
-        """Open everything again and compare the hashes; *pack_hash* goes on with *sealed*."""
-        room = self._kept.opened.of_size(len(sealed))
+    def _verify_sealed(self, entries: Sequence[PackEntry], sealed: memoryview) -> None:
+        """Open everything again and compare the hashes."""
         try:
-            plaintexts = []
             for entry in entries:
-                end = entry.offset + entry.length
-                plaintexts.append(
-                    expand(entry, self._library.open_within(sealed[entry.offset : end], room[entry.offset : end]))
-                )
-            for entry, plaintext, found in zip(entries, plaintexts, ids_of(plaintexts, pack_hash, sealed), strict=True):
-                if found != entry.id:
-                    verify_id(plaintext, entry.id, name_of(entry))
+                room = self._kept.opened.of_size(entry.length)
+                opened = self._library.open_within(sealed[entry.offset : entry.offset + entry.length], room)
+                verify_id(expand(entry, opened), entry.id, name_of(entry))
         except SpecError as error:
             raise DamagedFile(f"{name_of(entry)} differs after sealing; memory or processor are unreliable", error) from error
 
@@ -88,38 +90,24 @@ class LibraryCoder(Coder):
         return _LibraryPackCheck(self, header)
 
     def _open_batch(self, data: Buffer, ranges: Sequence[Range], *, again: bool = False) -> Sequence[bytes | memoryview | None]:
-        opened: list[bytes | memoryview | None] = [None] * len(ranges)
-        self._in_turn(data, ranges, opened, again, None)
-        return opened
+        return self._in_turn(data, ranges, again, keep=True)
 
-    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Sha256) -> Sequence[bool]:
-        opened: list[bytes | memoryview | None] = [None] * len(ranges)
-        self._in_turn(data, ranges, opened, True, pack_hash)
-        return [plain is not None for plain in opened]
+    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash) -> Sequence[bool]:
+        pack_hash.update(data)
+        return [plain is not None for plain in self._in_turn(data, ranges, True, keep=False)]
 
     def _in_turn(
-        self,
-        data: Buffer,
-        ranges: Sequence[Range],
-        opened: list[bytes | memoryview | None],
-        again: bool,
-        pack: Sha256 | None,
-    ) -> None:
+        self, data: Buffer, ranges: Sequence[Range], again: bool, *, keep: bool
+    ) -> Sequence[bytes | memoryview | None]:
         if len(data) > _ALONE * len(ranges):
-            self._open_loop(memoryview(data), ranges, opened, again, pack)
-        else:
-            with self._turn:
-                self._open_loop(memoryview(data), ranges, opened, again, pack)
+            return self._open_loop(memoryview(data), ranges, again, keep)
+        with self._turn:
+            return self._open_loop(memoryview(data), ranges, again, keep)
 
     def _open_loop(
-        self,
-        data: memoryview,
-        ranges: Sequence[Range],
-        opened: list[bytes | memoryview | None],
-        again: bool,
-        pack: Sha256 | None,
-    ) -> None:
-        """Put into *opened* what is intact; with *pack* only that it is, and all of *data* is appended to that hash."""
+        self, data: memoryview, ranges: Sequence[Range], again: bool, keep: bool
+    ) -> Sequence[bytes | memoryview | None]:
+        """See `_open_batch`; without *keep* something empty stands for what is intact."""
         library, room = self._library, self._kept.opened
         contexts, mac_r, verify = library.contexts, library.key.mac_r, library.verify_tag
         mac_key, set_iv = contexts.block.update, contexts.counter.reset_nonce
@@ -128,10 +116,9 @@ class LibraryCoder(Coder):
         failures = (library.invalid, zstandard.ZstdError)
         total = len(data)
         plain: bytes | memoryview
-        waiting: list[bytes | memoryview] = []
-        numbers: list[int] = []
-        held = used = hashed = 0
-        for number, (start, length, size, compressed, _) in enumerate(ranges):
+        opened: list[bytes | memoryview | None] = [None] * len(ranges)
+        used = 0
+        for number, (start, length, size, compressed, blob_id) in enumerate(ranges):
             end = start + length
             iv = bytes(data[start : start + IV_SIZE])
             if length < OVERHEAD or start < 0 or end > total or iv == _NO_IV:
@@ -150,34 +137,16 @@ class LibraryCoder(Coder):
                 elif again:
                     target = room.of_size(used + length)[used:]
                     plain = target[: decrypt_into(ciphertext, target)]
-                    used += len(plain)
                 else:
                     plain = decrypt(ciphertext)
             except failures:
                 continue
-            if len(plain) != size:
+            if len(plain) != size or id_of(plain) != blob_id:
                 continue
-            waiting.append(plain)
-            numbers.append(number)
-            held += size
-            if held >= _AT_ONCE and pack is not None:
-                _compare(waiting, numbers, ranges, opened, pack, data[hashed:end])
-                waiting, numbers, held, used, hashed = [], [], 0, 0, max(hashed, end)
-        _compare(waiting, numbers, ranges, opened, pack, data[hashed:])
-
-
-def _compare(
-    plains: Sequence[bytes | memoryview],
-    numbers: Sequence[int],
-    ranges: Sequence[Range],
-    opened: list[bytes | memoryview | None],
-    pack: Sha256 | None,
-    data: memoryview,
-) -> None:
-    """Enter into *opened* what hashes to its id; *data* are appended to *pack*."""
-    for plain, number, blob_id in zip(plains, numbers, ids_of(plains, pack, data), strict=True):
-        if blob_id == ranges[number][4]:
-            opened[number] = plain if pack is None else b""
+            opened[number] = plain if keep else b""
+            if keep and again and not compressed:
+                used += size
+        return opened
 
 
 class _Room:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from restic_format.native import blobs
 from restic_format.repository.cipher import Buffer, NativeCipher
-from restic_format.repository.coder import Coder, Item, PackCheck, Range, Sealed, is_bounded
+from restic_format.repository.coder import Coder, Hash, Item, PackCheck, Range, Sealed, is_bounded
 from restic_format.repository.compression import SMALL, Compression, Parameters
 from restic_spec.crypto import IV_SIZE
 from restic_spec.pack import MAX_BLOB_SIZE, BlobType, PackEntry
 
 if TYPE_CHECKING:
-    from restic_format.native.blobs.hashes import Sha256
     from restic_format.repository.librarycoder import LibraryCoder
 
 
@@ -33,8 +32,13 @@ class NativeCoder(Coder):
 
         return LibraryCoder(self.cipher.library, self._compression, extra_verify=self._extra_verify)
 
-    def seal_many(self, blob_type: BlobType, items: Sequence[Item], pack_hash: Sha256) -> Sealed:
+    def pack_hash(self) -> Hash:
         """See `Coder`."""
+        return blobs.Sha256()
+
+    def seal_many(self, blob_type: BlobType, items: Sequence[Item], pack_hash: Hash) -> Sealed:
+        """See `Coder`."""
+        assert isinstance(pack_hash, blobs.Sha256)
         small, large = self._zstd if self._compression.compresses(blob_type) else (None, None)
         ivs = os.urandom(IV_SIZE * len(items))
         always = self._compression.keeps_longer(blob_type)
@@ -49,11 +53,8 @@ class NativeCoder(Coder):
     def _open_batch(self, data: Buffer, ranges: Sequence[Range], *, again: bool = False) -> Sequence[memoryview | None]:
         return self._native.context.open_many(data, ranges, True, again=again)
 
-    def pack_hash(self) -> Sha256:
-        """See `Coder.pack_hash`: the one that goes with the native context, whatever others hash with."""
-        return blobs.Sha256()
-
-    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Sha256) -> Sequence[bool]:
+    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash) -> Sequence[bool]:
+        assert isinstance(pack_hash, blobs.Sha256)
         return self._native.context.open_many(data, ranges, False, pack_hash)
 
     def _open_exactly(self, entry: PackEntry, sealed: Buffer) -> bytes:

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from restic_format.errors import DamagedFile
-from restic_format.native.blobs.hashes import Sha256
 from restic_format.repository.cipher import Buffer, Cipher
-from restic_format.repository.coder import GROUP_COUNT, Coder, groups
+from restic_format.repository.coder import GROUP_COUNT, Coder, Hash, groups
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_format.storage import Writer
 from restic_spec.crypto import OVERHEAD
@@ -48,7 +47,7 @@ _HEADER_ROOM = 64 * GROUP_COUNT
 class OpenPack:
     """A pack that is being filled. One thread at a time may use it."""
 
-    def __init__(self, begin: Callable[[], Writer], pack_hash: Sha256, *, checked: bool = False) -> None:
+    def __init__(self, begin: Callable[[], Writer], pack_hash: Hash, *, checked: bool = False) -> None:
         """With *checked* its hash is worked out a second time, by hashlib, and must be the same."""
         self.entries: list[PackEntry] = []
         self.size = 0

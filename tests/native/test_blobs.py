@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restic_format.native import blobs
-from restic_format.native.blobs import _blobs, hashes
+from restic_format.native.blobs import _blobs
 from restic_format.repository.cipher import Cipher, LibraryCipher, NativeCipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
@@ -37,7 +37,7 @@ def sealed_alone(
     data: bytes, iv: bytes, zstd: blobs.Zstd | None = None, always: bool = False, verify: bytes | None = None
 ) -> tuple[bytes, int] | None:
     """One blob sealed, and the plaintext's length or 0; the pack's hash must go on with it, or stay as it was."""
-    pack = hashes.Sha256()
+    pack = blobs.Sha256()
     item = (sha256(data) if verify is None else verify, data)
     done = context().seal_many([item], iv, zstd, zstd, 0, always, verify is not None, pack)
     if done is None:
@@ -85,7 +85,7 @@ def test_hashes_are_hashlibs(sizes: list[int], data: st.DataObject) -> None:
     """Blobs of all lengths are hashed beside each other, and beside the bytes of the pack they are in."""
     plain = [os.urandom(size) for size in sizes]
     sealed = [seal(KEY, content, os.urandom(16)) for content in plain]
-    pack = hashes.Sha256()
+    pack = blobs.Sha256()
     whole = b""
     while sealed:
         some = data.draw(st.integers(1, len(sealed)))
@@ -112,8 +112,15 @@ def test_hashes_are_hashlibs(sizes: list[int], data: st.DataObject) -> None:
 def test_megabytes_are_hashed_alike() -> None:
     sizes = [1_500_000, 70, 700_001, 64, 3_000_000, 0, 1]
     plain = [os.urandom(size) for size in sizes]
-    assert hashes.ids_of(plain) == [sha256(content) for content in plain]
-    pack = hashes.Sha256()
+    entries, start = [], 0
+    for content in plain:
+        entries.append((start, len(content) + 32, len(content), False, sha256(content)))
+        start += len(content) + 32
+    sealed = b"".join(seal(KEY, content, os.urandom(16)) for content in plain)
+    pack = blobs.Sha256()
+    assert context().open_many(sealed, entries, True, pack) == plain
+    assert pack.digest() == sha256(sealed)
+    pack = blobs.Sha256()
     for content in plain:
         pack.update(content)
     assert pack.digest() == sha256(b"".join(plain))
@@ -186,7 +193,7 @@ def test_a_wrong_hash_is_refused_and_so_is_what_does_not_verify() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(contents, max_size=6), max_size=4), st.booleans(), st.booleans())
 def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[bytes]], always: bool, verify: bool) -> None:
-    pack, one = hashes.Sha256(), context()
+    pack, one = blobs.Sha256(), context()
     whole = b""
     for batch in batches:
         items = [(sha256(data), data) for data in batch]
@@ -208,17 +215,6 @@ def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[b
             start += length
         whole += bytes(sealed)
     assert pack.digest() == sha256(whole)
-
-
-@pytest.mark.usefixtures("pairs")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(contents, max_size=9), st.lists(contents, max_size=3))
-def test_ids_of_many_are_hashlibs(pieces: list[bytes], packed: list[bytes]) -> None:
-    assert hashes.ids_of(pieces) == [sha256(piece) for piece in pieces]
-    pack = hashes.Sha256()
-    for data in packed:
-        assert hashes.ids_of(pieces, pack, data) == [sha256(piece) for piece in pieces]
-    assert pack.digest() == sha256(b"".join(packed))
 
 
 def test_an_iv_of_zeros_is_refused() -> None:

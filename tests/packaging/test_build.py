@@ -161,7 +161,7 @@ def test_an_unknown_policy_is_an_error(unpacked: Path, tmp_path: Path) -> None:
     assert "use auto, off or require" in done.stderr
 
 
-PARTS = {"blobs", "chunker", "hashes", "nodes", "places", "scrypt", "table"}
+PARTS = {"blobs", "chunker", "nodes", "places", "scrypt", "table"}
 
 
 @pytest.mark.parametrize(("policy", "left_alone"), [("auto", set()), ("off", PARTS), ("wheels", {"blobs"})])

@@ -36,6 +36,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from restic_format.native import parts
+from restic_spec.constants import IV_SIZE
 
 
 def _zstd_of_zstandard() -> bytes | None:
@@ -67,6 +68,12 @@ def _self_test() -> str | None:
     packed = context.seal_many([(_ID, _PLAIN)], bytes(range(16)), level, level, 0, True, True, pack)
     if packed is None or hashlib.sha256(packed[0]).digest() != pack.digest():
         return parts.wrong_answer("compressing")
+    pieces = [bytes(range(size)) for size in (0, 3, 55, 64, 119, 250)]
+    items = [(hashlib.sha256(piece).digest(), piece) for piece in pieces]
+    pack = _blobs.Sha256()
+    packed = context.seal_many(items, bytes(range(IV_SIZE * len(items))), None, None, 0, False, True, pack)
+    if packed is None or hashlib.sha256(packed[0]).digest() != pack.digest():
+        return parts.wrong_answer("SHA-256")
     frame = context.seal(bytes.fromhex(KNOWN_FRAME), bytes(range(16)))
     if frame is None or context.open(frame, len(_PLAIN), True, _ID) != _PLAIN:
         return parts.wrong_answer("expanding")

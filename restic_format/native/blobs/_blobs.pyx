@@ -20,11 +20,6 @@ cdef extern from "format.h" nogil:
 cdef extern from "sha.h" nogil:
     ctypedef struct sha_stream:
         pass
-    ctypedef struct sha_piece:
-        sha_stream *stream
-        const uint8_t *data
-        size_t size
-    void sha_beside(sha_piece *pieces, size_t count)
     int sha_pairs(int allowed)
     void sha_begin(sha_stream *stream)
     void sha_append(sha_stream *stream, const uint8_t *data, size_t size)
@@ -84,13 +79,19 @@ def missing_library(bytes zstd=None):
     return why.decode("utf-8", "replace")
 
 
+cdef _need_libraries():
+    reason = missing_library()
+    if reason is not None:
+        raise RuntimeError(reason)
+
+
 def zstd_version():
     """Version of the libzstd in use; only where no library is missing."""
     return blobs_zstd_version().decode()
 
 
 def hash_in_pairs(bint allowed):
-    """Whether two hashes are worked out at a time, for which no library is needed: where it is *allowed* and the processor can."""
+    """Whether two hashes are worked out at a time: where it is *allowed* and the processor can."""
     return sha_pairs(allowed) != 0
 
 
@@ -115,42 +116,12 @@ cdef class Views:
         free(self.views)
 
 
-def hash_many(list pieces not None, Sha256 pack=None, data=b""):
-    """The SHA-256 of each of *pieces*, two at a time; *data* are appended to *pack* on the way."""
-    cdef Py_ssize_t count = len(pieces), i
-    cdef Views views = Views(count + 1)
-    cdef sha_stream *streams = <sha_stream *> calloc(count + 1, sizeof(sha_stream))
-    cdef sha_piece *work = <sha_piece *> calloc(count + 1, sizeof(sha_piece))
-    cdef uint8_t digest[FORMAT_ID_SIZE]
-    try:
-        if streams == NULL or work == NULL:
-            raise MemoryError
-        for piece in pieces:
-            views.add(piece)
-        if pack is not None:
-            views.add(data)
-        for i in range(views.held):
-            work[i] = sha_piece(streams + i, <const uint8_t *> views.views[i].buf, views.views[i].len)
-            sha_begin(streams + i)
-        if pack is not None:
-            work[count].stream = &pack._stream
-        with nogil:
-            sha_beside(work, views.held)
-        ids = []
-        for i in range(count):
-            sha_end(streams + i, digest)
-            ids.append(digest[:FORMAT_ID_SIZE])
-        return ids
-    finally:
-        free(streams)
-        free(work)
-
-
 cdef class Sha256:
     """A SHA-256 that goes on from call to call."""
     cdef sha_stream _stream
 
     def __cinit__(self):
+        _need_libraries()
         sha_begin(&self._stream)
 
     def update(self, data):
@@ -192,9 +163,7 @@ cdef class Context:
     def __cinit__(self, bytes encrypt not None, bytes mac_k not None, bytes mac_r not None):
         if (len(encrypt), len(mac_k), len(mac_r)) != (FORMAT_ENCRYPT_KEY_SIZE, FORMAT_MAC_K_SIZE, FORMAT_MAC_R_SIZE):
             raise ValueError("the parts of a key have other sizes")
-        reason = missing_library()
-        if reason is not None:
-            raise RuntimeError(reason)
+        _need_libraries()
         self._context = blobs_new(encrypt, mac_k, mac_r)
         if self._context == NULL:
             raise MemoryError

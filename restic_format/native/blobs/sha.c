@@ -1,11 +1,10 @@
 #include "sha.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define BLOCK 64
 
-static sha_update library; /* NULL: not to be had */
+static sha_update library;
 
 void sha_use(sha_update update)
 {
@@ -93,7 +92,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void two_streams(uint32_t *on
 
 int sha_pairs(int allowed)
 {
-    paired = (allowed || !library) && has_sha();
+    paired = allowed && has_sha();
     return paired;
 }
 
@@ -201,44 +200,6 @@ void sha_append(sha_stream *stream, const uint8_t *data, size_t size)
     sha_queue alone = {0};
     sha_push(&alone, stream, data, size);
     sha_drain(&alone);
-}
-
-static int longest_first(const void *one, const void *other)
-{
-    size_t a = ((const sha_piece *)one)->size, b = ((const sha_piece *)other)->size;
-    return (a < b) - (a > b);
-}
-
-/* Put in a line, the longest first, the pieces of the line's first half are hashed beside those of the second. The piece that
- * lies across the middle begins the second half, and what is left of it ends the first: by then its beginning is done. */
-void sha_beside(sha_piece *pieces, size_t count)
-{
-    sha_queue queue = {0};
-    size_t half = 0, first = 0, second = 0, middle = 0;
-    qsort(pieces, count, sizeof *pieces, longest_first);
-    for (size_t i = 0; i < count; i++)
-        half += pieces[i].size;
-    half /= 2;
-    for (; middle < count && first + pieces[middle].size <= half; middle++)
-        first += pieces[middle].size;
-    if (middle > 0 && middle < count) { /* else the longest is longer than all the others, or nothing is there */
-        sha_piece *cut = pieces + middle;
-        second = first + cut->size - half;
-        sha_push(&queue, cut->stream, cut->data, second);
-        cut->data += second;
-        cut->size -= second;
-        first = 0;
-        middle++;
-    } else {
-        middle = count;
-        second = half;
-    }
-    for (size_t i = 0, j = middle; i < middle || j < count;) {
-        const sha_piece *next = pieces + (i < middle && (j == count || first <= second) ? i++ : j++);
-        *(next < pieces + middle ? &first : &second) += next->size;
-        sha_push(&queue, next->stream, next->data, next->size);
-    }
-    sha_drain(&queue);
 }
 
 const uint8_t *sha_waiting(const sha_queue *queue)

@@ -1,4 +1,4 @@
-/* SHA-256 of many pieces of memory, two at a time.
+/* SHA-256 of blobs and packs, two at a time.
  *
  * A processor with the SHA extensions waits for each round's result; two independent streams at once take hardly longer than
  * one. Without these extensions whole blocks are libcrypto's, one stream after the other. */
@@ -27,12 +27,11 @@ typedef struct {
     size_t blocks;
 } sha_queue;
 
-/* What is used where the processor has no SHA extensions: libcrypto's SHA256_Update. */
+/* What is used where the processor has no SHA extensions: libcrypto's SHA256_Update. To be given before anything is hashed. */
 typedef int (*sha_update)(sha_stream *, const void *, size_t);
 void sha_use(sha_update update);
 
-/* Whether this processor hashes two streams at once, which needs no library; with *allowed* 0 that is left alone from now on, if
- * there is a library (for tests). */
+/* Whether this processor hashes two streams at once; with *allowed* 0 that is left alone from now on (for tests). */
 int sha_pairs(int allowed);
 
 void sha_begin(sha_stream *stream);
@@ -42,14 +41,6 @@ void sha_push(sha_queue *queue, sha_stream *stream, const uint8_t *data, size_t 
 
 /* The same for a stream that has to be hashed by itself. */
 void sha_append(sha_stream *stream, const uint8_t *data, size_t size);
-
-/* Appends each piece to its stream, another for each, so that little is hashed by itself; *pieces* are put in another order. */
-typedef struct {
-    sha_stream *stream;
-    const uint8_t *data;
-    size_t size;
-} sha_piece;
-void sha_beside(sha_piece *pieces, size_t count);
 
 /* Where the memory begins that is still needed, NULL for none. */
 const uint8_t *sha_waiting(const sha_queue *queue);
