@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import struct
 import threading
 from typing import BinaryIO, NamedTuple
@@ -125,7 +124,7 @@ class IndexCache:
 
     def store(self, index: BlobIndex, covered: set[bytes]) -> None:
         """Write the cache anew. A folder that cannot be written to is left alone."""
-        temporary = b"%s-%s" % (self._path, secrets.token_hex(6).encode())
+        temporary = b"%s-%s" % (self._path, os.urandom(6).hex().encode())
         try:
             make_folders(self._folder, 0o700)
             tag_folder(self._base)

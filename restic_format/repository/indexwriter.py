@@ -10,7 +10,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -128,8 +127,7 @@ class _EachOnce(IndexWriter):
             super().add(pack, marked=marked)
 
 
-@dataclass
-class IndexChange:
+class IndexChange(msgspec.Struct):
     """What becomes of the packs in the index. A pack that is named twice is dealt with as the first of these says."""
 
     drop: Container[bytes] = frozenset()
@@ -140,12 +138,12 @@ class IndexChange:
     """Packs that are marked for deletion from now on, as rustic does: restic does not see them any more (RUSTIC-2)."""
     unmark: Container[bytes] = frozenset()
     """Packs that were marked and are in use again."""
-    add: Iterable[IndexPack | PackRecord] = field(default_factory=list)
+    add: Iterable[IndexPack | PackRecord] = msgspec.field(default_factory=list)
     """Records of packs that come in, taken one by one before the rest is looked at; with `drop` one can be replaced, as each
     must be that comes encoded."""
     files: Container[bytes] = frozenset()
     """Index files that go without a look into them: all in them that stays is among what comes in."""
-    add_marked: Iterable[IndexPack] = field(default_factory=list)
+    add_marked: Iterable[IndexPack] = msgspec.field(default_factory=list)
     """Records of packs that come in marked for deletion from now on."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -206,7 +206,7 @@ class Packer:
             while len(idle) < _CHOICE:
                 checked = next(self._begun) % SAMPLE == 0
                 idle.append(OpenPack(partial(self._begin, blob_type), self._coder.pack_hash(), checked=checked))
-            return idle.pop(secrets.randbelow(len(idle)))
+            return idle.pop(os.urandom(1)[0] % len(idle))
 
     def flush(self) -> None:
         """Finish every open pack; those of a type that fit one pack together become one."""

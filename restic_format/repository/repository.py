@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-import secrets
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -161,8 +159,10 @@ class Repository:
         if any(True for _ in storage.list(FileKind.KEY)):
             raise ConfigExists(f"create repository at {storage.location} failed: repository already contains keys")
         if polynomial is None:
+            import random
+
             polynomial = random_polynomial(random.SystemRandom())
-        config = Config(version=version, id=secrets.token_bytes(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
+        config = Config(version=version, id=os.urandom(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
         plaintext = encode_config(config)
         decode_config(plaintext)
         storage.create()

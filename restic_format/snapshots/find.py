@@ -7,8 +7,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
+
+import msgspec
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound, UsageError
 from restic_format.repository.repository import Repository
@@ -20,8 +22,7 @@ from restic_spec.snapshot import Snapshot
 _LATEST = re.compile(r"latest(?:~([0-9]{1,18}))?")
 
 
-@dataclass(frozen=True)
-class FoundSnapshot:
+class FoundSnapshot(msgspec.Struct, frozen=True, dict=True):
     """A snapshot with its id."""
 
     id: bytes
@@ -47,8 +48,7 @@ class FoundSnapshot:
         return self.clock[0]
 
 
-@dataclass(frozen=True)
-class SnapshotFilter:
+class SnapshotFilter(NamedTuple):
     """Which snapshots are meant.
 
     ``hosts``: any of them. ``tags``: lists of tags; a snapshot must have all tags of one list (an empty tag fits snapshots

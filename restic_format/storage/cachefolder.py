@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +49,7 @@ class Copy:
 
     def __init__(self, path: bytes) -> None:
         self._path = path
-        self._temporary = os.path.join(os.path.dirname(path), _TEMPORARY + secrets.token_hex(6).encode())
+        self._temporary = os.path.join(os.path.dirname(path), _TEMPORARY + os.urandom(6).hex().encode())
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._descriptor = os.open(self._temporary, flags, _FILE_MODE)
@@ -242,6 +240,8 @@ def remove_caches(base: str, caches: Iterable[Cache], failed: Callable[[str, Sto
     Raises:
         FileUnusable: it does not.
     """
+    import shutil  # Hardly ever needed, and slow to import.
+
     place = gojson.to_bytes(base)
     caches = list(caches)
     if caches and not is_tagged(place):
@@ -291,7 +291,7 @@ def _may_be(kind: FileKind, status: os.stat_result) -> bool:
 
 def _write_whole(path: bytes, content: bytes) -> None:
     """Write a small file so that nobody sees a part of it."""
-    temporary = b"%s-%s" % (path, secrets.token_hex(6).encode())
+    temporary = b"%s-%s" % (path, os.urandom(6).hex().encode())
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _SIGN_MODE)
         try:

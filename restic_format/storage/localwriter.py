@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -50,7 +49,7 @@ class LocalWriter:
         self._descriptor = -1
         self._temporary = b""
         # Any id will do, and that of a pack picks a folder.
-        place = path_of(secrets.token_hex(ID_SIZE))
+        place = path_of(os.urandom(ID_SIZE).hex())
         self._folder = os.path.dirname(place)
         with self._saving("open"):
             self._descriptor = self._in_folder(place, self._open)
@@ -167,7 +166,7 @@ def _own(descriptor: int) -> str:
 
 
 def _temporary_name(place: bytes) -> bytes:
-    return place + _TEMPORARY + secrets.token_hex(6).encode()
+    return place + _TEMPORARY + os.urandom(6).hex().encode()
 
 
 def write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> None:

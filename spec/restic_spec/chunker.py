@@ -10,11 +10,14 @@ This is the plain algorithm, the oracle for native code.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from restic_spec.errors import PolynomialInvalid
+
+if TYPE_CHECKING:
+    import random
 
 WINDOW = 64
 """Bytes the fingerprint looks at (CHUNK-5)."""

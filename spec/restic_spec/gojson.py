@@ -9,7 +9,6 @@ Text that came from bytes is a ``str`` with ``surrogateescape``, so that nothing
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from decimal import Decimal
@@ -74,6 +73,8 @@ def encode(value: Any) -> bytes:
 def _encode_replacing(value: Any) -> bytes:
     """Encode what holds bytes that are not UTF-8: each becomes ``\\ufffd`` (GOJSON-4). msgspec refuses such text."""
     if isinstance(value, str):
+        import json  # Hardly ever needed.
+
         return _LONE_SURROGATE.sub(r"\\ufffd", json.dumps(value, ensure_ascii=False)).encode()
     if isinstance(value, dict):
         members = (_encode_replacing(key) + b":" + _encode_replacing(item) for key, item in value.items())

@@ -7,7 +7,7 @@ is what they mean.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -86,8 +86,7 @@ LABEL, DESCRIPTION = "label", "description"
 """The members of a snapshot that people write for people (RUSTIC-3)."""
 
 
-@dataclass(frozen=True)
-class DeleteMark:
+class DeleteMark(NamedTuple):
     """When a snapshot may be removed (RUSTIC-8)."""
 
     after_ns: int | None

@@ -14,6 +14,7 @@ import sys
 
 from restic_tools.argv import FlagSet, Parsed, UsageFailure, find_command, parse, take_out
 from restic_tools.environment import encode, words_from_system
+from restic_tools.memory import collect_rarely, keep_for_good
 from restic_tools.registry import BY_PATH, GROUPS, Entry, is_known
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ def run() -> NoReturn:
     At once, without taking down what it made object by object: after a large backup that takes most of a second. Everything
     that has to be closed was closed by then, and what was written is flushed here.
     """
+    collect_rarely()
     # Until a command runs, an interruption ends the process as it ends any other, and not with an error of whatever module is
     # being imported. Until one counts, a question for its progress has no answer, but ends nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -145,7 +147,6 @@ def load(entry: Entry) -> Declaration:
 def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
     from restic_tools.context import Context, global_options
     from restic_tools.interrupt import Interrupt
-    from restic_tools.memory import collect_rarely
     from restic_tools.output import Output
 
     own = {flag.key for flag in declaration.flags}
@@ -157,7 +158,7 @@ def _call(entry: Entry, declaration: Declaration, parsed: Parsed) -> int:
     interrupt.announce = lambda: None if options.json else out.warn("signal received, cleaning up")
     if declaration.context_key is not None:
         arguments[declaration.context_key] = Context(options, interrupt, out)
-    collect_rarely()
+    keep_for_good()
     with interrupt.installed():
         code = declaration.function(**arguments)
         out.flush()

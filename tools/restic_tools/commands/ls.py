@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -121,8 +120,7 @@ def load_index(ctx: Context, repo: Repository) -> None:
         repo.load_index(loaded)
 
 
-@dataclass
-class Wanted:
+class Wanted(NamedTuple):
     """The paths that the arguments ask for; without directories, all."""
 
     directories: list[str]
@@ -360,14 +358,14 @@ def ncdu_node(node: Node) -> NcduNode:
     )
 
 
-@dataclass
 class SortedPrinter:
     """Collects the nodes and gives them to another printer in order; ties go by path."""
 
-    inner: Printer
-    mode: str
-    reverse: bool
-    _nodes: list[tuple[str, Node]] = field(default_factory=list)
+    def __init__(self, inner: Printer, mode: str, *, reverse: bool) -> None:
+        self.inner = inner
+        self.mode = mode
+        self.reverse = reverse
+        self._nodes: list[tuple[str, Node]] = []
 
     def snapshot(self, found: FoundSnapshot, tree: str) -> None:
         """Passed on."""
