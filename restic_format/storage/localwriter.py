@@ -148,13 +148,18 @@ class LocalWriter:
 def make_folders(path: bytes | str, mode: int) -> None:
     """Make a folder and the ones above it that are missing, all with *mode*: nothing is said of those that are there."""
     try:
-        os.mkdir(path, mode)
+        _make_folder(path, mode)
     except FileNotFoundError:
         above = os.path.dirname(path)
         if not above or above == path:  # the current folder was removed
             raise
         make_folders(above, mode)
-        make_folders(path, mode)
+        _make_folder(path, mode)  # file systems like procfs and autofs make no folder, and say that the one above is missing
+
+
+def _make_folder(path: bytes | str, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

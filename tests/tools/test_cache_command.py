@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -231,6 +232,16 @@ def test_a_read_only_disk(
     assert done.stderr.startswith(b"the cache is not written to any more: write ")
     assert done.stderr.endswith(b": read-only file system\n")
     assert content(base) == before
+
+
+def test_a_place_where_no_folder_can_be_made(work: Path, run: Runner) -> None:
+    plain = run("ls", "latest", "--no-cache").out
+    # procfs says of a folder to be made that it does not exist, and so does autofs.
+    done = run("ls", "latest", "--cache-dir", "/proc/none/caches", *CACHED)
+    assert (done.code, done.out) == (0, plain)
+    assert re.fullmatch(rb"unable to open cache: mkdir /proc/none/caches/[0-9a-f]{64}: no such file or directory\n", done.err)
+    done = run("-r", "/proc/none/repository", "init")
+    assert (done.code, done.err) == (1, b"Fatal: mkdir /proc/none/repository: no such file or directory\n")
 
 
 # The command
