@@ -18,6 +18,7 @@ import msgspec
 
 from restic_format import __version__
 from restic_format.errors import DamagedFile, UsageError
+from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
 from restic_format.repository.indexwriter import check_written
 from restic_format.repository.keys import current_host, current_user
@@ -97,10 +98,13 @@ def merge(plan: MergePlan, *, cancel: Cancel | None = None) -> MergeResult:
     """Merge; the index must be loaded, and the repository be locked, exclusively for `MergeOptions.remove_merged`.
 
     Raises:
+        UsageError: snapshots are to be removed, and the repository is append-only.
         ResticFormatError: a tree cannot be read, or something cannot be stored; no snapshot is changed.
         Interrupted: it was cancelled; likewise.
     """
     repository, options = plan.repository, plan.options
+    if options.remove_merged and not options.dry_run:
+        check_may_remove(repository, "merge --delete")
     cancel = cancel or Cancel()
     started = time.time_ns()
     writer = repository.writer(dry_run=options.dry_run)

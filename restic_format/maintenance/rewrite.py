@@ -14,6 +14,7 @@ import msgspec
 
 from restic_format.errors import DamagedFile, ResticFormatError
 from restic_format.filter import ExcludeFilter, IncludeFilter
+from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
 from restic_format.repository.indexwriter import check_written
 from restic_format.snapshots.change import replace_snapshot
@@ -121,9 +122,12 @@ def rewrite(plan: RewritePlan, *, progress: Progress[RewriteEvent] = silent, can
     """Rewrite the snapshots of *plan*; the index must be loaded, and the repository be locked, exclusively for `forget`.
 
     Raises:
+        UsageError: snapshots are to be removed, and the repository is append-only.
         ResticFormatError: the snapshot that `RewriteStarted` told last could not be rewritten; those before it are.
         Interrupted: it was cancelled; likewise.
     """
+    if plan.options.forget and not plan.options.dry_run:
+        check_may_remove(plan.repository, "rewrite --forget")
     return _Rewrite(plan, progress, cancel or Cancel()).run()
 
 

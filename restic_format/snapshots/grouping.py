@@ -28,7 +28,7 @@ def parse_grouping(text: str) -> frozenset[str]:
     Raises:
         ValueError: a word names none of them.
     """
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = [word for word in text.split(",") if word]
     for word in words:
         if word not in _WORDS:
             raise ValueError(f'unknown grouping option: "{word}"')

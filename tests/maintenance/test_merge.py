@@ -18,6 +18,7 @@ from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot, encode_snapshot
 from restic_spec.tree import Node
+from tests.maintenance.test_configure import made as append_only
 from tests.restore.kit import T0, Maker, memory_repo
 
 
@@ -47,6 +48,18 @@ def content(repo: Repository, tree: str, above: str = "") -> dict[str, tuple[str
         if node.subtree:
             found |= content(repo, node.subtree, f"{above}/{node.name}")
     return found
+
+
+def test_an_append_only_repository_gets_nothing_new_when_the_old_is_to_go() -> None:
+    storage = append_only(append_only=True)
+    maker = Maker(Repository.open(storage, "pw"))
+    snapshot(maker, maker.finish([maker.file("a", b"a")]), 1)
+    before = dict(storage.files)
+    with pytest.raises(UsageError, match="append-only"):
+        run(maker.repo, MergeOptions(remove_merged=True))
+    assert storage.files == before
+    assert run(maker.repo, MergeOptions(remove_merged=True, dry_run=True)).id is None
+    assert run(maker.repo, MergeOptions()).id is not None
 
 
 def test_everything_is_there_and_the_newest_stays(maker: Maker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from restic_format.check import CheckOptions, check
-from restic_format.errors import BlobMissing, DamagedFile, Interrupted, ResticFormatError, StorageError
+from restic_format.errors import BlobMissing, DamagedFile, Interrupted, ResticFormatError, StorageError, UsageError
 from restic_format.filter import ExcludeFilter, IncludeFilter
 from restic_format.maintenance.rewrite import (
     ItemExcluded,
@@ -27,6 +27,7 @@ from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot, encode_snapshot
+from tests.maintenance.test_configure import made as append_only
 from tests.restore.kit import Maker, memory_repo
 
 SUMMARY = (
@@ -53,6 +54,18 @@ def filled(maker: Maker) -> bytes:
     tree = maker.finish([folder, maker.file("z.txt", b"6789")])
     snapshot = Snapshot(time="2020-01-01T00:00:00Z", tree=tree.hex(), paths=["/d"], hostname="h", tags=["t"])
     return maker.repo.save_snapshot(snapshot)
+
+
+def test_an_append_only_repository_gets_nothing_new_when_the_old_is_to_go() -> None:
+    storage = append_only(append_only=True)
+    maker = Maker(Repository.open(storage, "pw"))
+    filled(maker)
+    before = dict(storage.files)
+    with pytest.raises(UsageError, match="append-only"):
+        run(maker.repo, excluding("a.txt", forget=True))
+    assert storage.files == before
+    assert len(run(maker.repo, excluding("a.txt", forget=True, dry_run=True)).changed) == 1
+    assert len(run(maker.repo, excluding("a.txt")).changed) == 1
 
 
 def run(repo: Repository, options: RewriteOptions, **more: object) -> RewriteResult:

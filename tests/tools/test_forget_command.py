@@ -347,7 +347,7 @@ def two_filled(filled: Filled, tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "words",
     [
-        "forget --keep-last 1 -g host --prune --max-unused 0 --repack-cacheable-only -n",
+        "forget --keep-last 1 --host h1 -g host --prune --max-unused 0 --repack-cacheable-only -n",
         "forget {first} --prune --max-unused unlimited -n -v",
         "forget {first} --prune --max-repack-size 0 -q",
         "forget {first} {second} --prune --max-unused 0",

@@ -62,8 +62,12 @@ def test_json_and_what_goes(repo: Path, run: Runner, filled: Filled) -> None:
 def test_filters_and_errors(repo: Path, run: Runner) -> None:
     done = run("merge", "-n", "--filter-host", "h1", "--filter-tags", "a")
     assert done.code == 0 and done.out.startswith(b"would merge 1 snapshots: ")
-    done = run("merge", "nosuch")
-    assert done.code == 1 and b'Ignoring "nosuch"' in done.err and b"there are no snapshots to merge" in done.err
+    before = trees(repo)
+    for words in (("nosuch",), (next(iter(before)), "nosuch", "--delete"), ("latest~3", "latest")):
+        done = run("merge", *words)
+        assert done.code == 1 and (b"no matching ID" in done.err or b"no snapshot found for latest~3" in done.err)
+        assert trees(repo) == before
+    assert run("merge", "--filter-host", "nosuch").err.endswith(b"there are no snapshots to merge\n")
     assert run("merge", "--description", "a", "--description-from", "b").code == 1
     with Repository.open(LocalStorage(str(repo)), PASSWORD).lock():
         assert run("merge", "--delete").code == 11

@@ -80,6 +80,8 @@ def prune_options(ctx: Context, flags: PruneFlags, *, recover_no_free_space: boo
     max_repack = _bytes(flags.max_repack_size, "--max-repack-size") if flags.max_repack_size else None
     small = _bytes(flags.repack_smaller_than, "--repack-smaller-than") if flags.repack_smaller_than else None
     unused = _max_unused(flags.max_unused)
+    if small == 0:
+        raise Failure("--repack-smaller-than must be larger than zero")
     if flags.repack_uncompressed and ctx.options.compression == "off":
         raise Failure("disabled compression and `--repack-uncompressed` are mutually exclusive")
     if flags.keep_delete < 0:
@@ -109,9 +111,12 @@ def _bytes(text: str, option: str) -> int:
     invalid = f'invalid number of bytes "{text}" for {option}: '
     if not number.removeprefix("-").isdecimal() or not number.isascii():
         raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": invalid syntax')
-    if number.startswith("-"):
+    size = int(number) * (unit or 1)
+    if not -(1 << 63) <= int(number) < 1 << 63:
+        raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": value out of range')
+    if not 0 <= size < 1 << 63:
         raise Failure(f'{invalid}ParseSize: "{number}": value out of range')
-    return int(number) * (unit or 1)
+    return size
 
 
 def _max_unused(given: str) -> MaxUnused:

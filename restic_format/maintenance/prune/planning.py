@@ -147,13 +147,14 @@ def find_needed(
 
 
 def _root(repository: Repository, snapshot: bytes) -> bytes:
-    advice = "so that it is not known what it needs: run check, or forget it"
+    unknown = "so that it is not known what it needs"
     try:
         tree = repository.load_snapshot(snapshot, keep_unknown=False).tree
     except DamagedFile as error:
-        raise PruneRefused(f"snapshot {snapshot.hex()} cannot be read, {advice}: {error}") from error
+        advice = f"get the file snapshots/{snapshot.hex()} back from a copy of the repository, or remove it if there is none"
+        raise PruneRefused(f"snapshot {snapshot.hex()} cannot be read, {unknown}; {advice}: {error}") from error
     if not isinstance(tree, str) or not is_hex_id(tree):
-        raise PruneRefused(f"snapshot {snapshot.hex()} has no tree, {advice}")
+        raise PruneRefused(f"snapshot {snapshot.hex()} has no tree, {unknown}: forget it")
     return bytes.fromhex(tree)
 
 

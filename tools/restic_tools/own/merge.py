@@ -79,6 +79,8 @@ def merge(
     wanted = SnapshotFilter(filter_host or [], [tag_list(given) for given in filter_tags or []], filter_paths or []).absolute()
 
     def ignored(name: str, error: ResticFormatError) -> None:
+        if name in (names or []):
+            raise error  # a merge without one of those that were asked for is another one
         out.warn(f'Ignoring "{name}": {error}')
 
     with tools.open_repository(lock="exclusive" if delete and not dry_run else "shared", honour_no_lock=False) as repository:
