@@ -38,9 +38,9 @@ test: ## install what the tests need, the real programs included, and run every 
 	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(BINDINGS)
 	$(VENV)/python -m pytest $(PYTEST_FLAGS)
 
-kills: ## kill every command that keeps a repository at 60 random moments, and look at what is left (the tests do it 3 times)
+kills: ## stop every command that keeps a repository at 60 random moments and at every failing call (the tests do some of it)
 	@$(environment) --kernel require test
-	RESTIC_FORMAT_KILLS=60 $(VENV)/python -m pytest $(PYTEST_FLAGS) -rP --timeout 3600 tests/fire/test_kills.py
+	RESTIC_FORMAT_KILLS=60 $(VENV)/python -m pytest $(PYTEST_FLAGS) -rP --timeout 3600 tests/fire
 
 lint: ## ruff, mypy strict, who may import whom
 	@$(environment) lint

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from restic_format.errors import DamagedFile, FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
+from restic_format.errors import DamagedFile, FileMissing, FileUnusable, ResticFormatError, StorageError
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
 from restic_format.repository import Repository, loading
 from restic_format.repository.header import PackRecord
@@ -178,10 +178,7 @@ def _headers(
     """The record of each of the packs, or why that cannot be told."""
 
     def read(pack: bytes) -> PackRecord:
-        try:
-            return repository.packs.record(pack, sizes[pack])
-        except SpecError:
-            return repository.packs.record(pack, sizes[pack])  # A transfer may have been at fault.
+        return repository.packs.record(pack, sizes[pack])
 
     workers = max(2, min(repository.storage.connections, 8))
     with contextlib.closing(in_order(read, list(sizes), name="headers", workers=workers, ahead=2 * workers)) as headers:

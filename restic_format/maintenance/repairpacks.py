@@ -248,23 +248,26 @@ class _Salvager:
         for run in coalesce(wanted, lambda entry: entry.offset, lambda entry: entry.length):
             self._copy_run(pack, run)
 
-    def _copy_run(self, pack: bytes, run: Run[PackEntry]) -> None:
+    def _copy_run(self, pack: bytes, run: Run[PackEntry], *, last: bool = False) -> None:
+        """Copy what is intact; the rest is read once more by itself, a transfer may have been at fault. *last* fails it."""
         if self.cancel is not None:
             self.cancel.check()
         try:
             data = self.repository.packs.read(pack, run.offset, run.length)
         except FileUnusable as error:  # It was cut short.
-            if len(run.items) == 1:
-                self._fail(pack, run.items[0], error)
-                return
-            for entry in run.items:
-                self._copy_run(pack, Run(entry.offset, entry.length, [entry]))
-            return
-        for entry, outcome in self.writer.copy_sealed(data, run.offset, run.items, again=True):
-            if isinstance(outcome, SpecError):
-                self._fail(pack, entry, outcome)
+            failed: list[tuple[PackEntry, ResticFormatError]] = [(entry, error) for entry in run.items]
+        else:
+            failed = []
+            for entry, outcome in self.writer.copy_sealed(data, run.offset, run.items, again=True):
+                if isinstance(outcome, SpecError):
+                    failed.append((entry, outcome))
+                else:
+                    self.saved.add((entry.type, entry.id))
+        for entry, reason in failed:
+            if last:
+                self._fail(pack, entry, reason)
             else:
-                self.saved.add((entry.type, entry.id))
+                self._copy_run(pack, Run(entry.offset, entry.length, [entry]), last=True)
 
     def _fail(self, pack: bytes, entry: PackEntry, error: ResticFormatError) -> None:
         self._failed.setdefault((entry.type, entry.id), (pack, error))

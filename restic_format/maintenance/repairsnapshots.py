@@ -2,8 +2,8 @@
 
 A folder whose tree cannot be read becomes an empty one. A file that has lost parts keeps its length, and what is left of it
 keeps its place, where the length of what is missing can be told: holes of zeros stand for what is lost. Everything a new
-snapshot needs is stored before it, and an old one is removed last (ORDER-1, ORDER-9). Only what the index lacks counts as lost:
-`repairindex` and `repairpacks` come first.
+snapshot needs is stored before it, and read back before an old one is removed (ORDER-1, ORDER-9). Only what the index lacks
+counts as lost: `repairindex` and `repairpacks` come first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from restic_format.errors import ResticFormatError
 from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
+from restic_format.repository.indexwriter import check_written
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot
 from restic_format.snapshots.rewriter import TreeRewriter, TreeRules
@@ -104,6 +105,8 @@ class SnapshotRepairer:
         self._zeros: dict[int, str] = {}
         """Ids of the blobs of zeros that are stored, by length."""
         self._writer = repository.writer(dry_run=dry_run)
+        self._checked = 0
+        """So many of the new index files have been read back, with the packs they list."""
         rules = TreeRules(node=self._node, failed_tree=self._failed_tree, bad_node=self._bad_node, by_path=False)
         self._rewriter = TreeRewriter(repository, self._writer, rules, cancel=cancel)
 
@@ -131,6 +134,8 @@ class SnapshotRepairer:
         snapshot.tree = tree.hex()
         snapshot.original = found.id.hex()
         if self._forget:
+            check_written(self._repository, self._writer.indexes[self._checked :], self._cancel)
+            self._checked = len(self._writer.indexes)
             return Outcome(True, replace_snapshot(self._repository, found.id, snapshot), removed=True)
         if TAG not in snapshot.tags:
             snapshot.tags = [*snapshot.tags, TAG]

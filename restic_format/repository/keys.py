@@ -265,14 +265,16 @@ def add_key(
     key_id = id_of(raw)
     name = key_id.hex()
     storage.save(FileKind.KEY, name, raw)
+    cause: ResticFormatError | None = None
     try:
-        works = open_key(load_key(storage, name), password) == master
-    except ResticFormatError:
-        works = False
-    if not works:
-        storage.remove(FileKind.KEY, name)
-        raise KeyUnusable("the new key does not open the repository and was removed again; memory or storage are unreliable")
-    return key_id
+        if open_key(load_key(storage, name), password) == master:
+            return key_id
+    except ResticFormatError as error:
+        cause = error
+    storage.remove(FileKind.KEY, name)
+    if isinstance(cause, StorageError):
+        raise KeyUnusable(f"the new key could not be tried and was removed again: {cause}", cause=cause) from cause
+    raise KeyUnusable("the new key does not open the repository and was removed again; memory or storage are unreliable")
 
 
 def change_password(repo: Repository, password: bytes, *, username: str | None = None, hostname: str | None = None) -> bytes:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from restic_format.errors import ResticFormatError
+from restic_format.errors import FileUnusable, ResticFormatError, SpecError
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import check_size
 from restic_format.repository.header import PackRecord, decode_entries, record_of
@@ -105,14 +105,25 @@ class PackReader:
         """What the header of a pack lists; *size* is the pack's size in bytes.
 
         Raises:
-            FileMissing, StorageError, SpecError: it cannot be read, or is wrong.
+            FileMissing, StorageError, SpecError: it cannot be read, or is wrong, twice.
         """
-        return self.open_header(self._tail(pack, size), size)
+        return self._twice(lambda: self.open_header(self._tail(pack, size), size))
 
     def record(self, pack: bytes, size: int) -> PackRecord:
         """The same as the index's record of the pack. Raises likewise."""
-        plaintext, length = self._open_header(self._tail(pack, size), size)
-        return record_of(pack, plaintext, self._repository.version, length, size)
+
+        def read() -> PackRecord:
+            plaintext, length = self._open_header(self._tail(pack, size), size)
+            return record_of(pack, plaintext, self._repository.version, length, size)
+
+        return self._twice(read)
+
+    def _twice(self, read: Callable[[], T]) -> T:
+        """What *read* gives, at the second attempt where a transfer may have been at fault."""
+        try:
+            return read()
+        except (SpecError, FileUnusable):
+            return read()
 
     def _tail(self, pack: bytes, size: int) -> memoryview:
         """The end of a pack, with all of its header."""

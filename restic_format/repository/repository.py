@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeGuard
 
 from restic_format.errors import (
@@ -17,11 +18,14 @@ from restic_format.errors import (
     ConfigExists,
     DamagedFile,
     FileMissing,
+    FileUnusable,
+    KeyUnusable,
     RepositoryNotFound,
     ResticFormatError,
     SpecError,
     StorageError,
     UsageError,
+    WrongPassword,
 )
 from restic_format.repository import keys, loading
 from restic_format.repository.cipher import make_cipher
@@ -145,19 +149,20 @@ class Repository:
     ) -> Repository:
         """Create a repository: folders, a key file that *password* opens, then the config (ORDER-7, CONFIG-7).
 
-        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given.
+        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given. What an interrupted
+        call has left is gone on with: a key that *password* opens, and nothing else.
 
         Raises:
             ConfigExists: one is there already, or keys of one are.
             UsageError: a version that does not exist.
+            DamagedFile: the config that was stored is not what can be read; it was removed again.
         """
         if not MIN_VERSION <= version <= MAX_VERSION:
             raise UsageError(f"repository version {version} is not supported, only {MIN_VERSION} and {MAX_VERSION} are")
         _checked_pack_size(pack_size)
         if storage.exists(FileKind.CONFIG, ""):
             raise ConfigExists(f"create repository at {storage.location} failed: config file already exists")
-        if any(True for _ in storage.list(FileKind.KEY)):
-            raise ConfigExists(f"create repository at {storage.location} failed: repository already contains keys")
+        key = _key_left_over(storage, _password_bytes(password))
         if polynomial is None:
             import random
 
@@ -166,10 +171,16 @@ class Repository:
         plaintext = encode_config(config)
         decode_config(plaintext)
         storage.create()
-        master = MasterKey.generate()
-        key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
-        storage.save(FileKind.CONFIG, "", make_cipher(master).seal(plaintext))
-        return cls(storage, config, keys.OpenedKey(key_id, master), compression=compression, pack_size=pack_size)
+        if key is None:
+            master = MasterKey.generate()
+            key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
+            key = keys.OpenedKey(key_id, master)
+        sealed = make_cipher(key.master).seal(plaintext)
+        storage.save(FileKind.CONFIG, "", sealed)
+        if storage.load(FileKind.CONFIG, "") != sealed:
+            storage.remove(FileKind.CONFIG, "")
+            raise DamagedFile("the new config is not what was stored, and was removed again; the storage is unreliable")
+        return cls(storage, config, key, compression=compression, pack_size=pack_size)
 
     @classmethod
     def open(
@@ -360,7 +371,8 @@ class Repository:
         loading.load_index(self, self._index_cache, progress, damaged)
 
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
-        """A blob's plaintext, from the first copy that is intact (PACK-16).
+        """A blob's plaintext, from the first copy that is intact (PACK-16). One that is not is read twice: a transfer may have
+        been at fault, and whoever asks may give up what it cannot have.
 
         Raises:
             BlobMissing: no index lists it.
@@ -376,6 +388,10 @@ class Repository:
                 return self._load_copy(blob_type, blob_id, location)
             except ResticFormatError as error:
                 failures.append((location, error))
+        for location, reason in failures:
+            if isinstance(reason, SpecError | FileUnusable):
+                with suppress(SpecError, StorageError):
+                    return self._load_copy(blob_type, blob_id, location)
         # Of what the storage does not give back nothing is known: it may be good.
         location, failure = next((item for item in failures if _may_be_intact(item[1])), failures[-1])
         what = f"{blob_type.value} blob {blob_id.hex()[:8]} in pack {location.pack.hex()[:8]}"
@@ -414,6 +430,25 @@ class Repository:
 
 def _may_be_intact(error: ResticFormatError) -> TypeGuard[StorageError]:
     return isinstance(error, StorageError) and error.may_be_intact
+
+
+def _key_left_over(storage: Storage, password: bytes) -> keys.OpenedKey | None:
+    """The key that an interrupted `Repository.init` has left; None where there are no keys. Raises `ConfigExists` where these
+    may be what is left of a repository.
+    """
+    if not any(True for _ in storage.list(FileKind.KEY)):
+        return None
+    reason = "repository already contains keys"
+    if any(True for kind in (FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK) for _ in storage.list(kind)):
+        reason += ", and files that they open: its config is missing, do not create another one but look for it"
+    else:
+        try:
+            return keys.find_key(storage, password)
+        except (WrongPassword, KeyUnusable, DamagedFile):
+            reason += (
+                " that this password does not open; if they were left by an interrupted init, use its password or remove them"
+            )
+    raise ConfigExists(f"create repository at {storage.location} failed: {reason}")
 
 
 def _checked_pack_size(size: int | None) -> int:

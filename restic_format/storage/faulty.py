@@ -1,7 +1,7 @@
 """A storage that misbehaves on purpose, for tests of what the engine does then.
 
-A plan is asked before every call and may answer with a fault: fail, deliver or keep too little, dawdle, or pretend to have
-saved.
+A plan is asked before every call and may answer with a fault: fail before or after the work is done, deliver or keep too
+little, deliver what is wrong, dawdle, or pretend to have saved.
 """
 
 from __future__ import annotations
@@ -32,6 +32,16 @@ class Fail(NamedTuple):
     reason: str = "injected fault"
 
 
+class FailLate(NamedTuple):
+    """The call does its work and fails all the same, as when its answer gets lost; a listing fails in the middle."""
+
+    reason: str = "injected fault"
+
+
+class Garble(NamedTuple):
+    """One bit of what is delivered is wrong."""
+
+
 class Truncate(NamedTuple):
     """Only the first ``keep`` bytes are kept (save) or delivered (load)."""
 
@@ -48,7 +58,7 @@ class Lose(NamedTuple):
     """A save reports success and stores nothing, as a crash before the data reach the disk."""
 
 
-Fault = Fail | Truncate | Delay | Lose
+Fault = Fail | FailLate | Truncate | Garble | Delay | Lose
 Plan = Callable[[Call], Fault | None]
 
 
@@ -64,6 +74,15 @@ def nth(operation: str, number: int, fault: Fault, kind: FileKind | None = None)
         return fault if seen == number + 1 else None
 
     return plan
+
+
+def _failure(operation: str, kind: FileKind, name: str, fault: Fail | FailLate) -> StorageError:
+    return StorageError(f"{operation} {name_of(kind, name[:8])}: {fault.reason}", object=name_of(kind, name))
+
+
+def _after(operation: str, kind: FileKind, name: str, fault: Fault | None) -> None:
+    if isinstance(fault, FailLate):
+        raise _failure(operation, kind, name, fault)
 
 
 class _FaultyWriter(HeldWriter):
@@ -94,7 +113,7 @@ class FaultyStorage(WrappedStorage):
         if isinstance(fault, Delay):
             time.sleep(fault.seconds)
         elif isinstance(fault, Fail):
-            raise StorageError(f"{operation} {kind.value}/{name[:8]}: {fault.reason}", object=name_of(kind, name))
+            raise _failure(operation, kind, name, fault)
         return fault
 
     def create(self) -> None:
@@ -109,6 +128,7 @@ class FaultyStorage(WrappedStorage):
             data = b"".join(pieces_of(data))[: fault.keep]
         if not isinstance(fault, Lose):
             self.inner.save(kind, name, data, metadata=metadata)
+        _after("save", kind, name, fault)
 
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file; every piece is a call ``append``, its end a call ``save``."""
@@ -119,6 +139,10 @@ class FaultyStorage(WrappedStorage):
         """Read a range."""
         fault = self._before("load", kind, name)
         data = self.inner.load(kind, name, offset, length)
+        _after("load", kind, name, fault)
+        if isinstance(fault, Garble) and data:
+            middle = len(data) // 2
+            return data[:middle] + bytes((data[middle] ^ 1,)) + data[middle + 1 :]
         return data[: fault.keep] if isinstance(fault, Truncate) else data
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
@@ -138,8 +162,13 @@ class FaultyStorage(WrappedStorage):
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """Name and size of every file of *kind*."""
-        self._before("list", kind, "")
-        return self.inner.list(kind)
+        fault = self._before("list", kind, "")
+        return self._list_half(kind, fault) if isinstance(fault, FailLate) else self.inner.list(kind)
+
+    def _list_half(self, kind: FileKind, fault: FailLate) -> Iterator[tuple[str, int]]:
+        files = list(self.inner.list(kind))
+        yield from files[: len(files) // 2]
+        raise _failure("list", kind, "", fault)
 
     def strays(self) -> Iterator[str]:
         """Paths of no repository file."""
@@ -148,8 +177,9 @@ class FaultyStorage(WrappedStorage):
 
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
-        self._before("remove", kind, name)
+        fault = self._before("remove", kind, name)
         self.inner.remove(kind, name)
+        _after("remove", kind, name, fault)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove what killed writers have left."""

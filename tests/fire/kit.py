@@ -114,8 +114,11 @@ class Contents(NamedTuple):
 
     snapshots: dict[str, list[Files]]
 
-    def lost(self, before: Contents, after: Contents) -> list[str]:
-        """What is lost of *before*, but for what is not in *after* either, which the whole command would leave."""
+    def lost(self, before: Contents, after: Contents, lied: bool = False) -> list[str]:
+        """What is lost of *before*, but for what is not in *after* either, which the whole command would leave.
+
+        Where a storage has *lied* about what it stored, a new snapshot may be worth nothing beside the one it was made from.
+        """
         missing = []
         for origin, wanted in before.snapshots.items():
             ends = after.snapshots.get(origin, [])
@@ -124,10 +127,12 @@ class Contents(NamedTuple):
                 missing.append(f"snapshot {origin[:8]}")
                 continue
             for old in wanted:
-                for have in found:
+                for have in found if not lied else ():
                     missing += [f"{path} of snapshot {origin[:8]}" for path in _other(have, old, ends)]
                 for end in ends:
-                    if all(_other(have, old, [end]) for have in found):
+                    if all(_other(have, old, [end]) for have in found) and not (
+                        lied and any(_has(have, old) for have in found)
+                    ):
                         missing.append(f"what was to become of snapshot {origin[:8]}")
         gone = (before.items() & after.items()) - self.items()
         return missing + [f"{path} ({len(data)} bytes) is in no snapshot" for path, data in sorted(gone)]
@@ -141,6 +146,10 @@ class Contents(NamedTuple):
             for path, data in files.items()
             if data is not None
         }
+
+
+def _has(have: Files, old: Files) -> bool:
+    return all(have.get(path) == data for path, data in old.items() if data is not None)
 
 
 def _staying(old: Files, ends: list[Files]) -> set[str]:
@@ -171,7 +180,10 @@ def contents(where: Storage | str) -> Contents:
     repository = open_any(storage)
     repository.load_index()
     for snapshot_id, _ in list(repository.list(FileKind.SNAPSHOT)):
-        snapshot = repository.load_snapshot(snapshot_id)
+        try:
+            snapshot = repository.load_snapshot(snapshot_id)
+        except ResticFormatError:
+            continue
         found.setdefault(snapshot.original or snapshot_id.hex(), []).append(_files(repository, str(snapshot.tree)))
     return Contents(found)
 

@@ -23,7 +23,7 @@ from restic_format.errors import (
 )
 from restic_format.repository import Repository
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
-from restic_format.storage.faulty import Fail, nth
+from restic_format.storage.faulty import Fail, Truncate, nth
 from restic_spec.crypto import OVERHEAD, seal
 from restic_spec.errors import HeaderInvalid, IdMismatch, LengthInvalid
 from restic_spec.ids import id_of
@@ -308,8 +308,28 @@ def test_init_refuses_to_write_over_a_repository(repo: Repository) -> None:
     with pytest.raises(ConfigExists, match="config file already exists"):
         Repository.init(repo.storage, "pw", kdf=CHEAP)
     repo.storage.remove(FileKind.CONFIG, "")
-    with pytest.raises(ConfigExists, match="keys"):
+    with pytest.raises(ConfigExists, match="keys that this password does not open"):
+        Repository.init(repo.storage, "another", kdf=CHEAP)
+    repo.save_snapshot(Snapshot(time="2026-01-01T00:00:00Z", tree="00" * 32, paths=[]))
+    with pytest.raises(ConfigExists, match="its config is missing"):
         Repository.init(repo.storage, "pw", kdf=CHEAP)
+
+
+@pytest.mark.clause("CONFIG-7", "ORDER-7")
+def test_init_goes_on_with_what_an_interrupted_one_has_left(repo: Repository) -> None:
+    repo.storage.remove(FileKind.CONFIG, "")
+    again = Repository.init(repo.storage, "pw", kdf=CHEAP)
+    assert (again.key_id, again.id != repo.id) == (repo.key_id, True)
+    assert [name for name, _ in repo.storage.list(FileKind.KEY)] == [repo.key_id.hex()]
+    assert Repository.open(repo.storage, "pw").id == again.id
+
+
+@pytest.mark.clause("CONFIG-7")
+def test_init_notices_a_config_that_is_not_stored_whole() -> None:
+    storage = MemoryStorage()
+    with pytest.raises(DamagedFile, match="not what was stored"):
+        Repository.init(FaultyStorage(storage, nth("save", 0, Truncate(30), FileKind.CONFIG)), "pw", kdf=CHEAP)
+    Repository.init(storage, "pw", kdf=CHEAP)
 
 
 def test_no_repository_is_not_a_wrong_password() -> None:

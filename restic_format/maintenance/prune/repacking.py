@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterable
 
-from restic_format.errors import DamagedFile, ResticFormatError
+from restic_format.errors import DamagedFile, ResticFormatError, StorageError
 from restic_format.maintenance.prune.records import PruneEvent, PrunePlan, PruneResult, Stage
 from restic_format.repository import Repository
 from restic_format.repository.packs import coalesce
@@ -27,7 +27,7 @@ def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent],
     the end every new pack is there in its full size, and so is the index that lists it.
 
     Raises:
-        DamagedFile: there is none; what was stored by then is in the index.
+        DamagedFile: there is none, also when it is read again; what was stored by then is in the index.
         ResticFormatError: something cannot be read or stored; likewise as far as it can be.
         Interrupted: it was cancelled; likewise.
     """
@@ -97,9 +97,9 @@ class _Repacker:
             self._move_other_copy(pack, entry, reason)
 
     def _move_other_copy(self, pack: bytes, entry: PackEntry, failure: ResticFormatError) -> None:
-        for location in self._repository.index.lookup_all(entry.type, entry.id):
-            if (location.pack, location.offset) == (pack, entry.offset):
-                continue
+        """Move a blob from another place, or after all from where it is: a transfer may have been at fault."""
+        others = self._repository.index.lookup_all(entry.type, entry.id)
+        for location in sorted(others, key=lambda place: (place.pack, place.offset) == (pack, entry.offset)):
             copy = location.entry(entry.type, entry.id)
             try:
                 data = self._repository.packs.read(location.pack, copy.offset, copy.length)
@@ -108,8 +108,10 @@ class _Repacker:
             [(_, moved)] = self._writer.copy_sealed(data, copy.offset, [copy], again=True, recompress=self._recompress)
             if not isinstance(moved, ResticFormatError):
                 return
+        if isinstance(failure, StorageError) and failure.may_be_intact:
+            raise failure  # Nothing is known about the blob.
         what = (
             f"{entry.type.value} blob {entry.id.hex()[:8]} in pack {pack.hex()[:8]} cannot be read, and nothing that is needed "
-            f"was removed: run repair packs {pack.hex()[:8]}, then repair snapshots, then prune again"
+            f"was removed: run repair packs {pack.hex()}, then repair snapshots, then prune again"
         )
         raise DamagedFile(what, failure, pack=pack) from failure
