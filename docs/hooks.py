@@ -13,7 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "spec"), str(ROOT / "docs")]
+sys.path[:0] = [str(ROOT), str(ROOT / "spec"), str(ROOT / "docs"), str(ROOT / "tools")]
 
 import schemas  # noqa: E402 (needs the path set above)
 import traceability  # noqa: E402
@@ -50,6 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages.update({name: site.chapter(name) for name in CHAPTERS})
     for name, text in pages.items():
         files.append(File.generated(config, f"specification/{name}.md", content=text))
+    files.append(File.generated(config, "reference/messages.md", content=schemas.messages_page()))
     return files
 
 

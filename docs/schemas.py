@@ -1,9 +1,11 @@
-"""The schema reference, made from the declarations of `restic_spec`: structs for JSON, construct for binary."""
+"""The schema reference, made from the declarations of `restic_spec`, and that of messages, from `restic_tools.messages`."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +58,33 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def messages_page() -> str:
+    """The page of all messages of ``--json`` as Markdown."""
+    import restic_tools.messages as package
+
+    lines = [
+        "# Messages",
+        "",
+        "What `--json` prints: documents and messages, one a line, on standard output; errors on standard error.",
+        "Made from the declarations that write them. restic 0.19.1 has the messages of `backup`, `check`, `forget`, `init`,",
+        "`key list`, `ls`, `restore`, `snapshots`, `tag` and `version`, and ours are the same in every byte; those of the other",
+        "commands are ours. `cat blob` and `cat pack` print bytes as they are, and `--help` prints a page for people.",
+    ]
+    modules = [importlib.import_module(f"{package.__name__}.{info.name}") for info in _modules(package)]
+    for module in [package, *modules]:
+        summary = (inspect.getdoc(module) or "").partition("\n")[0].replace("``", "`").rstrip(".")
+        title = "several commands" if module is package else re.sub("^The messages? of ", "", summary)
+        lines += ["", f"## Of {title}"]
+        for name, struct in vars(module).items():
+            if inspect.isclass(struct) and issubclass(struct, msgspec.Struct) and struct.__module__ == module.__name__:
+                lines += ["", f"### {name}", "", *_struct(struct, False, "../specification/schemas.md")]
+    return "\n".join(lines) + "\n"
+
+
+def _modules(package: Any) -> list[pkgutil.ModuleInfo]:
+    return sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name)
+
+
 def _binary(declaration: Any) -> Iterator[str]:
     for field in declaration.subcons:
         inner: Any = field.subcon
@@ -73,7 +102,8 @@ def _binary(declaration: Any) -> Iterator[str]:
         yield f"| `{field.name}` | {size} | {form} | {field.meaning} ({field.clause}) |"
 
 
-def _struct(struct: type[msgspec.Struct], titled: bool) -> Iterator[str]:
+def _struct(struct: type[msgspec.Struct], titled: bool, page: str = "") -> Iterator[str]:
+    """What is said of *struct*; *page* has those of `restic_spec`, where that is another page."""
     if titled:
         yield f"### {struct.__name__}"
         yield ""
@@ -89,10 +119,10 @@ def _struct(struct: type[msgspec.Struct], titled: bool) -> Iterator[str]:
             written = "always, `null` for none; readers do without"
         note = notes[field.name].text if field.name in notes else ""
         note = note.replace("\n", " ").replace("``", "`").replace("|", "\\|")
-        yield f"| `{field.encode_name}` | {_type(hints[field.name])} | {written} | {note} |"
+        yield f"| `{field.encode_name}` | {_type(hints[field.name], page)} | {written} | {note} |"
 
 
-def _type(hint: object) -> str:
+def _type(hint: object, page: str = "") -> str:
     if hint is type(None):
         return "null"
     if hint is bytes:
@@ -101,14 +131,15 @@ def _type(hint: object) -> str:
         return "any JSON"
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is list:
-        return f"array of {_type(arguments[0])}"
+        return f"array of {_type(arguments[0], page)}"
     if origin is dict:
-        return f"object of {_type(arguments[1])}"
+        return f"object of {_type(arguments[1], page)}"
     if origin is typing.Annotated:
-        return _type(arguments[0])
+        return _type(arguments[0], page)
     if arguments:
-        return " or ".join(_type(argument) for argument in arguments if argument is not msgspec.UnsetType)
-    if hint in (str, int, bool):
-        return {str: "string", int: "integer", bool: "boolean"}[hint]
+        return " or ".join(_type(argument, page) for argument in arguments if argument is not msgspec.UnsetType)
+    if hint in (str, int, float, bool):
+        return {str: "string", int: "integer", float: "number", bool: "boolean"}[hint]
     name = str(getattr(hint, "__name__", hint))
-    return f"[{name}](#{name.lower()})"
+    elsewhere = page if str(getattr(hint, "__module__", "")).startswith("restic_spec") else ""
+    return f"[{name}]({elsewhere}#{name.lower()})"

@@ -81,7 +81,6 @@ SAME = [
     "cat blob {key}",
     "cat pack {pack}",
     "list keys",
-    "list keys --json",
     "list locks",
     "key list",
     "key list --json",

@@ -9,6 +9,7 @@ from restic_tools.completion import SCRIPTS
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
+from restic_tools.messages.pages import Generated
 from restic_tools.output import encode
 
 STDOUT = "-"
@@ -75,16 +76,23 @@ def generate(
         raise Failure("the generate command can generate shell completions to stdout for single shell only")
     for shell, target in targets.items():
         if target == STDOUT:
-            ctx.out.write(SCRIPTS[shell].encode())
+            if ctx.options.json:
+                ctx.out.json(Generated("generated", shell, target, SCRIPTS[shell]))
+            else:
+                ctx.out.write(SCRIPTS[shell].encode())
             continue
         ctx.out.info_on_terminal(f"writing {shell} completion file to {target}")
         _write(target, SCRIPTS[shell])
+        if ctx.options.json:
+            ctx.out.json(Generated("generated", shell, target))
     if man:
         from restic_tools.manpages import manual_pages
 
         ctx.out.info_on_terminal(f"writing man pages to directory {man}")
         for name, text in manual_pages().items():
             _write(os.path.join(man, name), text)
+        if ctx.options.json:
+            ctx.out.json(Generated("generated", "man", man))
 
 
 def _write(path: str, text: str) -> None:

@@ -27,4 +27,9 @@ def help_command(ctx: Context, words: Annotated[list[str], Argument(metavar="[co
         page = group_page(path, GROUPS[path[0]])
     else:
         raise UsageFailure(f'unknown help topic "{" ".join(path)}"{suggestion((), path[0])}')
+    if ctx.options.json:
+        from restic_tools.messages.pages import HelpPage
+
+        ctx.out.json(HelpPage("help", " ".join(path), page))
+        return
     ctx.out.write(page.encode())

@@ -17,7 +17,7 @@ from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.messages import encode_message
-from restic_tools.messages.key import KeyInfo
+from restic_tools.messages.key import KeyInfo, KeyRemoved, KeySaved
 from restic_tools.passwords import ask_new_password, read_text_file
 from restic_tools.render import Table
 
@@ -86,7 +86,9 @@ def key_add(
         password = _new_password(new_password_file, empty=new_insecure_no_password)
         with ctx.interrupt.deferred():  # whoever interrupts this must know whether there is a new key
             key_id = add_key(repo.storage, repo.master_key, password, username=user, hostname=host)
-    _say(ctx, f"saved new key with ID {key_id.hex()}")
+    if ctx.options.json:
+        ctx.out.json(KeySaved("key_saved", key_id.hex(), ""))
+    ctx.out.info(f"saved new key with ID {key_id.hex()}")
 
 
 def key_passwd(
@@ -107,9 +109,11 @@ def key_passwd(
         with ctx.interrupt.deferred():  # whoever interrupts this must know which password holds
             key_id = change_password(repo, password, username=user, hostname=host)
             key = load_key(repo.storage, key_id.hex())
+    if ctx.options.json:
+        ctx.out.json(KeySaved("key_saved", key_id.hex(), repo.key_id.hex()))
     created = full_text(canonical(key.created))
     owner = f"{printable(key.username or '')}@{printable(key.hostname or '')}"
-    _say(ctx, f"saved new key as <Key of {owner}, created on {created}>, ID {key_id.hex()}")
+    ctx.out.info(f"saved new key as <Key of {owner}, created on {created}>, ID {key_id.hex()}")
 
 
 def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]")]) -> None:
@@ -123,6 +127,8 @@ def key_remove(ctx: Context, words: Annotated[list[str], Argument(metavar="[ID]"
         key_id = find_id(repo, FileKind.KEY, words[0])
         with ctx.interrupt.deferred():
             remove_key(repo, key_id)
+    if ctx.options.json:
+        ctx.out.json(KeyRemoved("key_removed", key_id.hex()))
     ctx.out.info(f"removed key {key_id.hex()}")
 
 
@@ -132,14 +138,6 @@ def _expect_nothing(words: list[str], command: str) -> None:
             f"the key {command} command expects no arguments, only options - "
             f"please see `restic-format help key {command}` for usage and flags"
         )
-
-
-def _say(ctx: Context, text: str) -> None:
-    """What scripts read is the same with --json: restic has no message for it."""
-    if ctx.options.json:
-        ctx.out.write(text.encode() + b"\n")
-    else:
-        ctx.out.info(text)
 
 
 def _new_password(file: str | None, *, empty: bool) -> bytes:

@@ -7,6 +7,7 @@ from typing import Annotated
 from restic_format.repository.lock import remove_locks, remove_unfinished
 from restic_tools.context import Context
 from restic_tools.declare import Option
+from restic_tools.messages.unlock import LocksRemoved
 
 
 def unlock(
@@ -21,6 +22,8 @@ def unlock(
     with ctx.open_repository(lock="none") as repo:
         removed = remove_locks(repo, everything=remove_all)
         unfinished = remove_unfinished(repo)
+    if ctx.options.json:
+        ctx.out.json(LocksRemoved("summary", removed, unfinished))
     if removed:
         ctx.out.info(f"successfully removed {removed} locks")
     if unfinished:

@@ -13,3 +13,21 @@ class KeyInfo(msgspec.Struct, rename={"user_name": "userName", "host_name": "hos
     user_name: str
     host_name: str
     created: str
+
+
+class KeySaved(msgspec.Struct):
+    """``key add`` and ``key passwd``: there is a new key; restic prints text."""
+
+    message_type: str
+    """``key_saved``."""
+    id: str
+    removed_id: str
+    """The key that the new one replaces; empty for ``key add``."""
+
+
+class KeyRemoved(msgspec.Struct):
+    """``key remove``: the key is gone; restic prints nothing."""
+
+    message_type: str
+    """``key_removed``."""
+    id: str
