@@ -172,7 +172,7 @@ def _choose(options: PruneOptions, found: Decisions, candidates: list[_Candidate
         return candidate.only_data, candidate.size >= small_size, -candidate.use.unused_size / candidate.used_size
 
     statistics = found.statistics
-    may_stay = options.max_unused.limit(statistics.size.used)
+    may_stay = _may_stay(options, statistics, candidates)
     most = float("inf") if options.max_repack is None else options.max_repack
     if options.recover_no_free_space:
         most = 0
@@ -189,3 +189,20 @@ def _choose(options: PruneOptions, found: Decisions, candidates: list[_Candidate
         statistics.size.repack_remove += candidate.use.unused_size
         if candidate.use.plain:
             statistics.size.uncompressed -= candidate.size
+
+
+def _may_stay(options: PruneOptions, statistics: PruneStatistics, candidates: list[_Candidate]) -> float:
+    """Bytes that may stay unused.
+
+    Where blobs are stored several times, restic chooses copies by chance, and with them where it stops: what its last pack
+    frees beyond the limit is unused here unless we go as much further. Other copies can make as much unused in a pack as there
+    are surplus ones.
+    """
+    limit = options.max_unused.limit(statistics.size.used)
+    surplus = statistics.size.duplicate
+    if not surplus:
+        return limit
+    data = [candidate for candidate in candidates if candidate.only_data]
+    beyond = max((one.use.unused_size + min(one.use.used_size, surplus) for one in data), default=0)
+    compressed = sum(one.use.unused_size for one in data if one.must_compress)
+    return max(limit - beyond - (compressed + surplus if compressed else 0), 0)
