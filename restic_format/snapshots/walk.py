@@ -102,8 +102,8 @@ class Level(Generic[T]):
             self.checked = self._in_order(names) and _all_plain(names)
             if self.checked:
                 self.last = names[-1]
-        left = slice(self.taken, None)
-        self.pending = zip(nodes[left], names[left] if self.checked else itertools.repeat(None), strict=False)
+        pending = zip(nodes, names if self.checked else itertools.repeat(None), strict=False)
+        self.pending = itertools.islice(pending, self.taken, None) if self.taken else pending
 
     def _in_order(self, names: Sequence[str]) -> bool:
         return bool(names) and names[0] > self.last and all(map(operator.lt, names, names[1:]))

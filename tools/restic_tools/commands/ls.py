@@ -176,8 +176,12 @@ def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: 
 
     everything = not wanted.directories
     walk = Walk(repo, tree, None, fault=fault, left=left)
+    directory: Level[None] | None = None
+    prefix = ""
     for level, node, name in walk:
-        path = level.path_of(name)
+        if level is not directory:
+            directory, prefix = level, level.prefix
+        path = f"{prefix}/{name}"
         within, leads_on = everything or wanted.within(path), everything or wanted.leads_on(path)
         if not (within or leads_on):
             continue
@@ -217,15 +221,18 @@ class Buffered:
         self._pending.clear()
 
 
-class TextPrinter(Buffered):
+class TextPrinter:
     """A line for each node, for people."""
 
     def __init__(self, out: Output, directories: Sequence[str], *, long: bool, human: bool) -> None:
-        super().__init__(out)
+        self.out = out
+        self._lines: list[str] = []
+        self._size = 0
+        """Characters of the lines that are pending."""
         self._directories = directories
         self._long = long
         self._human = human
-        self._shown = printable if out.stdout_is_terminal else str
+        self._shown = printable if out.stdout_is_terminal else None
 
     def snapshot(self, found: FoundSnapshot, tree: str) -> None:
         """The heading, unless --quiet."""
@@ -241,12 +248,21 @@ class TextPrinter(Buffered):
         """The node's line."""
         if prefix:
             return
-        text = self._shown(path)
+        text = path if self._shown is None else self._shown(path)
         if self._long:
             text = f"{self._details(node)} {text}"
             if node.type == tree_format.SYMLINK:
-                text += f" -> {self._shown(node.target)}"
-        self.put(encode(text) + b"\n")
+                text += f" -> {node.target if self._shown is None else self._shown(node.target)}"
+        self._lines.append(text)
+        self._size += len(text)
+        if self._size >= FLUSH_EVERY:
+            self._push()
+
+    def _push(self) -> None:
+        self._lines.append("")
+        self.out.write(encode("\n".join(self._lines)))
+        self._lines.clear()
+        self._size = 0
 
     def _details(self, node: Node) -> str:
         mode = gomode.mode_string(node.mode | _type_bits(node.type))
@@ -258,7 +274,8 @@ class TextPrinter(Buffered):
 
     def close(self) -> None:
         """Write what is pending."""
-        self.push()
+        if self._lines:
+            self._push()
 
 
 def _type_bits(name: str) -> int:
