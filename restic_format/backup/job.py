@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from restic_format.filter import ExcludeFilter
 from restic_spec.rustic import DeleteMark
@@ -13,8 +14,7 @@ from restic_spec.snapshot import Snapshot
 Change = Literal["new", "modified", "unchanged"]
 
 
-@dataclass(slots=True)
-class ItemStats:
+class ItemStats(msgspec.Struct):
     """What saving one item, or many, added to the repository; sizes in bytes."""
 
     data_blobs: int = 0
@@ -37,8 +37,7 @@ class ItemStats:
         self.tree_size_in_repo += other.tree_size_in_repo
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(msgspec.Struct):
     """How many items are new, changed and unmodified against the parent snapshot."""
 
     new: int = 0
@@ -60,16 +59,15 @@ class Changes:
         return self.new + self.modified + self.unchanged
 
 
-@dataclass(slots=True)
-class Summary:
+class Summary(msgspec.Struct):
     """The statistics of a whole backup; times in nanoseconds since the epoch."""
 
     backup_start: int
     backup_end: int = 0
-    files: Changes = field(default_factory=Changes)
-    dirs: Changes = field(default_factory=Changes)
+    files: Changes = msgspec.field(default_factory=Changes)
+    dirs: Changes = msgspec.field(default_factory=Changes)
     processed_bytes: int = 0
-    stats: ItemStats = field(default_factory=ItemStats)
+    stats: ItemStats = msgspec.field(default_factory=ItemStats)
     errors: int = 0
     """Items that could not be backed up as they should; the snapshot is incomplete where this is not 0."""
 
@@ -142,11 +140,10 @@ BackupEvent: TypeAlias = Totals | FileStarted | FileEnded | BytesDone | ItemDone
 """What the `restic_format.work.Progress` of a backup is told."""
 
 
-@dataclass(slots=True)
-class BackupOptions:
+class BackupOptions(msgspec.Struct):
     """How to back up. The defaults are restic's."""
 
-    excludes: ExcludeFilter = field(default_factory=ExcludeFilter)
+    excludes: ExcludeFilter = msgspec.field(default_factory=ExcludeFilter)
     """Patterns of what to leave out."""
     exclude_patterns: Sequence[str] = ()
     """Those patterns that are recorded in the snapshot."""
@@ -194,8 +191,7 @@ class BackupOptions:
     """When the snapshot may be removed (RUSTIC-8)."""
 
 
-@dataclass(slots=True)
-class Result:
+class Result(msgspec.Struct):
     """What came of a backup."""
 
     summary: Summary

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import select
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -77,6 +76,8 @@ class CommandSource:
     def __init__(self, command: Sequence[str], report: Callable[[str], None]) -> None:
         if not command:
             raise BackupFailed("no command was specified as argument")
+        import subprocess  # Slow to import, and no other backup needs it.
+
         words = [gojson.to_bytes(word) for word in command]
         try:
             # Ours is not the command's to read: it may hold the rest of a loop that backs up one thing after the other.

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+
+import msgspec
 
 from restic_format.backup.errors import BackupFailed, SourceError
 from restic_format.backup.source import OPEN_FLAGS, Place, list_directory
 
 
-@dataclass(slots=True)
-class TargetTree:
+class TargetTree(msgspec.Struct):
     """A directory of the snapshot's top, or a target in it (then ``path`` is set and there are no children)."""
 
-    children: dict[bytes, TargetTree] = field(default_factory=dict)
+    children: dict[bytes, TargetTree] = msgspec.field(default_factory=dict)
     path: bytes = b""
     """Where on the source the item to back up is."""
     info_path: bytes = b""

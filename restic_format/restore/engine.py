@@ -39,7 +39,7 @@ class Restorer:
         cancel: Cancel | None = None,
     ) -> None:
         options = options or RestoreOptions()
-        self._report = Report(progress, options.tell_items)
+        self._report = Report(progress, tell_items=options.tell_items)
         self._tree = tree
         self._target = os.path.abspath(_path_bytes(target))
         self._session = Session(repository, self._target, options, self._report, cancel or Cancel())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from restic_format.work import Progress
 
@@ -43,8 +44,7 @@ class Failed(NamedTuple):
 RestoreEvent: TypeAlias = Item | Failed
 
 
-@dataclass
-class RestoreStats:
+class RestoreStats(msgspec.Struct):
     """Counters of a running or finished restore; reading them at any time is safe."""
 
     files_total: int = 0
@@ -58,14 +58,14 @@ class RestoreStats:
     errors: int = 0
 
 
-@dataclass
 class Report:
     """Counts, and tells *progress*, one call at a time."""
 
-    progress: Progress[RestoreEvent]
-    tell_items: bool = False
-    stats: RestoreStats = field(default_factory=RestoreStats)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, progress: Progress[RestoreEvent], *, tell_items: bool = False) -> None:
+        self.progress = progress
+        self.tell_items = tell_items
+        self.stats = RestoreStats()
+        self._lock = threading.Lock()
 
     def expect(self, size: int, items: int = 1) -> None:
         """Count one more item to restore (or several), with *size* bytes of content."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from restic_format.errors import UsageError
 from restic_format.filter import ExcludeFilter, IncludeFilter
@@ -33,8 +34,7 @@ class Overwrite(Enum):
     """Keep what exists."""
 
 
-@dataclass(frozen=True)
-class RestoreOptions:
+class RestoreOptions(msgspec.Struct, frozen=True):
     """How to restore. The defaults are those of ``restic restore``."""
 
     overwrite: Overwrite = Overwrite.ALWAYS

@@ -1,10 +1,8 @@
 """The options that every command takes: names and meanings of restic 0.19.1, each written once.
 
 Help, completion and manual pages are made from the same declarations (`GLOBAL_FLAGS`); `global_options` puts flags and
-environment variables together.
+environment variables together. The annotations are no texts here: every command would have to read each of them again.
 """
-
-from __future__ import annotations
 
 from typing import Annotated
 
@@ -183,7 +181,7 @@ class GlobalOptions(OptionGroup):
         self.cacert, self.option = [], []
         super().__init__(**values)
 
-    def replaced(self, **values: object) -> GlobalOptions:
+    def replaced(self, **values: object) -> "GlobalOptions":
         """The same options with other *values* for some."""
         return GlobalOptions(**{**vars(self), **values})
 
@@ -217,7 +215,7 @@ class GlobalOptions(OptionGroup):
 GLOBAL_FLAGS = tuple(flags_of(GlobalOptions))
 
 
-def global_options(values: Mapping[str, object]) -> GlobalOptions:
+def global_options(values: "Mapping[str, object]") -> GlobalOptions:
     """Put flags and environment together: a flag wins. ``Failure`` on values that cannot be right."""
     options = GlobalOptions()
     for flag in GLOBAL_FLAGS:
