@@ -197,7 +197,8 @@ def find_snapshot(
     back = steps_back(prefix)
     if back is not None:
         return find_latest(repo, wanted, back=back, members=members), subfolder
-    snapshot_id = find_id(repo, FileKind.SNAPSHOT, prefix)
+    whole = prefix.lower()  # restic takes a whole id in capital letters, too, but not the beginning of one
+    snapshot_id = find_id(repo, FileKind.SNAPSHOT, whole if is_hex_id(whole) else prefix)
     return FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id)), subfolder
 
 
@@ -226,6 +227,8 @@ def filter_snapshots(
             if subfolder:
                 raise SnapshotNotFound("<snapshot>:<subfolder> syntax not allowed")
         except ResticFormatError as error:
+            if name == "latest" and isinstance(error, SnapshotNotFound):
+                error = SnapshotNotFound(f"no snapshot matched given filter {wanted.absolute().describe()}")
             if damaged is None:
                 raise
             damaged(name, error)

@@ -70,6 +70,9 @@ def test_prefixes_must_mean_one_snapshot(repo: Repository) -> None:
     for _ in range(20):
         snapshot(repo, 2)
     assert find_snapshot(repo, wanted.hex()[:12])[0].id == wanted
+    assert find_snapshot(repo, wanted.hex().upper())[0].id == wanted, "a whole id, as in restic"
+    with pytest.raises(SnapshotNotFound, match="no matching ID"):
+        find_snapshot(repo, "ABCDEF")
     with pytest.raises(SnapshotNotFound, match="multiple IDs"):
         find_id(repo, FileKind.SNAPSHOT, "")
     with pytest.raises(SnapshotNotFound, match="no matching ID"):

@@ -336,6 +336,19 @@ def test_restic_finds_the_repository_whole(
     assert (restored / "dir/sub/c<&>.txt").read_text() == "x<&>\n"
 
 
+def test_a_whole_id_in_capital_letters_is_an_id(
+    filled: Filled, tmp_path: Path, run: Runner, restic_here: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capitals = filled.ids[0].upper()
+    for words in (("forget", "-n", capitals), ("forget", "-n", capitals[:20]), ("forget", "-n", "latest", "--host", "none")):
+        assert run(*words) == restic_here(*words)
+    pack = next(path.name for path in filled.folder.glob("data/*/*"))
+    folder = shutil.copytree(filled.folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert run("-r", str(folder), "repair", "packs", pack.upper()).code == 0
+    assert (tmp_path / f"pack-{pack}").exists()
+
+
 @pytest.fixture
 def two_filled(filled: Filled, tmp_path: Path) -> tuple[Path, Path]:
     """Two copies, ours and theirs, of a repository that real restic filled."""

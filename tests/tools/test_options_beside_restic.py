@@ -26,6 +26,9 @@ SUBSETS = ["99999999999999999999T", "-5M", "0k", "5 %", "1/257", "99999999999999
         *(["snapshots", f"--retry-lock={text}"] for text in DURATIONS),
         *(["check", "--no-lock", f"--read-data-subset={text}"] for text in SUBSETS),
         *(["backup", "--dry-run", "--exclude-larger-than", text, "/etc/hostname"] for text in SIZES),
+        *(["prune", "--dry-run", f"--max-repack-size={text}"] for text in SIZES),
+        *(["prune", "--dry-run", f"--max-unused={text}"] for text in ("8388608T", "+5", "5%5", "\u0663%", "1_0%", "0%", " 5%")),
+        *(["prune", "--dry-run", f"--repack-smaller-than={text}"] for text in ("0", "-0", "+5", "")),
         ["backup", "--exclude-cloud-files", "/etc/hostname"],
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -109,7 +110,7 @@ def _bytes(text: str, option: str) -> int:
     unit = _UNITS.get(text[-1:].lower())
     number = text if unit is None else text[:-1]
     invalid = f'invalid number of bytes "{text}" for {option}: '
-    if not number.removeprefix("-").isdecimal() or not number.isascii():
+    if not re.fullmatch(r"[+-]?[0-9]+", number):
         raise Failure(f'{invalid}strconv.ParseInt: parsing "{number}": invalid syntax')
     size = int(number) * (unit or 1)
     if not -(1 << 63) <= int(number) < 1 << 63:
@@ -130,6 +131,8 @@ def _max_unused(given: str) -> MaxUnused:
     if not text.endswith("%"):
         return MaxUnused(bytes=_bytes(text, "--max-unused"))
     try:
+        if not text.isascii():
+            raise ValueError(text)
         percent = float(text[:-1])
     except ValueError:
         raise Failure(

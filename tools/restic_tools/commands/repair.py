@@ -187,7 +187,7 @@ def _pack_ids(texts: Iterable[str]) -> list[bytes]:
 
     packs = []
     for text in texts:
-        if not is_hex_id(text):
+        if not is_hex_id(text.lower()):
             raise Failure(f"invalid pack ID {text[:80]!r}: the whole ID is needed, 64 hexadecimal digits")
         packs.append(bytes.fromhex(text))
     if not packs:
