@@ -16,6 +16,7 @@ __all__ = [
     "BlobMissing",
     "ConfigExists",
     "DamagedFile",
+    "FileExists",
     "FileMissing",
     "FileUnusable",
     "Interrupted",
@@ -56,6 +57,13 @@ class StorageError(ResticFormatError):
 
 class FileMissing(StorageError):
     """The storage holds no such file."""
+
+    permanent = True
+    may_be_intact = False
+
+
+class FileExists(StorageError):
+    """A file of that name is there already, and is not to be replaced."""
 
     permanent = True
     may_be_intact = False

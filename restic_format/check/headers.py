@@ -78,6 +78,10 @@ def look_for_missing(run: Run) -> None:
         # The header of each pack says whether the index is right, and whether the index could be made again from it.
         listed = [pack for pack in run.file_sizes if run.repo.index.has_pack(pack) and pack not in run.consulted]
         _find(run, missing, listed, "which the index does not list rightly", REPAIR_INDEX_READING)
+    if run.hidden:
+        for number in (number for numbers in missing.values() for number in numbers):
+            found = run.report.findings[number].code
+            run.set_code(number, Code.TREE_UNREADABLE if found is Code.TREE_MISSING else Code.BLOB_UNREADABLE)
 
 
 def _find(run: Run, missing: dict[tuple[str, bytes], list[int]], packs: list[bytes], where: str, command: str) -> None:
@@ -85,11 +89,12 @@ def _find(run: Run, missing: dict[tuple[str, bytes], list[int]], packs: list[byt
         name = pack.hex()
         ref = ObjectRef(ObjectKind.PACK, name)
         if not isinstance(entries, list):
-            if run.repo.index.has_pack(pack):
-                code = Code.PACK_UNREADABLE if is_unreadable(entries) else Code.PACK_HEADER_DAMAGED
+            hides = is_unreadable(entries)
+            if run.repo.index.has_pack(pack) or (hides and pack not in run.damaged_unlisted):
+                code = Code.PACK_UNREADABLE if hides else Code.PACK_HEADER_DAMAGED
                 message = f"pack {name}: header cannot be read: {reason(entries)}"
                 run.add(Finding(code, ref, message, clause_of(entries)))
-            continue  # The pack itself is named as one that no index lists.
+            continue  # A pack that is damaged is named as one that no index lists.
         if command == REPAIR_INDEX_READING and differs(run, pack, entries):
             run.wrong.add(pack)
             run.add(Finding(Code.INDEX_WRONG, ref, f"pack {name}: the index lists other blobs than the pack's own header"))

@@ -180,6 +180,13 @@ class Run:
         """Say what the finding *number* costs."""
         self.report.findings[number] = replace(self.report.findings[number], consequence=consequence)
 
+    def set_code(self, number: int, code: Code) -> None:
+        """Say what the finding *number* turned out to be."""
+        found = self.report.findings[number]
+        self.report.counts.subtract((found.code,))
+        self.report.counts[code] += 1
+        self.report.findings[number] = replace(found, code=code)
+
     def set_repair(self, number: int, commands: tuple[str, ...]) -> None:
         """Say which commands put right the finding *number*, where these are others than for all like it."""
         if number >= 0:

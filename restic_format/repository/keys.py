@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import time
@@ -264,13 +265,18 @@ def add_key(
     raw = encode_keyfile(key)
     key_id = id_of(raw)
     name = key_id.hex()
-    storage.save(FileKind.KEY, name, raw)
     cause: ResticFormatError | None = None
     try:
-        if open_key(load_key(storage, name), password) == master:
-            return key_id
-    except ResticFormatError as error:
-        cause = error
+        storage.save(FileKind.KEY, name, raw)
+        try:
+            if open_key(load_key(storage, name), password) == master:
+                return key_id
+        except ResticFormatError as error:
+            cause = error
+    except BaseException:
+        with contextlib.suppress(StorageError):
+            storage.remove(FileKind.KEY, name)
+        raise
     storage.remove(FileKind.KEY, name)
     if isinstance(cause, StorageError):
         raise KeyUnusable(f"the new key could not be tried and was removed again: {cause}", cause=cause) from cause

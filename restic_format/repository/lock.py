@@ -282,7 +282,7 @@ def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> N
         unreadable: ResticFormatError | None = None
         for lock_id, lock in read_locks(repo, own):
             if isinstance(lock, ResticFormatError):
-                unreadable = lock
+                unreadable = unreadable if isinstance(unreadable, FileUnusable) else lock
             elif exclusive or lock.exclusive:
                 how = "exclusively " if lock.exclusive else ""
                 raise AlreadyLocked(
@@ -292,6 +292,8 @@ def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> N
                 )
         if unreadable is None:
             return
+        if isinstance(unreadable, FileUnusable):
+            break  # It does not become a lock by being written to the end, as a damaged one may.
     if isinstance(unreadable, DamagedFile | FileUnusable):
         raise InvalidLock(
             f"invalid lock file: {unreadable}\n\nthe `unlock --remove-all` command can be used to remove invalid locks. "

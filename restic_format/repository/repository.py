@@ -17,6 +17,7 @@ from restic_format.errors import (
     BlobMissing,
     ConfigExists,
     DamagedFile,
+    FileExists,
     FileMissing,
     FileUnusable,
     KeyUnusable,
@@ -28,7 +29,7 @@ from restic_format.errors import (
     WrongPassword,
 )
 from restic_format.repository import keys, loading
-from restic_format.repository.cipher import make_cipher
+from restic_format.repository.cipher import Cipher, make_cipher
 from restic_format.repository.coder import check_size, make_coder
 from restic_format.repository.compression import Compression
 from restic_format.repository.index import BlobIndex, Location
@@ -149,8 +150,9 @@ class Repository:
     ) -> Repository:
         """Create a repository: folders, a key file that *password* opens, then the config (ORDER-7, CONFIG-7).
 
-        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given. What an interrupted
-        call has left is gone on with: a key that *password* opens, and nothing else.
+        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given. Of several who do this
+        at once at one place, one succeeds. Who fails leaves neither a key nor empty folders behind. What a killed call has left
+        is gone on with: a key that *password* opens, and nothing else.
 
         Raises:
             ConfigExists: one is there already, or keys of one are.
@@ -160,9 +162,10 @@ class Repository:
         if not MIN_VERSION <= version <= MAX_VERSION:
             raise UsageError(f"repository version {version} is not supported, only {MIN_VERSION} and {MAX_VERSION} are")
         _checked_pack_size(pack_size)
+        there = ConfigExists(f"create repository at {storage.location} failed: config file already exists")
         if storage.exists(FileKind.CONFIG, ""):
-            raise ConfigExists(f"create repository at {storage.location} failed: config file already exists")
-        key = _key_left_over(storage, _password_bytes(password))
+            raise there
+        left_over = _key_left_over(storage, _password_bytes(password))
         if polynomial is None:
             import random
 
@@ -170,16 +173,32 @@ class Repository:
         config = Config(version=version, id=os.urandom(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
         plaintext = encode_config(config)
         decode_config(plaintext)
-        storage.create()
-        if key is None:
-            master = MasterKey.generate()
-            key_id = keys.add_key(storage, master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname)
-            key = keys.OpenedKey(key_id, master)
-        sealed = make_cipher(key.master).seal(plaintext)
-        storage.save(FileKind.CONFIG, "", sealed)
-        if storage.load(FileKind.CONFIG, "") != sealed:
-            storage.remove(FileKind.CONFIG, "")
-            raise DamagedFile("the new config is not what was stored, and was removed again; the storage is unreliable")
+        key = left_over or keys.OpenedKey(b"", MasterKey.generate())
+        cipher = make_cipher(key.master)
+        sealed = cipher.seal(plaintext)
+        added = b""
+        try:
+            storage.create()
+            if left_over is None:
+                added = keys.add_key(
+                    storage, key.master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname
+                )
+                key = key._replace(id=added)
+            storage.save_new(FileKind.CONFIG, "", sealed)
+            if storage.load(FileKind.CONFIG, "") != sealed:
+                storage.remove(FileKind.CONFIG, "")
+                raise DamagedFile("the new config is not what was stored, and was removed again; the storage is unreliable")
+            if left_over is not None and not storage.exists(FileKind.KEY, key.id.hex()):
+                # Who made it is there after all, has failed, and took it back.
+                added = keys.add_key(
+                    storage, key.master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname
+                )
+                key = key._replace(id=added)
+        except BaseException as error:
+            _undo_init(storage, added, cipher)
+            if isinstance(error, FileExists):
+                raise there from error
+            raise
         return cls(storage, config, key, compression=compression, pack_size=pack_size)
 
     @classmethod
@@ -449,6 +468,37 @@ def _key_left_over(storage: Storage, password: bytes) -> keys.OpenedKey | None:
                 " that this password does not open; if they were left by an interrupted init, use its password or remove them"
             )
     raise ConfigExists(f"create repository at {storage.location} failed: {reason}")
+
+
+def _undo_init(storage: Storage, key_id: bytes, cipher: Cipher) -> None:
+    """Take back what a failed `Repository.init` has made: the key file (if not empty) and folders.
+
+    The key stays where there is a config that it belongs to, or that cannot be told: the call may have failed after storing it,
+    and another one may have gone on with the key. The folders stay wherever there is a config.
+    """
+    try:
+        belongs = _config_belongs(storage, cipher)
+        if key_id and not belongs:
+            raw = storage.load(FileKind.KEY, key_id.hex())
+            storage.remove(FileKind.KEY, key_id.hex())
+            if belongs is None and _config_belongs(storage, cipher):
+                storage.save(FileKind.KEY, key_id.hex(), raw)
+                return
+        if belongs is None:
+            storage.uncreate()
+    except StorageError:
+        return
+
+
+def _config_belongs(storage: Storage, cipher: Cipher) -> bool | None:
+    """Whether *cipher* opens the config; None where there is none. Raises `StorageError` where that cannot be told."""
+    try:
+        cipher.open(storage.load(FileKind.CONFIG, ""))
+    except FileMissing:
+        return None
+    except SpecError:
+        return False
+    return True
 
 
 def _checked_pack_size(size: int | None) -> int:

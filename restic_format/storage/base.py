@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from restic_format.errors import FileMissing, FileUnusable
+from restic_format.errors import FileExists, FileMissing, FileUnusable
 from restic_spec.layout import KINDS, FileKind
 
 Buffer = bytes | bytearray | memoryview
@@ -31,6 +31,11 @@ def pieces_of(content: Content) -> Sequence[Buffer]:
 def name_of(kind: FileKind, name: str) -> str:
     """What a file is called in messages: ``snapshots/`` and its name."""
     return f"{kind.value}/{name}" if name else kind.value
+
+
+def already_there(kind: FileKind, name: str) -> FileExists:
+    """The error of `Storage.save_new` where there is such a file."""
+    return FileExists(f"{name_of(kind, name)}: already exists", object=name_of(kind, name))
 
 
 def check_size(kind: FileKind, name: str, size: int) -> None:
@@ -135,6 +140,10 @@ class Storage(ABC):
         """Make the place and its folders ready for a new repository."""
         return
 
+    def uncreate(self) -> None:
+        """Remove those folders that `create` has made here and in which nothing is. Never fails."""
+        return
+
     @abstractmethod
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file whole or not at all; durable when this returns. A file of that name is replaced.
@@ -144,6 +153,17 @@ class Storage(ABC):
         Raises:
             StorageError: it could not be stored.
         """
+
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """Like `save`, but nothing is replaced: of several who save the same name at once one succeeds, where storage can tell.
+
+        Raises:
+            FileExists: there is such a file.
+            StorageError: it could not be stored.
+        """
+        if self.exists(kind, name):
+            raise already_there(kind, name)
+        self.save(kind, name, data)
 
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file whose name is known only at the end. For *metadata* see `save`. Raises `StorageError`."""
@@ -238,9 +258,17 @@ class WrappedStorage(Storage):
         """See `Storage`."""
         self.inner.create()
 
+    def uncreate(self) -> None:
+        """See `Storage`."""
+        self.inner.uncreate()
+
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """See `Storage`."""
         self.inner.save(kind, name, data, metadata=metadata)
+
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """See `Storage`."""
+        self.inner.save_new(kind, name, data)
 
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """See `Storage`."""

@@ -130,6 +130,19 @@ class FaultyStorage(WrappedStorage):
             self.inner.save(kind, name, data, metadata=metadata)
         _after("save", kind, name, fault)
 
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """Store a file that is not there; a call ``save``."""
+        fault = self._before("save", kind, name)
+        if isinstance(fault, Truncate):
+            data = b"".join(pieces_of(data))[: fault.keep]
+        if not isinstance(fault, Lose):
+            self.inner.save_new(kind, name, data)
+        _after("save", kind, name, fault)
+
+    def uncreate(self) -> None:
+        """Remove the folders that were made."""
+        self.inner.uncreate()
+
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file; every piece is a call ``append``, its end a call ``save``."""
         self._before("begin", kind, "")

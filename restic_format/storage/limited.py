@@ -2,7 +2,8 @@
 
 Each direction has a bucket of its own: what has not been used is saved up for one second at most. A file goes through in
 small pieces, in turn with those of other threads, so that a lock's renewal does not wait for the packs before it. What is
-counted are the bytes of files; listing, asking for sizes and removing cost nothing.
+counted are the bytes of files; listing, asking for sizes and removing cost nothing. Whoever is asked to stop does not wait any
+more: what must still be stored, or was asked for already, goes as fast as it can.
 """
 
 from __future__ import annotations
@@ -20,33 +21,49 @@ SAVED_UP = 1.0
 PIECES = 8
 """Pieces into which a second's worth is cut."""
 
+_NAP = 0.25
+"""Seconds between two looks at whether to stop."""
+
+
+def _never() -> bool:
+    return False
+
 
 class Pace:
     """Lets *rate* bytes a second through. Any number of threads may wait; those that come first go first."""
 
     def __init__(
-        self, rate: int, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+        self,
+        rate: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        stopping: Callable[[], bool] = _never,
     ) -> None:
+        """While *stopping* is true nobody waits."""
         if rate <= 0:
             raise ValueError(f"a rate of {rate} bytes a second lets nothing through")
         self._rate = rate
         self._piece = max(1, rate // PIECES)
         self._clock = clock
         self._sleep = sleep
+        self._stopping = stopping
         self._due = clock() - SAVED_UP
         self._lock = threading.Lock()
 
     def wait(self, size: int) -> None:
         """Return when *size* bytes have had their time."""
-        while size > 0:
+        while size > 0 and not self._stopping():
             piece = min(size, self._piece)
             size -= piece
             with self._lock:
                 now = self._clock()
                 self._due = max(self._due, now - SAVED_UP) + piece / self._rate
                 delay = self._due - now
-            if delay > 0:
-                self._sleep(delay)
+            while delay > 0 and not self._stopping():
+                nap = min(delay, _NAP)
+                self._sleep(nap)
+                delay -= nap
 
 
 def _size(data: Content) -> int:
@@ -68,7 +85,7 @@ class _LimitedWriter:
 
 
 class LimitedStorage(WrappedStorage):
-    """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes."""
+    """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes. See `Pace` for *stopping*."""
 
     def __init__(
         self,
@@ -78,16 +95,24 @@ class LimitedStorage(WrappedStorage):
         download: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        stopping: Callable[[], bool] = _never,
     ) -> None:
         super().__init__(inner)
-        self._upload = None if upload is None else Pace(upload, clock=clock, sleep=sleep)
-        self._download = None if download is None else Pace(download, clock=clock, sleep=sleep)
+        self._upload, self._download = (
+            None if rate is None else Pace(rate, clock=clock, sleep=sleep, stopping=stopping) for rate in (upload, download)
+        )
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file when its bytes have had their time."""
         if self._upload is not None:
             self._upload.wait(_size(data))
         self.inner.save(kind, name, data, metadata=metadata)
+
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """Store a file that is not there, when its bytes have had their time."""
+        if self._upload is not None:
+            self._upload.wait(_size(data))
+        self.inner.save_new(kind, name, data)
 
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file, piece by piece when the bytes have had their time."""

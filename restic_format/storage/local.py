@@ -46,6 +46,7 @@ class LocalStorage(Storage):
             self._root = given
         self._connections = connections
         self._cached = cached
+        self._made: list[bytes] = []
         self.layout = self._detect_layout()
         self.modes = self._detect_modes()
 
@@ -94,9 +95,15 @@ class LocalStorage(Storage):
         for folder in ["", *folders(self.layout)]:
             path = self._folder(folder)
             try:
-                make_folders(path, self.modes[0])
+                make_folders(path, self.modes[0], self._made)
             except OSError as error:
                 raise oserrors.told("mkdir", path, error) from error
+
+    def uncreate(self) -> None:
+        """Remove the folders that `create` has made and in which nothing is (see `Storage.uncreate`)."""
+        while self._made:
+            with contextlib.suppress(OSError):
+                os.rmdir(self._made.pop())
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file (see `Storage.save`)."""
@@ -109,9 +116,23 @@ class LocalStorage(Storage):
             writer.abort()
             raise
 
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """Store a file that is not there (see `Storage.save_new`): of several who do so at once, one succeeds."""
+        self.path_of(kind, name)
+        writer = self._begin(kind)
+        try:
+            writer.append(data)
+            writer.finish(name, replace=False)
+        except BaseException:
+            writer.abort()
+            raise
+
     def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
         """Begin to write a file (see `Storage.begin`)."""
         del metadata
+        return self._begin(kind)
+
+    def _begin(self, kind: FileKind) -> LocalWriter:
         return LocalWriter(
             lambda name: self.path_of(kind, name),
             self.modes,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
+from restic_format.errors import FileExists
 from restic_format.storage import oserrors
 from restic_format.storage.base import Buffer, Content, pieces_of
 from restic_spec.ids import ID_SIZE
@@ -29,6 +30,8 @@ _PIECE = 1 << 20
 """Bytes that are read back at once."""
 
 _NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What a file system says that has no hard links."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -106,25 +109,46 @@ class LocalWriter:
                 offset += len(piece)
                 yield piece
 
-    def finish(self, name: str) -> None:
-        """See `Writer`."""
+    def finish(self, name: str, *, replace: bool = True) -> None:
+        """See `Writer`. Without *replace* a file of that name stays: then this raises `FileExists`."""
         target = self._path_of(name)
         with self._saving("write", target, name):
             _sync(self._descriptor)
             with contextlib.suppress(PermissionError):
                 os.fchmod(self._descriptor, self._modes[1] & ~0o222)
-            if not self._temporary:
-                try:
+            try:
+                if not self._temporary:
                     self._in_folder(target, self._link)
-                except FileExistsError:  # only renaming replaces
-                    temporary = _temporary_name(target)
-                    self._link(temporary)
-                    self._temporary = temporary
+                elif not replace:
+                    self._in_folder(target, self._name_new)
+            except FileExistsError:
+                if not replace:
+                    self.abort()
+                    what = self._what(name)
+                    raise FileExists(f"{what}: already exists", object=what) from None
+                # Only renaming replaces.
+                temporary = _temporary_name(target)
+                self._link(temporary)
+                self._temporary = temporary
             self._close()
             if self._temporary:
                 self._in_folder(target, partial(os.rename, self._temporary))
                 self._temporary = b""
             sync_folder(os.path.dirname(target))
+
+    def _name_new(self, path: bytes) -> None:
+        """Give the file with a temporary name the name *path*, which nothing else may have."""
+        try:
+            os.link(self._temporary, path, follow_symlinks=False)
+        except OSError as error:
+            # A file system without hard links: there it can only be looked at what has the name.
+            if error.errno not in NO_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            return
+        os.unlink(self._temporary)
+        self._temporary = b""
 
     def _link(self, path: bytes) -> None:
         """Give the file without a name the name *path*."""
@@ -145,21 +169,26 @@ class LocalWriter:
             os.close(descriptor)
 
 
-def make_folders(path: bytes | str, mode: int) -> None:
-    """Make a folder and the ones above it that are missing, all with *mode*: nothing is said of those that are there."""
+def make_folders(path: bytes, mode: int, made: list[bytes] | None = None) -> None:
+    """Make a folder and the ones above it that are missing, all with *mode*: nothing is said of those that are there.
+
+    Those that were made are added to *made*, even where one could not be.
+    """
     try:
-        _make_folder(path, mode)
+        _make_folder(path, mode, made)
     except FileNotFoundError:
         above = os.path.dirname(path)
         if not above or above == path:  # the current folder was removed
             raise
-        make_folders(above, mode)
-        _make_folder(path, mode)  # file systems like procfs and autofs make no folder, and say that the one above is missing
+        make_folders(above, mode, made)
+        _make_folder(path, mode, made)  # file systems like procfs and autofs make none, and say that the one above is missing
 
 
-def _make_folder(path: bytes | str, mode: int) -> None:
+def _make_folder(path: bytes, mode: int, made: list[bytes] | None) -> None:
     try:
         os.mkdir(path, mode)
+        if made is not None:
+            made.append(path)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

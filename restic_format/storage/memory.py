@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restic_format.errors import FileMissing
-from restic_format.storage.base import Content, Storage, check_range, name_of, pieces_of
+from restic_format.storage.base import Content, Storage, already_there, check_range, name_of, pieces_of
 from restic_spec.layout import FileKind, path_of
 
 
@@ -24,6 +24,13 @@ class MemoryStorage(Storage):
         del metadata
         path_of(kind, name)
         self.files[kind, name] = b"".join(pieces_of(data))
+
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """Store a file, unless it is there."""
+        path_of(kind, name)
+        mine = b"".join(pieces_of(data))
+        if self.files.setdefault((kind, name), mine) is not mine:
+            raise already_there(kind, name)
 
     def _get(self, kind: FileKind, name: str) -> bytes:
         try:

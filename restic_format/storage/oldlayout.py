@@ -6,7 +6,6 @@ is killed in between leaves a repository that is whole in one of the two layouts
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,12 +13,11 @@ from contextlib import suppress
 from restic_format.storage import oserrors
 from restic_format.storage.base import Storage, WrappedStorage
 from restic_format.storage.local import LocalStorage
-from restic_format.storage.localwriter import sync_folder
+from restic_format.storage.localwriter import NO_LINKS, sync_folder
 from restic_spec import gojson
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folders, path_of
 
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NEW_KEYS = "keys-new"
 
 
@@ -95,7 +93,7 @@ def _name(old: bytes, new: bytes) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         os.rename(old, new)
 
@@ -120,7 +118,7 @@ def _copy_or_link(old: bytes, new: bytes) -> None:
     try:
         os.link(old, new, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         with open(old, "rb") as source, open(new, "wb") as target:
             target.write(source.read())

@@ -13,8 +13,11 @@ from restic_format.check.findings import Code, Severity
 from restic_format.check.reasons import is_unreadable
 from restic_format.check.subset import Bucket
 from restic_format.errors import AccessDenied, DamagedFile, FileUnusable
+from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
+from restic_format.storage.faulty import Call, Fail, FaultyStorage
 from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
 from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json
 
@@ -364,7 +367,7 @@ def test_what_the_storage_does_not_give_is_told_from_damage(damaged: Path, run_c
                 assert {finding.code for finding in report.findings} <= {Code.TREE_UNREADABLE, Code.PACK_UNREADABLE}
                 assert report.unreadable and report.broken_packs == [] and not report.suggest_prune
                 assert not any(finding.repair for finding in report.findings)
-                assert all("no damage" in finding.effect for finding in report.findings)
+                assert all("not damage" in finding.effect for finding in report.findings)
     assert report.counts[Code.PACK_UNREADABLE] == 1
     assert report.findings[0].consequence.snapshots_total == 2, "what is not there now is said"
 
@@ -412,6 +415,38 @@ def test_folders_of_which_nothing_can_be_read_are_no_loss(
     if denied == (FileKind.INDEX,):
         assert codes == {Code.LIST_FAILED}, "the packs say themselves what they hold"
     assert not any(finding.repair or "lost" in finding.effect.replace("known to be lost", "") for finding in report.findings)
+
+
+@pytest.mark.parametrize("read_data", [False, True])
+@pytest.mark.parametrize("denied", ["all", "one"])
+def test_what_only_a_header_that_cannot_be_read_would_list_is_not_called_lost(
+    damaged: Path, run_check: RunCheck, denied: str, read_data: bool
+) -> None:
+    """No index lists the packs, and the storage does not give back what they say themselves."""
+    hidden = {path.name for path in kit.files_of(damaged, "data")}
+    if denied == "one":
+        repo = Repository.open(LocalStorage(damaged), kit.PASSWORD)
+        repo.load_index()
+        root = repo.load_snapshot(bytes.fromhex(kit.files_of(damaged, "snapshots")[0].name)).tree
+        place = repo.index.lookup(BlobType.TREE, bytes.fromhex(str(root)))
+        assert place is not None and len(hidden) > 1
+        hidden = {place.pack.hex()}
+    for index in kit.files_of(damaged, "index"):
+        index.unlink()
+
+    def plan(call: Call) -> Fail | None:
+        return Fail() if call.operation == "load" and call.kind is FileKind.PACK and call.name in hidden else None
+
+    report = run_check(FaultyStorage(LocalStorage(damaged), plan), read_data=read_data)
+    counts = report.counts
+    assert counts[Code.PACK_UNREADABLE] == len(hidden) and not report.ok
+    assert counts[Code.TREE_UNREADABLE] + counts[Code.BLOB_UNREADABLE] > 0
+    lost = [finding for finding in report.findings if finding.code in (Code.TREE_MISSING, Code.BLOB_MISSING)]
+    assert all("it is in pack" in finding.effect or "nothing is known to be lost" in finding.effect for finding in lost)
+    assert len(lost) == counts[Code.TREE_MISSING] + counts[Code.BLOB_MISSING]
+    if denied == "all":
+        assert not lost
+    assert not any(finding.repair for finding in report.findings)
 
 
 def test_packs_that_are_all_away_are_not_called_lost(damaged: Path, run_check: RunCheck) -> None:

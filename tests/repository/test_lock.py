@@ -369,6 +369,22 @@ def test_an_unreadable_lock_is_an_error_of_its_own_and_an_empty_one_is_ignored(r
     assert lock_module.remove_locks(repo, everything=True) == 2
 
 
+def test_only_what_may_still_become_a_lock_is_read_again(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = repo.storage
+    assert isinstance(storage, MemoryStorage)
+    naps: list[float] = []
+    monkeypatch.setattr(lock_module.time, "sleep", naps.append)
+    storage.files[FileKind.LOCK, "2" * 64] = b"half of a lock"
+    with pytest.raises(InvalidLock), repo.lock():
+        pass
+    assert len(naps) == 3
+    naps.clear()
+    storage.files[FileKind.LOCK, "1" * 64] = bytes(KINDS[FileKind.LOCK].max_size + 1)
+    with pytest.raises(InvalidLock, match="more than"), repo.lock():
+        pass
+    assert naps == [], "it is larger than any lock, and will be"
+
+
 @pytest.fixture
 def real(
     tmp_path: Path, peer: Callable[[str], Path]

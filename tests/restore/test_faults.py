@@ -136,6 +136,7 @@ def test_around_a_blob_no_index_knows_everything_stands_where_it_belongs(maker: 
     data = (tmp_path / "f").read_bytes()
     assert data == block(1) + bytes(2 * BLOCK) + block(4) + block(5)
     assert stats.files_restored == 0 and (tmp_path / "f").stat().st_mtime_ns != T0
+    assert stats.bytes_total == 3 * BLOCK, "what can be had is expected, before and behind what cannot"
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,6 @@ SOMETHING_ELSE = {
     "restic_format/native/places/states.h": 4,
     "restic_format/native/scrypt/__init__.py": 2,
     "restic_format/native/table/_plans.pxi": 1,
-    "restic_format/native/table/checks.c": 1,
     "restic_format/native/table/decode.c": 1,
     "restic_format/native/table/idset.c": 1,
     "restic_format/native/table/_pure_use.py": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from restic_format.errors import FileMissing, FileUnusable
+from restic_format.errors import FileExists, FileMissing, FileUnusable
 from restic_format.storage import Storage
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import id_of
@@ -55,6 +55,16 @@ class StorageContract:
             storage.save(kind, name_for(kind), b"before, and longer than what follows")
             storage.save(kind, name_for(kind), CONTENT)
             assert storage.load(kind, name_for(kind)) == CONTENT
+
+    def test_a_new_file_replaces_none(self, storage: Storage) -> None:
+        for kind in FileKind:
+            name = name_for(kind)
+            storage.save_new(kind, name, [CONTENT[:3], memoryview(CONTENT)[3:]])
+            assert storage.load(kind, name) == CONTENT
+            with pytest.raises(FileExists, match=f"{kind.value}.*: already exists") as caught:
+                storage.save_new(kind, name, b"another")
+            assert caught.value.permanent and storage.load(kind, name) == CONTENT
+            assert list(storage.strays()) == []
 
     @pytest.mark.parametrize("metadata", [False, True])
     def test_a_file_is_written_in_pieces_and_named_in_the_end(self, storage: Storage, metadata: bool) -> None:

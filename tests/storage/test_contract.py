@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,19 @@ class TestLocalWithNames(StorageContract):
     @pytest.fixture
     def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
         without_nameless_files(monkeypatch)
+        made = LocalStorage(tmp_path / "repo")
+        made.create()
+        return made
+
+
+class TestLocalWithoutLinks(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        without_nameless_files(monkeypatch)
+        monkeypatch.setattr(os, "link", refuse)
         made = LocalStorage(tmp_path / "repo")
         made.create()
         return made
@@ -122,6 +137,8 @@ def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
     arguments = {
         "create": [],
         "save": [FileKind.PACK, NAME, CONTENT],
+        "save_new": [FileKind.PACK, NAME, CONTENT],
+        "uncreate": [],
         "begin": [FileKind.PACK],
         "load": [FileKind.PACK, NAME],
         "load_into": [FileKind.PACK, NAME, 0, memoryview(bytearray(3))],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -87,6 +90,21 @@ def test_threads_share_the_rate() -> None:
     assert time.monotonic() - begun >= 0.99
 
 
+def test_whoever_is_asked_to_stop_does_not_wait_any_more(clock: Clock) -> None:
+    inner = MemoryStorage()
+    stopped_at = 60.0
+    storage = LimitedStorage(
+        inner, upload=RATE, download=1, clock=clock, sleep=clock.sleep, stopping=lambda: clock.now >= stopped_at
+    )
+    content = bytes(1000 * RATE)
+    storage.save(FileKind.PACK, NAME, content)
+    assert stopped_at <= clock.now <= stopped_at + 1
+    assert inner.load(FileKind.PACK, NAME) == content, "what was to be stored is stored"
+    clock.now, stopped_at = 1000.0, 1010.0
+    assert storage.load(FileKind.PACK, NAME) == content
+    assert stopped_at <= clock.now <= stopped_at + 1, "a piece takes a second, and is not waited for"
+
+
 @pytest.mark.parametrize("rate", [0, -1])
 def test_a_rate_that_lets_nothing_through_is_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="lets nothing through"):
@@ -156,6 +174,26 @@ def test_the_options_slow_a_backup_and_a_restore_down(
     assert took("backup", str(tmp_path / "data"), "--limit-upload", "400") >= at_least
     assert took("restore", "latest", "--target", str(tmp_path / "out"), "--limit-download=400") >= at_least
     assert took("restore", "latest", "--target", str(tmp_path / "other"), "--limit-upload=1", "--limit-download=-1") < 10
+
+
+def test_an_interrupted_backup_does_not_wait_for_its_bytes(tmp_path: Path) -> None:
+    """At this rate they would take ten minutes."""
+    environment = {**os.environ, "RESTIC_PASSWORD": "pw", "RESTIC_CACHE_DIR": str(tmp_path / "cache")}
+    repo, source = tmp_path / "repo", tmp_path / "data"
+    source.write_bytes(os.urandom(6_000_000))
+    program = [sys.executable, "-m", "restic_tools", "-r", str(repo)]
+    subprocess.run([*program, "init"], env=environment, check=True, capture_output=True, timeout=60)
+    words = ["--limit-upload", "10", "backup", str(source)]
+    with subprocess.Popen([*program, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as backup:
+        while not list((repo / "locks").iterdir()):
+            time.sleep(0.05)
+        time.sleep(1)
+        backup.send_signal(signal.SIGINT)
+        backup.communicate(timeout=60)
+    assert backup.returncode == 130
+    assert not list((repo / "locks").iterdir())
+    checked = subprocess.run([*program, "check", "--read-data"], env=environment, capture_output=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_unfinished_files_are_removed_through_the_limits_too(

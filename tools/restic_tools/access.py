@@ -45,14 +45,16 @@ def open_repository(
     lock: LockMode = "shared",
     honour_no_lock: bool = True,
     releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    stopping: Callable[[], bool] = bool,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is released inside ``releasing()``,
-    so that a signal that comes just then does not leave it behind. Raises ``RepositoryNotFound``, ``WrongPassword``,
+    so that a signal that comes just then does not leave it behind. *stopping* says whether a signal has come: then nothing is
+    kept to --limit-upload and --limit-download any more. Raises ``RepositoryNotFound``, ``WrongPassword``,
     ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
-    repository = unlock_with_password(options, out)
+    repository = unlock_with_password(options, out, stopping)
     use_cache(repository, options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
@@ -73,8 +75,11 @@ def open_repository(
             locking.__exit__(None, None, None)
 
 
-def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
-    """Open the storage and find a key for the password; a person at a terminal may try three times."""
+def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable[[], bool]) -> Repository:
+    """Open the storage and find a key for the password; a person at a terminal may try three times.
+
+    For *stopping* see `open_repository`.
+    """
     from restic_format.errors import RepositoryNotFound, WrongPassword
     from restic_format.repository import Repository
     from restic_format.storage import open_storage
@@ -86,7 +91,7 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
     check_certificates(options)
     storage = open_storage(location, options.extended)
     if options.limit_upload > 0 or options.limit_download > 0:
-        storage = _limited(storage, options)
+        storage = _limited(storage, options, stopping)
 
     def attempt(password: str) -> Repository:
         return Repository.open(
@@ -117,13 +122,14 @@ def unlock_with_password(options: GlobalOptions, out: Output) -> Repository:
             out.warn(f"{error}. Try again")
 
 
-def _limited(storage: Storage, options: GlobalOptions) -> Storage:
+def _limited(storage: Storage, options: GlobalOptions, stopping: Callable[[], bool]) -> Storage:
     from restic_format.storage.limited import LimitedStorage
 
     def rate(kibibytes: int) -> int | None:
         return kibibytes << 10 if kibibytes > 0 else None
 
-    return LimitedStorage(storage, upload=rate(options.limit_upload), download=rate(options.limit_download))
+    upload, download = rate(options.limit_upload), rate(options.limit_download)
+    return LimitedStorage(storage, upload=upload, download=download, stopping=stopping)
 
 
 def duration_text(seconds: float) -> str:

@@ -52,6 +52,7 @@ class Context:
             lock=lock,
             honour_no_lock=honour_no_lock,
             releasing=self.interrupt.deferred,
+            stopping=self.interrupt.event.is_set,
         ) as (repository, held):
             if held is not None:
                 self._locks.append(held)

@@ -70,19 +70,19 @@ cdef class Stat:
         return self.info.gid
 
 
-cdef bytes _taken(look_text text, const look_texts *texts, bytes before):
+cdef bytes _taken(look_text text, const growing *texts, bytes before):
     """A text; *before* where that is the same, as it mostly is with attributes."""
     if text.length < 0:
         return None
     if text.length == 0:
         return b""
     if before is not None and PyBytes_GET_SIZE(before) == text.length and not memcmp(
-            PyBytes_AS_STRING(before), texts.at + text.start, text.length):
+            PyBytes_AS_STRING(before), <const char *> texts.data + text.start, text.length):
         return before
-    return PyBytes_FromStringAndSize(texts.at + text.start, text.length)
+    return PyBytes_FromStringAndSize(<const char *> texts.data + text.start, text.length)
 
 
-cdef Stat stat_of(const look_found *found, const look_texts *texts, Stat before):
+cdef Stat stat_of(const look_found *found, const growing *texts, Stat before):
     """What was found; *before* is the one before it."""
     cdef Stat made = Stat.__new__(Stat)
     made.info = found.info
@@ -97,7 +97,7 @@ cdef struct Looking:
     look_found found
 
 
-cdef list _stats(const Looking *entries, size_t count, const look_texts *texts):
+cdef list _stats(const Looking *entries, size_t count, const growing *texts):
     cdef Stat before = None
     cdef size_t i
     cdef list made = []
@@ -139,7 +139,7 @@ def look_at(directory not None, list names not None, int ask):
     """What the entries *names* of a directory are; None for each that cannot be told."""
     cdef Py_ssize_t count = len(names), i
     cdef Folder folder = _folder(directory)
-    cdef look_texts texts = look_texts(NULL, 0, 0)
+    cdef growing texts = growing(NULL, 0, 0)
     cdef Looking *work = <Looking *> calloc(count + 1, sizeof(Looking))
     cdef int fd
     if work == NULL:
@@ -157,14 +157,14 @@ def look_at(directory not None, list names not None, int ask):
         return _stats(work, count, &texts)
     finally:
         free(work)
-        free(texts.at)
+        free(texts.data)
 
 
 cdef struct Surveying:
     const char *name
     int failed
     look_names names
-    look_texts texts
+    growing texts
     look_found self
     Looking *entries
 
@@ -216,7 +216,7 @@ def survey(parent not None, list names not None, int ask, size_t most):
     finally:
         for i in range(count):
             look_forget(&work[i].names)
-            free(work[i].texts.at)
+            free(work[i].texts.data)
             free(work[i].entries)
         free(work)
 
@@ -233,7 +233,7 @@ def read_files(list groups not None, buffer, size_t limit):
     cdef size_t used = 0
     cdef int fd
     cdef Py_buffer view
-    cdef look_texts texts = look_texts(NULL, 0, 0)
+    cdef growing texts = growing(NULL, 0, 0)
     cdef Looking *files = <Looking *> calloc(count + 1, sizeof(Looking))
     cdef Reading *work = <Reading *> calloc(count + 1, sizeof(Reading))
     cdef Folder *folders = <Folder *> calloc(group_count + 1, sizeof(Folder))
@@ -277,7 +277,7 @@ def read_files(list groups not None, buffer, size_t limit):
         free(work)
         free(folders)
         free(ends)
-        free(texts.at)
+        free(texts.data)
 
 
 def directories(infos not None):

@@ -12,15 +12,17 @@ cdef extern from "format.h" nogil:
     enum:
         FORMAT_ID_SIZE
 
+cdef extern from "growing.h" nogil:
+    ctypedef struct growing:
+        uint8_t *data
+        size_t used, room
+
 cdef extern from "look.h" nogil:
     ctypedef struct look_stat:
         int64_t size, mtime, ctime, atime
         uint32_t mtime_ns, ctime_ns, atime_ns
         uint32_t mode, uid, gid
         uint64_t ino, dev, rdev, nlink
-    ctypedef struct look_texts:
-        char *at
-        size_t used, room
     ctypedef struct look_text:
         size_t start
         int64_t length
@@ -30,18 +32,17 @@ cdef extern from "look.h" nogil:
     int look_open(const char *path, size_t length, size_t followed)
     void look_may_use_openat2(int may)
     ctypedef struct look_names:
-        char *text
         const char **names
         size_t count
-    int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found)
+    int look_list(int parent, const char *name, look_names *names, growing *texts, look_found *found)
     int look_listed(const look_names *names)
     void look_forget(look_names *names)
-    int c_look_at "look_at"(int directory, const char *name, int ask, look_texts *texts, look_found *found)
+    int c_look_at "look_at"(int directory, const char *name, int ask, growing *texts, look_found *found)
     int look_is_plain(const char *name, size_t length)
 
 
 cdef extern from "read.h" nogil:
-    int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, look_texts *texts,
+    int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, growing *texts,
                        look_found *found, int *changed)
 
 

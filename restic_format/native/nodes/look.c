@@ -42,20 +42,6 @@ int look_is_plain(const char *name, size_t length)
     return 1;
 }
 
-/* Room for *length* more bytes; NULL without memory. */
-static char *grow(look_texts *texts, size_t length)
-{
-    if (length > texts->room - texts->used) {
-        size_t room = texts->room * 2 + length + 4096;
-        char *grown = realloc(texts->at, room);
-        if (!grown)
-            return NULL;
-        texts->at = grown;
-        texts->room = room;
-    }
-    return texts->at + texts->used;
-}
-
 static char *put(char *out, const char *text, size_t length)
 {
     memcpy(out, text, length);
@@ -79,16 +65,16 @@ static char *put_base64(char *out, const uint8_t *data, size_t size)
 }
 
 /* One attribute in the list that begins at *start*. */
-static int add_attribute(look_texts *texts, size_t start, const char *name, const uint8_t *value, size_t size)
+static int add_attribute(growing *texts, size_t start, const char *name, const uint8_t *value, size_t size)
 {
     size_t length = strlen(name);
-    char *out = look_is_plain(name, length) ? grow(texts, length + size / 3 * 4 + 40) : NULL;
+    char *out = look_is_plain(name, length) ? (char *)growing_room(texts, length + size / 3 * 4 + 40) : NULL;
     if (!out)
         return -1;
     *out++ = texts->used == start ? '[' : ',';
     out = put(PUT(out, "{\"name\":\""), name, length);
     out = put_base64(PUT(out, "\",\"value\":\""), value, size);
-    texts->used = (size_t)(PUT(out, "\"}") - texts->at);
+    texts->used = (size_t)(PUT(out, "\"}") - (char *)texts->data);
     return 0;
 }
 
@@ -109,7 +95,7 @@ static ssize_t list_attributes(int fd, const char *name, const char *path, char 
     return llistxattr(path, names, LOOK_LONGEST);
 }
 
-static look_text attributes_of(look_texts *texts, int fd, const char *entry)
+static look_text attributes_of(growing *texts, int fd, const char *entry)
 {
     char names[LOOK_LONGEST + 1], path[64 + 256];
     uint8_t value[LOOK_LONGEST];
@@ -128,9 +114,10 @@ static look_text attributes_of(look_texts *texts, int fd, const char *entry)
         if (size < 0 || add_attribute(texts, made.start, name, value, (size_t)size))
             goto unknown;
     }
-    if (!grow(texts, 1))
+    uint8_t *end = growing_add(texts, 1);
+    if (!end)
         goto unknown;
-    texts->at[texts->used++] = ']';
+    *end = ']';
     made.length = (int64_t)(texts->used - made.start);
     return made;
 unknown:
@@ -138,15 +125,15 @@ unknown:
     return made;
 }
 
-look_text look_attributes(look_texts *texts, int fd)
+look_text look_attributes(growing *texts, int fd)
 {
     return attributes_of(texts, fd, NULL);
 }
 
-static look_text read_target(look_texts *texts, int directory, const char *path)
+static look_text read_target(growing *texts, int directory, const char *path)
 {
     look_text made = {texts->used, LOOK_UNKNOWN};
-    char *out = grow(texts, LOOK_LONGEST);
+    char *out = (char *)growing_room(texts, LOOK_LONGEST);
     ssize_t length = out ? readlinkat(directory, path, out, LOOK_LONGEST) : -1;
     if (length > 0 && length < LOOK_LONGEST) {
         made.length = length;
@@ -230,7 +217,7 @@ int look_open_entry(int directory, const char *name, int flags)
     return fd;
 }
 
-int look_at(int directory, const char *name, int ask, look_texts *texts, look_found *found)
+int look_at(int directory, const char *name, int ask, growing *texts, look_found *found)
 {
     struct stat s;
     found->attributes.length = found->target.length = LOOK_UNKNOWN;
@@ -252,22 +239,16 @@ static int by_bytes(const void *a, const void *b)
 /* Reads the names behind each other into one piece of memory. */
 static int read_names(look_names *names)
 {
-    size_t used = 0, room = 0;
     struct dirent *entry;
     while (errno = 0, (entry = readdir(names->stream))) {
         const char *name = entry->d_name;
         if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])))
             continue;
         size_t length = strlen(name) + 1;
-        if (length > room - used) {
-            room = room * 2 + 4096;
-            char *grown = realloc(names->text, room);
-            if (!grown)
-                return -1;
-            names->text = grown;
-        }
-        memcpy(names->text + used, name, length);
-        used += length;
+        uint8_t *at = growing_add(&names->text, length);
+        if (!at)
+            return -1;
+        memcpy(at, name, length);
         names->count++;
     }
     if (errno)
@@ -275,14 +256,14 @@ static int read_names(look_names *names)
     names->names = malloc((names->count + 1) * sizeof *names->names);
     if (!names->names)
         return -1;
-    const char *at = names->text;
+    const char *at = (const char *)names->text.data;
     for (size_t i = 0; i < names->count; i++, at += strlen(at) + 1)
         names->names[i] = at;
     qsort(names->names, names->count, sizeof *names->names, by_bytes);
     return 0;
 }
 
-int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found)
+int look_list(int parent, const char *name, look_names *names, growing *texts, look_found *found)
 {
     struct stat s;
     memset(names, 0, sizeof *names);
@@ -315,7 +296,7 @@ void look_forget(look_names *names)
 {
     if (names->stream)
         closedir(names->stream);
-    free(names->text);
+    free(names->text.data);
     free(names->names);
     memset(names, 0, sizeof *names);
 }

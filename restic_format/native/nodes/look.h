@@ -2,8 +2,8 @@
 #ifndef RESTIC_FORMAT_LOOK_H
 #define RESTIC_FORMAT_LOOK_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "growing.h"
+
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -16,13 +16,7 @@ typedef struct {
 
 void look_take(look_stat *info, const struct stat *s);
 
-/* Texts of any length, behind each other; free *at* at the end. */
-typedef struct {
-    char *at;
-    size_t used, room;
-} look_texts;
-
-/* One of them; the length is LOOK_UNKNOWN where somebody else must ask. */
+/* A text among others behind each other; the length is LOOK_UNKNOWN where somebody else must ask. */
 typedef struct {
     size_t start;
     int64_t length;
@@ -33,7 +27,7 @@ enum { LOOK_UNKNOWN = -1 };
 enum { LOOK_LONGEST = 1024 };
 
 /* The extended attributes of an open file: a list as restic writes it in JSON, in the system's order, or nothing. */
-look_text look_attributes(look_texts *texts, int fd);
+look_text look_attributes(growing *texts, int fd);
 
 /* Whether *name* stands in JSON as it is, even where Go quotes it before. */
 int look_is_plain(const char *name, size_t length);
@@ -53,21 +47,21 @@ void look_may_use_openat2(int may);
 
 /* Looks at an entry of the open *directory* without following it: 0, or errno. *ask* is when to find out more than its stat. */
 enum { LOOK_ASK_NEVER, LOOK_ASK_UNLESS_REGULAR, LOOK_ASK_ALWAYS };
-int look_at(int directory, const char *name, int ask, look_texts *texts, look_found *found);
+int look_at(int directory, const char *name, int ask, growing *texts, look_found *found);
 /* Opens an entry for reading: without following it, without waiting, and without touching its access time where the system allows
  * that. Gives a descriptor, or -1 with errno. */
 int look_open_entry(int directory, const char *name, int flags);
 
 /* A directory's names, sorted by their bytes. */
 typedef struct {
-    char *text; /* each with a zero byte behind it, as they were read */
+    growing text; /* each with a zero byte behind it, as they were read */
     const char **names;
     size_t count;
     void *stream;
 } look_names;
 /* Opens the entry *name* of the open directory *parent* and lists it: 0, or -1 where anything is out of the ordinary; somebody
  * else then finds out what. *found* is the directory itself. */
-int look_list(int parent, const char *name, look_names *names, look_texts *texts, look_found *found);
+int look_list(int parent, const char *name, look_names *names, growing *texts, look_found *found);
 /* The descriptor of a directory that is listed; it must not be closed. */
 int look_listed(const look_names *names);
 void look_forget(look_names *names);

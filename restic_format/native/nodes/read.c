@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, look_texts *texts,
+int64_t read_small(int directory, const char *name, uint8_t *buffer, size_t room, size_t limit, growing *texts,
                    look_found *found, int *changed)
 {
     struct stat before, after;

@@ -66,14 +66,15 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.native import parts
+from restic_spec.constants import ID_SIZE
 
 
 def _self_test() -> str | None:
     """Write the record of a pack with a plain tree and compressed data."""
     from restic_format.native.table import _table
 
-    header = b"\x01\x28\x00\x00\x00" + bytes(range(32)) + b"\x02\x0a\x01\x00\x00\xd2\x02\x96\x49" + bytes(range(192, 224))
-    return None if _table.pack_record(bytes(32), header, True) == KNOWN_RECORD else parts.wrong_answer("writing a record")
+    header = b"\x01\x28\x00\x00\x00" + bytes(range(ID_SIZE)) + b"\x02\x0a\x01\x00\x00\xd2\x02\x96\x49" + bytes(range(192, 224))
+    return None if _table.pack_record(bytes(ID_SIZE), header, True) == KNOWN_RECORD else parts.wrong_answer("writing a record")
 
 
 KNOWN_RECORD = (

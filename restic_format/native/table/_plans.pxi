@@ -1,18 +1,20 @@
 # Part of _table.pyx: a tree as columns for a restore.
 
-cdef extern from "plans.h" nogil:
-    int PLANS_COLUMNS
-    ctypedef struct plans_column:
+cdef extern from "growing.h" nogil:
+    ctypedef struct growing:
         uint8_t *data
         size_t used
+
+cdef extern from "plans.h" nogil:
+    int PLANS_COLUMNS
     int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
-                   plans_column *columns)
+                   growing *columns)
 
 
 cdef tuple plan_tree(const table *t, raw, uint32_t file, uint64_t names, uint32_t largest):
     """The columns of plans.h; None where the tree is not of restic's usual form."""
     cdef Py_buffer view
-    cdef plans_column columns[32]
+    cdef growing columns[32]
     cdef int failed, i
     memset(columns, 0, sizeof(columns))
     try:

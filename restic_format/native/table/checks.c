@@ -8,8 +8,7 @@ enum { ID = JSON_ID, OVERHEAD = FORMAT_OVERHEAD };
 typedef struct {
     const table *table;
     json_text previous;
-    uint8_t *ids;
-    size_t count, room;
+    growing ids;
 } checking;
 
 static int good_content(const table *t, const trees_node *n)
@@ -40,18 +39,13 @@ static int without_content(const trees_node *n)
 
 static int add_subtree(checking *found, const trees_node *n)
 {
-    if (found->count == found->room) {
-        size_t room = found->room * 2 + 16;
-        uint8_t *grown = realloc(found->ids, room * ID);
-        if (!grown)
-            return -1;
-        found->ids = grown;
-        found->room = room;
-    }
     const json_text *subtree = n->texts + TREES_SUBTREE;
-    if (!subtree->at || !trees_id(subtree->at, found->ids + found->count * ID))
+    uint8_t *id = growing_room(&found->ids, ID);
+    if (!id)
+        return -1;
+    if (!subtree->at || !trees_id(subtree->at, id))
         return TREES_UNUSUAL;
-    found->count++;
+    found->ids.used += ID;
     return 0;
 }
 
@@ -70,10 +64,10 @@ int tree_check(const table *t, const char *json, size_t size, uint8_t **subtrees
     checking found = {.table = t};
     int failed = trees_walk(json, size, check_node, &found);
     if (failed) {
-        free(found.ids);
+        free(found.ids.data);
         return failed;
     }
-    *subtrees = found.ids;
-    *count = found.count;
+    *subtrees = found.ids.data;
+    *count = found.ids.used / ID;
     return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef RESTIC_FORMAT_CHECKS_H
 #define RESTIC_FORMAT_CHECKS_H
 
+#include "growing.h"
 #include "table.h"
 #include "trees.h"
 

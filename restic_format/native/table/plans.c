@@ -32,27 +32,12 @@ typedef struct {
     const char *json;
     uint32_t file, largest;
     uint64_t names;
-    plans_column *columns;
+    growing *columns;
 } reading;
-
-/* Room for *size* bytes more at the end of a column. */
-static uint8_t *append(plans_column *column, size_t size)
-{
-    if (size > column->room - column->used) {
-        size_t room = column->room * 2 + size + 1024;
-        uint8_t *grown = realloc(column->data, room);
-        if (!grown)
-            return NULL;
-        column->data = grown;
-        column->room = room;
-    }
-    column->used += size;
-    return column->data + column->used - size;
-}
 
 static int put(reading *r, int column, const void *value, size_t size)
 {
-    uint8_t *at = append(r->columns + column, size);
+    uint8_t *at = growing_add(r->columns + column, size);
     if (!at)
         return -1;
     memcpy(at, value, size);
@@ -148,7 +133,7 @@ static int add_node(void *to, const trees_node *n)
 }
 
 int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
-               plans_column columns[PLANS_COLUMNS])
+               growing columns[PLANS_COLUMNS])
 {
     reading r = {t, {NULL, 0}, json, file, largest, names, columns};
     return trees_walk(json, size, add_node, &r);

@@ -2,6 +2,7 @@
 #ifndef RESTIC_FORMAT_PLANS_H
 #define RESTIC_FORMAT_PLANS_H
 
+#include "growing.h"
 #include "table.h"
 #include "trees.h"
 
@@ -30,18 +31,13 @@ enum {
     PLANS_COLUMNS
 };
 
-typedef struct {
-    uint8_t *data;
-    size_t used, room;
-} plans_column;
-
 /* Files are numbered from *file* on, ends of names counted from *names* on. 0, -1 without memory, -2 where the tree is not of
  * restic's usual form. The columns are to be freed in any case.
  *
  * Ordinary is a file with one name, whose size is that of its blobs, all of which the table knows with lengths up to *largest*;
  * without extended attributes; with an owner, and times from the years 1700 to 2200. */
 int plans_read(const table *t, const char *json, size_t size, uint32_t file, uint64_t names, uint32_t largest,
-               plans_column columns[PLANS_COLUMNS]);
+               growing columns[PLANS_COLUMNS]);
 
 /* Nanoseconds since the epoch of a time as Go writes it; 0 for any other text, and for years far away. */
 int plans_time(json_text text, int64_t *ns);
