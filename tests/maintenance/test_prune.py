@@ -24,8 +24,12 @@ OPTIONS = [
     ["--max-repack-size", "0"],
 ]
 
-COMPRESSORS = 64
-"""Bytes by which different compressors may differ in all blobs of a repository that were not compressed: less than one blob."""
+
+def left(folder: Path) -> int:
+    """Bytes of all blobs in packs, each as often as it is stored, before compression: which copy of a blob is kept, one that is
+    compressed or one that is not, depends on chance in restic, and compressors differ by some bytes.
+    """
+    return sum(entry.plain_length for pack in open_repo(folder).index.packs() for entry in pack.entries())
 
 
 def options_for(version: int) -> list[list[str]]:
@@ -61,7 +65,10 @@ def test_no_more_is_left_than_by_restic(version: int, tmp_path: Path, peer: Call
         done = ours(made.folder, "prune", *words)
         assert done.returncode == 0, done
         assert restic(peer("restic-0.19"), other, "prune", *words).returncode == 0
-        assert pack_bytes(made.folder) <= pack_bytes(other) + COMPRESSORS, words
+        # What fits under --max-repack-size depends on which copies are chosen: in restic on chance.
+        spare = 40 << 10 if "--max-unused" in words and "--max-repack-size" in words else 0
+        assert left(made.folder) <= left(other) + spare, words
+        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005 + spare, words
         assert contents(made.folder) == contents(other) == before
         checked = restic(peer(programs[number % 3]), made.folder, "check", "--read-data")
         assert checked.returncode == 0 and b"no errors were found" in checked.stdout, checked
@@ -97,4 +104,5 @@ def test_where_blobs_are_stored_several_times_no_more_is_left_within_a_limit(
         repo = open_repo(made.folder)
         with repo.lock(exclusive=True):
             prune.execute(prune.plan(repo, options))
-        assert pack_bytes(made.folder) <= pack_bytes(other) + COMPRESSORS, (seed, words)
+        assert left(made.folder) <= left(other), (seed, words)
+        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005, (seed, words)
