@@ -48,6 +48,7 @@ class Change(Enum):
     CUT = "missing content removed"
     SIZE = "size corrected"
     NODE_REMOVED = "node removed"
+    SORTED = "nodes put in order"
     EMPTIED = "replaced with an empty folder"
     UNREADABLE = "root not readable"
 
@@ -107,7 +108,13 @@ class SnapshotRepairer:
         self._writer = repository.writer(dry_run=dry_run)
         self._checked = 0
         """So many of the new index files have been read back, with the packs they list."""
-        rules = TreeRules(node=self._node, failed_tree=self._failed_tree, bad_node=self._bad_node, by_path=False)
+        rules = TreeRules(
+            node=self._node,
+            failed_tree=self._failed_tree,
+            bad_node=self._bad_node,
+            disordered=lambda path: self._progress(Repaired(path, Change.SORTED)),
+            by_path=False,
+        )
         self._rewriter = TreeRewriter(repository, self._writer, rules, cancel=cancel)
 
     def repair(self, found: FoundSnapshot) -> Outcome:

@@ -15,6 +15,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +56,9 @@ class TreeRules:
     the directory to go. Without this the error is raised. A storage that fails is raised in any case."""
     bad_node: Callable[[str, Node | None, ResticFormatError], None] | None = None
     """Told of a node that cannot be used and its directory; it goes. Without this its tree has failed."""
+    disordered: Callable[[str], None] | None = None
+    """Told of a directory whose nodes are not in order; they are put in order. Without this the node after a greater one cannot
+    be used. A name that stands twice is an error then, as one of the two would be lost."""
     by_path: bool = True
     """Whether what is decided depends on the path. Where not, a tree is looked at once, wherever it is."""
 
@@ -108,6 +112,8 @@ class _Directory(Level[None]):
         """The JSON of the batch, where it was needed."""
         self.greatest = b""
         """The greatest name so far."""
+        self.disordered = False
+        """Whether a node came after one with a greater name, or the same one."""
         self.edits = _Edits()
         self.kept = 0
         """Nodes that stay so far."""
@@ -155,6 +161,7 @@ class TreeRewriter:
         Raises:
             BlobMissing, DamagedFile, SpecError: a tree cannot be read, and the rules do not say what to do then.
             TreeNotEncodable: a node that changes cannot be written without losing something that is known of it.
+            TreeInvalid: a name stands twice in a directory that is to be put in order.
             TooDeep: directories are nested too deeply.
             StorageError: the storage fails.
             Interrupted: it was cancelled.
@@ -197,7 +204,9 @@ class TreeRewriter:
         if not level.kept and self._rules.keep_empty is not None and not self._rules.keep_empty(level.location):
             tree = None
         else:
-            tree = self._save(self._assembled(level)) if level.edits else level.tree
+            if level.disordered and self._rules.disordered is not None:
+                self._rules.disordered(level.location)
+            tree = self._save(self._assembled(level)) if level.edits or level.disordered else level.tree
         result = Rewritten(tree, level.files, level.size)
         if self._most:
             if len(self._remembered) >= self._most:
@@ -255,8 +264,9 @@ class TreeRewriter:
             if level.checked:
                 return item.quoted
             raw = item.name_bytes
-            if is_entry_name(raw) and raw > level.greatest:
-                level.greatest = raw
+            if is_entry_name(raw) and (raw > level.greatest or self._rules.disordered is not None):
+                level.disordered = level.disordered or raw <= level.greatest
+                level.greatest = max(level.greatest, raw)
                 return item.name
             what = "is out of order or stands twice" if is_entry_name(raw) else "cannot be an entry of a directory"
             clause = "TREE-4" if is_entry_name(raw) else "TREE-6"
@@ -361,7 +371,8 @@ class TreeRewriter:
         what = _name_of_tree(level)
         tree = Tree(nodes=None)
         tree.keep_extra(wire.raw_members(raw, what, "TREE-1"), what)
-        return assemble(_kept(level, raw), tree.extra, what)
+        nodes = _kept(level, raw)
+        return assemble(_in_order(nodes, what) if level.disordered else nodes, tree.extra, what)
 
 
 class _Unreadable(Exception):
@@ -406,6 +417,20 @@ def _kept(level: _Directory, raw: bytes) -> Iterator[bytes | msgspec.Raw]:
                 next_changed, start = next(changed, (-1, 0))
             yield text
         first += len(batch)
+
+
+def _in_order(nodes: Iterable[bytes | msgspec.Raw], what: str) -> Iterator[bytes | msgspec.Raw]:
+    """Nodes of one directory, given as JSON, by name.
+
+    Raises:
+        TreeInvalid: a name stands twice: one of the two would be lost (TREE-4).
+    """
+    named = [(decode_node(bytes(node), what), node) for node in nodes]
+    named.sort(key=lambda pair: pair[0].name_bytes)
+    for (first, _), (second, _) in pairwise(named):
+        if first.name_bytes == second.name_bytes:
+            raise TreeInvalid(f"{first.quoted[:200]!r} stands twice", object=what, clause="TREE-4")
+    return (node for _, node in named)
 
 
 def assemble(nodes: Iterable[bytes | msgspec.Raw], extra: dict[str, msgspec.Raw], what: str = "tree") -> bytes:

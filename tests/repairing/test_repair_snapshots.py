@@ -29,6 +29,7 @@ from restic_format.snapshots import all_snapshots, open_file, stat
 from restic_format.storage import FaultyStorage, MemoryStorage, Storage
 from restic_format.storage.faulty import Fail
 from restic_spec.config import encode_config
+from restic_spec.errors import TreeInvalid
 from restic_spec.ids import id_of
 from restic_spec.keyfile import SALT_SIZE, Kdf
 from restic_spec.layout import FileKind
@@ -304,6 +305,43 @@ def test_nodes_that_are_none_go_and_the_rest_stays(empty: Repository) -> None:
     tree = empty.load_tree(bytes.fromhex(str(empty.load_snapshot(outcome.new).tree)))
     assert [node.name for node in tree] == ["d", "e"]
     assert inspect(empty.storage).ok or {finding.code.name for finding in inspect(empty.storage).findings}
+
+
+@pytest.mark.clause("TREE-4")
+@pytest.mark.parametrize("count", [3, 9000])
+def test_nodes_out_of_order_are_put_in_order_and_none_is_lost(empty: Repository, count: int) -> None:
+    names = [f"{number:05}" for number in range(count)]
+    mixed = [names[-1], *names[:-1]]
+    nodes = [f'{{"name":"{name}","type":"fifo","x":"{name}"}}' for name in mixed]
+    nodes.insert(1, '{"name":"b/c","type":"fifo"}')
+    inner = f'{{"nodes":[{",".join(nodes)}],"extra":1}}\n'.encode()
+    writer = empty.writer()
+    folder = writer.save_blob(BlobType.TREE, inner).id
+    writer.flush()
+    later = '{"name":"a","type":"fifo"}'
+    outer = f'{{"nodes":[{{"name":"d","type":"dir","subtree":"{folder.hex()}"}},{later}]}}\n'
+    snapshot_of(empty, outer.encode())
+    (outcome,), changes = repair(empty.storage, forget=True)
+    assert [change.change for change in changes] == [Change.NODE_REMOVED, Change.SORTED, Change.SORTED]
+    assert outcome.new is not None and outcome.removed
+    empty.load_index()
+    root = empty.load_tree(bytes.fromhex(str(empty.load_snapshot(outcome.new).tree)))
+    assert [node.name for node in root] == ["a", "d"]
+    raw = empty.load_blob(BlobType.TREE, bytes.fromhex(str(next(node.subtree for node in root if node.subtree))))
+    assert raw.endswith(b'],"extra":1}\n'), "what is not known stays"
+    found = json.loads(raw)["nodes"]
+    assert [node["name"] for node in found] == [node["x"] for node in found] == names
+    assert inspect(empty.storage).ok
+
+
+def test_a_name_that_stands_twice_is_left_as_it_is(empty: Repository) -> None:
+    twice = '{"name":"b","type":"fifo"},{"name":"a","type":"fifo"},{"name":"b","type":"symlink","linktarget":"x"}'
+    snapshot_of(empty, f'{{"nodes":[{twice}]}}\n'.encode())
+    assert isinstance(empty.storage, MemoryStorage)
+    before = dict(empty.storage.files)
+    with pytest.raises(TreeInvalid, match="'b' stands twice"):
+        repair(empty.storage, forget=True)
+    assert empty.storage.files == before
 
 
 Lengths = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 50)), min_size=1, max_size=12)

@@ -136,6 +136,8 @@ def _text(event: Repaired) -> str:
         return f"file {name}: removed missing content, {event.zeros} bytes of it are zeros now"
     if event.change is Change.CUT:
         return f"file {name}: removed missing content"
+    if event.change is Change.SORTED:
+        return f"dir {name}: put its nodes in order"
     if event.change is Change.SIZE:
         return f"file {name}: fixed incorrect size"
     if event.change is Change.EMPTIED:

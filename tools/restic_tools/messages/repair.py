@@ -89,7 +89,8 @@ class RepairedItem(msgspec.Struct):
     """``repair snapshots``: something that is changed in a snapshot.
 
     ``change`` is what became of it: ``zeros`` (missing content replaced by so many zeros), ``cut`` (missing content removed),
-    ``size`` (corrected), ``node_removed``, ``emptied`` (a folder) or ``unreadable`` (the whole snapshot).
+    ``size`` (corrected), ``node_removed``, ``sorted`` (the nodes of a folder), ``emptied`` (a folder) or ``unreadable`` (the
+    whole snapshot).
     """
 
     message_type: str
