@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from restic_format.errors import DamagedFile, ResticFormatError, SpecError
+from restic_format.errors import DamagedFile, FileUnusable, ResticFormatError, SpecError
 from restic_format.repository.index import BlobIndex, PreparedIndex
 from restic_format.repository.indexcache import WORTH_ROWS, IndexCache
 from restic_format.work import in_order
@@ -63,6 +63,10 @@ def load_index(
     for file_id, failure in read_indexes(repo, [(name, size) for name, size in files.items() if name not in covered]):
         if failure is None:
             covered.add(file_id)
+        elif damaged is None and isinstance(failure, DamagedFile | FileUnusable):
+            told = DamagedFile(f"{failure}; the index is damaged: run repair index", object=failure.object)
+            told.clause = failure.clause
+            raise told from failure
         elif damaged is None or not isinstance(failure, ResticFormatError):
             raise failure
         else:

@@ -124,6 +124,8 @@ class Contents(NamedTuple):
             ends = after.snapshots.get(origin, [])
             found = self.snapshots.get(origin, [])
             if ends and not found:
+                if not any(data is not None for files in wanted for data in files.values()):
+                    continue  # nothing of it could be read
                 missing.append(f"snapshot {origin[:8]}")
                 continue
             for old in wanted:
@@ -134,7 +136,8 @@ class Contents(NamedTuple):
                         lied and any(_has(have, old) for have in found)
                     ):
                         missing.append(f"what was to become of snapshot {origin[:8]}")
-        gone = (before.items() & after.items()) - self.items()
+        new = Contents({origin: files for origin, files in after.snapshots.items() if origin not in before.snapshots})
+        gone = (before.items() & new.items()) - self.items()
         return missing + [f"{path} ({len(data)} bytes) is in no snapshot" for path, data in sorted(gone)]
 
     def items(self) -> set[tuple[str, bytes]]:
@@ -184,7 +187,8 @@ def contents(where: Storage | str) -> Contents:
             snapshot = repository.load_snapshot(snapshot_id)
         except ResticFormatError:
             continue
-        found.setdefault(snapshot.original or snapshot_id.hex(), []).append(_files(repository, str(snapshot.tree)))
+        files = _files(repository, snapshot.tree) if isinstance(snapshot.tree, str) else {}
+        found.setdefault(snapshot.original or snapshot_id.hex(), []).append(files)
     return Contents(found)
 
 

@@ -117,7 +117,7 @@ def _load_index(repository: Repository, progress: Progress[PruneEvent]) -> None:
     try:
         repository.load_index(lambda done, total: progress(Advance(Stage.INDEX, done, total)))
     except DamagedFile as error:
-        raise PruneRefused(f"{error}; the index is damaged, so that it is not known what can go: run repair index") from error
+        raise PruneRefused(str(error)) from error
 
 
 def find_needed(
@@ -135,7 +135,9 @@ def find_needed(
         for start in range(0, len(roots), step):
             add_used(repository, roots[start : start + step], used, cancel=cancel)
             progress(Advance(Stage.SNAPSHOTS, min(start + step, len(roots)), len(roots)))
-    except (BlobMissing, DamagedFile) as error:
+    except BlobMissing as error:
+        raise PruneRefused(f"failed finding blobs: {error}") from error
+    except DamagedFile as error:
         raise PruneRefused(f"failed finding blobs: {error}; run check, which says how to repair it") from error
     if len(used.missing):
         more = [] if len(used.missing) < MOST_MISSING else ["and more"]
