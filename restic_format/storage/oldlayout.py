@@ -7,7 +7,7 @@ is killed in between leaves a repository that is whole in one of the two layouts
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from restic_format.storage import oserrors
@@ -34,7 +34,8 @@ def has_old_names(storage: LocalStorage) -> bool:
 
 
 def move_to_default(storage: LocalStorage) -> None:
-    """Move every file to where the default layout has it. To be called under an exclusive lock, which moves, too.
+    """Move every file to where the default layout has it. To be called under an exclusive lock, which moves, too. Locks in the
+    folder of the other layout are what an interrupted call has left, and go.
 
     Where the file system has no hard links files are renamed instead; after an interruption there the repository is whole
     only when this has been called once more.
@@ -47,10 +48,13 @@ def move_to_default(storage: LocalStorage) -> None:
         for folder in folders(Layout.DEFAULT):
             if folder != folder_of(FileKind.KEY):
                 os.makedirs(os.path.join(root, folder.encode()), storage.modes[0], exist_ok=True)
-        _name_all(storage, FileKind.KEY)
         if storage.layout is Layout.S3LEGACY:
+            _remove_locks(root)
+            _name_all(storage, (FileKind.KEY,))
             _switch(storage, root)
             _name_all(storage)  # a lock may have been renewed meanwhile
+        else:
+            _name_all(storage, (FileKind.KEY, FileKind.LOCK))
         for old, _ in list(_old_files(storage)):
             os.unlink(old)
         for kind in LISTED_KINDS:
@@ -74,12 +78,20 @@ def _old_files(storage: LocalStorage) -> Iterator[tuple[bytes, FileKind]]:
                     yield entry.path, kind
 
 
-def _name_all(storage: LocalStorage, but: FileKind | None = None) -> None:
-    """Give every file its new name beside the old one."""
+def _remove_locks(root: bytes) -> None:
+    """Remove the locks in the folder of the default layout: those who use the old one have theirs elsewhere."""
+    folder = os.path.join(root, folder_of(FileKind.LOCK).encode())
+    for name in os.listdir(folder):
+        if is_hex_id(gojson.to_text(name)):
+            os.unlink(os.path.join(folder, name))
+
+
+def _name_all(storage: LocalStorage, but: Collection[FileKind] = ()) -> None:
+    """Give every file its new name beside the old one, except files of the kinds *but*."""
     root = gojson.to_bytes(storage.location)
     changed = set()
     for old, kind in list(_old_files(storage)):
-        if kind is not but:
+        if kind not in but:
             new = os.path.join(root, path_of(kind, gojson.to_text(os.path.basename(old))).encode())
             _name(old, new)
             changed.add(os.path.dirname(new))
