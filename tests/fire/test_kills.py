@@ -18,7 +18,7 @@ from tests.fire.kit import PAUSE, contents, errors, free, prepare, run, run_chil
 from tests.restore.kit import PASSWORD
 from tests.safety import kit as safety
 
-KILLS = int(os.environ.get("RESTIC_FORMAT_KILLS", "3"))
+KILLS = int(os.environ.get("RESTIC_FORMAT_KILLS", "2"))
 IN_A_ROW = 3
 """So often at most a run is killed again, on what the one before has left."""
 
