@@ -105,8 +105,8 @@ class Coder(ABC):
         """
 
     @abstractmethod
-    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash) -> Sequence[bool]:
-        """Which of *ranges* `_open_batch` would open; all of *data* is appended to *pack_hash*."""
+    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash | None) -> Sequence[bool]:
+        """Which of *ranges* `_open_batch` would open; all of *data* is appended to *pack_hash*, if there is one."""
 
     @abstractmethod
     def check_pack(self, header: bytes) -> PackCheck:
@@ -153,13 +153,13 @@ class Coder(ABC):
         return self._open_batch(data, ranges, again=True)
 
     def verify_many(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Hash
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], pack_hash: Hash | None = None
     ) -> list[tuple[PackEntry, SpecError]]:
-        """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to *pack_hash*."""
+        """Which of *entries* are damaged, and how; otherwise like `open_many`. All of *data* is appended to a *pack_hash*."""
         intact: Sequence[bool] = [False] * len(entries)
         if all(map(is_bounded, entries)):
             intact = self._verify_batch(data, _ranges(entries, start), pack_hash)
-        else:
+        elif pack_hash is not None:
             pack_hash.update(data)
         suspect = [entry for well, entry in zip(intact, entries, strict=True) if not well]
         results = [(entry, self._explain(entry, data, start)) for entry in suspect]

@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, SpecError
+from restic_format.native.table import decode_index as decode_columns
 from restic_format.repository.header import PackRecord
 from restic_format.work import JobQueue, silent
 from restic_spec import gotime
-from restic_spec.index import FULL_AGE, FULL_BLOBS, IndexFile, IndexPack, decode_index, encode_records
+from restic_spec.index import (
+    FULL_AGE,
+    FULL_BLOBS,
+    IndexFile,
+    IndexPack,
+    decode_index,
+    decode_outline,
+    decode_pack,
+    encode_pack,
+    encode_records,
+)
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
@@ -27,6 +38,9 @@ if TYPE_CHECKING:
 
 _FEW_BLOBS = FULL_BLOBS // 2
 """An index file with fewer blobs is written anew with others, where indexes are rewritten at all."""
+
+_MOST_OF_A_PACK, _MOST_OF_A_BLOB = 1024, 256
+"""Bytes that a record in an index and each blob in it take at most, unless there is more in it than we know."""
 
 
 class _Full(NamedTuple):
@@ -63,9 +77,7 @@ class IndexWriter:
             if not self._rows:
                 self._started = time.monotonic()
             (self._marked if marked else self._packs).append(pack)
-            self._rows += (
-                pack.blobs if isinstance(pack, PackRecord) else len(pack.blobs)
-            ) or 1  # packs without blobs must not add up without end
+            self._rows += _count(pack) or 1  # packs without blobs must not add up without end
             full = self._rows >= FULL_BLOBS or time.monotonic() - self._started > FULL_AGE
             taken = self._take() if full else None
         self._save(taken)
@@ -116,12 +128,8 @@ class _EachOnce(IndexWriter):
         self._added: set[tuple[bytes, bool, int]] = set()
 
     def add(self, pack: IndexPack | PackRecord, *, marked: bool = False) -> None:
-        """Enter a pack, see `IndexWriter.add`. One that comes encoded repeats no other: it was read from its pack."""
-        if isinstance(pack, PackRecord):
-            super().add(pack, marked=marked)
-            return
-        blobs = frozenset((blob.id, blob.type, blob.offset, blob.length, blob.uncompressed_length or 0) for blob in pack.blobs)
-        record = bytes.fromhex(pack.id), marked, hash(blobs)
+        """Enter a pack, see `IndexWriter.add`."""
+        record = _id(pack), marked, hash(pack.json if isinstance(pack, PackRecord) else encode_pack(pack))
         if record not in self._added:
             self._added.add(record)
             super().add(pack, marked=marked)
@@ -203,7 +211,7 @@ def _write_anew(
             replaced.append(file_id)
             continue
         try:
-            old = load_index_file(repository, file_id)
+            old = _load(repository, file_id)
         except (DamagedFile, FileUnusable) as error:
             if damaged is None:
                 raise
@@ -211,7 +219,7 @@ def _write_anew(
             replaced.append(file_id)
             continue
         if not _concerns(change, old):
-            if _blobs(old) < _FEW_BLOBS:
+            if sum(map(_count, (*old.packs, *old.marked))) < _FEW_BLOBS:
                 small.append(file_id)
             continue
         _rewrite(writer, change, old)
@@ -221,7 +229,7 @@ def _write_anew(
         writer.add(record, marked=True)
     if replaced or writer.used or len(small) > 1:
         for file_id in small:
-            _rewrite(writer, change, load_index_file(repository, file_id))
+            _rewrite(writer, change, _load(repository, file_id))
         replaced += small
     return replaced
 
@@ -246,10 +254,10 @@ def check_written(repository: Repository, indexes: Iterable[bytes], cancel: Canc
     """
     for file_id in indexes:
         repository.check_stored(FileKind.INDEX, file_id)
-        for record in load_index_file(repository, file_id).all_packs():
+        for record in _load(repository, file_id).packs:
             if cancel is not None:
                 cancel.check()
-            repository.check_stored(FileKind.PACK, bytes.fromhex(record.id))
+            repository.check_stored(FileKind.PACK, _id(record))
 
 
 def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
@@ -259,7 +267,10 @@ def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:
         DamagedFile: it is not an index.
         FileMissing, StorageError: it cannot be read.
     """
-    raw = repository.load_unpacked(FileKind.INDEX, file_id)
+    return _decode(repository.load_unpacked(FileKind.INDEX, file_id), file_id)
+
+
+def _decode(raw: bytes, file_id: bytes) -> IndexFile:
     try:
         return decode_index(raw, f"index {file_id.hex()[:8]}")
     except SpecError as error:
@@ -270,35 +281,62 @@ def _encoded(pack: IndexPack | PackRecord) -> IndexPack | msgspec.Raw:
     return msgspec.Raw(pack.json) if isinstance(pack, PackRecord) else pack
 
 
-def _blobs(index: IndexFile) -> int:
-    return sum(len(pack.blobs) for pack in (*index.all_packs(), *index.packs_to_delete))
+def _id(pack: IndexPack | PackRecord) -> bytes:
+    return pack.id if isinstance(pack, PackRecord) else bytes.fromhex(pack.id)
 
 
-def _concerns(change: IndexChange, index: IndexFile) -> bool:
+def _count(pack: IndexPack | PackRecord) -> int:
+    return pack.blobs if isinstance(pack, PackRecord) else len(pack.blobs)
+
+
+class _Old(NamedTuple):
+    """An index file that may be written anew."""
+
+    packs: Sequence[IndexPack | PackRecord]
+    marked: Sequence[IndexPack]
+    supersedes: bool
+
+
+def _load(repository: Repository, file_id: bytes) -> _Old:
+    """An index file, its records as they stand there if they are of the usual form. Raises as `load_index_file`."""
+    raw = repository.load_unpacked(FileKind.INDEX, file_id)
+    columns = decode_columns(raw)
+    if columns is not None and not columns.marked() and b'"supersedes"' not in raw:
+        listed = columns.records()
+        if len(raw) <= _MOST_OF_A_PACK * (1 + len(listed)) + _MOST_OF_A_BLOB * sum(blobs for _, blobs in listed):
+            with contextlib.suppress(SpecError):
+                records, _ = decode_outline(raw)
+                named = zip(listed, records, strict=True)
+                return _Old([PackRecord(pack, bytes(record), blobs) for (pack, blobs), record in named], [], False)
+    old = _decode(raw, file_id)
+    return _Old(old.all_packs(), old.packs_to_delete, bool(old.supersedes))
+
+
+def _concerns(change: IndexChange, index: _Old) -> bool:
     """Whether the file cannot stay as it is."""
-    used = (bytes.fromhex(pack.id) for pack in index.all_packs())
-    marked = (bytes.fromhex(pack.id) for pack in index.packs_to_delete)
     return (
-        bool(index.supersedes)
-        or any(pack in change.drop or pack in change.mark for pack in used)
+        index.supersedes
+        or any(pack in change.drop or pack in change.mark for pack in map(_id, index.packs))
         or any(
-            pack in change.drop or pack in change.drop_marked or pack in change.unmark or pack in change.mark for pack in marked
+            pack in change.drop or pack in change.drop_marked or pack in change.unmark or pack in change.mark
+            for pack in map(_id, index.marked)
         )
     )
 
 
-def _rewrite(writer: IndexWriter, change: IndexChange, index: IndexFile) -> None:
-    for pack in index.all_packs():
-        pack_id = bytes.fromhex(pack.id)
+def _rewrite(writer: IndexWriter, change: IndexChange, index: _Old) -> None:
+    for pack in index.packs:
+        pack_id = _id(pack)
         if pack_id in change.drop:
             continue
         if pack_id in change.mark:
-            pack.time = _now()
-            writer.add(pack, marked=True)
+            marked = decode_pack(msgspec.Raw(pack.json)) if isinstance(pack, PackRecord) else pack
+            marked.time = _now()
+            writer.add(marked, marked=True)
         else:
             writer.add(pack)
-    for pack in index.packs_to_delete:
-        pack_id = bytes.fromhex(pack.id)
+    for pack in index.marked:
+        pack_id = _id(pack)
         if pack_id in change.drop or pack_id in change.drop_marked:
             continue
         if pack_id in change.mark:

@@ -53,8 +53,8 @@ class NativeCoder(Coder):
     def _open_batch(self, data: Buffer, ranges: Sequence[Range], *, again: bool = False) -> Sequence[memoryview | None]:
         return self._native.context.open_many(data, ranges, True, again=again)
 
-    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash) -> Sequence[bool]:
-        assert isinstance(pack_hash, blobs.Sha256)
+    def _verify_batch(self, data: Buffer, ranges: Sequence[Range], pack_hash: Hash | None) -> Sequence[bool]:
+        assert pack_hash is None or isinstance(pack_hash, blobs.Sha256)
         return self._native.context.open_many(data, ranges, False, pack_hash)
 
     def _open_exactly(self, entry: PackEntry, sealed: Buffer) -> bytes:

@@ -70,12 +70,14 @@ class OpenPack:
             taken.append(length + entry.header_size)
         return taken
 
-    def add_sealed(self, entry: PackEntry, sealed: Buffer) -> int:
-        """Append a blob of another pack as it is *sealed* there; the bytes it takes with its entry in the header."""
-        self._hash.update(sealed)
-        self._append([sealed])
-        self._note(entry._replace(offset=self.size))
-        return entry.length + entry.header_size
+    def add_sealed(self, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
+        """Append blobs of other packs as they are sealed there; the bytes each takes with its entry in the header."""
+        for _, sealed in blobs:
+            self._hash.update(sealed)
+        self._append([sealed for _, sealed in blobs])
+        for entry, _ in blobs:
+            self._note(entry._replace(offset=self.size))
+        return [entry.length + entry.header_size for entry, _ in blobs]
 
     def _note(self, entry: PackEntry) -> None:
         self.entries.append(entry)
@@ -176,10 +178,10 @@ class Packer:
                 taken += pack.add(self._coder, blob_type, group)
         return taken
 
-    def add_sealed(self, entry: PackEntry, sealed: Buffer) -> int:
-        """Append a blob to some pack as it is *sealed*; the bytes it takes with its entry in the header."""
-        with self._open_pack(entry.type) as pack:
-            return pack.add_sealed(entry, sealed)
+    def add_sealed(self, blob_type: BlobType, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
+        """Append a few blobs to some pack as they are sealed; the bytes each takes with its entry in the header."""
+        with self._open_pack(blob_type) as pack:
+            return pack.add_sealed(blobs)
 
     @contextmanager
     def _open_pack(self, blob_type: BlobType) -> Iterator[OpenPack]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLost, UsageError
 from restic_format.repository.cipher import Buffer
-from restic_format.repository.coder import Coder
+from restic_format.repository.coder import GROUP_COUNT, Coder
 from restic_format.repository.index import BlobIndex
 from restic_format.repository.indexwriter import IndexWriter
 from restic_format.repository.packer import OpenPack, Packer
@@ -22,6 +22,10 @@ from restic_spec.pack import BlobType, PackEntry
 
 if TYPE_CHECKING:
     from restic_format.repository.repository import Repository
+
+
+_TOGETHER = 1 << 20
+"""Sealed bytes that are moved into the same pack together; so far a pack may grow above its target."""
 
 
 class SavedBlob(NamedTuple):
@@ -98,39 +102,69 @@ class BlobWriter:
             ResticFormatError: these or earlier blobs could not be stored.
         """
         coder = source or self._coder
-        damaged = {entry for entry, _ in coder.verify_many(data, start, entries, coder.pack_hash())}
+        damaged = {entry for entry, _ in coder.verify_many(data, start, entries)}
+        same_key = coder.same_key(self._coder)
         view = memoryview(data)
+        waiting: list[tuple[PackEntry, Buffer]] = []
+        size = 0
         for entry in entries:
-            sealed = view[entry.offset - start : entry.offset - start + entry.length]
+            sealed: Buffer = view[entry.offset - start : entry.offset - start + entry.length]
+            as_it_is = entry not in damaged and self._coder.may_keep(entry, recompress=recompress)
+            full = size >= _TOGETHER or len(waiting) == GROUP_COUNT
+            if waiting and (full or not as_it_is or waiting[0][0].type is not entry.type):
+                yield from self._store_sealed(waiting, again)
+                waiting, size = [], 0
             try:
-                if entry in damaged or not self._coder.may_keep(entry, recompress=recompress):
+                if not as_it_is:
                     # Where only the stated length is wrong, the blob is put right on the way (PACK-22).
-                    yield entry, self._store(entry, coder.open(entry, sealed), again, sealed=None)
-                elif coder.same_key(self._coder):
-                    yield entry, self._store(entry, b"", again, sealed)
-                else:
-                    yield entry, self._store(entry, b"", again, self._coder.cipher.seal(coder.cipher.open(sealed)))
+                    yield entry, self._store_again(entry, coder.open(entry, sealed), again)
+                    continue
+                if not same_key:
+                    sealed = self._coder.cipher.seal(coder.cipher.open(sealed))
             except SpecError as error:
                 yield entry, error
+                continue
+            waiting.append((entry, sealed))
+            size += len(sealed)
+        if waiting:
+            yield from self._store_sealed(waiting, again)
 
-    def _store(self, entry: PackEntry, plaintext: bytes, again: bool, sealed: Buffer | None) -> SavedBlob:
-        """Store one blob that comes from a pack, from its plaintext or as it is *sealed*."""
+    def _store_sealed(self, blobs: Sequence[tuple[PackEntry, Buffer]], again: bool) -> list[tuple[PackEntry, SavedBlob]]:
+        """Store blobs of one type as they are sealed."""
+        wanted = []
+        with self._lock:
+            for number, (entry, _) in enumerate(blobs):
+                if again or not self.has(entry.type, entry.id):
+                    self._in_flight.add((entry.type, entry.id))
+                    wanted.append(number)
+        saved = [(entry, SavedBlob(entry.id, True, entry.plain_length, 0)) for entry, _ in blobs]
+        if not wanted:
+            return saved
+        try:
+            taken = self._packer.add_sealed(blobs[0][0].type, [blobs[number] for number in wanted])
+        except BaseException:
+            with self._lock:
+                self._in_flight.difference_update((blobs[number][0].type, blobs[number][0].id) for number in wanted)
+            raise
+        for number, stored in zip(wanted, taken, strict=True):
+            entry = blobs[number][0]
+            saved[number] = entry, SavedBlob(entry.id, False, entry.plain_length, stored)
+        return saved
+
+    def _store_again(self, entry: PackEntry, plaintext: bytes, again: bool) -> SavedBlob:
+        """Store one blob that comes from a pack in another form than it has there."""
         key = entry.type, entry.id
-        length = len(plaintext) if sealed is None else entry.plain_length
         with self._lock:
             if not again and self.has(*key):
-                return SavedBlob(entry.id, True, length, 0)
+                return SavedBlob(entry.id, True, len(plaintext), 0)
             self._in_flight.add(key)
         try:
-            if sealed is None:
-                [taken] = self._packer.add(entry.type, [(entry.id, plaintext)])
-            else:
-                taken = self._packer.add_sealed(entry, sealed)
+            [taken] = self._packer.add(entry.type, [(entry.id, plaintext)])
         except BaseException:
             with self._lock:
                 self._in_flight.discard(key)
             raise
-        return SavedBlob(entry.id, False, length, taken)
+        return SavedBlob(entry.id, False, len(plaintext), taken)
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is stored or being stored."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from restic_format.native.table._table import pack_record
+from restic_format.native.table._table import decode_index, pack_record
 from restic_format.repository.header import encode_entries
-from restic_spec.index import decode_pack, entries_of
+from restic_spec.index import decode_pack, encode_packs, entries_of, index_pack
 from restic_spec.pack import BlobType, PackEntry
 
 SMALL = PackEntry(BlobType.TREE, bytes(32), 0, 32, None)
@@ -35,3 +35,13 @@ def test_what_is_wrong_or_unusual_is_left_alone() -> None:
     assert pack_record(bytes(32), encode_entries([LARGE._replace(uncompressed_length=0)]), True) is None
     with pytest.raises(ValueError, match="32 bytes"):
         pack_record(bytes(31), header, True)
+
+
+def test_how_many_blobs_each_record_has() -> None:
+    names = [bytes([number]) * 32 for number in (3, 0, 0, 2, 5)]
+    packs = [index_pack(name, [SMALL] * name[0]) for name in names]
+    decoded = decode_index(encode_packs(packs))
+    assert decoded is not None
+    assert decoded.records() == [(name, name[0]) for name in names]
+    empty = decode_index(b'{"packs":[]}')
+    assert empty is not None and empty.records() == []

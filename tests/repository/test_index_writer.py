@@ -83,6 +83,20 @@ def test_packs_come_as_their_encoded_records_too() -> None:
     assert listed(repo) == ({pack.id: pack for pack in packs[:2]}, {pack.id: pack for pack in packs[2:]})
 
 
+def test_records_that_stay_are_written_as_they_were_but_for_what_nobody_knows_and_is_large() -> None:
+    repo = Repository.init(MemoryStorage(), "pw", kdf=CHEAP)
+
+    def record(pack: bytes, more: bytes = b"") -> bytes:
+        return encode_pack(index_pack(pack, [PackEntry(BlobType.DATA, bytes(32), 0, 40, 8)]))[:-1] + more + b"}"
+
+    one, two, gone = (bytes([number]) * 32 for number in range(1, 4))
+    stays = record(one, b',"time":"2024-01-02T03:04:05Z","size":123')
+    records = stays, record(two, b',"unknown":"%s"' % (b"x" * 5000)), record(gone)
+    repo.save_unpacked(FileKind.INDEX, b'{"packs":[' + b",".join(records) + b"]}\n")
+    [written] = rewrite_index(repo, IndexChange(drop={gone}))
+    assert repo.load_unpacked(FileKind.INDEX, written) == b'{"packs":[' + stays + b"," + record(two) + b"]}\n"
+
+
 def test_packs_without_blobs_do_not_add_up_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexwriter, "FULL_BLOBS", 10)
     writer = IndexWriter(Repository.init(MemoryStorage(), "pw", kdf=CHEAP))

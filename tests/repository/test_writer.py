@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pytest
 import zstandard
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from restic_format.errors import UsageError
 from restic_format.repository import Repository, SavedBlob
+from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import Coder
+from restic_format.repository.packer import Packer
 from restic_format.storage import Content, MemoryStorage
 from restic_spec.crypto import seal
 from restic_spec.errors import IdMismatch, MacInvalid, SpecError
@@ -51,6 +54,24 @@ def move(source: Repository, target: Repository, **how: bool) -> dict[PackEntry,
         found.update(writer.copy_sealed(data, 0, entries, source=source.coder, **how))
     writer.flush()
     return found
+
+
+def test_no_more_blobs_are_moved_together_than_a_header_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = new(), new()
+    store(source, *((kind, b"%d" % number) for number in range(10) for kind in BlobType))
+    together = []
+    add = Packer.add_sealed
+
+    def spy(packer: Packer, kind: BlobType, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
+        together.append(len(blobs))
+        assert {entry.type for entry, _ in blobs} == {kind}
+        return add(packer, kind, blobs)
+
+    monkeypatch.setattr(Packer, "add_sealed", spy)
+    monkeypatch.setattr("restic_format.repository.writer.GROUP_COUNT", 4)
+    moved = move(source, target)
+    assert len(moved) == 20 and sorted(together) == [2, 2, 4, 4, 4, 4]
+    assert all(target.index.has(entry.type, entry.id) for entry in moved)
 
 
 def test_a_dry_run_says_what_would_be_stored_and_stores_nothing() -> None:

@@ -5,6 +5,7 @@ gives None where anything is wrong or unusual; then the caller fills one::
 
     add_pack(pack_id)
     add(type_code, blob_id, offset, length, plain)         # a blob of the pack added last; plain is 0 for an uncompressed one
+    records() -> [(pack_id, blobs), ...]                   # the packs in their order, with how many blobs each has
     marked() -> [(start, end), ...]                        # where the records of packs to be deleted are in *raw*
 
 `BlobTable` keeps a row for each copy of each blob: type (0 data, 1 tree), id, number of the pack, offset, sealed length and

@@ -77,6 +77,13 @@ class DecodedIndex:
         """A blob of the pack that was added last."""
         self.rows.append(type_code, blob_id, len(self.packs) - 1, offset, length, plain)
 
+    def records(self) -> list[tuple[bytes, int]]:
+        """The packs, and how many blobs each has."""
+        counts = [0] * len(self.packs)
+        for pack in self.rows.packs:
+            counts[pack] += 1
+        return list(zip(self.packs, counts, strict=True))
+
     def marked(self) -> list[tuple[int, int]]:
         """Nothing: only who decodes an index here knows where its records begin and end."""
         return []

@@ -39,6 +39,7 @@ cdef extern from "table.h" nogil:
         id_set pack_ids
         uint8_t *pack_flags
     ctypedef struct index_file:
+        table rows
         id_set packs
         size_t *marked
         size_t marked_count
@@ -92,6 +93,17 @@ cdef class DecodedIndex:
             raise ValueError("a type is 0 or 1, and a blob is in a pack")
         if index_file_add(&self._file, type_code, _id(blob_id), offset, length, plain):
             raise MemoryError
+
+    def records(self):
+        cdef const table *rows = &self._file.rows
+        cdef size_t row = 0, first, pack
+        found = []
+        for pack in range(self._file.packs.count):
+            first = row
+            while row < rows.count and rows.packs[row] == pack:
+                row += 1
+            found.append((self._file.packs.ids[FORMAT_ID_SIZE * pack:FORMAT_ID_SIZE * (pack + 1)], row - first))
+        return found
 
     def marked(self):
         return [(self._file.marked[i], self._file.marked[i + 1]) for i in range(0, self._file.marked_count, 2)]
