@@ -29,12 +29,12 @@ from restic_format.snapshots.nodes import NodeReader, RawNodeReader
 from restic_format.snapshots.rewriter import TreeRewriter, TreeRules, assemble, with_subtree
 from restic_format.snapshots.walk import MAX_DEPTH, subtree_of
 from restic_format.work import Cancel
-from restic_spec import gotime, wire
+from restic_spec import gojson, gotime, wire
 from restic_spec.errors import SpecError
 from restic_spec.ids import parse_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
-from restic_spec.rustic import DELETE, delete_mark
+from restic_spec.rustic import DeleteMark, delete_mark, snapshot_members
 from restic_spec.snapshot import Snapshot, SnapshotSummary, encode_snapshot, summary_fields
 from restic_spec.tree import DIR, FILE, Node, Tree, check_order
 
@@ -50,8 +50,12 @@ class MergeOptions:
     """rustic's label (RUSTIC-3), where there is one."""
     description: str = ""
     """rustic's description, likewise."""
-    delete_never: bool = False
-    """Whether it is marked never to be removed, as rustic marks it."""
+    delete: DeleteMark | None = None
+    """When it may be removed, where that is said (RUSTIC-8)."""
+    time: str = ""
+    """Its time, RFC 3339; by default that of the latest snapshot that is merged."""
+    command: str = ""
+    """The command line that its summary names, as rustic's do, where there is one."""
     remove_merged: bool = False
     """Whether the snapshots it was made from go, but for those that are marked not to be removed yet."""
     dry_run: bool = False
@@ -250,8 +254,11 @@ def _new_snapshot(plan: MergePlan, merged: _Merged, summary: SnapshotSummary, st
     summary.backup_end = gotime.format_ns(time.time_ns())
     summary.files_unmodified = summary.total_files_processed = merged.files
     summary.total_bytes_processed = merged.size
+    statistics = summary_fields(summary)
+    if options.command:
+        statistics["command"] = msgspec.Raw(gojson.encode(options.command))
     snapshot = Snapshot(
-        time=plan.snapshots[-1].snapshot.time,
+        time=options.time or plan.snapshots[-1].snapshot.time,
         tree=merged.tree.hex(),
         paths=merged_paths([path for found in plan.snapshots for path in found.snapshot.path_list()]),
         hostname=options.hostname or current_host(),
@@ -260,10 +267,10 @@ def _new_snapshot(plan: MergePlan, merged: _Merged, summary: SnapshotSummary, st
         gid=gid,
         tags=list(dict.fromkeys(options.tags)),
         program_version=options.program_version or f"restic-format {__version__}",
-        summary=summary_fields(summary),
+        summary=statistics,
     )
-    members = {"label": options.label, "description": options.description, DELETE: "Never" if options.delete_never else ""}
-    snapshot.keep_extra({name: msgspec.Raw(msgspec.json.encode(text)) for name, text in members.items() if text})
+    members = snapshot_members(label=options.label, description=options.description, delete=options.delete)
+    snapshot.keep_extra(members, "snapshot")
     return snapshot
 
 

@@ -38,17 +38,20 @@ _AUTO_LARGE: Final = Parameters(3, zstandard.STRATEGY_DFAST, window_log=21, hash
 class Compression:
     """What a repository of one format compresses, and how; from any thread.
 
-    *mode* is what ``--compression`` takes. Where it is ``auto``, *level* counts, if there is one: 0 is ``off``.
+    *mode* is what ``--compression`` takes. Where it is None, *level* counts, the config's, of which 0
+    is ``off``; without that it is ``auto``.
 
     Raises:
         UsageError: there is no such mode.
     """
 
-    def __init__(self, mode: str, version: int, level: int | None = None) -> None:
-        self.mode = check_mode(mode)
-        if mode == "auto" and level == 0:
-            self.mode = "off"
-        self._level = Parameters(level) if self.mode == "auto" and level is not None else None
+    def __init__(self, mode: str | None, version: int, level: int | None = None) -> None:
+        if mode is not None:
+            self.mode = check_mode(mode)
+            level = None
+        else:
+            self.mode = "off" if level == 0 else "auto"
+        self._level = Parameters(level) if level else None
         self.allowed = FORMATS[version].compresses
         """Whether anything may be compressed (PACK-9)."""
         self._kept = _Kept()

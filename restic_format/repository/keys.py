@@ -289,9 +289,11 @@ def change_password(repo: Repository, password: bytes, *, username: str | None =
     The old one goes only after the new one was seen to open the repository. The caller holds an exclusive lock.
 
     Raises:
+        UsageError: the repository is append-only; nothing is changed.
         StorageError: the new key file cannot be stored, or the old one not removed; then both passwords open the repository.
         KeyUnusable: the new key does not open; the old one stays.
     """
+    repo.may_remove(FileKind.KEY, repo.key_id)
     repo.may_change(FileKind.KEY)
     key_id = add_key(repo.storage, repo.master_key, password, username=username, hostname=hostname)
     repo.remove(FileKind.KEY, repo.key_id)

@@ -80,7 +80,7 @@ class Repository:
         config: Config,
         key: keys.OpenedKey,
         *,
-        compression: str = "auto",
+        compression: str | None = None,
         pack_size: int | None = None,
         extra_verify: bool = True,
         cache_folder: str | None = None,
@@ -145,7 +145,7 @@ class Repository:
         kdf: Kdf | None = None,
         username: str | None = None,
         hostname: str | None = None,
-        compression: str = "auto",
+        compression: str | None = None,
         pack_size: int | None = None,
     ) -> Repository:
         """Create a repository: folders, a key file that *password* opens, then the config (ORDER-7, CONFIG-7).
@@ -208,14 +208,15 @@ class Repository:
         password: bytes | str,
         *,
         key_hint: str | None = None,
-        compression: str = "auto",
+        compression: str | None = None,
         pack_size: int | None = None,
         extra_verify: bool = True,
         cache_folder: str | None = None,
     ) -> Repository:
         """Open a repository with any of its passwords.
 
-        A sealed copy of a large index is kept in *cache_folder*, the one for all caches, so that it loads faster the next time.
+        *compression* is restic's mode; without it the config decides, or else it is ``auto``. A sealed copy of a large index is
+        kept in *cache_folder*, the one for all caches, so that it loads faster the next time.
 
         Raises:
             RepositoryNotFound: there is no config file.
@@ -346,14 +347,22 @@ class Repository:
             raise DamagedFile(f"{kind.value}/{name} was stored just now and is not what was written: check the storage")
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
-        """Remove a file."""
+        """Remove a file. Raises as `may_remove` and the storage."""
+        self.may_remove(kind, file_id)
+        self.may_change(kind)
+        self.storage.remove(kind, file_id.hex())
+
+    def may_remove(self, kind: FileKind, file_id: bytes) -> None:
+        """Refuse to remove a file, but a lock, where the config says that nothing may be (RUSTIC-1).
+
+        Raises:
+            UsageError: it does.
+        """
         if self.settings.append_only and kind is not FileKind.LOCK:
             raise UsageError(
                 f"{kind.value}/{file_id.hex()} is not removed: the repository is append-only, its config says so; "
                 "take that back with `config --set-append-only false` first"
             )
-        self.may_change(kind)
-        self.storage.remove(kind, file_id.hex())
 
     def may_change(self, kind: FileKind) -> None:
         """To be called before a file of *kind* is stored or removed: see `before_changes`."""

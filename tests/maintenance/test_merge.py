@@ -16,6 +16,7 @@ from restic_format.snapshots import FoundSnapshot, TooDeep, all_snapshots
 from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.layout import FileKind
+from restic_spec.rustic import DeleteMark
 from restic_spec.snapshot import Snapshot, encode_snapshot
 from restic_spec.tree import Node
 from tests.maintenance.test_configure import made as append_only
@@ -132,12 +133,12 @@ def test_what_is_not_known_stays(maker: Maker) -> None:
 def test_the_merged_ones_go_unless_they_are_marked(maker: Maker) -> None:
     kept = snapshot(maker, maker.finish([maker.file("a", b"1")]), 1, extra=b',"delete":"Never"')
     gone = snapshot(maker, maker.finish([maker.file("b", b"2")]), 2)
-    result = run(maker.repo, MergeOptions(remove_merged=True, label="l", description="d", delete_never=True))
+    result = run(maker.repo, MergeOptions(remove_merged=True, label="l", description="d", delete=DeleteMark(None)))
     assert [found.id for found in result.removed] == [gone] and [found.id for found in result.kept] == [kept]
     assert result.id is not None
     assert {found.id for found in all_snapshots(maker.repo)} == {kept, result.id}
     raw = maker.repo.load_unpacked(FileKind.SNAPSHOT, result.id)
-    assert raw.endswith(b',"label":"l","description":"d","delete":"Never"}')
+    assert raw.endswith(b',"label":"l","delete":"Never","description":"d"}')
 
 
 def test_a_dry_run_changes_nothing(maker: Maker) -> None:

@@ -96,3 +96,15 @@ def test_snapshots_of_rustic(run: Runner, restic_here: Runner, tmp_path: Path, m
     [new] = set(trees(folder)) - set(before)
     assert listing(new) == newest and len(newest) > 200
     assert restic_here("check", "--read-data").code == 0
+
+
+@pytest.mark.clause("RUSTIC-3", "RUSTIC-8")
+def test_what_the_new_snapshot_says_is_what_rustics_options_ask_for(repo: Path, run: Runner) -> None:
+    words = ["--time", "2026-01-02 03:04:05", "--delete-after", "1m", "--command", "a <b>", "--label", "l", "--host", "h"]
+    assert run("merge", "--delete-never", "--delete-after", "1m").code == 1
+    assert b"--time" in run("merge", "--time", "yesterday").err
+    assert b"--delete-after" in run("merge", "--delete-after", "soon").err
+    done = run("merge", "--json", *words)
+    made = json.loads(run("cat", "snapshot", json.loads(done.out)["snapshot_id"]).out)
+    assert (made["time"], made["hostname"], made["label"]) == ("2026-01-02T03:04:05Z", "h", "l")
+    assert made["delete"] == {"After": "2026-02-02T03:04:05+00:00[UTC]"} and made["summary"]["command"] == "a <b>"

@@ -154,6 +154,22 @@ def test_version_1_does_not_compress(tmp_path: Path, run: Runner, monkeypatch: p
 
 
 @pytest.mark.clause("RUSTIC-10")
+def test_what_is_asked_for_goes_before_the_config(
+    empty: Path, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is restic's default, and in the environment."""
+    assert run("config", "--set-compression", "0").code == 0
+    stored = []
+    for number, words in enumerate(([], ["--compression", "auto"], [])):
+        (tmp_path / "file").write_bytes(b"%d " % number * 100_000)
+        if number == 2:
+            monkeypatch.setenv("RESTIC_COMPRESSION", "auto")
+        done = run("backup", "--json", *words, str(tmp_path / "file"))
+        stored.append(json.loads(done.out.splitlines()[-1])["data_added_packed"])
+    assert stored[0] > 200_000 and max(stored[1:]) < 10_000
+
+
+@pytest.mark.clause("RUSTIC-10")
 def test_an_append_only_repository_loses_nothing(empty: Path, run: Runner, restic_here: Runner) -> None:
     assert run("backup", "-q", __file__).code == 0
     assert run("backup", "-q", __file__).code == 0
@@ -164,6 +180,7 @@ def test_an_append_only_repository_loses_nothing(empty: Path, run: Runner, resti
         ("tag", "--set", "x"),
         ("prune",),
         ("repair", "index"),
+        ("key", "passwd", "--new-insecure-no-password"),
         ("config", "--set-compression", "1"),
     ):
         done = run(*words)

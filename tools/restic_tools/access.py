@@ -98,7 +98,7 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
             storage,
             password.encode("utf-8", "surrogateescape"),
             key_hint=options.key_hint or None,
-            compression=options.compression,
+            compression=options.compression if options.compression_given else None,
             pack_size=options.pack_size_bytes,
             extra_verify=not options.no_extra_verify,
             cache_folder=index_cache_base(options),

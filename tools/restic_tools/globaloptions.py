@@ -23,6 +23,9 @@ QUIET, NORMAL, VERBOSE, DEBUG = 0, 1, 2, 3
 class GlobalOptions(OptionGroup):
     """The global options, after flags and environment variables have been put together."""
 
+    compression_given = False
+    """Whether ``compression`` was asked for; otherwise what the repository says about it goes before the default."""
+
     cacert: Annotated[
         list[str],
         Option(
@@ -228,5 +231,6 @@ def global_options(values: "Mapping[str, object]") -> GlobalOptions:
                 raise Failure(f'invalid value for {flag.variable} "{text}": {error}') from None
     if options.quiet and options.verbose > 0:
         raise Failure("--quiet and --verbose cannot be specified at the same time")
+    options.compression_given = "compression" in values or bool(variable("RESTIC_COMPRESSION"))
     _ = options.extended
     return options

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from time import time_ns
 from typing import Annotated
 
 import typer
 
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import tag_list
+from restic_tools.flagtypes import local_time, tag_list
 from restic_tools.own.running import context_of
 
 app = typer.Typer()
@@ -19,7 +20,16 @@ _MANY = "(can be given several times)"
 def merge(
     ctx: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[snapshotID ...]")] = None,
+    command: Annotated[str, typer.Option("--command", help="command line that the new snapshot names")] = "",
     delete: Annotated[bool, typer.Option("--delete", help="remove the merged snapshots when the new one is stored")] = False,
+    delete_after: Annotated[
+        str,
+        typer.Option(
+            "--delete-after",
+            metavar="duration",
+            help="let `forget` remove the new snapshot after this long (like 1y5m7d2h), and not before",
+        ),
+    ] = "",
     delete_never: Annotated[bool, typer.Option("--delete-never", help="mark the new snapshot never to be removed")] = False,
     description: Annotated[str, typer.Option("--description", help="description of the new snapshot")] = "",
     description_from: Annotated[
@@ -45,12 +55,15 @@ def merge(
         list[str] | None,
         typer.Option("--tag", metavar="tag[,tag,...]", help=f"tags of the new snapshot {_MANY}"),
     ] = None,
+    time: Annotated[
+        str, typer.Option("--time", metavar="time", help="time of the new snapshot, for example '2012-11-01 22:08:41'")
+    ] = "",
 ) -> None:
     """Merge snapshots into one new snapshot
 
     The new snapshot has everything that is in any of the snapshots with these IDs, or of all that match --filter-host,
     --filter-tags and --filter-paths. Where several have an item of the same name, the one with the latest modification time
-    stays; directories are merged. The time of the new snapshot is that of the latest one.
+    stays; directories are merged. The time of the new snapshot is that of the latest one, unless --time is given.
 
     With --delete the merged snapshots are removed, but for those that are marked not to be removed yet.
     """
@@ -58,7 +71,9 @@ def merge(
     from restic_format.maintenance.merge import MergeOptions, plan_merge
     from restic_format.maintenance.merge import merge as merge_snapshots
     from restic_format.snapshots import SnapshotFilter, filter_snapshots
+    from restic_spec import gotime
     from restic_tools.commands.ls import load_index
+    from restic_tools.deleteoptions import delete_option
     from restic_tools.messages.merge import SnapshotMerged
     from restic_tools.passwords import read_text_file
     from restic_tools.stages import stoppable
@@ -67,12 +82,15 @@ def merge(
     out = tools.out
     if description and description_from:
         raise Failure("--description and --description-from are mutually exclusive")
+    made = _time(time) if time else None
     options = MergeOptions(
         hostname=host,
         tags=[text for given in tag or [] for text in tag_list(given) if text],
         label=label,
         description=read_text_file(description_from) if description_from else description,
-        delete_never=delete_never,
+        delete=delete_option(delete_after, made or time_ns(), never=delete_never),
+        time="" if made is None else gotime.format_ns(made),
+        command=command,
         remove_merged=delete,
         dry_run=dry_run,
     )
@@ -113,3 +131,10 @@ def merge(
         out.info(f"removed snapshot {found.short_id}")
     for found in result.kept:
         out.info(f"kept snapshot {found.short_id}, which is marked not to be removed yet")
+
+
+def _time(text: str) -> int:
+    try:
+        return local_time(text)
+    except ValueError as error:
+        raise Failure(f"invalid argument {text!r} for --time: {error}") from None
