@@ -168,6 +168,10 @@ class RecordedStorage(MemoryStorage):
         super().save(kind, name, data, metadata=metadata)
         self.log.append(("save", kind))
 
+    def save_new(self, kind, name, data):
+        super().save_new(kind, name, data)
+        self.log.append(("save", kind))
+
     def load(self, kind, name, offset=0, length=None):
         self.log.append(("load", kind))
         return super().load(kind, name, offset, length)

@@ -487,7 +487,8 @@ def test_unlock_removes_stale_locks_only(empty: Path, run: Runner, restic_here: 
         assert len(list((empty / "locks").iterdir())) == 2
         assert run("unlock").out == b"successfully removed 1 locks\n"
         assert len(list((empty / "locks").iterdir())) == 1
-        assert run("unlock", "--json").out == b""
+        message = {"message_type": "summary", "removed_locks": 0, "removed_unfinished_files": 0}
+        assert json.loads(run("unlock", "--json").out) == message
         assert run("unlock", "--remove-all").out == b"successfully removed 1 locks\n"
     assert run("unlock", "--remove-all").out == restic_here("unlock", "--remove-all").out == b""
 
