@@ -53,7 +53,7 @@ class Pace:
 
     def wait(self, size: int) -> None:
         """Return when *size* bytes have had their time."""
-        while size > 0 and not self._stopping():
+        while size > 0:
             piece = min(size, self._piece)
             size -= piece
             with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 WORDS = (
@@ -72,7 +73,7 @@ def changed_document(rng: random.Random, document: Any) -> Any:
         holder, key = rng.choice(places)
         match rng.randrange(5):
             case 0 | 1:
-                holder[key] = rng.choice(ODD)
+                holder[key] = deepcopy(rng.choice(ODD))  # it may be changed in its turn
             case 2:
                 del holder[key]
             case 3 if isinstance(holder, list):

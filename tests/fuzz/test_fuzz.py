@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import commands
+from tests.fuzz.mutate import ODD, changed_document
 from tests.fuzz.parsers import TARGETS
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -23,6 +24,14 @@ def test_parsers(name: str) -> None:
             check(raw)
         except Exception as error:
             raise AssertionError(f"{name}: {raw!r}") from error
+
+
+def test_what_goes_into_a_document_is_not_changed_with_it() -> None:
+    before = repr(ODD)
+    rng = random.Random(7)
+    for _ in range(2000):
+        changed_document(rng, {"a": [1, {"b": []}]})
+    assert repr(ODD) == before
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)

@@ -98,11 +98,11 @@ def test_whoever_is_asked_to_stop_does_not_wait_any_more(clock: Clock) -> None:
     )
     content = bytes(1000 * RATE)
     storage.save(FileKind.PACK, NAME, content)
-    assert stopped_at <= clock.now <= stopped_at + 1
+    assert stopped_at <= clock.now <= stopped_at + 0.25
     assert inner.load(FileKind.PACK, NAME) == content, "what was to be stored is stored"
-    clock.now, stopped_at = 1000.0, 1010.0
+    clock.now, stopped_at = 1000.0, 1010.1
     assert storage.load(FileKind.PACK, NAME) == content
-    assert stopped_at <= clock.now <= stopped_at + 1, "a piece takes a second, and is not waited for"
+    assert stopped_at <= clock.now <= stopped_at + 0.25, "a piece takes a second, and is not waited for"
 
 
 @pytest.mark.parametrize("rate", [0, -1])
@@ -189,7 +189,10 @@ def test_an_interrupted_backup_does_not_wait_for_its_bytes(tmp_path: Path) -> No
             time.sleep(0.05)
         time.sleep(1)
         backup.send_signal(signal.SIGINT)
-        backup.communicate(timeout=60)
+        try:
+            backup.communicate(timeout=60)
+        finally:
+            backup.kill()
     assert backup.returncode == 130
     assert not list((repo / "locks").iterdir())
     checked = subprocess.run([*program, "check", "--read-data"], env=environment, capture_output=True, timeout=60)
