@@ -61,8 +61,8 @@ def test_kill_9_at_any_moment(name: str, tmp_path: Path, project_root: Path) -> 
     assert whole.code == 0
     before, after = contents(world["repo"]), contents(places["repo"])
     allowed = errors(places["repo"])
-    good = not case.old_layout and (not world["repo"].files or not errors(world["repo"]))
-    """Whether restic finds nothing wrong at any time; it knows no other layouts."""
+    good = not case.old_layout and bool(world["repo"].files) and not errors(world["repo"])
+    """Whether restic finds nothing wrong at any time: there is a repository, and not in a layout that it does not know."""
     killed = rounds = 0
     while killed < KILLS:
         folder = tmp_path / f"{rounds}"
