@@ -31,7 +31,7 @@ def test_what_goes_into_a_document_is_not_changed_with_it() -> None:
     rng = random.Random(7)
     for _ in range(2000):
         changed_document(rng, {"a": [1, {"b": []}]})
-    assert repr(ODD) == before
+        assert repr(ODD) == before
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
