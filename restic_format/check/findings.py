@@ -155,6 +155,10 @@ _BY_ANOTHER_PROGRAM = (
     "no command of restic 0.19.1 repairs this, which no damage does, but a faulty program or an attacker: restore what is "
     "wanted from the snapshots affected (such entries are left out), and back it up again before these snapshots are forgotten"
 )
+_OUT_OF_ORDER = (
+    "`repair snapshots` puts the entries in order; where a name stands twice it refuses, as nobody can tell which is meant: "
+    "restore what is wanted from the snapshots affected, and back it up again before these snapshots are forgotten"
+)
 _MOVE_SNAPSHOT = (
     "move the file snapshots/ID out of the repository: no program can use it; `recover` then makes a snapshot of the trees "
     "that no other snapshot has; run no prune before that"
@@ -252,7 +256,7 @@ FACTS: dict[Code, Facts] = {
     Code.TREE_DAMAGED: Facts(_E, "PACK-13", "the directory and all below it cannot be restored", (REPAIR_SNAPSHOTS,)),
     Code.TREE_UNREADABLE: Facts(_E, "LAYOUT-8", UNREADABLE, advice=MAKE_READABLE),
     Code.TREE_COPY_DAMAGED: Facts(_W, "PACK-16", "another copy of the tree is good; nothing is lost", ("repair packs PACK",)),
-    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", advice=_BY_ANOTHER_PROGRAM),
+    Code.TREE_ORDER: Facts(_E, "TREE-4", "programs may not find the files in the directory", advice=_OUT_OF_ORDER),
     Code.TREE_FAULTY: Facts(_E, "TREE-1", "they are like those that are told one by one", (REPAIR_SNAPSHOTS,)),
     Code.NODE_NAME: Facts(_E, "TREE-6", "the entry cannot be restored safely", advice=_BY_ANOTHER_PROGRAM),
     Code.NODE_TYPE: Facts(_E, "TREE-9", "the entry cannot be restored", advice=_BY_ANOTHER_PROGRAM),

@@ -136,6 +136,10 @@ class Storage(ABC):
         """Whether reading it is no slower than reading a local cache would be."""
         return False
 
+    def has_place(self, kind: FileKind) -> bool:  # noqa: ARG002
+        """Whether the place for files of *kind* is there: False only where `create` made a folder for them that is missing."""
+        return True
+
     def create(self) -> None:
         """Make the place and its folders ready for a new repository."""
         return
@@ -253,6 +257,10 @@ class WrappedStorage(Storage):
     def at_hand(self) -> bool:
         """The wrapped storage's."""
         return self.inner.at_hand
+
+    def has_place(self, kind: FileKind) -> bool:
+        """See `Storage`."""
+        return self.inner.has_place(kind)
 
     def create(self) -> None:
         """See `Storage`."""

@@ -90,6 +90,10 @@ class LocalStorage(Storage):
         """Where a file is. Raises `NameInvalid`."""
         return os.path.join(self._root, path_of(kind, name, self.layout).encode())
 
+    def has_place(self, kind: FileKind) -> bool:
+        """Whether the folder for files of *kind* is there."""
+        return os.path.isdir(self._folder(folder_of(kind, self.layout)))
+
     def create(self) -> None:
         """Make the folder and everything in it that a repository has."""
         for folder in ["", *folders(self.layout)]:

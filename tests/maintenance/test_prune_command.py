@@ -270,6 +270,18 @@ def test_an_empty_repository(tmp_path: Path, peer: Callable[[str], Path]) -> Non
     assert restic(peer("restic-0.19"), folder, "check").returncode == 0
 
 
+@pytest.mark.parametrize("words", [["prune"], ["prune", "--lock-free"], ["forget", "--keep-last", "1", "--prune"]])
+def test_without_the_folder_of_snapshots_nothing_counts_as_unused(words: list[str], made: Path, tmp_path: Path) -> None:
+    folder = copy_repository(made, tmp_path / "repo")
+    (folder / "snapshots").rename(tmp_path / "away")
+    before = files_of(folder)
+    told = ours(folder, *words)
+    assert files_of(folder) == before
+    if words[0] == "prune":
+        assert told.returncode == 1
+        assert b"the folder of the snapshots is missing" in told.stderr
+
+
 def test_an_append_only_repository_keeps_everything() -> None:
     storage = append_only(append_only=True)
     repo = Repository.open(storage, "pw")

@@ -135,6 +135,7 @@ WRAPPERS = {
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
     arguments = {
+        "has_place": [FileKind.SNAPSHOT],
         "create": [],
         "save": [FileKind.PACK, NAME, CONTENT],
         "save_new": [FileKind.PACK, NAME, CONTENT],

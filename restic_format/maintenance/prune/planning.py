@@ -52,6 +52,8 @@ def plan(
     _check_options(repository, options)
     # Snapshots first (ORDER-2): whatever these need is in the index that is loaded afterwards.
     snapshots = frozenset(snapshot for snapshot, _ in repository.list(FileKind.SNAPSHOT))
+    if not snapshots and not repository.storage.has_place(FileKind.SNAPSHOT):
+        raise PruneRefused("the folder of the snapshots is missing: without it everything would count as unused; bring it back")
     indexes = frozenset(index for index, _ in repository.list(FileKind.INDEX))
     _load_index(repository, progress)
     marked = load_marked(repository)
