@@ -31,6 +31,9 @@ OTHERWISE = {
     "recover": "restic's fails by chance, and where a snapshot cannot be read",
     "rewrite": "restic's refuses the trees of the tests, which have nodes without times",
     "rewrite --forget": "likewise",
+    "merge": "restic has no such command",
+    "merge --delete": "likewise",
+    "prune --lock-free, marking": "restic has no such option",
     "an index with blobs that overlap": "restic's refuses to repack; ours takes such a blob from another pack, or refuses",
 }
 """Why exit codes are not compared with restic's."""
