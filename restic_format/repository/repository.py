@@ -186,6 +186,8 @@ class Repository:
                 key = key._replace(id=added)
             storage.save_new(FileKind.CONFIG, "", sealed)
             if storage.load(FileKind.CONFIG, "") != sealed:
+                if _config_belongs(storage, cipher) or any(name != key.id.hex() for name, _ in storage.list(FileKind.KEY)):
+                    raise there  # Where a storage replaces what is there, that of another call.
                 storage.remove(FileKind.CONFIG, "")
                 raise DamagedFile("the new config is not what was stored, and was removed again; the storage is unreliable")
             if left_over is not None and not storage.exists(FileKind.KEY, key.id.hex()):

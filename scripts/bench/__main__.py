@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +67,16 @@ class Bench:
     ) -> None:
         if self.wanted(workload):
             self.rows.append(compare(workload, self.programs, min(rounds or self.rounds, self.rounds), once, stored))
+
+    @contextmanager
+    def having(self, *command: str, rustic: bool = True) -> Iterator[None]:
+        """Without the programs that do not have a command: older ones of ours, and *rustic*, where others do the same."""
+        everybody = self.programs
+        self.programs = [
+            program for program in everybody if (rustic if isinstance(program, Rustic) else knows(program, command))
+        ]
+        yield
+        self.programs = everybody
 
     def run(self) -> None:
         for group, kinds in self.groups():
@@ -148,7 +160,6 @@ class Bench:
 
     def rewritten(self, name: str, rounds: int) -> None:
         """Snapshots copied into an empty repository, and rewritten without some of their files; rustic has other commands."""
-        everybody, self.programs = self.programs, [program for program in self.programs if not isinstance(program, Rustic)]
 
         def copy(program: Program) -> Sample:
             source = self.repo(program, "tree")
@@ -160,9 +171,10 @@ class Bench:
             shutil.copytree(self.repo(program, "tree"), copied)
             return self.call(program, copied, "rewrite", "--exclude", "*7*", "--forget")
 
-        self.add(f"copy {name}", copy, lambda program: sources.size_of(self.repo(program, "copy") / "data"), rounds)
-        self.add(f"rewrite --exclude {name}", rewrite, rounds=rounds)
-        self.programs = everybody
+        with self.having("copy", rustic=False):
+            self.add(f"copy {name}", copy, lambda program: sources.size_of(self.repo(program, "copy") / "data"), rounds)
+        with self.having("rewrite", rustic=False):
+            self.add(f"rewrite --exclude {name}", rewrite, rounds=rounds)
 
     def changed(self, name: str, source: Path, rounds: int) -> None:
         """One more backup after a hundredth of the files was rewritten; the repository is the same each time."""
@@ -223,8 +235,9 @@ class Bench:
             shutil.copytree(repo, copy)
             return self.call(program, copy, *policy)
 
-        self.add(dry, lambda program: self.call(program, repo, *policy, "--dry-run"))
-        self.add(real, forget)
+        with self.having("forget"):
+            self.add(dry, lambda program: self.call(program, repo, *policy, "--dry-run"))
+            self.add(real, forget)
 
     def indexes(self) -> None:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""
@@ -255,7 +268,8 @@ class Bench:
         def once(program: Program) -> Sample:
             return self.call(program, self.repo(program, "packs"), "repair", "index", "--read-all-packs")
 
-        self.add(f"repair index --read-all-packs, {packs:,} packs", once, rounds=3)
+        with self.having("repair", "index"):
+            self.add(f"repair index --read-all-packs, {packs:,} packs", once, rounds=3)
 
     def prune(self) -> None:
         """A fifth of the repository is in packs of which about half is needed."""
@@ -298,6 +312,12 @@ class Bench:
 
             self.add(f"prune with nothing to do, {blobs:,} blobs", plan, rounds=3)
         self.programs = everybody
+
+
+def knows(program: Program, command: Sequence[str]) -> bool:
+    """Whether a program has a command: what it says when it is told nothing else."""
+    told = subprocess.run([*program.command, *command], check=False, capture_output=True, env={}, stdin=subprocess.DEVNULL)
+    return b"unknown command" not in told.stderr
 
 
 def programs_to_compare(ours: Path, with_wheels: bool, before: Path | None) -> list[Program]:

@@ -23,6 +23,7 @@ from restic_format.errors import (
 )
 from restic_format.repository import Repository
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
+from restic_format.storage.base import Content
 from restic_format.storage.faulty import Fail, Truncate, nth
 from restic_spec.crypto import OVERHEAD, seal
 from restic_spec.errors import HeaderInvalid, IdMismatch, LengthInvalid
@@ -330,6 +331,24 @@ def test_init_notices_a_config_that_is_not_stored_whole() -> None:
     with pytest.raises(DamagedFile, match="not what was stored"):
         Repository.init(FaultyStorage(storage, nth("save", 0, Truncate(30), FileKind.CONFIG)), "pw", kdf=CHEAP)
     Repository.init(storage, "pw", kdf=CHEAP)
+
+
+@pytest.mark.clause("CONFIG-7")
+def test_init_leaves_the_config_of_another_alone_where_a_storage_replaces_files() -> None:
+    class Late(MemoryStorage):
+        """Another init comes in between."""
+
+        def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+            super().save_new(kind, name, data)
+            other = MemoryStorage()
+            Repository.init(other, "other", kdf=CHEAP)
+            self.files.update(other.files)
+
+    storage = Late()
+    with pytest.raises(ConfigExists):
+        Repository.init(storage, "pw", kdf=CHEAP)
+    Repository.open(storage, "other")
+    assert len(list(storage.list(FileKind.KEY))) == 1
 
 
 def test_no_repository_is_not_a_wrong_password() -> None:
