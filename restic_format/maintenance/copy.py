@@ -6,12 +6,13 @@ version demands or allows what the source's did not. A snapshot is stored when e
 by ``original`` (SNAP-7, SNAP-19), and blobs that are there already are not read again, so that an interrupted copy goes on
 where it was.
 
-Memory: some 45 bytes for each blob that the snapshots need, 33 more for each that is copied in a snapshot, and a few ranges of
+Memory: some 45 bytes for each blob that the snapshots need, 45 more for each that is copied in a snapshot, and a few ranges of
 packs at a time.
 """
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,6 +47,8 @@ _WORKERS = 2
 _MOST_TOLD = 100
 """Damaged or missing blobs of a snapshot that are told."""
 _TYPES = (BlobType.DATA, BlobType.TREE)
+_PLACE = struct.Struct(f">IBII{ID_SIZE}s")
+"""A blob in a pack: offset, type, sealed length, the plaintext's if it is compressed, id; in bytes by offset."""
 
 
 class Skipped(NamedTuple):
@@ -274,7 +277,7 @@ class _BlobCopy:
             self._fail(error)
         else:
             packs = self._wanted(known)
-            run._progress(BlobsFound(self._found, sum(map(len, packs.values())) // (1 + ID_SIZE), self.size, len(packs)))
+            run._progress(BlobsFound(self._found, sum(map(len, packs.values())) // _PLACE.size, self.size, len(packs)))
             if not self._count:
                 self._copy_packs(packs)
                 self._look_again(known)
@@ -294,12 +297,12 @@ class _BlobCopy:
                 self._errors.append(error)
 
     def _wanted(self, known: tuple[int, int]) -> dict[bytes, bytearray]:
-        """What is to be copied from each pack: a byte for the type and the id, for each blob."""
+        """What is to be copied from each pack: a `_PLACE` for each blob."""
         packs: dict[bytes, bytearray] = {}
         lookup, has = self._source.index.lookup, self._writer.has
         used = self._run._used
         for blob_type, ids in ((BlobType.TREE, used.trees.since(known[0])), (BlobType.DATA, used.data.since(known[1]))):
-            code = b"\1" if blob_type is BlobType.TREE else b"\0"
+            code = _TYPES.index(blob_type)
             for start in range(0, len(ids), ID_SIZE):
                 blob_id = ids[start : start + ID_SIZE]
                 if has(blob_type, blob_id):
@@ -308,8 +311,9 @@ class _BlobCopy:
                 if location is None:
                     self._fail(_missing(blob_type, blob_id))
                     continue
-                packs.setdefault(location.pack, bytearray()).extend(code + blob_id)
-                self.size += location.length
+                pack, offset, length, plain = location
+                packs.setdefault(pack, bytearray()).extend(_PLACE.pack(offset, code, length, plain or 0, blob_id))
+                self.size += length
         return packs
 
     def _look_again(self, known: tuple[int, int]) -> None:
@@ -330,21 +334,13 @@ class _BlobCopy:
     def _work(self, jobs: Iterable[tuple[bytes, bytearray]]) -> None:
         for pack, blobs in jobs:
             size = 0
-            entries = sorted(self._entries(pack, blobs), key=lambda entry: entry.offset)
+            entries = _entries(blobs)
             for run in coalesce(entries, lambda entry: entry.offset, lambda entry: entry.length):
                 if self._run._cancel.is_set():
                     return
                 self._copy_range(pack, run)
                 size += sum(entry.length for entry in run.items)
             self._run._progress(PackCopied(size))
-
-    def _entries(self, pack: bytes, blobs: bytearray) -> Iterator[PackEntry]:
-        for start in range(0, len(blobs), 1 + ID_SIZE):
-            blob_type, blob_id = _TYPES[blobs[start]], bytes(blobs[start + 1 : start + 1 + ID_SIZE])
-            for location in self._source.index.lookup_all(blob_type, blob_id):
-                if location.pack == pack:
-                    yield location.entry(blob_type, blob_id)
-                    break
 
     def _copy_range(self, pack: bytes, run: Run[PackEntry]) -> None:
         try:
@@ -357,11 +353,14 @@ class _BlobCopy:
             return
         recompress = self._run._recompress
         copied = self._writer.copy_sealed(data, run.offset, run.items, source=self._source.coder, recompress=recompress)
+        blobs = size = 0
         for entry, outcome in copied:
             if isinstance(outcome, SpecError):
                 self._copy_other(entry)
             elif not outcome.known:
-                self._count_new(1, outcome.stored)
+                blobs += 1
+                size += outcome.stored
+        self._count_new(blobs, size)
 
     def _copy_other(self, entry: PackEntry) -> None:
         """Copy a blob from another place than where it was looked for, if there is one where it is intact."""
@@ -378,6 +377,14 @@ class _BlobCopy:
         with self._lock:
             self._run._result.blobs += blobs
             self._run._result.size += size
+
+
+def _entries(blobs: bytearray) -> Iterator[PackEntry]:
+    """The blobs of a pack, each a `_PLACE`, by offset."""
+    places = bytes(blobs)
+    for place in sorted(places[start : start + _PLACE.size] for start in range(0, len(places), _PLACE.size)):
+        offset, code, length, plain, blob_id = _PLACE.unpack(place)
+        yield PackEntry(_TYPES[code], blob_id, offset, length, plain or None)
 
 
 def _missing(blob_type: BlobType, blob_id: bytes) -> BlobMissing:

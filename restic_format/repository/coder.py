@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from restic_format.errors import DamagedFile
 from restic_format.repository.cipher import Buffer, Cipher, NativeCipher
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import CompressionInvalid, LengthInvalid, SpecError
@@ -96,6 +97,25 @@ class Coder(ABC):
         Raises:
             DamagedFile: what was sealed does not open to the same blob.
         """
+
+    def seal_again(self, source: Coder, data: Buffer, messages: Sequence[tuple[int, int]]) -> Buffer:
+        """Sealed messages in *data*, given by place and length, which *source* opens, sealed anew one after the other.
+
+        What is inside is not looked at. Good until this thread seals again.
+
+        Raises:
+            SpecError: one of them does not open.
+            DamagedFile: what was sealed does not open to the same.
+        """
+        view = memoryview(data)
+        sealed = bytearray()
+        for start, length in messages:
+            inside = source.cipher.open(view[start : start + length])
+            message = self.cipher.seal(inside)
+            if self._extra_verify and self.cipher.open(message) != inside:
+                raise DamagedFile("a blob differs after sealing; memory or processor are unreliable")
+            sealed += message
+        return sealed
 
     @abstractmethod
     def _open_batch(self, data: Buffer, ranges: Sequence[Range], *, again: bool = False) -> Sequence[bytes | memoryview | None]:

@@ -46,6 +46,14 @@ class NativeCoder(Coder):
         done = context.seal_many(items, ivs, small, large, SMALL, always, self._extra_verify, pack_hash)
         return self._library.seal_many(blob_type, items, pack_hash) if done is None else ([done[0]], done[1])
 
+    def seal_again(self, source: Coder, data: Buffer, messages: Sequence[tuple[int, int]]) -> Buffer:
+        """See `Coder`."""
+        sealed = None
+        if isinstance(source, NativeCoder):
+            ivs = os.urandom(IV_SIZE * len(messages))
+            sealed = self._native.context.seal_again(source._native.context, data, messages, ivs, self._extra_verify)
+        return super().seal_again(source, data, messages) if sealed is None else sealed
+
     def check_pack(self, header: bytes) -> PackCheck:
         """See `Coder`."""
         return blobs.PackCheck(self._native.context, header, MAX_BLOB_SIZE)

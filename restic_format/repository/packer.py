@@ -19,7 +19,7 @@ from functools import partial
 from restic_format.errors import DamagedFile
 from restic_format.repository.cipher import Buffer, Cipher
 from restic_format.repository.coder import GROUP_COUNT, Coder, Hash, groups
-from restic_format.repository.header import decode_entries, encode_entries
+from restic_format.repository.header import PackRecord, encode_entries, record_of
 from restic_format.storage import Writer
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import HeaderInvalid
@@ -70,14 +70,13 @@ class OpenPack:
             taken.append(length + entry.header_size)
         return taken
 
-    def add_sealed(self, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
-        """Append blobs of other packs as they are sealed there; the bytes each takes with its entry in the header."""
-        for _, sealed in blobs:
-            self._hash.update(sealed)
-        self._append([sealed for _, sealed in blobs])
-        for entry, _ in blobs:
-            self._note(entry._replace(offset=self.size))
-        return [entry.length + entry.header_size for entry, _ in blobs]
+    def add_sealed(self, entries: Sequence[PackEntry], pieces: Sequence[Buffer]) -> None:
+        """Append blobs of other packs, *entries* there; *pieces* are what they are sealed as, one after the other."""
+        for piece in pieces:
+            self._hash.update(piece)
+        self._append(pieces)
+        for entry in entries:
+            self._note(PackEntry(entry.type, entry.id, self.size, entry.length, entry.uncompressed_length))
 
     def _note(self, entry: PackEntry) -> None:
         self.entries.append(entry)
@@ -116,8 +115,10 @@ class OpenPack:
             self._waiting = bytearray()
         return self._writer
 
-    def finish(self, cipher: Cipher, version: int) -> bytes:
-        """Close the pack with its header and store it, in a repository of *version*; returns its id.
+    def finish(self, cipher: Cipher, version: int) -> PackRecord:
+        """Close the pack with its header and store it, in a repository of *version*; its record for the index.
+
+        The header is opened again, and the record made of what can be read in it (PACK-17).
 
         Raises:
             HeaderInvalid: the header does not open to what was written.
@@ -125,8 +126,9 @@ class OpenPack:
             StorageError: it could not be stored.
         """
         try:
-            sealed = cipher.seal(encode_entries(self.entries))
-            if decode_entries(cipher.open(sealed), version) != self.entries:
+            header = encode_entries(self.entries)
+            sealed = cipher.seal(header)
+            if cipher.open(sealed) != header:
                 raise HeaderInvalid(
                     "pack header differs from what was written; memory or processor are unreliable", clause="PACK-17"
                 )
@@ -136,11 +138,12 @@ class OpenPack:
             writer = self._written([end])
             if self._second_hash is not None and self._second_hash.digest() != pack_id:
                 raise DamagedFile(f"pack {pack_id.hex()[:8]} has two hashes; memory or processor are unreliable")
+            record = record_of(pack_id, header, version, len(sealed), self.size + len(end))
             writer.finish(pack_id.hex())
         except BaseException:
             self.abort()
             raise
-        return pack_id
+        return record
 
     def abort(self) -> None:
         """Drop the pack."""
@@ -178,10 +181,10 @@ class Packer:
                 taken += pack.add(self._coder, blob_type, group)
         return taken
 
-    def add_sealed(self, blob_type: BlobType, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
-        """Append a few blobs to some pack as they are sealed; the bytes each takes with its entry in the header."""
-        with self._open_pack(blob_type) as pack:
-            return pack.add_sealed(blobs)
+    def add_sealed(self, entries: Sequence[PackEntry], pieces: Sequence[Buffer]) -> None:
+        """Append a few blobs of one type to some pack (see `OpenPack.add_sealed`)."""
+        with self._open_pack(entries[0].type) as pack:
+            pack.add_sealed(entries, pieces)
 
     @contextmanager
     def _open_pack(self, blob_type: BlobType) -> Iterator[OpenPack]:

@@ -15,21 +15,17 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from restic_format.errors import (
     BlobMissing,
-    ConfigExists,
     DamagedFile,
-    FileExists,
     FileMissing,
     FileUnusable,
-    KeyUnusable,
     RepositoryNotFound,
     ResticFormatError,
     SpecError,
     StorageError,
     UsageError,
-    WrongPassword,
 )
 from restic_format.repository import keys, loading
-from restic_format.repository.cipher import Cipher, make_cipher
+from restic_format.repository.cipher import make_cipher
 from restic_format.repository.coder import check_size, make_coder
 from restic_format.repository.compression import Compression
 from restic_format.repository.index import BlobIndex, Location
@@ -44,7 +40,7 @@ from restic_format.repository.settings import Settings
 from restic_format.repository.writer import BlobWriter, DryBlobWriter
 from restic_format.storage import Storage
 from restic_spec.chunker import random_polynomial
-from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config, encode_config
+from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config
 from restic_spec.crypto import MasterKey
 from restic_spec.ids import ID_SIZE, id_of, verify_id
 from restic_spec.keyfile import Kdf
@@ -148,59 +144,30 @@ class Repository:
         compression: str | None = None,
         pack_size: int | None = None,
     ) -> Repository:
-        """Create a repository: folders, a key file that *password* opens, then the config (ORDER-7, CONFIG-7).
+        """Create a repository that *password* opens; see `restic_format.repository.creating`, also for errors.
 
-        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given. Of several who do this
-        at once at one place, one succeeds. Who fails leaves neither a key nor empty folders behind. What a killed call has left
-        is gone on with: a key that *password* opens, and nothing else.
+        *polynomial* is drawn at random unless given; *kdf* is calibrated to this machine unless given.
 
         Raises:
-            ConfigExists: one is there already, or keys of one are.
             UsageError: a version that does not exist.
-            DamagedFile: the config that was stored is not what can be read; it was removed again.
         """
         if not MIN_VERSION <= version <= MAX_VERSION:
             raise UsageError(f"repository version {version} is not supported, only {MIN_VERSION} and {MAX_VERSION} are")
         _checked_pack_size(pack_size)
-        there = ConfigExists(f"create repository at {storage.location} failed: config file already exists")
-        if storage.exists(FileKind.CONFIG, ""):
-            raise there
-        left_over = _key_left_over(storage, _password_bytes(password))
+        from restic_format.repository.creating import create
+
         if polynomial is None:
             import random
 
             polynomial = random_polynomial(random.SystemRandom())
         config = Config(version=version, id=os.urandom(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
-        plaintext = encode_config(config)
-        decode_config(plaintext)
-        key = left_over or keys.OpenedKey(b"", MasterKey.generate())
-        cipher = make_cipher(key.master)
-        sealed = cipher.seal(plaintext)
-        added = b""
-        try:
-            storage.create()
-            if left_over is None:
-                added = keys.add_key(
-                    storage, key.master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname
-                )
-                key = key._replace(id=added)
-            storage.save_new(FileKind.CONFIG, "", sealed)
-            if storage.load(FileKind.CONFIG, "") != sealed:
-                if _config_belongs(storage, cipher) or any(name != key.id.hex() for name, _ in storage.list(FileKind.KEY)):
-                    raise there  # Where a storage replaces what is there, that of another call.
-                storage.remove(FileKind.CONFIG, "")
-                raise DamagedFile("the new config is not what was stored, and was removed again; the storage is unreliable")
-            if left_over is not None and not storage.exists(FileKind.KEY, key.id.hex()):
-                # Who made it is there after all, has failed, and took it back.
-                added = keys.add_key(
-                    storage, key.master, _password_bytes(password), kdf=kdf, username=username, hostname=hostname
-                )
-                key = key._replace(id=added)
-        except BaseException as error:
-            _undo_init(storage, added, cipher)
-            if isinstance(error, FileExists):
-                raise there from error
-            raise
+        secret = _password_bytes(password)
+        key = create(
+            storage,
+            config,
+            secret,
+            lambda master: keys.add_key(storage, master, secret, kdf=kdf, username=username, hostname=hostname),
+        )
         return cls(storage, config, key, compression=compression, pack_size=pack_size)
 
     @classmethod
@@ -460,56 +427,6 @@ class Repository:
 
 def _may_be_intact(error: ResticFormatError) -> TypeGuard[StorageError]:
     return isinstance(error, StorageError) and error.may_be_intact
-
-
-def _key_left_over(storage: Storage, password: bytes) -> keys.OpenedKey | None:
-    """The key that an interrupted `Repository.init` has left; None where there are no keys. Raises `ConfigExists` where these
-    may be what is left of a repository.
-    """
-    if not any(True for _ in storage.list(FileKind.KEY)):
-        return None
-    reason = "repository already contains keys"
-    if any(True for kind in (FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK) for _ in storage.list(kind)):
-        reason += ", and files that they open: its config is missing, do not create another one but look for it"
-    else:
-        try:
-            return keys.find_key(storage, password)
-        except (WrongPassword, KeyUnusable, DamagedFile):
-            reason += (
-                " that this password does not open; if they were left by an interrupted init, use its password or remove them"
-            )
-    raise ConfigExists(f"create repository at {storage.location} failed: {reason}")
-
-
-def _undo_init(storage: Storage, key_id: bytes, cipher: Cipher) -> None:
-    """Take back what a failed `Repository.init` has made: the key file (if not empty) and folders.
-
-    The key stays where there is a config that it belongs to, or that cannot be told: the call may have failed after storing it,
-    and another one may have gone on with the key. The folders stay wherever there is a config.
-    """
-    try:
-        belongs = _config_belongs(storage, cipher)
-        if key_id and not belongs:
-            raw = storage.load(FileKind.KEY, key_id.hex())
-            storage.remove(FileKind.KEY, key_id.hex())
-            if belongs is None and _config_belongs(storage, cipher):
-                storage.save(FileKind.KEY, key_id.hex(), raw)
-                return
-        if belongs is None:
-            storage.uncreate()
-    except StorageError:
-        return
-
-
-def _config_belongs(storage: Storage, cipher: Cipher) -> bool | None:
-    """Whether *cipher* opens the config; None where there is none. Raises `StorageError` where that cannot be told."""
-    try:
-        cipher.open(storage.load(FileKind.CONFIG, ""))
-    except FileMissing:
-        return None
-    except SpecError:
-        return False
-    return True
 
 
 def _checked_pack_size(size: int | None) -> int:

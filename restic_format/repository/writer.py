@@ -16,7 +16,6 @@ from restic_format.storage import Content, Writer
 from restic_format.work import JobQueue
 from restic_spec.errors import SpecError
 from restic_spec.ids import ID_SIZE, id_of
-from restic_spec.index import index_pack
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 
@@ -103,53 +102,57 @@ class BlobWriter:
         """
         coder = source or self._coder
         damaged = {entry for entry, _ in coder.verify_many(data, start, entries)}
-        same_key = coder.same_key(self._coder)
+        if coder.same_key(self._coder):
+            source = None
         view = memoryview(data)
-        waiting: list[tuple[PackEntry, Buffer]] = []
+        waiting: list[PackEntry] = []
         size = 0
         for entry in entries:
-            sealed: Buffer = view[entry.offset - start : entry.offset - start + entry.length]
             as_it_is = entry not in damaged and self._coder.may_keep(entry, recompress=recompress)
             full = size >= _TOGETHER or len(waiting) == GROUP_COUNT
-            if waiting and (full or not as_it_is or waiting[0][0].type is not entry.type):
-                yield from self._store_sealed(waiting, again)
+            if waiting and (full or not as_it_is or waiting[0].type is not entry.type):
+                yield from self._move(waiting, view, start, source, again)
                 waiting, size = [], 0
+            if as_it_is:
+                waiting.append(entry)
+                size += entry.length
+                continue
             try:
-                if not as_it_is:
-                    # Where only the stated length is wrong, the blob is put right on the way (PACK-22).
-                    yield entry, self._store_again(entry, coder.open(entry, sealed), again)
-                    continue
-                if not same_key:
-                    sealed = self._coder.cipher.seal(coder.cipher.open(sealed))
+                # Where only the stated length is wrong, the blob is put right on the way (PACK-22).
+                sealed = view[entry.offset - start : entry.offset - start + entry.length]
+                yield entry, self._store_again(entry, coder.open(entry, sealed), again)
             except SpecError as error:
                 yield entry, error
-                continue
-            waiting.append((entry, sealed))
-            size += len(sealed)
         if waiting:
-            yield from self._store_sealed(waiting, again)
+            yield from self._move(waiting, view, start, source, again)
 
-    def _store_sealed(self, blobs: Sequence[tuple[PackEntry, Buffer]], again: bool) -> list[tuple[PackEntry, SavedBlob]]:
-        """Store blobs of one type as they are sealed."""
+    def _move(
+        self, entries: Sequence[PackEntry], data: memoryview, start: int, source: Coder | None, again: bool
+    ) -> list[tuple[PackEntry, SavedBlob]]:
+        """Store blobs of one type in the form they have in *data*, sealed anew where *source* has another key."""
+        results: list[tuple[PackEntry, SavedBlob]] = []
         wanted = []
         with self._lock:
-            for number, (entry, _) in enumerate(blobs):
-                if again or not self.has(entry.type, entry.id):
+            for entry in entries:
+                known = not again and self.has(entry.type, entry.id)
+                if not known:
                     self._in_flight.add((entry.type, entry.id))
-                    wanted.append(number)
-        saved = [(entry, SavedBlob(entry.id, True, entry.plain_length, 0)) for entry, _ in blobs]
+                    wanted.append(entry)
+                stored = 0 if known else entry.length + entry.header_size
+                results.append((entry, SavedBlob(entry.id, known, entry.plain_length, stored)))
         if not wanted:
-            return saved
+            return results
         try:
-            taken = self._packer.add_sealed(blobs[0][0].type, [blobs[number] for number in wanted])
+            if source is None:
+                pieces: list[Buffer] = list(_neighbours(wanted, data, start))
+            else:
+                pieces = [self._coder.seal_again(source, data, [(entry.offset - start, entry.length) for entry in wanted])]
+            self._packer.add_sealed(wanted, pieces)
         except BaseException:
             with self._lock:
-                self._in_flight.difference_update((blobs[number][0].type, blobs[number][0].id) for number in wanted)
+                self._in_flight.difference_update((entry.type, entry.id) for entry in wanted)
             raise
-        for number, stored in zip(wanted, taken, strict=True):
-            entry = blobs[number][0]
-            saved[number] = entry, SavedBlob(entry.id, False, entry.plain_length, stored)
-        return saved
+        return results
 
     def _store_again(self, entry: PackEntry, plaintext: bytes, again: bool) -> SavedBlob:
         """Store one blob that comes from a pack in another form than it has there."""
@@ -241,13 +244,14 @@ class BlobWriter:
         except BaseException:
             pack.abort()
             raise
-        pack_id = pack.finish(self._coder.cipher, self._repo.version)
+        record = pack.finish(self._coder.cipher, self._repo.version)
         if self._stored is not None:
-            self._stored(pack_id, pack.size + pack.header_size)
-        self._repo.index.add_pack(pack_id, pack.entries)
+            self._stored(record.id, pack.size + pack.header_size)
+        self._repo.index.add_pack(record.id, pack.entries)
         with self._lock:
             self._in_flight.difference_update([(entry.type, entry.id) for entry in pack.entries])
-        self._index.add(index_pack(pack_id, pack.entries))
+        pack.entries.clear()  # If the index file is full now, much memory is needed.
+        self._index.add(record)
 
     def _finish_uploads(self) -> None:
         with self._lock:
@@ -298,3 +302,14 @@ class _Forgotten:
 
     def abort(self) -> None:
         """Do nothing."""
+
+
+def _neighbours(entries: Sequence[PackEntry], data: memoryview, start: int) -> Iterator[memoryview]:
+    """The sealed bytes of *entries*, in as few pieces of *data* as they are in."""
+    begin = end = entries[0].offset
+    for entry in entries:
+        if entry.offset != end:
+            yield data[begin - start : end - start]
+            begin = entry.offset
+        end = entry.offset + entry.length
+    yield data[begin - start : end - start]

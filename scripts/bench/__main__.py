@@ -369,8 +369,10 @@ def main() -> None:
     else:
         programs = programs_to_compare(options.program, not options.no_wheels, options.before)
     bench = Bench(options, programs)
+    part = True
     try:
         bench.run()
+        part = bool(options.only)
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
         if options.leave_one_out and bench.rows:
@@ -384,7 +386,7 @@ def main() -> None:
                     options.folder,
                     bench.rounds,
                     quick=options.quick,
-                    part=bool(options.only),
+                    part=part,
                 )
         elif bench.rows and options.output is not None:
             report.write(
@@ -394,7 +396,7 @@ def main() -> None:
                 options.disk,
                 bench.rounds,
                 quick=options.quick,
-                part=bool(options.only),
+                part=part,
             )
 
 

@@ -217,6 +217,31 @@ def test_blobs_sealed_together_are_the_pack_that_was_hashed(batches: list[list[b
     assert pack.digest() == sha256(whole)
 
 
+OTHER = MasterKey(bytes(range(1, 33)), b"K" * 16, b"R" * 16)
+
+
+@given(st.lists(contents, max_size=6), st.booleans(), st.integers(0, 5))
+def test_what_is_sealed_again_is_the_same_under_the_other_key(messages: list[bytes], verify: bool, gap: int) -> None:
+    other = blobs.Context(OTHER.encrypt, OTHER.mac_k, OTHER.mac_r)
+    sealed = [seal(KEY, message, os.urandom(16)) for message in messages]
+    data = b"".join(bytes(gap) + one for one in sealed)
+    places = []
+    for one in sealed:
+        places.append((sum(length + gap for _, length in places) + gap, len(one)))
+    ivs = [os.urandom(16) for _ in messages]
+    done = other.seal_again(context(), data, places, b"".join(ivs), verify)
+    assert done is not None
+    assert done == b"".join(seal(OTHER, message, iv) for message, iv in zip(messages, ivs, strict=True))
+    if messages:
+        start, length = places[-1]
+        damaged = bytearray(data)
+        damaged[start + length // 2] ^= 1
+        assert other.seal_again(context(), damaged, places, b"".join(ivs), verify) is None
+        assert other.seal_again(other, data, places, b"".join(ivs), verify) is None
+        for wrong in ((start, length + 1), (start + 1, length), (len(data) + 1, length), (start, 31), (1 << 62, 40)):
+            assert other.seal_again(context(), data, [*places[:-1], wrong], b"".join(ivs), verify) is None
+
+
 def test_an_iv_of_zeros_is_refused() -> None:
     sealed, _ = sealed_alone(b"data", b"\0" * 15 + b"\1") or (b"", 0)
     assert context().open(b"\0" * 16 + sealed[16:], 4, False) is None

@@ -15,7 +15,7 @@ from restic_format.repository.cipher import Cipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
 from restic_spec.blob import open_blob
-from restic_spec.crypto import OVERHEAD, MasterKey, seal
+from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of
 from restic_spec.pack import BlobType, PackEntry
@@ -110,3 +110,31 @@ def test_what_does_not_open_to_its_id_is_not_stored(form: Callable[[MasterKey], 
                 coder.seal_many(BlobType.DATA, [(bytes(32), plain)], pack)
         else:
             coder.seal_many(BlobType.DATA, [(bytes(32), plain)], pack)
+
+
+@pytest.mark.parametrize("forms", [(one, two) for one in FORMS for two in FORMS])
+def test_what_another_has_sealed_is_sealed_again(forms: tuple[Callable[[MasterKey], Cipher], ...]) -> None:
+    other = MasterKey(bytes(range(1, 33)), b"K" * 16, b"R" * 16)
+    coder, source = (
+        make_coder(form(key), Compression("auto", 2), extra_verify=True) for form, key in zip(forms, (KEY, other), strict=True)
+    )
+    messages = [b"", b"one", b"two" * 1000]
+    sealed = [seal(other, message) for message in messages]
+    data = b"-" + b"".join(sealed)
+    places = [(1 + sum(map(len, sealed[:number])), len(one)) for number, one in enumerate(sealed)]
+    again = bytes(coder.seal_again(source, data, places))
+    assert [open_sealed(KEY, again[start - 1 : start - 1 + length]) for start, length in places] == messages
+    with pytest.raises(SpecError):
+        coder.seal_again(source, data[:-1] + bytes([data[-1] ^ 1]), places)
+
+
+@pytest.mark.parametrize("extra_verify", [True, False])
+def test_what_is_sealed_again_is_opened_again(extra_verify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    coder = make_coder(FORMS[0](KEY), Compression("auto", 2), extra_verify=extra_verify)
+    sealed = seal(KEY, b"inside")
+    monkeypatch.setattr(coder.cipher, "seal", lambda inside: seal(KEY, inside[::-1]))
+    if extra_verify:
+        with pytest.raises(DamagedFile, match="differs after sealing"):
+            Coder.seal_again(coder, coder, sealed, [(0, len(sealed))])
+    else:
+        Coder.seal_again(coder, coder, sealed, [(0, len(sealed))])

@@ -62,10 +62,11 @@ def test_no_more_blobs_are_moved_together_than_a_header_has_room_for(monkeypatch
     together = []
     add = Packer.add_sealed
 
-    def spy(packer: Packer, kind: BlobType, blobs: Sequence[tuple[PackEntry, Buffer]]) -> list[int]:
-        together.append(len(blobs))
-        assert {entry.type for entry, _ in blobs} == {kind}
-        return add(packer, kind, blobs)
+    def spy(packer: Packer, entries: Sequence[PackEntry], pieces: Sequence[Buffer]) -> None:
+        together.append(len(entries))
+        assert len({entry.type for entry in entries}) == 1
+        assert sum(map(len, pieces)) == sum(entry.length for entry in entries)
+        add(packer, entries, pieces)
 
     monkeypatch.setattr(Packer, "add_sealed", spy)
     monkeypatch.setattr("restic_format.repository.writer.GROUP_COUNT", 4)

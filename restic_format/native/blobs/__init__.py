@@ -4,19 +4,21 @@
 
     seal(data, iv) -> sealed | None
     seal_many(items, ivs, small, large, threshold, always, verify, pack) -> (sealed, lengths) | None
+    seal_again(source, data, messages, ivs, verify) -> sealed | None
     open(sealed, room, compressed, blob_id=None) -> bytes | None
     open_into(sealed, target) -> bool  # what is not compressed, into memory of just the plaintext's length
     open_many(data, entries, keep, pack=None, again=False) -> list[memoryview | None] if keep else list[bool]
 
 None means that something is wrong; the Python path is then asked, which says what. `seal` is for messages that are not blobs.
-`seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives all of them sealed in one piece of memory, good until
-the next call, with (sealed length, plaintext length or None) for each. *small* and *large* are parameters of `Zstd`, *large*
-for data of *threshold* bytes or more; a blob that compression does not shrink is stored as it is unless *always*. With
-*verify* everything is opened again and its hash compared. *pack*, a `Sha256`, goes on with what
-was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*, sealed length,
-plaintext length, compressed, id); without *keep* it only tells which are intact, with *again* the plaintexts are good until the
-next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of *data* is appended
-to that hash on the way.
+`seal_again` seals what another context has sealed, each message given by its place and length in *data*; what is inside is not
+looked at, and with *verify* everything is opened again. `seal_many` takes (id, data) with 16 bytes of *ivs* for each and gives
+all of them sealed in one piece of memory, good until the next call, with (sealed length, plaintext length or None) for each.
+*small* and *large* are parameters of `Zstd`, *large* for data of *threshold* bytes or more; a blob that compression does not
+shrink is stored as it is unless *always*. With *verify* everything is opened again and its hash compared. *pack*, a `Sha256`,
+goes on with what was sealed. *room* is the length the plaintext must have. The entries of `open_many` are (start in *data*,
+sealed length, plaintext length, compressed, id); without *keep* it only tells which are intact, with *again* the plaintexts are
+good until the next call. Hashes are worked out two at a time where the processor has the SHA extensions; with *pack* all of
+*data* is appended to that hash on the way.
 
 `PackCheck(context, header, largest)` looks through a pack that must have *header* (in plaintext) and be what that says: `fits`
 says whether no blob has more than *largest* bytes, otherwise the pack is not for this; `ahead(most)` how many bytes come next,
@@ -64,6 +66,9 @@ def _self_test() -> str | None:
     wrong[20] ^= 1
     if context.open(sealed, len(_PLAIN), False) != _PLAIN or context.open(wrong, len(_PLAIN), False) is not None:
         return parts.wrong_answer("opening")
+    another = context.seal_again(context, sealed, [(0, len(sealed))], bytes(range(1, 17)), True)
+    if another is None or context.open(another, len(_PLAIN), False) != _PLAIN:
+        return parts.wrong_answer("sealing again")
     level, pack = _blobs.Zstd(3), _blobs.Sha256()
     packed = context.seal_many([(_ID, _PLAIN)], bytes(range(16)), level, level, 0, True, True, pack)
     if packed is None or hashlib.sha256(packed[0]).digest() != pack.digest():

@@ -36,6 +36,9 @@ class Context:
         verify: bool,
         pack: Sha256,
     ) -> tuple[memoryview, list[tuple[int, int | None]]] | None: ...
+    def seal_again(
+        self, source: Context, data: Buffer, messages: Sequence[tuple[int, int]], ivs: bytes, verify: bool
+    ) -> memoryview | None: ...
     @overload
     def open_many(
         self,

@@ -60,6 +60,10 @@ cdef extern from "blobs.h" nogil:
         int compressed, opened
     void blobs_open_many(blobs_context *context, const uint8_t *data, size_t size, blobs_opening *work, size_t count,
                          uint8_t *plain, sha_stream *pack)
+    ctypedef struct blobs_message:
+        size_t start, length
+    int blobs_seal_again(blobs_context *context, blobs_context *source, const uint8_t *data, size_t size,
+                         const blobs_message *messages, size_t count, const uint8_t *ivs, int verify, uint8_t *sealed)
 
 
 cdef extern from "packs.h" nogil:
@@ -264,6 +268,40 @@ cdef class Context:
             if used < 0:
                 return None
             return self._sealed[:used], [(work[i].length, work[i].uncompressed or None) for i in range(count)]
+        finally:
+            free(work)
+
+    def seal_again(self, Context source not None, data, messages not None, bytes ivs not None, bint verify):
+        cdef Py_ssize_t count = len(messages), i
+        cdef Py_buffer view, target
+        cdef const uint8_t *nonces = ivs
+        cdef size_t room = 0
+        cdef int failed
+        cdef blobs_message *work
+        if len(ivs) != FORMAT_IV_SIZE * count:
+            raise ValueError("an IV for each message")
+        work = <blobs_message *> calloc(count + 1, sizeof(blobs_message))
+        if work == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                work[i].start, work[i].length = messages[i]
+                if work[i].length >= <size_t> 1 << 33:
+                    raise ValueError("a message has less than 8 GiB")
+                room += work[i].length
+            self._sealed = _grown(self._sealed, room)
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+            try:
+                PyObject_GetBuffer(self._sealed, &target, PyBUF_WRITABLE)
+                try:
+                    with nogil:
+                        failed = blobs_seal_again(self._context, source._context, <const uint8_t *> view.buf, view.len, work,
+                                                  count, nonces, verify, <uint8_t *> target.buf)
+                finally:
+                    PyBuffer_Release(&target)
+            finally:
+                PyBuffer_Release(&view)
+            return None if failed else self._sealed[:room]
         finally:
             free(work)
 

@@ -396,3 +396,31 @@ int64_t blobs_seal_many(blobs_context *c, const blobs_zstd *small, const blobs_z
         *pack = before;
     return failed ? failed : (int64_t)used;
 }
+
+int blobs_seal_again(blobs_context *c, blobs_context *from, const uint8_t *data, size_t size, const blobs_message *messages,
+                     size_t count, const uint8_t *ivs, int verify, uint8_t *sealed)
+{
+    for (size_t i = 0; i < count; i++) {
+        const blobs_message *m = messages + i;
+        if (m->length < BLOBS_OVERHEAD || m->start > size || m->length > size - m->start)
+            return BLOBS_SHORT;
+        size_t inner = m->length - BLOBS_OVERHEAD;
+        if (reserve(&c->packed, inner + 1) || (verify && reserve(&c->verified, inner + 1)))
+            return BLOBS_NO_MEMORY;
+        int64_t opened = blobs_open(from, data + m->start, m->length, 0, NULL, c->packed.data, inner);
+        if (opened < 0)
+            return (int)opened;
+        int failed = blobs_seal(c, ivs + IV * i, c->packed.data, inner, sealed);
+        if (failed)
+            return failed;
+        if (verify) {
+            opened = blobs_open(c, sealed, m->length, 0, NULL, c->verified.data, inner);
+            if (opened < 0)
+                return (int)opened;
+            if (memcmp(c->packed.data, c->verified.data, inner))
+                return BLOBS_HASH;
+        }
+        sealed += m->length;
+    }
+    return 0;
+}

@@ -77,4 +77,12 @@ typedef struct {
 void blobs_open_many(blobs_context *context, const uint8_t *data, size_t size, blobs_opening *work, size_t count, uint8_t *plain,
                      sha_stream *pack);
 
+/* Seals messages from *data*, which *from* opens, anew, one after the other into *sealed*; each has an IV in *ivs* and stays as
+ * long as it is. What is inside is not looked at. With *verify* each is opened again. 0, or what went wrong. */
+typedef struct {
+    size_t start, length; /* where it is in data, how long */
+} blobs_message;
+int blobs_seal_again(blobs_context *context, blobs_context *from, const uint8_t *data, size_t size, const blobs_message *messages,
+                     size_t count, const uint8_t *ivs, int verify, uint8_t *sealed);
+
 #endif
