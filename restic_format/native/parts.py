@@ -41,6 +41,8 @@ def unusable(name: str, self_test: Callable[[], str | None] | None = None, *, li
         reason = None if self_test is None else self_test()
     except ImportError as error:
         reason = f"not compiled ({error})"
+    except (AttributeError, TypeError) as error:
+        reason = wrong_answer(f"compiled for another version ({error})")
     if reason is not None and POLICY == "require":
         raise ImportError(f"RESTIC_FORMAT_KERNEL=require, but the native part {name} cannot be used: {reason}")
     return reason

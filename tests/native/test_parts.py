@@ -77,6 +77,17 @@ class Wrong(real):
     def seal_many(self, *arguments):
         return None
 module.Context = Wrong"""),
+    "sealing again": ("blobs._blobs", "Context", """
+class Wrong(real):
+    def seal_again(self, source, data, *more):
+        return data
+module.Context = Wrong"""),
+    "what another version has compiled": ("blobs._blobs", "Context", """
+class Wrong(real):
+    @property
+    def seal_again(self):
+        raise AttributeError("Context has no seal_again")
+module.Context = Wrong"""),
     "scrypt": ("scrypt._scrypt", "mix_lanes", """
 def wrong(lanes, *more):
     real(lanes, *more)

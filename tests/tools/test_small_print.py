@@ -221,15 +221,15 @@ def test_a_snapshot_that_cannot_be_told_hides_no_other(filled: Filled, run: Runn
 # Others
 
 
-def test_key_remove_says_nothing_to_programs(empty: Path, run: Runner, restic_here: Runner, tmp_path: Path) -> None:
+def test_key_remove_tells_programs_the_key(empty: Path, run: Runner, restic_here: Runner, tmp_path: Path) -> None:
     (first,) = [path.name for path in (empty / "keys").iterdir()]
     file = tmp_path / "password"
     file.write_text("another")
-    for call in (run, restic_here):
+    for call, said in ((run, '{{"message_type":"key_removed","id":"{}"}}\n'), (restic_here, "")):
         assert run("key", "add", "--new-password-file", str(file)).code == 0
         (name,) = {path.name for path in (empty / "keys").iterdir()} - {first}
         outcome = call("key", "remove", name, "--json")
-        assert (outcome.code, outcome.out, outcome.err) == (0, b"", b"")
+        assert (outcome.code, outcome.out, outcome.err) == (0, said.format(name).encode(), b"")
 
 
 @pytest.mark.parametrize("words", ["backup .", "restore latest --target x", "snapshots --path x"])
