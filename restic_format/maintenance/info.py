@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from restic_format.native.table import HAS_DATA, HAS_TREES, STORED
 from restic_format.repository import Repository
+from restic_format.repository.settings import pack_sizes
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 
@@ -81,8 +81,6 @@ def count_index(repository: Repository) -> IndexInfo:
         blobs.count += 1
         blobs.size += entry.length
         blobs.data_size += entry.plain_length
-    for pack in repository.index.use().choose(bytes([STORED]) * len(repository.index.pack_ids())):
-        if pack.types & (HAS_DATA | HAS_TREES):
-            kind = BlobType.TREE if pack.types & HAS_TREES else BlobType.DATA
-            info.packs[kind].add(pack.unused_size)
+    for kind, size in pack_sizes(repository.index):
+        info.packs[kind].add(size)
     return info

@@ -20,9 +20,9 @@ from restic_format import __version__
 from restic_format.errors import DamagedFile, UsageError
 from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
-from restic_format.repository.indexwriter import check_written
 from restic_format.repository.keys import current_host, current_user
 from restic_format.repository.writer import BlobWriter
+from restic_format.snapshots.change import save_checked
 from restic_format.snapshots.errors import TooDeep
 from restic_format.snapshots.find import FoundSnapshot
 from restic_format.snapshots.nodes import NodeReader, RawNodeReader
@@ -35,7 +35,7 @@ from restic_spec.ids import parse_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.rustic import DeleteMark, delete_mark, snapshot_members
-from restic_spec.snapshot import Snapshot, SnapshotSummary, encode_snapshot, summary_fields
+from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
 from restic_spec.tree import DIR, FILE, Node, Tree, check_order
 
 
@@ -121,13 +121,11 @@ def merge(plan: MergePlan, *, cancel: Cancel | None = None) -> MergeResult:
         writer.flush()
         cancel.check()
         if options.remove_merged:
-            check_written(repository, writer.indexes, cancel)
+            writer.read_back(cancel)
     except BaseException:
         writer.discard()
         raise
-    new_id = repository.save_snapshot(snapshot)
-    if repository.load_unpacked(FileKind.SNAPSHOT, new_id) != encode_snapshot(snapshot):
-        raise DamagedFile(f"snapshots/{new_id.hex()} is not what was stored; the snapshots it was made from stay")
+    new_id = save_checked(repository, snapshot, "the snapshots it was made from stay")
     removed: list[FoundSnapshot] = []
     kept: list[FoundSnapshot] = []
     for found in plan.snapshots if options.remove_merged else ():

@@ -17,7 +17,6 @@ import msgspec
 from restic_format.errors import ResticFormatError
 from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
-from restic_format.repository.indexwriter import check_written
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot
 from restic_format.snapshots.rewriter import TreeRewriter, TreeRules
@@ -106,8 +105,6 @@ class SnapshotRepairer:
         self._zeros: dict[int, str] = {}
         """Ids of the blobs of zeros that are stored, by length."""
         self._writer = repository.writer(dry_run=dry_run)
-        self._checked = 0
-        """So many of the new index files have been read back, with the packs they list."""
         rules = TreeRules(
             node=self._node,
             failed_tree=self._failed_tree,
@@ -141,8 +138,7 @@ class SnapshotRepairer:
         snapshot.tree = tree.hex()
         snapshot.original = found.id.hex()
         if self._forget:
-            check_written(self._repository, self._writer.indexes[self._checked :], self._cancel)
-            self._checked = len(self._writer.indexes)
+            self._writer.read_back(self._cancel)
             return Outcome(True, replace_snapshot(self._repository, found.id, snapshot), removed=True)
         if TAG not in snapshot.tags:
             snapshot.tags = [*snapshot.tags, TAG]

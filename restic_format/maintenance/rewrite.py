@@ -16,7 +16,6 @@ from restic_format.errors import DamagedFile, ResticFormatError
 from restic_format.filter import ExcludeFilter, IncludeFilter
 from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
-from restic_format.repository.indexwriter import check_written
 from restic_format.snapshots.change import replace_snapshot
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.snapshots.rewriter import REMEMBERED, Rewritten, TreeRewriter, TreeRules
@@ -139,8 +138,6 @@ class _Rewrite:
         self._progress = progress
         self._cancel = cancel
         self._writer = plan.repository.writer(dry_run=plan.options.dry_run)
-        self._checked = 0
-        """How many of the index files written so far have been read back."""
         rules = TreeRules(node=self._node, keep_empty=self._keep_empty)
         remembered = 0 if plan.options.tell_items else REMEMBERED
         self._trees = TreeRewriter(plan.repository, self._writer, rules, remembered=remembered, cancel=cancel)
@@ -195,8 +192,7 @@ class _Rewrite:
         self._cancel.check()
         forget = self._options.forget
         if forget:
-            check_written(self._repository, self._writer.indexes[self._checked :], self._cancel)
-            self._checked = len(self._writer.indexes)
+            self._writer.read_back(self._cancel)
         new_id = replace_snapshot(self._repository, found.id, new) if forget else self._repository.save_snapshot(new)
         return SnapshotChanged(found, new, new_id, removed=forget)
 

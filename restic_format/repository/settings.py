@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt
 from typing import NamedTuple
 
@@ -75,12 +76,18 @@ class Settings(NamedTuple):
 
 
 def stored_bytes(index: BlobIndex) -> dict[BlobType, int]:
-    """Sealed bytes of the blobs in all packs, by type; a pack with both counts as one of trees."""
+    """Sealed bytes of the blobs in all packs, by type."""
     found = dict.fromkeys(BlobType, 0)
+    for kind, size in pack_sizes(index):
+        found[kind] += size
+    return found
+
+
+def pack_sizes(index: BlobIndex) -> Iterator[tuple[BlobType, int]]:
+    """The type of every pack that has blobs, and their sealed bytes; one with both types counts as one of trees."""
     for pack in index.use().choose(bytes([STORED]) * len(index.pack_ids())):
         if pack.types & (HAS_DATA | HAS_TREES):
-            found[BlobType.TREE if pack.types & HAS_TREES else BlobType.DATA] += pack.unused_size
-    return found
+            yield BlobType.TREE if pack.types & HAS_TREES else BlobType.DATA, pack.unused_size
 
 
 def _data_packs(members: ConfigMembers) -> PackSizes | None:

@@ -10,10 +10,10 @@ from restic_format.errors import AlreadyLocked, Interrupted, InvalidLock, LockLo
 from restic_format.repository.cipher import Buffer
 from restic_format.repository.coder import GROUP_COUNT, Coder
 from restic_format.repository.index import BlobIndex
-from restic_format.repository.indexwriter import IndexWriter
+from restic_format.repository.indexwriter import IndexWriter, check_written
 from restic_format.repository.packer import OpenPack, Packer
 from restic_format.storage import Content, Writer
-from restic_format.work import JobQueue
+from restic_format.work import Cancel, JobQueue
 from restic_spec.errors import SpecError
 from restic_spec.ids import ID_SIZE, id_of
 from restic_spec.layout import FileKind
@@ -53,6 +53,8 @@ class BlobWriter:
         self._uploader: JobQueue[OpenPack] | None = None
         self._lock = threading.Lock()
         self._in_flight: set[tuple[BlobType, bytes]] = set()
+        self._read_back = 0
+        """So many of `indexes` have been read back."""
 
     def save_blob(self, blob_type: BlobType, data: Buffer) -> SavedBlob:
         """`save` for one blob."""
@@ -187,6 +189,11 @@ class BlobWriter:
         self._packer.flush()
         self._finish_uploads()
         self._index.flush()
+
+    def read_back(self, cancel: Cancel | None = None) -> None:
+        """Read back the index files written since this was last called, and the packs they list: see `check_written`."""
+        check_written(self._repo, self.indexes[self._read_back :], cancel)
+        self._read_back = len(self.indexes)
 
     def abandon(self) -> None:
         """After a failure: keep what is stored findable, drop the rest. Raises as `flush`."""

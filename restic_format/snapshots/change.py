@@ -18,8 +18,14 @@ def replace_snapshot(repo: Repository, old_id: bytes, new: Snapshot) -> bytes:
         DamagedFile: what was stored is not what can be read; the old one stays.
         StorageError: it could not be stored or read, or the old one could not be removed.
     """
+    new_id = save_checked(repo, new, f"snapshots/{old_id.hex()} stays")
+    repo.remove(FileKind.SNAPSHOT, old_id)
+    return new_id
+
+
+def save_checked(repo: Repository, new: Snapshot, stays: str) -> bytes:
+    """Store *new* and read it back; returns its id. The error tells what *stays*. Raises as `replace_snapshot`."""
     new_id = repo.save_snapshot(new)
     if repo.load_unpacked(FileKind.SNAPSHOT, new_id) != encode_snapshot(new):
-        raise DamagedFile(f"snapshots/{new_id.hex()} is not what was stored; snapshots/{old_id.hex()} stays")
-    repo.remove(FileKind.SNAPSHOT, old_id)
+        raise DamagedFile(f"snapshots/{new_id.hex()} is not what was stored; {stays}")
     return new_id

@@ -81,19 +81,8 @@ def stored(world: World, folder: Path, *, old_layout: bool = False) -> dict[str,
         for path in safety.files_of(place):
             path.chmod(0o600)
     if old_layout:
-        to_old_layout(Path(places["repo"]))
+        safety.to_old_layout(Path(places["repo"]))
     return places
-
-
-def to_old_layout(repo: Path) -> None:
-    """Arrange the files as early versions did on S3."""
-    for path in safety.files_of(repo, "data"):
-        path.rename(repo / "data" / path.name)
-    for folder in (repo / "data").iterdir():
-        if folder.is_dir():
-            folder.rmdir()
-    for new, old in (("keys", "key"), ("locks", "lock"), ("snapshots", "snapshot")):
-        (repo / new).rename(repo / old)
 
 
 def copy_of(world: World) -> World:

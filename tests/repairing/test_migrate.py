@@ -167,18 +167,6 @@ def test_json(repo: Path) -> None:
 # The layout of early versions
 
 
-def to_old_layout(repo: Path) -> Path:
-    """The same repository as early versions had it on S3."""
-    for path in kit.files_of(repo, "data"):
-        path.rename(repo / "data" / path.name)
-    for folder in (repo / "data").iterdir():
-        if folder.is_dir():
-            folder.rmdir()
-    for new, old in (("keys", "key"), ("locks", "lock"), ("snapshots", "snapshot")):
-        (repo / new).rename(repo / old)
-    return repo
-
-
 def names(repo: Path) -> set[str]:
     return {str(path.relative_to(repo)) for path in kit.files_of(repo)}
 
@@ -186,7 +174,7 @@ def names(repo: Path) -> set[str]:
 @pytest.mark.clause("LAYOUT-3", "LAYOUT-4")
 def test_old_layout(repo: Path) -> None:
     before = names(repo)
-    to_old_layout(repo)
+    kit.to_old_layout(repo)
     assert "s3_layout" in kit.ours(repo, "migrate").stdout
     assert kit.ours(repo, "migrate", "s3_layout").stdout.endswith("migration s3_layout: success\n")
     assert names(repo) == before
@@ -200,7 +188,7 @@ def test_old_layout(repo: Path) -> None:
 def test_old_layout_when_any_step_fails(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     """With links the repository is whole after every step; without, once the migration was run again."""
     before = names(repo)
-    start = to_old_layout(repo)
+    start = kit.to_old_layout(repo)
     real = os.link, os.rename, os.unlink, os.rmdir
     for failing in range(200):
         steps = 0

@@ -127,3 +127,15 @@ def cut(path: Path, size: int) -> None:
     """Cut a file down to *size* bytes; a negative size takes that many off its end."""
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     os.truncate(path, size if size >= 0 else path.stat().st_size + size)
+
+
+def to_old_layout(repo: Path) -> Path:
+    """The same repository as early versions had it on S3."""
+    for path in files_of(repo, "data"):
+        path.rename(repo / "data" / path.name)
+    for folder in (repo / "data").iterdir():
+        if folder.is_dir():
+            folder.rmdir()
+    for new, old in (("keys", "key"), ("locks", "lock"), ("snapshots", "snapshot")):
+        (repo / new).rename(repo / old)
+    return repo

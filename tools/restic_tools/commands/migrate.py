@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from restic_format.words import visible
@@ -12,6 +9,7 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.output import QUIET
+from restic_tools.safekeeping import safekeeping
 
 if TYPE_CHECKING:
     from restic_format.maintenance.migrate import Migration
@@ -80,13 +78,8 @@ def _apply_all(ctx: Context, repository: Repository, names: list[str], *, force:
 
 
 def _apply(ctx: Context, repository: Repository, migration: Migration) -> None:
-    folder = tempfile.mkdtemp(prefix=f"restic-format-migrate-{migration.name}-")
-    with ctx.interrupt.deferred():
-        try:
-            migration.apply(repository, folder)
-        finally:
-            with suppress(OSError):
-                os.rmdir(folder)  # Not where it holds what is still needed.
+    with safekeeping(ctx, f"migrate-{migration.name}") as folder:
+        migration.apply(repository, folder)
 
 
 def _check(ctx: Context, repository: Repository) -> None:

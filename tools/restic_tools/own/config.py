@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -21,6 +18,7 @@ from restic_tools.flagtypes import byte_size
 from restic_tools.messages.repository import ConfigChanged, Setting, SettingChanged, ShownConfig
 from restic_tools.own.running import context_of
 from restic_tools.render import Table
+from restic_tools.safekeeping import safekeeping
 
 app = typer.Typer()
 shown = typer.Typer()
@@ -117,13 +115,8 @@ def config(
     )
     with tools.open_repository(lock="exclusive") as repository:
         planned = plan(repository, wanted)
-        folder = tempfile.mkdtemp(prefix="restic-format-config-")
-        with tools.interrupt.deferred():
-            try:
-                apply(planned, folder)
-            finally:
-                with suppress(OSError):
-                    os.rmdir(folder)  # not where it holds what is still needed
+        with safekeeping(tools, "config") as folder:
+            apply(planned, folder)
     if tools.options.json:
         tools.out.json(ConfigChanged("summary", [SettingChanged(*change) for change in planned.changes]))
     for change in planned.changes:
