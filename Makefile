@@ -40,6 +40,7 @@ test: ## install what the tests need, the real programs included, and run every 
 
 kills: ## stop every command that keeps a repository at 60 random moments and at every failing call (the tests do some of it)
 	@$(environment) --kernel require test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers --rustic
 	RESTIC_FORMAT_KILLS=60 $(VENV)/python -m pytest $(PYTEST_FLAGS) -rP --timeout 3600 tests/fire
 
 lint: ## ruff, mypy strict, who may import whom
