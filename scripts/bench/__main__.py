@@ -90,6 +90,7 @@ class Bench:
         yield partial(self.tree, "small files", self.make_small), self.kinds("small files")
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
+        yield self.history, self.searches()
         yield self.indexes, ["load index", "load index from the cache"]
         yield self.repair_index, ["repair index --read-all-packs"]
         if self.named is None:
@@ -238,6 +239,24 @@ class Bench:
         with self.having("forget"):
             self.add(dry, lambda program: self.call(program, repo, *policy, "--dry-run"))
             self.add(real, forget)
+
+    def searches(self) -> list[str]:
+        """The workloads on many snapshots of many files."""
+        files = self.history_files()
+        return [f"find in {sources.HISTORY} snapshots of {files:,} files", f"find --blob in {sources.HISTORY} snapshots"]
+
+    def history_files(self) -> int:
+        return 4_000 if self.quick else 20_000
+
+    def history(self) -> None:
+        """Looking at many successive snapshots, which are equal but for a little."""
+        repo = self.new_repo(self.programs[0], "history")
+        sources.history(repo, self.history_files())
+        by_name, by_blob = self.searches()
+        with self.having("find"):
+            self.add(by_name, lambda program: self.call(program, repo, "find", "*-9000*.py"), rounds=3)
+        with self.having("find", rustic=False):
+            self.add(by_blob, lambda program: self.call(program, repo, "find", "--blob", "00" * 32), rounds=3)
 
     def indexes(self) -> None:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""

@@ -34,6 +34,8 @@ class Rustic(Program):
         caching = ["--no-cache"] if cache is None else ["--cache-dir", str(cache / self.name)]
         own = {"--read-all-packs": "--read-all"} | ({"blob": "data-blob"} if words[0] == "cat" else {})
         said = [own.get(word, word) for word in words if word != "--target"]
+        if words[0] == "find":
+            said.insert(1, "--glob")
         return ["-r", str(repo), "--no-progress", "--log-level", "error", *caching, *said]
 
 

@@ -215,6 +215,76 @@ def many_snapshots(folder: Path, count: int) -> None:
         )
 
 
+HISTORY = 50
+"""Snapshots of `history`."""
+
+
+def history(folder: Path, files: int) -> None:
+    """Add `HISTORY` successive snapshots of *files* small files to an empty repository: from one to the next a hundredth of the
+    files changes, a few are new and a few are gone, all of them in a few folders.
+    """
+    repo = Repository.open(LocalStorage(folder), PASSWORD)
+    writer = repo.writer()
+    source = random.Random(7)
+    start = gotime.parse_ns("2026-01-01T00:00:00Z")
+    owner: dict[str, Any] = {"uid": 1000, "gid": 1000, "user": "alice", "group": "users", "device_id": 65024}
+    inodes = itertools.count(9_000_000)
+
+    def file(time: str) -> Node:
+        inode = next(inodes)
+        name = f"{source.choice(WORDS)}-{inode}{source.choice(('.txt', '.py', '.html', '.jpg', '.c', ''))}"
+        return Node(quoted=name, type="file", mode=0o644, mtime=time, inode=inode, links=1, **owner)
+
+    def write(node: Node, time: str) -> Node:
+        content = b"%d %d\n" % (node.inode, source.randrange(10**9)) * source.randrange(1, 12)
+        blob = writer.save_blob(BlobType.DATA, content).id.hex()
+        node.mtime = node.atime = node.ctime = time
+        node.size, node.content = len(content), [blob]
+        return node
+
+    def save(nodes: list[Node]) -> str:
+        return writer.save_blob(BlobType.TREE, encode_tree(sorted(nodes, key=lambda node: node.quoted))).id.hex()
+
+    def directory(name: str, time: str, tree: str) -> Node:
+        times = {"mtime": time, "atime": time, "ctime": time, "inode": next(inodes)}
+        return Node(quoted=name, type="dir", mode=DIR | 0o755, subtree=tree, **times, **owner)
+
+    time = gotime.format_ns(start, 0)
+    per_folder, per_part = 40, 20
+    folders = [[write(file(time), time) for _ in range(per_folder)] for _ in range(files // per_folder)]
+    leaves = [directory(f"folder-{number:04d}", time, save(nodes)) for number, nodes in enumerate(folders)]
+    changed = set(range(len(folders)))
+    parts: dict[int, Node] = {}
+    parent = None
+    for number in range(HISTORY):
+        for leaf in changed if number else ():
+            leaves[leaf].subtree = save(folders[leaf])
+        for part in sorted({leaf // per_part for leaf in changed}):
+            first = part * per_part
+            parts[part] = directory(f"part-{part:03d}", time, save(leaves[first : first + per_part]))
+        root = save([directory("srv", time, save(list(parts.values())))])
+        writer.flush()
+        parent = repo.save_snapshot(
+            Snapshot(
+                time=time,
+                parent=None if parent is None else parent.hex(),
+                tree=root,
+                paths=["/srv"],
+                hostname="host",
+                username="alice",
+                program_version="restic 0.19.1",
+            )
+        )
+        time = gotime.format_ns(start + (number + 1) * 86_400 * gotime.NS, 0)
+        changed = set(source.sample(range(len(folders)), max(2, files // 500)))
+        for leaf in changed:
+            nodes = folders[leaf]
+            for node in source.sample(nodes, 5):
+                write(node, time)
+            if source.random() < 0.1:
+                nodes[source.randrange(len(nodes))] = write(file(time), time)
+
+
 def size_of(folder: Path) -> int:
     """Bytes of all files below *folder*."""
     return sum(os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(folder) for name in names)
