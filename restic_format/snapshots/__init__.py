@@ -1,6 +1,8 @@
 """Snapshots as file systems: which one is meant, and what is in it."""
 
+from restic_format.snapshots.blobcache import BlobCache
 from restic_format.snapshots.errors import NodeUnusable, TooDeep, UnsafeName
+from restic_format.snapshots.filesystem import DirectoryCache, Entry, SnapshotFileSystem
 from restic_format.snapshots.find import (
     FoundSnapshot,
     SnapshotFilter,
@@ -16,10 +18,14 @@ from restic_format.snapshots.stream import FileStream, open_file
 from restic_format.snapshots.walk import Level, Walk, subtree_of
 
 __all__ = [
+    "BlobCache",
+    "DirectoryCache",
+    "Entry",
     "FileStream",
     "FoundSnapshot",
     "Level",
     "NodeUnusable",
+    "SnapshotFileSystem",
     "SnapshotFilter",
     "TooDeep",
     "UnsafeName",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import threading
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 
 from restic_format.errors import BlobMissing, DamagedFile
 from restic_format.repository import BlobIndex, Repository
-from restic_format.snapshots import NodeUnusable, open_file
-from restic_format.snapshots import stream as stream_module
+from restic_format.snapshots import BlobCache, NodeUnusable, open_file
 from restic_format.storage import FaultyStorage, MemoryStorage
 from restic_format.storage.faulty import Call
 from restic_spec.ids import id_of
@@ -43,28 +43,78 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("seek"), st.integers(0, 200_000), st.sampled_from([os.SEEK_SET, os.SEEK_CUR, os.SEEK_END])),
         st.tuples(st.just("read"), st.integers(0, 100_000), st.just(0)),
+        st.tuples(st.just("pread"), st.integers(0, 100_000), st.integers(0, 200_000)),
     ),
     max_size=20,
 )
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=12), OPERATIONS, st.sampled_from([1, 2000, 1 << 30]))
-def test_it_is_a_file(content: list[bytes], operations: list[tuple[str, int, int]], kept: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream_module, "KEPT", kept)
-        ours, theirs = open_file(MAKER.repo, MAKER.file("f", *content)), io.BytesIO(b"".join(content))
+def held(cache: BlobCache) -> int:
+    """Bytes that are kept, counted; what the cache counts itself must agree."""
+    with cache._lock:
+        assert cache._size == sum(map(len, cache._kept.values()))
+        if not cache._fetches:
+            assert cache._ahead == sum(len(cache._kept[blob]) for blob in cache._unread)
+        return cache._size
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=12), OPERATIONS, st.sampled_from([1, 2000, 150_000, 1 << 30]), st.integers(0, 3)
+)
+def test_it_is_a_file(content: list[bytes], operations: list[tuple[str, int, int]], limit: int, workers: int) -> None:
+    with BlobCache(MAKER.repo, limit=limit, workers=workers) as cache:
+        ours, theirs = open_file(MAKER.repo, MAKER.file("f", *content), cache), io.BytesIO(b"".join(content))
         assert ours.size == len(theirs.getvalue())
         for what, number, whence in operations:
             if what == "seek":
                 assert ours.seek(number, whence) == theirs.seek(number, whence)
+            elif what == "pread":
+                assert ours.pread(whence, number) == theirs.getvalue()[whence : whence + number]
             else:
                 piece = ours.read(number)
                 assert piece == theirs.read(len(piece)) and (piece or not number or not theirs.read(1))
             assert ours.tell() == theirs.tell()
-            held = sum(map(len, ours._kept.values()))
-            assert held == ours._kept_size and (held <= kept or len(ours._kept) == 1)
+            assert held(cache) <= max(limit, *map(len, PIECES))
         theirs.seek(ours.tell())
         assert ours.read() == theirs.read()
+        ours.close()
+        with pytest.raises(ValueError, match="closed"):
+            ours.read(1)
+
+
+@pytest.mark.parametrize("limit", [1, 300_000, 64 << 20])
+def test_many_threads_read_many_files(maker: Maker, limit: int) -> None:
+    random.seed(7)
+    pieces = [random.randbytes(random.choice([1, 10, 5000, 60_000])) for _ in range(120)]
+    files = [[random.choice(pieces) for _ in range(40)] for _ in range(4)]
+    nodes = [maker.file(str(number), *content) for number, content in enumerate(files)]
+    maker.writer.flush()
+    wrong: list[object] = []
+    with BlobCache(maker.repo, limit=limit, workers=2) as cache:
+        streams = [open_file(maker.repo, node, cache) for node in nodes]
+
+        def read(seed: int) -> None:
+            chance = random.Random(seed)
+            try:
+                for _ in range(60):
+                    number = chance.randrange(len(files))
+                    whole = b"".join(files[number])
+                    offset, size = chance.randrange(len(whole) + 10), chance.randrange(100_000)
+                    if streams[number].pread(offset, size) != whole[offset : offset + size]:
+                        wrong.append((number, offset, size))
+                if seed < len(files) and open_file(maker.repo, nodes[seed], cache).readall() != b"".join(files[seed]):
+                    wrong.append(seed)
+            except BaseException as error:  # noqa: BLE001
+                wrong.append(error)
+
+        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert held(cache) <= max(limit, 60_000)
+    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
 
 
 def test_what_is_read_in_order_is_fetched_in_few_requests() -> None:
@@ -79,15 +129,15 @@ def test_what_is_read_in_order_is_fetched_in_few_requests() -> None:
     loads.clear()
     reader = io.BufferedReader(open_file(repo, node), 1 << 16)
     assert reader.read() == b"".join(blobs)
-    # 10 MB, 8 MiB of blobs and 4 MiB of a pack at a time.
-    assert len([call for call in loads if call.kind is FileKind.PACK]) <= 5
+    # 10 MB: 2 MiB, then 8 MiB, then the rest, at most 4 MiB of a pack at a time; a pack is not quite in the file's order.
+    assert len([call for call in loads if call.kind is FileKind.PACK]) <= 7
     loads.clear()
     stream = open_file(repo, node)
     for number in random.Random(1).sample(range(2, 100), 10):
         stream.seek(100_000 * number)
         assert stream.read(10) == blobs[number][:10]
     # Who reads here and there is not given what comes behind.
-    assert len(loads) == 10 and len(stream._kept) == 10
+    assert len(loads) == 10 and stream._cache.size == 1_000_000
 
 
 def test_a_damaged_blob_is_an_error_only_where_it_is_needed() -> None:
@@ -106,8 +156,12 @@ def test_a_damaged_blob_is_an_error_only_where_it_is_needed() -> None:
     inner.files[FileKind.PACK, where.pack.hex()] = bytes(raw)
     stream = open_file(maker.repo, node)
     assert stream.read(1000) == b"a" * 1000
-    with pytest.raises(DamagedFile):
-        stream.read(1)
+    for _ in range(2):
+        with pytest.raises(DamagedFile):
+            stream.read(1)
+        with pytest.raises(DamagedFile):
+            stream.pread(500, 1000)
+    assert stream.pread(2500, 1000) == b"c" * 500
     stream.seek(2000)
     assert stream.read() == b"c" * 1000
     # A second copy that is intact makes up for it.
@@ -145,3 +199,5 @@ def test_what_has_no_content_or_not_all_of_it(maker: Maker) -> None:
     stream = open_file(maker.repo, node)
     with pytest.raises(ValueError, match="-1"):
         stream.seek(-1)
+    with pytest.raises(ValueError, match="-1"):
+        stream.pread(0, -1)
