@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from restic_format.backup.errors import SourceError
 from restic_format.backup.job import BackupEvent, BytesDone, Change, FilesDone, ItemDone, ItemFailed, ItemStats, Summary
-from restic_format.backup.nodes import EMPTY_TREE, encode_node, join_nodes, same_node
+from restic_format.backup.nodes import EMPTY_TREE, encode_node, join_nodes
 from restic_format.backup.source import Folder, Place
 from restic_format.repository.writer import BlobWriter
+from restic_format.snapshots.same import same_node
 from restic_format.work import Progress
 from restic_spec import gojson
 from restic_spec.ids import id_of

@@ -14,8 +14,7 @@ import pwd
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
-from operator import eq
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -23,9 +22,9 @@ from restic_format.backup.errors import SourceError
 from restic_format.backup.source import FileInfo, Place, attributes_path, known_attributes, read_link
 from restic_format.native import nodes
 from restic_format.snapshots.nodes import Content
+from restic_format.snapshots.same import same_time
 from restic_format.systemtext import errno_text
 from restic_spec import gojson, gomode, gotime, tree
-from restic_spec.errors import JsonInvalid
 from restic_spec.ids import ID_SIZE, is_hex_id
 from restic_spec.tree import CHARDEV, DEV, DIR, FILE, NODE_TYPES, SYMLINK, ExtendedAttribute, Node, type_of
 
@@ -264,16 +263,6 @@ def stored_ids(node: Node) -> bytes | None:
     return bytes.fromhex("".join(node.blobs)) if all(map(is_hex_id, node.blobs)) else None
 
 
-def same_time(stored: str | None, new: str | None) -> bool:
-    """Whether two stored times mean the same instant, in whatever zones they are written; what is not a time never does."""
-    if stored == new:
-        return True
-    try:
-        return gotime.parse_ns(stored or gotime.ZERO) == gotime.parse_ns(new or gotime.ZERO)
-    except JsonInvalid:
-        return False
-
-
 def file_changed(
     info: FileInfo, mtime: str, ctime: str, previous: Node, *, check_ctime: bool = True, check_inode: bool = True
 ) -> bool:
@@ -285,47 +274,3 @@ def file_changed(
         or (check_ctime and not same_time(previous.ctime, ctime))
         or (check_inode and info.st_ino != previous.inode)
     )
-
-
-def same_node(previous: Node, current: Node) -> bool:
-    """Whether two nodes say the same, times compared as instants and attributes in any order."""
-    if previous == current:
-        return True
-    return (
-        previous.quoted == current.quoted
-        and previous.target == current.target
-        and all(getattr(previous, name) == getattr(current, name) for name in _PLAIN)
-        and same_time(previous.mtime, current.mtime)
-        and same_time(previous.atime, current.atime)
-        and same_time(previous.ctime, current.ctime)
-        and _attributes(previous) == _attributes(current)
-        and (previous.uid or 0, previous.gid or 0) == (current.uid or 0, current.gid or 0)
-        and _same_content(previous, current)
-        and (previous.generic_attributes or {}) == (current.generic_attributes or {})
-    )
-
-
-_PLAIN = (
-    "type",
-    "mode",
-    "user",
-    "group",
-    "inode",
-    "device_id",
-    "size",
-    "links",
-    "device",
-    "subtree",
-    "error",
-)
-
-
-def _attributes(node: Node) -> dict[str, bytes]:
-    return {attribute.name: attribute.value or b"" for attribute in node.extended_attributes or ()}
-
-
-def _same_content(previous: Node, current: Node) -> bool:
-    before, now = previous.content, current.content
-    if not isinstance(before, Sequence) or not isinstance(now, Sequence):
-        return not isinstance(before, Sequence) and not isinstance(now, Sequence)
-    return len(before) == len(now) and all(map(eq, before, now))

@@ -256,6 +256,14 @@ class BlobIndex:
         return self._table.pack_id(number)
 
 
+class BlobCount(NamedTuple):
+    """How many blobs, and the bytes of their plaintexts."""
+
+    data: int
+    trees: int
+    bytes: int
+
+
 class IndexUse:
     """Which blobs of an index are used, and which copy of each is kept; see `native.table` for what the bytes say."""
 
@@ -269,6 +277,10 @@ class IndexUse:
     def mark_tree(self, raw: Buffer) -> tuple[bytes, bytes] | None:
         """Mark what a tree needs: its new or missing trees, and its missing data blobs; None where it has to be decoded."""
         return self._use.mark_tree(raw)
+
+    def beyond(self, other: IndexUse) -> BlobCount:
+        """The blobs that are marked as used here and not in *other*, which belongs to the same index."""
+        return BlobCount(*self._use.beyond(other._use))
 
     def choose(self, trust: bytes) -> list[PackUse]:
         """Choose which copies are kept, given how far each pack can be relied on: what every pack has, by number."""

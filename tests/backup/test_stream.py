@@ -27,13 +27,14 @@ from restic_format.backup import (
 )
 from restic_format.backup.content import ChunkerUnsupported, ChunkReader, FixedCutter, build_cutter
 from restic_format.backup.filelists import InvalidFileList, expand_glob
-from restic_format.backup.nodes import NodeBuilder, encode_file, encode_node, join_nodes, same_node, stored_ids
+from restic_format.backup.nodes import NodeBuilder, encode_file, encode_node, join_nodes, stored_ids
 from restic_format.backup.queue import WorkQueue
 from restic_format.backup.targets import build_target_tree
 from restic_format.errors import Interrupted
 from restic_format.filter import InvalidPattern
 from restic_format.native.chunker import Chunker
 from restic_format.repository import Repository
+from restic_format.snapshots.same import same_node
 from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.config import Config

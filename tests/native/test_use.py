@@ -98,6 +98,29 @@ def test_the_twins_choose_the_same_and_lose_nothing(
             assert (row in found) != stays, "what stays elsewhere need not be moved, everything else must be"
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(ROW, max_size=30, unique=True),
+    st.lists(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 9))), min_size=2, max_size=2),
+    st.booleans(),
+)
+def test_what_one_use_has_beyond_another_counts_once(rows: list[Row], used: list[set[tuple[int, int]]], repeated: bool) -> None:
+    results = []
+    for make in TABLES.values():
+        table = make()
+        fill(table, rows, 5, repeated)
+        one, two = table.use(), table.use()
+        for use, blobs in zip((one, two), used, strict=True):
+            for kind, number in blobs:
+                use.mark(kind, blob_id(number))
+        results.append(one.beyond(two))  # type: ignore[arg-type]  # both of the same kind
+    assert results[0] == results[1]
+    last = {(kind, blob): plain or 100 + blob - 32 for kind, blob, _, _, plain in rows}
+    beyond = [blob for blob in used[0] - used[1] if blob in last]
+    counts = [sum(kind == code for kind, _ in beyond) for code in (0, 1)]
+    assert results[0] == (*counts, sum(last[blob] for blob in beyond))
+
+
 @pytest.mark.parametrize("make", TABLES.values(), ids=list(TABLES))
 def test_a_pack_that_is_needed_anyhow_keeps_the_copy(make: type[compiled.BlobTable | _pure.BlobTable]) -> None:
     """Of two copies the one is kept beside which there is something else to keep; then the one in a pack without anything to

@@ -21,6 +21,7 @@ LINES: dict[str, list[str]] = {
         "copy -r {new} --from-repo {repo} --from-password-file {pw} -vv",
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
+    "diff": ["diff {first} {second} --metadata", "diff {second} {second}"],
     "features": ["features"],
     "forget": [
         "forget --keep-last 1",

@@ -46,6 +46,7 @@ COMMANDS: list[Entry] = [
     Entry("check", "check:check", "Check the repository for errors"),
     Entry("config", "config:app", "Change settings that live in the repository", group=ADVANCED, own=True),
     Entry("copy", "copy:copy", "Copy snapshots from one repository to another"),
+    Entry("diff", "diff:diff", "Show differences between two snapshots", shows=True),
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("features", "features:features", "Print the feature flags", group=ADVANCED, codes=(0, 1), shows=True),
     Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),

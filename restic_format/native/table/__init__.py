@@ -34,6 +34,7 @@ added to the table. What it says of packs is a byte, or a record, for each in th
 
     mark(type_code, blob_id) -> bool | None                # whether it was not marked before; None where it is not there
     mark_tree(raw) -> (trees, missing) | None              # marks what a tree needs; see below
+    beyond(other) -> (data blobs, trees, bytes)            # what is marked here and not there, bytes of plaintext
     choose(trust) -> bytes                                 # trust: STORED, MARKED or MISSING; a `PackUse` record for each
     kept(fate) -> PackOrder                                # fate: STAYS, GOES or REPACKED; the rows kept of packs repacked
 

@@ -7,6 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from restic_format.native.table._pure import Buffer, PackOrder
+from restic_spec.crypto import OVERHEAD
 
 if TYPE_CHECKING:
     from restic_format.native.table._pure import BlobTable
@@ -60,6 +61,21 @@ class BlobUse:
 
     def mark_tree(self, raw: Buffer) -> None:
         """None: every tree is one that somebody else must look at."""
+
+    def beyond(self, other: BlobUse) -> tuple[int, int, int]:
+        """What is marked here and not there: data blobs, trees, bytes of plaintext. To be asked before `choose`."""
+        self._unchanged()
+        other._unchanged()
+        if other._table is not self._table:
+            raise ValueError("they are marks of different tables")
+        columns = self._columns
+        counts, size = [0, 0], 0
+        for row, bits in enumerate(self._bits):
+            # All rows of a blob are marked; its last one stands for it, as in the compiled form.
+            if bits & _USED and not other._bits[row] & _USED and row == self._copies(row)[-1]:
+                counts[columns.types[row]] += 1
+                size += columns.plain[row] or max(columns.lengths[row] - OVERHEAD, 0)
+        return counts[0], counts[1], size
 
     def choose(self, trust: bytes) -> bytes:
         """Choose a copy of each used blob, and count."""

@@ -11,6 +11,11 @@ cdef extern from "use.h" nogil:
     ctypedef struct use_ids:
         uint8_t *ids
         size_t count
+    ctypedef struct use_count:
+        uint64_t data
+        uint64_t trees
+        uint64_t bytes
+    void use_beyond(const blob_use *use, const blob_use *other, use_count *found)
     int use_mark(blob_use *use, uint8_t type, const uint8_t *id)
     int use_mark_tree(blob_use *use, const char *json, size_t size, use_ids *fresh, use_ids *missing)
     void use_choose(blob_use *use, const uint8_t *trust, use_pack *packs)
@@ -94,6 +99,16 @@ cdef class BlobUse:
         finally:
             free(fresh.ids)
             free(missing.ids)
+
+    def beyond(self, BlobUse other not None):
+        cdef use_count found
+        self._unchanged()
+        other._unchanged()
+        if other._owner is not self._owner:
+            raise ValueError("they are marks of different tables")
+        with nogil:
+            use_beyond(&self._use, &other._use, &found)
+        return found.data, found.trees, found.bytes
 
     def choose(self, bytes trust):
         cdef const uint8_t *values = self._of_packs(trust)

@@ -74,6 +74,24 @@ int use_mark_tree(blob_use *use, const char *json, size_t size, use_ids *fresh, 
     return 0;
 }
 
+void use_beyond(const blob_use *use, const blob_use *other, use_count *found)
+{
+    const table *t = use->table;
+    memset(found, 0, sizeof *found);
+    for (size_t row = 0; row < use->count; row++) {
+        if (!(use->rows[row] & ~other->rows[row] & USE_USED))
+            continue;
+        if (t->types[row])
+            found->trees++;
+        else
+            found->data++;
+        if (t->plain[row])
+            found->bytes += t->plain[row];
+        else if (t->lengths[row] > FORMAT_OVERHEAD)
+            found->bytes += t->lengths[row] - FORMAT_OVERHEAD;
+    }
+}
+
 /* How a blob's copies stand: how many rows are the most reliable ones, and how reliable these are. */
 static size_t best_rows(const blob_use *use, uint32_t last, const uint8_t *trust, uint8_t *best)
 {

@@ -47,6 +47,13 @@ typedef struct {
 } use_ids;
 int use_mark_tree(blob_use *use, const char *json, size_t size, use_ids *fresh, use_ids *missing);
 
+/* What is marked here and is not in *other, of the same table: before use_choose. */
+typedef struct {
+    uint64_t data, trees;
+    uint64_t bytes; /* of plaintext */
+} use_count;
+void use_beyond(const blob_use *use, const blob_use *other, use_count *found);
+
 /* Chooses which copy of each used blob is kept, and counts. *trust has for each of *packs* packs how far it can be relied on. */
 void use_choose(blob_use *use, const uint8_t *trust, use_pack *packs);
 /* Where a pack that stays has a copy of a blob, no other copy need be kept for its sake. */

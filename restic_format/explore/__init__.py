@@ -1,0 +1,1 @@
+"""Looking into snapshots: what differs, what there is, what it costs. Nothing here changes a repository."""
