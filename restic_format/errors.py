@@ -19,6 +19,7 @@ __all__ = [
     "FileExists",
     "FileMissing",
     "FileUnusable",
+    "Incomplete",
     "Interrupted",
     "InvalidLock",
     "KeepsNothing",
@@ -27,6 +28,7 @@ __all__ = [
     "LockLost",
     "NoPolicy",
     "NoSpace",
+    "PasswordUnavailable",
     "RepositoryNotFound",
     "ResticFormatError",
     "SnapshotNotFound",
@@ -40,6 +42,10 @@ __all__ = [
 
 class UsageError(ResticFormatError):
     """The caller asked for something that cannot be."""
+
+
+class PasswordUnavailable(ResticFormatError):
+    """The file or the command that has the password does not give it."""
 
 
 class LocationInvalid(UsageError):
@@ -156,6 +162,15 @@ class KeepsNothing(UsageError):
 
 class NoPolicy(UsageError):
     """No snapshot is named and no rule given, so that nothing says which snapshots to keep."""
+
+
+class Incomplete(ResticFormatError):
+    """An operation of the library has come to its end, but not everything could be done; the rest was."""
+
+    def __init__(self, what: str, result: object) -> None:
+        super().__init__(what)
+        self.result = result
+        """The result that is returned where all is well; it says what could not be done."""
 
 
 class Interrupted(BaseException):

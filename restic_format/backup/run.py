@@ -22,7 +22,7 @@ from restic_format.backup.totals import Counter
 from restic_format.backup.walk import Walk
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
-from restic_format.work import Cancel, Progress, silent
+from restic_format.work import Cancel, Progress, WorkerPool, silent
 from restic_spec import gojson, gotime
 from restic_spec.ids import id_of
 from restic_spec.rustic import snapshot_members
@@ -100,13 +100,14 @@ def _counting(counter: Counter | None, done: threading.Event) -> Iterator[None]:
     if counter is None:
         yield
         return
-    thread = threading.Thread(target=counter.run, name="totals", daemon=True)
-    thread.start()
+    pool = WorkerPool("totals", 1, counter.run)
+    pool.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        pool.join()
+    pool.wait()  # for what the caller's progress has raised
 
 
 class _Run:

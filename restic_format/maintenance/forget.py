@@ -143,6 +143,8 @@ def execute(
     jobs = pool.share(forget.remove)
     with pool:
         pass
+    if cancel is not None and len(result.removed) + len(result.failed) < len(forget.remove):
+        cancel.check()  # The threads may have ended before anybody looked.
     return result
 
 
