@@ -151,6 +151,14 @@ class BackupOptions(msgspec.Struct):
     """``name`` or ``name:header``: leave out what lies beside such a file."""
     exclude_larger_than: int | None = None
     """Leave out files of more than so many bytes."""
+    ignore_files: Sequence[str] = ()
+    """Names of files like ``.gitignore``: leave out what their patterns say, see `restic_format.backup.ignorefiles`."""
+    git_ignore: bool = False
+    """Leave out what git ignores."""
+    require_git_repository: bool = True
+    """Let ``.gitignore`` count only within a repository of git."""
+    git_user_file: str = ""
+    """The user's own ignore file for git, wherever ``core.excludesFile`` says it is; empty for none."""
     one_file_system: bool = False
     """Do not descend into other file systems than the targets'."""
     with_atime: bool = False
@@ -161,6 +169,8 @@ class BackupOptions(msgspec.Struct):
     """Do not take a file as changed because its inode or ctime is another."""
     device_id_for_hardlinks: bool = False
     """Store ``device_id`` only for files with several links (restic's feature of that name, off by default)."""
+    as_path: str = ""
+    """The path that the only target has in the snapshot; empty for its own."""
     parent: Snapshot | None = None
     """Snapshot to compare with."""
     parent_id: str | None = None

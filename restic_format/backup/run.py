@@ -17,9 +17,10 @@ from restic_format.backup.nodes import NodeBuilder
 from restic_format.backup.parent import ParentTrees
 from restic_format.backup.select import build_rejects
 from restic_format.backup.stream import Source, clean_stream_path, queue_stream
-from restic_format.backup.targets import build_target_tree, clean
+from restic_format.backup.targets import build_moved_tree, build_target_tree, clean
 from restic_format.backup.totals import Counter
 from restic_format.backup.walk import Walk
+from restic_format.errors import UsageError
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
 from restic_format.work import Cancel, Progress, WorkerPool, silent
@@ -48,6 +49,7 @@ def backup(
     Raises:
         Interrupted: *cancel* was set.
         LockLost: its health said so.
+        UsageError: there are several targets, and ``as_path`` is for one.
         NothingToBackUp: nothing is in the root of the snapshot (SNAP-14).
         BackupFailed: nothing could be backed up at all.
         ResticFormatError: the repository failed.
@@ -55,7 +57,12 @@ def backup(
     options = options or BackupOptions()
     run = _Run(repository, options, progress or silent, cancel or Cancel())
     paths = [gojson.to_bytes(target) for target in targets]
-    tree = build_target_tree(paths)
+    if options.as_path:
+        if len(paths) != 1:
+            raise UsageError(f"as_path takes one target, not {len(paths)}")
+        tree = build_moved_tree(paths[0], gojson.to_bytes(options.as_path))
+    else:
+        tree = build_target_tree(paths)
     rejects = build_rejects(options, paths, lambda text: run.progress(Warned(text)))
     walk = Walk(repository, run.workers, run.parents, options, rejects, run.cancel)
     counter = None
@@ -68,7 +75,7 @@ def backup(
         run.save_tree(lambda: walk.run(tree))
         if run.books.root_is_empty:
             raise NothingToBackUp("snapshot is empty; check the targets, who may read them, and the patterns that exclude")
-        return run.save_snapshot(targets)
+        return run.save_snapshot([options.as_path] if options.as_path else targets)
 
 
 def backup_stream(

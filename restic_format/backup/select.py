@@ -1,4 +1,4 @@
-"""What to leave out by metadata and neighbours: other file systems, large files, directories with a tag file."""
+"""What to leave out by metadata and neighbours: other file systems, large files, directories with a tag file, ignore files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterable
 
 from restic_format.backup.errors import SourceError
+from restic_format.backup.ignorefiles import IgnoreFiles
 from restic_format.backup.job import BackupOptions
 from restic_format.backup.source import FileInfo
 from restic_format.errors import ResticFormatError
@@ -25,12 +26,17 @@ class InvalidTagSpec(ResticFormatError):
     """An ``exclude_if_present`` without a file name."""
 
 
+class InvalidIgnoreName(ResticFormatError):
+    """A name of ignore files that no file can have."""
+
+
 def build_rejects(options: BackupOptions, targets: Iterable[bytes], warn: Callable[[str], None]) -> list[Reject]:
     """The checks that *options* ask for. *warn* is told of tag files that cannot be used.
 
     Raises:
         SourceError: a target's file system cannot be determined.
         InvalidTagSpec: ``exclude_if_present`` names no file.
+        InvalidIgnoreName: one of ``ignore_files`` is no name.
     """
     rejects: list[Reject] = []
     if options.one_file_system:
@@ -39,6 +45,18 @@ def build_rejects(options: BackupOptions, targets: Iterable[bytes], warn: Callab
         limit = options.exclude_larger_than
         rejects.append(lambda _path, info: info.st_size > limit and not stat.S_ISDIR(info.st_mode))
     rejects.extend(TagFile(spec, warn).rejects for spec in options.exclude_if_present)
+    if options.git_ignore or options.ignore_files:
+        names = [gojson.to_bytes(name) for name in options.ignore_files]
+        for name in names:
+            if not name or b"/" in name:
+                raise InvalidIgnoreName(
+                    f"{gojson.to_text(name)!r} is not the name of an ignore file; write it without its path"
+                )
+        user_file = gojson.to_bytes(options.git_user_file)
+        ignored = IgnoreFiles(
+            names, warn, git=options.git_ignore, require_repository=options.require_git_repository, user_file=user_file
+        )
+        rejects.append(ignored.rejects)
     return rejects
 
 

@@ -9,7 +9,7 @@ the first one has it and the others get it with ``-1``, ``-2`` … behind it, th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 
 import msgspec
 
@@ -27,6 +27,8 @@ class TargetTree(msgspec.Struct):
     """For a directory that only leads to targets: where its metadata are."""
     origin: tuple[bytes, bytes] = (b"", b"")
     """For a top entry the directory it was found in and its name there, to tell apart entries of the same name."""
+    stand_in: bytes = b""
+    """For a directory that only leads to targets and may not be there: the one whose metadata it gets."""
     explicit: bool = False
     """Whether the target was named by the user: then no pattern excludes it."""
 
@@ -76,6 +78,35 @@ def build_target_tree(targets: Iterable[bytes]) -> TargetTree:
         _add(tree, path, explicit, names)
     _unroll(tree)
     return tree
+
+
+def build_moved_tree(target: bytes, as_path: bytes) -> TargetTree:
+    """The tree for *target* as if it were at *as_path*, which need not exist. Where that has no components of its own, what is
+    in the target stands at the top.
+
+    Raises:
+        BackupFailed: the target must be a directory then, and cannot be listed.
+    """
+    tree = TargetTree()
+    path, stored = clean(target), clean(as_path)
+    if not components(stored):
+        for name in _list(path):
+            tree.children[name] = TargetTree(path=join(path, name))
+        return tree
+    _add(tree, stored, explicit=True, names=set())
+    stand_in = os.path.dirname(os.path.realpath(path))
+    node = tree
+    for node in _chain(tree):
+        node.stand_in = stand_in
+    node.path = b"/." if path == b"/" else path
+    return tree
+
+
+def _chain(tree: TargetTree) -> Iterator[TargetTree]:
+    """The directories that lead to the only target, and at last the target."""
+    while tree.children:
+        [tree] = tree.children.values()
+        yield tree
 
 
 def _expanded(targets: Iterable[bytes]) -> list[tuple[bytes, bool]]:

@@ -126,7 +126,7 @@ class Walk:
                 self._save(entry, explicit=child.explicit)
                 continue
             try:
-                node = self._parent_node(entry)
+                node = self._parent_node(entry, child.stand_in)
             except (OSError, SourceError) as error:
                 problem = SourceError.from_os("stat", child.info_path, error) if isinstance(error, OSError) else error
                 self._books.error(item, problem)
@@ -135,12 +135,23 @@ class Walk:
             self._walk_targets(below, item, child, self._parents.load(subtree_of(previous), item))
             self._books.closed(below)
 
-    def _parent_node(self, entry: Entry) -> Node:
-        """The node of a directory above the targets; it may be a symlink to one."""
+    def _parent_node(self, entry: Entry, stand_in: bytes) -> Node:
+        """The node of a directory above the targets; it may be a symlink to one. Where there is none, that of *stand_in* is
+        what is known of its metadata.
+        """
         path = entry.place.path
-        info = os.stat(path)
-        if not stat.S_ISDIR(info.st_mode):
-            raise SourceError(f"path is not a directory: {gojson.to_text(path)}")
+        try:
+            info = os.stat(path)
+            if not stat.S_ISDIR(info.st_mode):
+                raise SourceError(f"path is not a directory: {gojson.to_text(path)}")
+        except (OSError, SourceError):
+            if not stand_in:
+                raise
+            place = Place.of_target(stand_in)
+            node = self._builder.build(entry.name, os.stat(stand_in), place, self._workers.warn, is_parent=True)
+            node.inode = node.device_id = 0
+            node.extended_attributes = None
+            return node
         return self._builder.build(entry.name, info, entry.place, self._workers.warn, is_parent=True)
 
     # The targets themselves

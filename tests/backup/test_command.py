@@ -275,3 +275,23 @@ def test_interrupted(pair: Pair, number: signal.Signals) -> None:
     done = subprocess.run([*restic, "backup", "--json", "big"], env=pair.env, cwd=pair.place / "work", capture_output=True)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert 0 < summary["data_added"] < 195_000_000
+
+
+def test_ignore_files_and_another_path(pair: Pair) -> None:
+    work = pair.place / "work"
+    (pair.place / ".config" / "git").mkdir(parents=True)
+    (pair.place / ".config" / "git" / "ignore").write_text("*.user\n")
+    (work / "s" / ".git").mkdir()
+    for name, text in ((".gitignore", "two\n"), (".own", "three\n"), ("x.user", "x")):
+        (work / "s" / name).write_text(text)
+    options = ("--git-ignore", "--custom-ignorefile", ".own", "--as-path", "/as")
+    ran = pair.run("ours", "backup", *options, "s", "-vv", "--dry-run")
+    items = {line.split()[1].rstrip(",") for line in ran.out.splitlines() if line.startswith("new ")}
+    assert items == {"/as/", "/as/.git/", "/as/.gitignore", "/as/.own", "/as/d/", '"/as/d/odd\\n<name>"', "/as/one"}
+    assert pair.run("ours", "backup", *options, "s").code == 0
+    again = pair.run("ours", "backup", *options, "s")
+    assert "using parent snapshot" in again.out and "0 new,     0 changed,     4 unmodified" in again.out
+    assert pair.run("ours", "backup", "s", "--custom-ignorefile", "a/b").code == 1
+    for words, text in ((("s", "s/one"), "takes one file"), (("--stdin",), "--stdin-filename")):
+        refused = pair.run("ours", "backup", "--as-path", "/as", *words)
+        assert refused.code == 1 and text in refused.err

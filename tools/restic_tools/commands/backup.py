@@ -43,6 +43,14 @@ Texts = list[str] | None
 def backup(
     ctx: Context,
     targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
+    as_path: Annotated[
+        str,
+        Option("--as-path", metavar="path", help="store the source, of which there is only one, as if it were at this path"),
+    ] = "",
+    custom_ignorefile: Annotated[
+        Texts,
+        Option("--custom-ignorefile", metavar="name", help=f"treat files of this name like .gitignore files {MANY}"),
+    ] = None,
     delete_after: Annotated[
         str,
         Option(
@@ -80,6 +88,10 @@ def backup(
     force: Annotated[
         bool,
         Option("--force", "-f", help="read all files again, also those that seem unchanged (no parent snapshot is used)"),
+    ] = False,
+    git_ignore: Annotated[
+        bool,
+        Option("--git-ignore", help="exclude what git ignores in its repositories: .gitignore, .git/info/exclude, your own"),
     ] = False,
     group_by: Annotated[
         frozenset[str] | None,
@@ -122,6 +134,9 @@ def backup(
     ] = False,
     init: Annotated[bool, Option("--init", help="create the repository first, if there is none")] = False,
     label: Annotated[str, Option("--label", metavar="label", help="a label for the snapshot, as rustic has them")] = "",
+    no_require_git: Annotated[
+        bool, Option("--no-require-git", help="with --git-ignore: let .gitignore files count outside of repositories as well")
+    ] = False,
     no_scan: Annotated[bool, Option("--no-scan", help="do not determine first how much there is to back up")] = False,
     one_file_system: Annotated[
         bool,
@@ -188,6 +203,11 @@ def backup(
         exclude_patterns=exclude or [],
         exclude_if_present=[*(exclude_if_present or []), *([CACHE_TAG] if exclude_caches else [])],
         exclude_larger_than=exclude_larger_than,
+        ignore_files=custom_ignorefile or [],
+        git_ignore=git_ignore,
+        require_git_repository=not no_require_git,
+        git_user_file=_git_user_file() if git_ignore else "",
+        as_path=_as_path(as_path, found, stream=stream),
         one_file_system=one_file_system,
         with_atime=with_atime,
         ignore_ctime=ignore_ctime,
@@ -205,7 +225,7 @@ def backup(
         description=_description(description, description_from),
     )
     options.delete = delete_option(delete_after, options.time_ns or now, never=delete_never)
-    search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, found)
+    search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, [as_path] if as_path else found)
     if init:
         _init_where_there_is_none(ctx, dry_run=dry_run)
     ctx.out.verbose("open repository")
@@ -244,6 +264,21 @@ def _init_where_there_is_none(ctx: Context, *, dry_run: bool) -> None:
         create(ctx, STABLE_VERSION, None)
 
 
+def _git_user_file() -> str:
+    from restic_tools.gitconfig import git_user_file
+
+    return git_user_file()
+
+
+def _as_path(path: str, targets: list[str], *, stream: bool) -> str:
+    """The path of --as-path, which must not come with a stream or several targets."""
+    if path and stream:
+        raise Failure("--as-path cannot be used for a stream; name it with --stdin-filename")
+    if path and len(targets) > 1:
+        raise Failure(f"--as-path takes one file or directory to back up, not {len(targets)}")
+    return path
+
+
 def _description(text: str, file: str) -> str:
     from restic_tools.passwords import read_text_file
 
@@ -264,7 +299,7 @@ def _run(
 ) -> Result:
     from restic_format.backup import backup as back_up
     from restic_format.backup import backup_stream
-    from restic_format.backup.select import InvalidTagSpec
+    from restic_format.backup.select import InvalidIgnoreName, InvalidTagSpec
     from restic_format.errors import AlreadyLocked, InvalidLock, LockLost, ResticFormatError
 
     live: AbstractContextManager[object] = ctx.progress(lines=printer.lines, status=printer.status)
@@ -277,7 +312,7 @@ def _run(
                 ctx.out.verbose(f"start scan on [{shown}]")
             ctx.out.verbose(f"start backup on [{shown}]")
             return back_up(repository, targets, options, printer, cancel)
-    except (AlreadyLocked, InvalidLock, InvalidTagSpec, LockLost):
+    except (AlreadyLocked, InvalidIgnoreName, InvalidLock, InvalidTagSpec, LockLost):
         raise
     except ResticFormatError as error:
         raise Failure(f"unable to save snapshot: {error}") from error
