@@ -39,6 +39,11 @@ class IdSet:
     def __contains__(self, ident: bytes) -> bool:
         return self._table[self._slot(ident)] != 0
 
+    def number(self, ident: bytes) -> int | None:
+        """How many ids came before *ident*, None where it is not there."""
+        number = self._table[self._slot(ident)]
+        return number - 1 if number else None
+
     def add(self, ident: bytes) -> bool:
         """Put *ident* in; true if it was not there before."""
         slot = self._slot(ident)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from restic_format.errors import BlobMissing, DamagedFile, ResticFormatError, SpecError
+from restic_format.native.table import REPACKED, STORED
 from restic_format.repository import Repository
 from restic_format.repository.index import BlobIndex
 from restic_format.snapshots.idset import IdSet
@@ -84,6 +85,7 @@ class UsedInIndex:
 
     def __init__(self, index: BlobIndex) -> None:
         self.marks = index.use()
+        self._index = index
         self.missing = IdSet()
         """Data blobs that are needed and are not in the index, as many as `MOST_MISSING`."""
 
@@ -106,6 +108,19 @@ class UsedInIndex:
             if len(self.missing) < MOST_MISSING:
                 self.missing.add(blob)
         return needed.trees
+
+    def copies(self) -> Iterator[PackEntry]:
+        """Every copy of each blob that is marked."""
+        packs = len(self._index.pack_ids())
+        several = any(use.copies for use in self.marks.choose(bytes([STORED]) * packs))
+        chosen = self.marks.kept(bytes([REPACKED]) * packs)
+        for number in range(packs):
+            for entry in chosen.entries(number):
+                if several:
+                    for location in self._index.lookup_all(entry.type, entry.id):
+                        yield location.entry(entry.type, entry.id)
+                else:
+                    yield entry
 
 
 class _PackJob(NamedTuple):

@@ -30,6 +30,7 @@ def test_keeps_everything_while_it_grows_and_stays_small() -> None:
     for ident in many:
         assert compact.add(ident)
     assert all(ident in compact for ident in many)
+    assert [compact.number(ident) for ident in many] == list(range(len(many))) and compact.number(bytes(32)) is None
     assert rng.randbytes(32) not in compact
     held = len(compact._ids) + compact._table.itemsize * len(compact._table)
     assert held / len(many) < 50

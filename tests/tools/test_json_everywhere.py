@@ -54,6 +54,7 @@ LINES: dict[str, list[str]] = {
     "self-update": ["self-update"],
     "show-config": ["show-config"],
     "snapshots": ["snapshots", "snapshots latest", "snapshots --group-by host --compact"],
+    "stats": ["stats", "stats --mode raw-data latest", "stats --mode blobs-per-file", "stats --mode files-by-contents"],
     "tag": ["tag --add q", "tag --set ''", "tag --set-delete-never {first}"],
     "unlock": ["unlock", "unlock --remove-all"],
     "version": ["version"],

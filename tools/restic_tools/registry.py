@@ -74,6 +74,7 @@ COMMANDS: list[Entry] = [
     Entry("self-update", "selfupdate:self_update", "Say how to update this program", group=ADVANCED, codes=(1,)),
     Entry("show-config", "config:shown", "Show the settings that live in the repository", group=ADVANCED, own=True),
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
+    Entry("stats", "stats:stats", "Count what is in snapshots", shows=True),
     Entry("tag", "tag:tag_command", "Change the tags of snapshots"),
     Entry("unlock", "unlock:unlock", "Remove stale locks"),
     Entry("version", "version:version", "Show the version", codes=(0, 1), shows=True),
