@@ -7,6 +7,7 @@ operations in several threads cannot disturb each other, and nothing is done wit
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -179,4 +180,8 @@ class Guard:
 
 def close_at_the_end(owner: object, readings: Readings) -> weakref.finalize[[], object]:
     """Close *readings* when *owner* is gone, or the program ends: no lock stays behind."""
+    # What `multiprocessing` forks ends without what Python does at the end of a program, but for this.
+    forking = sys.modules.get("multiprocessing.util")
+    if forking is not None:
+        forking.Finalize(owner, readings.close, exitpriority=100)
     return weakref.finalize(owner, readings.close)

@@ -64,6 +64,11 @@ class SnapshotFiles:
         """Whether it was closed."""
         return self._guard.closed
 
+    @property
+    def in_use(self) -> bool:
+        """Whether one of its files is open."""
+        return any(not stream.closed for stream in list(self._streams))
+
     def close(self) -> None:
         """Close it and its open files, and release the lock when nobody else reads. May be called again."""
         with self._lock:
