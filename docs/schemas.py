@@ -66,9 +66,10 @@ def messages_page() -> str:
         "# Messages",
         "",
         "What `--json` prints: documents and messages, one a line, on standard output; errors on standard error.",
-        "Made from the declarations that write them. restic 0.19.1 has the messages of `backup`, `check`, `forget`, `init`,",
-        "`key list`, `ls`, `restore`, `snapshots`, `tag` and `version`, and ours are the same in every byte; others have",
-        "messages of their own. `cat blob` and `cat pack` print bytes as they are, and `--help` prints a page for people.",
+        "Made from the declarations that write them. restic 0.19.1 has the messages of `backup`, `check`, `diff`, `find`,",
+        "`forget`, `init`, `key list`, `ls`, `restore`, `snapshots`, `stats`, `tag` and `version`, and ours are the same in",
+        "every byte; others have messages of their own. `cat blob` and `cat pack` print bytes as they are, and `--help` prints",
+        "a page for people.",
     ]
     modules = [importlib.import_module(f"{package.__name__}.{info.name}") for info in _modules(package)]
     for module in [package, *modules]:

@@ -283,6 +283,36 @@ class PatternList:
         return matched, may_match
 
 
+class AnyPattern:
+    """Patterns of which one must match, as `find` has them: an empty one matches everything, and ``!`` before one says nothing.
+
+    Raises:
+        InvalidPattern: names every malformed pattern.
+    """
+
+    def __init__(self, patterns: Sequence[str], *, ignore_case: bool = False) -> None:
+        self._ignore_case = ignore_case
+        self._patterns = PatternList(patterns, ignore_case=ignore_case).patterns
+        regexes = ["" if "" in patterns else r"(?!)", *(pattern.regex.pattern for pattern in self._patterns)]
+        self._union = re.compile("|".join(regexes), re.DOTALL)
+        self._anywhere = "" in patterns or any(pattern.parents is None for pattern in self._patterns)
+        """Whether what is below any directory may match."""
+
+    def match(self, path: str) -> bool:
+        """Whether *path* matches. It is absolute and clean."""
+        if self._ignore_case:
+            path = go_lower(path)
+        return self._union.match(path) is not None
+
+    def child_may_match(self, path: str) -> bool:
+        """Whether something below *path* might match."""
+        if self._anywhere:
+            return True
+        if self._ignore_case:
+            path = go_lower(path)
+        return any(pattern.child_may_match(path) for pattern in self._patterns)
+
+
 def match_pattern(pattern: str, path: str) -> bool:
     """Whether *path* matches one *pattern*; the empty pattern matches everything.
 

@@ -27,6 +27,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check", "--read-data"),
     ("ls", "latest"),
     ("ls", "--json", "latest"),
+    ("find", "--json", "*"),
+    ("find", "--tree", "--show-pack-id", "00000000"),
     ("snapshots",),
     ("snapshots", "--json"),
     ("cat", "tree", "latest"),

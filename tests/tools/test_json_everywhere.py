@@ -23,6 +23,7 @@ LINES: dict[str, list[str]] = {
     ],
     "diff": ["diff {first} {second} --metadata", "diff {second} {second}"],
     "features": ["features"],
+    "find": ["find *.txt", "find nothing", "find --pack {pack}", "find --blob 12345678"],
     "forget": [
         "forget --keep-last 1",
         "forget --keep-last 1 --dry-run --prune -vv",

@@ -50,6 +50,7 @@ def local_time(text: str) -> int:
     """Nanoseconds since the epoch from a local time like ``2012-11-01 22:08:41``, with a fraction or not; by Go's rules."""
     from restic_spec import gotime
     from restic_spec.errors import JsonInvalid
+    from restic_tools.dates import local_clock_offset
 
     date, space, clock = text.partition(" ")
     clock = clock.lstrip(" ")
@@ -61,9 +62,7 @@ def local_time(text: str) -> int:
         ns = gotime.parse_ns(f"{date}T{clock}Z")
     except JsonInvalid:
         raise ValueError("expected a time like 2012-11-01 22:08:41") from None
-    # The zone's offset at that time: close to where it changes, looked up once more.
-    offset = gotime.local_offset(ns // gotime.NS)
-    return ns - gotime.local_offset(ns // gotime.NS - offset) * gotime.NS
+    return ns - local_clock_offset(ns // gotime.NS) * gotime.NS
 
 
 def _leading(text: str, allowed: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound
 from restic_format.words import printable
-from restic_tools.commands.ls import Buffered, load_index
+from restic_tools.buffered import Buffered
+from restic_tools.commands.ls import load_index
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure

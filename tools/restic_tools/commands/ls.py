@@ -15,22 +15,20 @@ from restic_format.words import printable
 from restic_spec import gomode, gotime
 from restic_spec import tree as tree_format
 from restic_spec.tree import Node
+from restic_tools.buffered import FLUSH_EVERY, Buffered
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.gotext import canonical, full_text, local_text
+from restic_tools.gotext import canonical, full_text
 from restic_tools.messages import ErrorText, ObjectError, encode_message
 from restic_tools.messages.ls import NcduNode, NodeMessage
 from restic_tools.messages.snapshots import snapshot_fields, snapshot_message
+from restic_tools.nodelines import NodeLines
 from restic_tools.output import Output, encode
-from restic_tools.render import bytes_text
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
 SORT_MODES = ("name", "size", "time", "atime", "ctime", "extension")
 NCDU_BLOCK = 512
-FLUSH_EVERY = 1 << 16
-"""Bytes of output collected before they are written."""
-
 
 SORT_NAMES = ("name", "size", "time", "mtime", "atime", "ctime", "extension")
 
@@ -202,25 +200,6 @@ def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: 
     return faults
 
 
-class Buffered:
-    """Output in big pieces: a line at a time would cost more than the walk."""
-
-    def __init__(self, out: Output) -> None:
-        self.out = out
-        self._pending = bytearray()
-
-    def put(self, data: bytes) -> None:
-        """Add bytes to the output."""
-        self._pending += data
-        if len(self._pending) >= FLUSH_EVERY:
-            self.push()
-
-    def push(self) -> None:
-        """Write what is pending."""
-        self.out.write(bytes(self._pending))
-        self._pending.clear()
-
-
 class TextPrinter:
     """A line for each node, for people."""
 
@@ -230,9 +209,7 @@ class TextPrinter:
         self._size = 0
         """Characters of the lines that are pending."""
         self._directories = directories
-        self._long = long
-        self._human = human
-        self._shown = printable if out.stdout_is_terminal else None
+        self._form = NodeLines(out, long=long, human=human)
 
     def snapshot(self, found: FoundSnapshot, tree: str) -> None:
         """The heading, unless --quiet."""
@@ -248,11 +225,7 @@ class TextPrinter:
         """The node's line."""
         if prefix:
             return
-        text = path if self._shown is None else self._shown(path)
-        if self._long:
-            text = f"{self._details(node)} {text}"
-            if node.type == tree_format.SYMLINK:
-                text += f" -> {node.target if self._shown is None else self._shown(node.target)}"
+        text = self._form.line(path, node)
         self._lines.append(text)
         self._size += len(text)
         if self._size >= FLUSH_EVERY:
@@ -264,11 +237,6 @@ class TextPrinter:
         self._lines.clear()
         self._size = 0
 
-    def _details(self, node: Node) -> str:
-        mode = gomode.mode_string(node.mode | _type_bits(node.type))
-        size = bytes_text(node.size) if self._human else f"{node.size:6d}"
-        return f"{mode} {node.uid or 0:5d} {node.gid or 0:5d} {size} {local_text(canonical(node.mtime))}"
-
     def leave(self) -> None:
         """Nothing: paths are written whole."""
 
@@ -276,12 +244,6 @@ class TextPrinter:
         """Write what is pending."""
         if self._lines:
             self._push()
-
-
-def _type_bits(name: str) -> int:
-    """The mode's bits for a node's type: rustic leaves them out."""
-    kind = tree_format.NODE_TYPES.get(name)
-    return kind.mode if kind is not None and kind.st_format else 0
 
 
 class JsonPrinter(Buffered):
