@@ -7,6 +7,7 @@ A MAC is checked before a byte is decrypted, a hash before a byte is used, a siz
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -223,6 +224,17 @@ class Repository:
         from restic_format.storage.cache import CachedStorage
 
         self.storage = CachedStorage(self.storage, folder, troubled)
+
+    def past_cache(self) -> Repository:
+        """The same repository, read from the storage itself; its index is to be loaded again."""
+        from restic_format.storage.cache import without_cache
+
+        other = copy.copy(self)
+        other.storage = without_cache(self.storage)
+        other.packs = PackReader(other)
+        other.index = BlobIndex()
+        other._index_cache = None
+        return other
 
     def lock(
         self,

@@ -12,7 +12,12 @@ from restic_tools.registry import COMMANDS, Entry
 from tests.tools.kit import PASSWORD, Filled, Runner
 
 LINES: dict[str, list[str]] = {
-    "backup": ["backup {source} --tag new", "backup {source} -vv --dry-run", "backup {source} --delete-after 3d --label x"],
+    "backup": [
+        "backup {source} --tag new",
+        "backup {source} -vv --dry-run",
+        "backup {source} --delete-after 3d --label x",
+        "backup {source} --verify",
+    ],
     "cache": ["cache", "cache --cleanup", "cache --no-size"],
     "cat": ["cat config", "cat masterkey", "cat snapshot latest", "cat tree latest~1"],
     "check": ["check", "check --read-data -vv"],

@@ -178,6 +178,12 @@ def backup(
     time: Annotated[
         str, Option("--time", metavar="time", otherwise="now", help="time of the snapshot, for example '2012-11-01 22:08:41'")
     ] = "",
+    verify: Annotated[
+        bool, Option("--verify", help="read back what was stored, and compare it with the source; also what was there before")
+    ] = False,
+    verify_new_only: Annotated[
+        bool, Option("--verify-new-only", help="with --verify, leave out what is as in the parent snapshot")
+    ] = False,
     with_atime: Annotated[bool, Option("--with-atime", help="store the access times of files and directories")] = False,
 ) -> None:
     """Back up files and directories into a new snapshot
@@ -194,6 +200,10 @@ def backup(
 
     lists = FileLists(files_from or [], files_from_verbatim or [], files_from_raw or [])
     stream = stdin or stdin_from_command
+    if dry_run and verify:
+        raise Failure("--dry-run and --verify are mutually exclusive")
+    if verify_new_only and not verify:
+        raise Failure("--verify-new-only says what --verify leaves out: give that as well")
     _check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)
     found, incomplete = ([], False) if stream else lists.targets(ctx, targets)
     now = time_ns()
@@ -246,7 +256,17 @@ def backup(
         cancel = Cancel(health=ctx.check_lock)
         with ctx.interrupt.deferred(cancel.set):
             result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
+            failure = ""
+            if verify:
+                from restic_tools.verifyprint import verify as verify_stored
+
+                known = options.parent.tree if verify_new_only and options.parent is not None else None
+                failure = verify_stored(
+                    ctx, repository, result, None if stream else found, options.as_path, known or None, cancel
+                )
         printer.conclude(result, dry_run=dry_run)
+    if failure:
+        raise Failure(failure)
     if incomplete or result.summary.errors:
         raise Incomplete("at least one source file could not be read")
 

@@ -58,3 +58,45 @@ class BackupSummary(msgspec.Struct, omit_defaults=True):
     backup_end: str
     snapshot_id: str = ""
     dry_run: bool = False
+
+
+class VerifyStatus(msgspec.Struct):
+    """``backup --verify``: how far reading back is."""
+
+    message_type: str
+    """``verify_status``."""
+    seconds_elapsed: int
+    percent_done: msgspec.Raw
+    """0 to 1, of the bytes that are read back; a Go float."""
+    total_bytes: int
+    bytes_read_back: int
+    files_compared: int
+
+
+class VerifyChanged(msgspec.Struct):
+    """``backup --verify``: an item of the source is another one now than the backup has read."""
+
+    message_type: str
+    """``verify_changed``."""
+    item: str
+    reason: str
+
+
+class VerifySummary(msgspec.Struct):
+    """``backup --verify``: the outcome, before the ``summary``."""
+
+    message_type: str
+    """``verified``."""
+    snapshot_id: str
+    """Empty where none was created."""
+    files_compared: int
+    """With the source; none where it was a stream."""
+    bytes_compared: int
+    blobs_read_back: int
+    bytes_read_back: int
+    """As they are stored."""
+    items_changed: int
+    """Items that have changed in the source since."""
+    num_errors: int
+    total_duration: msgspec.Raw
+    """Seconds; a Go float."""
