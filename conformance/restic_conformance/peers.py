@@ -6,6 +6,7 @@
     .peers/restic-0.18/restic   .peers/restic-0.18/doc
     .peers/restic-0.19/restic   .peers/restic-0.19/doc
     .peers/rest-server/rest-server
+    .peers/fusermount3/fusermount3  (what real restic mounts with)
     .peers/rustic/bin/rustic        (only when one is found, or built with ``--rustic``)
 
 The restic programs are Debian's own packages of three releases, fetched by apt's client from the mirror
@@ -59,6 +60,7 @@ PEERS = (
     DebianPeer("restic-0.18", "restic", "restic", "0.18."),
     DebianPeer("restic-0.19", "restic", "restic", "0.19."),
     DebianPeer("rest-server", "restic-rest-server", "rest-server", "", "restic-rest-server"),
+    DebianPeer("fusermount3", "fuse3", "fusermount3", "3.14."),  # the oldest suite's: a newer one wants a newer C library
 )
 
 
@@ -213,7 +215,9 @@ def _install(apt: PrivateApt, peer: DebianPeer, dest: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     apt.unpack(peer.package, version, fresh / "root")
-    (fresh / peer.program).symlink_to(f"root/usr/bin/{peer.packaged_as or peer.program}")
+    name = peer.packaged_as or peer.program
+    folder = next((folder for folder in ("usr/bin", "bin") if (fresh / "root" / folder / name).exists()), "usr/bin")
+    (fresh / peer.program).symlink_to(f"root/{folder}/{name}")
     (fresh / "doc").symlink_to(f"root/usr/share/doc/{peer.package}")
     program_version(fresh / peer.program)
     shutil.rmtree(dest / peer.folder, ignore_errors=True)

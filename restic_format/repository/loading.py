@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from restic_format.repository.repository import Repository
 
 
-def read_indexes(repo: Repository, files: Sequence[tuple[bytes, int]]) -> Iterator[tuple[bytes, Exception | None]]:
-    """Take *files*, given by ids and sizes, into the repository's index; with each comes what is wrong with it, if anything.
+def read_indexes(
+    repo: Repository, files: Sequence[tuple[bytes, int]], index: BlobIndex | None = None
+) -> Iterator[tuple[bytes, Exception | None]]:
+    """Take *files*, given by ids and sizes, into *index*, by default the repository's; with each comes what is wrong with it,
+    if anything.
 
     Blobs may be looked up only when all is read.
     """
     sizes = dict(files)
-    before = len(repo.index)
+    index = repo.index if index is None else index
+    before = len(index)
 
     def prepare(file_id: bytes) -> PreparedIndex:
         raw = repo.load_unpacked(FileKind.INDEX, file_id)
@@ -34,14 +38,14 @@ def read_indexes(repo: Repository, files: Sequence[tuple[bytes, int]]) -> Iterat
     for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes))):
         failure = prepared if isinstance(prepared, Exception) else None
         if not isinstance(prepared, Exception):
-            repo.index.add_prepared(prepared)
+            index.add_prepared(prepared)
         if number == 0 and sizes[file_id]:
             # The others are likely to be like the first. No blob takes less than its id, however an index is compressed.
             total = sum(sizes.values())
-            rows = (len(repo.index) - before) * total // sizes[file_id]
-            repo.index.expect(before + min(rows + rows // 50, total // ID_SIZE))
+            rows = (len(index) - before) * total // sizes[file_id]
+            index.expect(before + min(rows + rows // 50, total // ID_SIZE))
         yield file_id, failure
-    repo.index.finish_loading()
+    index.finish_loading()
 
 
 def load_index(
@@ -51,16 +55,28 @@ def load_index(
     damaged: Callable[[bytes, ResticFormatError], None] | None,
 ) -> None:
     """What `Repository.load_index` says, with the help of a *cache*."""
-    files = dict(repo.list(FileKind.INDEX))
     repo.index = BlobIndex()
+    repo.index = read_index(repo, cache, progress, damaged)
+
+
+def read_index(
+    repo: Repository,
+    cache: IndexCache | None,
+    progress: Callable[[int, int], None] | None,
+    damaged: Callable[[bytes, ResticFormatError], None] | None,
+) -> BlobIndex:
+    """What all index files say, as a new index; the rest as `Repository.load_index`."""
+    files = dict(repo.list(FileKind.INDEX))
+    index = BlobIndex()
     covered: set[bytes] = set()
     if cache is not None and (cached := cache.load(set(files))) is not None:
-        repo.index, covered = cached
-    cached_rows = len(repo.index)
+        index, covered = cached
+    cached_rows = len(index)
     done = len(covered)
     if progress is not None and done:
         progress(done, len(files))
-    for file_id, failure in read_indexes(repo, [(name, size) for name, size in files.items() if name not in covered]):
+    missing = [(name, size) for name, size in files.items() if name not in covered]
+    for file_id, failure in read_indexes(repo, missing, index):
         if failure is None:
             covered.add(file_id)
         elif damaged is None and isinstance(failure, DamagedFile | FileUnusable):
@@ -74,5 +90,6 @@ def load_index(
         done += 1
         if progress is not None:
             progress(done, len(files))
-    if cache is not None and len(repo.index) - cached_rows >= WORTH_ROWS:
-        cache.store(repo.index, covered)
+    if cache is not None and len(index) - cached_rows >= WORTH_ROWS:
+        cache.store(index, covered)
+    return index

@@ -379,6 +379,12 @@ class Repository:
         """
         loading.load_index(self, self._index_cache, progress, damaged)
 
+    def reload_index(self) -> None:
+        """Read the index files anew, when others have written some. Who reads blobs meanwhile goes on with the index that was
+        loaded before, which also stays where this fails. Raises as `load_index`.
+        """
+        self.index = loading.read_index(self, self._index_cache, None, None)
+
     def load_blob(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """A blob's plaintext, from the first copy that is intact (PACK-16). One that is not is read twice: a transfer may have
         been at fault, and whoever asks may give up what it cannot have.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from restic_tools.registry import COMMANDS, Entry
+from tests.mount.kit import detach, is_mounted, until
 from tests.tools.kit import PASSWORD, Filled, Runner
 
 LINES: dict[str, list[str]] = {
@@ -46,6 +48,7 @@ LINES: dict[str, list[str]] = {
     "ls": ["ls latest", "ls --long latest~1 --recursive"],
     "merge": ["merge", "merge --dry-run", "merge --delete {first} {second}"],
     "migrate": ["migrate", "migrate upgrade_repo_v2", "migrate nonsense"],
+    "mount": ["mount {target}"],
     "options": ["options"],
     "prune": ["prune", "prune -n -vv", "prune --lock-free", "prune --max-unused 0 --repack-smaller-than 1M"],
     "rebuild-index": ["rebuild-index"],
@@ -125,6 +128,9 @@ def test_standard_output_is_json(entry: Entry, places: dict[str, str], run: Runn
         assert run("key", "add", "--new-password-file", places["pw"]).code == 0
         (places["old"],) = before
         (places["key"],) = {path.name for path in Path(places["repo"], "keys").iterdir()} - before
+    if name == "mount":
+        target = Path(places["target"])
+        threading.Thread(target=lambda: until(lambda: is_mounted(target)) and detach(target)).start()
     for line in LINES[name]:
         done = run(*words_of(line, places), "--json")
         assert done.code in ((1,) if name == "self-update" else (0,)), (line, done)

@@ -1,0 +1,94 @@
+"""The directories of snapshots as a mount needs them: entries by number and by name, kept within a bound."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from restic_format.repository import Repository
+from restic_format.snapshots import Level, Walk
+from restic_spec.errors import ResticFormatError
+from restic_spec.gojson import to_bytes
+from restic_spec.tree import DIR, NODE_TYPES, Node
+
+_NODE_SIZE = 1 << 10
+"""Bytes of a decoded node, about; and for each blob of a file:"""
+_BLOB_SIZE = 120
+
+Fault = Callable[[str, ResticFormatError], None]
+"""Told the name of an entry that cannot be used, "" for the tree or the rest of it, and why."""
+
+
+class Listing:
+    """The entries of a directory, in the tree's order; the place in it is an entry's number."""
+
+    def __init__(self, names: list[bytes], nodes: list[Node], *, whole: bool) -> None:
+        self.names = names
+        self.nodes = nodes
+        self.whole = whole
+        """Whether nothing of the tree is missing."""
+        self.folders = sum(node.type == DIR for node in nodes)
+        self.first_file = next((number for number, node in enumerate(nodes) if node.blobs), 0)
+        self.size = _NODE_SIZE * (1 + len(nodes)) + _BLOB_SIZE * sum(len(node.blobs) for node in nodes)
+        """Bytes of memory it takes, about."""
+        self._numbers: dict[bytes, int] | None = None
+
+    def find(self, name: bytes) -> int | None:
+        """The number of the entry with this name."""
+        if self._numbers is None:
+            self._numbers = {known: number for number, known in enumerate(self.names)}
+        return self._numbers.get(name)
+
+
+class Listings:
+    """The directories that were looked at last, whichever snapshot they are in; used from any thread."""
+
+    def __init__(self, repository: Repository, limit: int) -> None:
+        """*limit* is how many bytes of memory they take at most, about, or one of them."""
+        self._repository = repository
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: dict[bytes, Listing] = {}
+        self._size = 0
+
+    def get(self, tree: bytes, fault: Fault) -> Listing:
+        """The directory whose tree is *tree*. What is wrong with entries is told to *fault* when it is read; they are left out.
+
+        Raises:
+            ResticFormatError: the tree cannot be read at all.
+        """
+        with self._lock:
+            found = self._kept.pop(tree, None)
+            if found is not None:
+                self._kept[tree] = found
+                return found
+        found = self._read(tree, fault)
+        with self._lock:
+            if found.whole and tree not in self._kept:
+                self._kept[tree] = found
+                self._size += found.size
+                while self._size > self._limit and len(self._kept) > 1:
+                    self._size -= self._kept.pop(next(iter(self._kept))).size
+        return found
+
+    def _read(self, tree: bytes, fault: Fault) -> Listing:
+        names: list[bytes] = []
+        nodes: list[Node] = []
+        damage: list[ResticFormatError] = []
+
+        def told(_level: Level[None], node: Node | None, error: ResticFormatError) -> None:
+            if node is None:
+                damage.append(error)
+            else:
+                fault(node.quoted, error)
+
+        for _, node, name in Walk(self._repository, tree, None, fault=told):
+            kind = NODE_TYPES.get(node.type)
+            if kind is not None and kind.st_format:
+                names.append(to_bytes(name))
+                nodes.append(node)
+        if damage and not nodes:
+            raise damage[0]
+        if damage:
+            fault("", damage[0])
+        return Listing(names, nodes, whole=not damage)
