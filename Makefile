@@ -28,7 +28,7 @@ install: ## make .venv with the command restic-format in it
 	@$(environment)
 
 demo: ## back up a real directory tree, check it, restore it, compare everything
-	@$(environment)
+	@$(environment) demo
 	@$(VENV)/python scripts/demo.py
 
 test: ## install what the tests need, the real programs included, and run every test

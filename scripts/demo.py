@@ -128,6 +128,38 @@ def change_source(source: Path) -> None:
     (source / "added <today> & \N{SNOWMAN}").write_text("new")
 
 
+def make_table(source: Path) -> None:
+    """A table for `look_into_table`, where pyarrow is installed."""
+    try:
+        from pyarrow import parquet, table
+    except ImportError:
+        return
+    numbers = range(200_000)
+    columns = {"number": list(numbers), "square": [number * number for number in numbers]}
+    parquet.write_table(table(columns), source / "table.parquet", row_group_size=20_000)
+
+
+def look_into_table(demo: Demo) -> None:
+    """Read a part of a Parquet file where it is: in a snapshot."""
+    path = demo.source / "table.parquet"
+    if not path.exists():
+        print("  (after `make demo`, which installs fsspec and pyarrow)")
+        return
+    import fsspec
+    from pyarrow import parquet
+
+    address = f"restic://latest{path}"
+    options = {"repo": demo.env["RESTIC_REPOSITORY"], "password": demo.env["RESTIC_PASSWORD"]}
+    print(f"\n>>> fsspec.open({address!r}, repo=…, password=…)")
+    with fsspec.open(address, **options) as file:
+        opened = parquet.ParquetFile(file)
+        part = opened.read_row_group(opened.num_row_groups - 1)
+        print(f"  {opened.metadata.num_rows} rows; the last group of {opened.num_row_groups}: {part.num_rows} rows")
+        if not part.equals(parquet.ParquetFile(path).read_row_group(opened.num_row_groups - 1)):
+            stop("the table in the snapshot is not the one that was backed up.")
+    print("  the same as in the file that was backed up")
+
+
 def describe(facts: compare.Tree) -> None:
     kinds = Counter(entry.type for entry in facts.values())
     content = sum(entry.size for entry in facts.values())
@@ -146,6 +178,7 @@ def main() -> None:
     say("1. A directory tree with many kinds of files")
     empty_folder(demo.folder)
     make_source(demo.source)
+    make_table(demo.source)
     first = compare.scan(demo.source)
     describe(first)
 
@@ -175,6 +208,9 @@ def main() -> None:
     say("6. Restore both snapshots and compare them with what was backed up")
     demo.restored(listed[0]["id"], "restored-first", first)
     demo.restored("latest", "restored-second", second)
+
+    say("7. A Parquet file in the snapshot is opened through fsspec, without a restore")
+    look_into_table(demo)
 
     took = " · ".join(f"{label} {seconds:.1f} s" for label, seconds in demo.times.items())
     say(f"Done in {time.perf_counter() - begin:.0f} s: all is as it was. ({took})")
