@@ -132,11 +132,14 @@ class ObjectSearch:
 
 
 class PackContent(NamedTuple):
-    """The blobs of some packs, hexadecimal, and the packs that are not there."""
+    """What is in some packs; ids are hexadecimal."""
 
     blobs: list[str]
     trees: list[str]
+    from_index: list[str]
+    """Packs whose blobs the index tells: their files are not there, or their headers cannot be read."""
     missing: list[str]
+    """Packs of which nobody knows, as they were named."""
 
 
 def blobs_of_packs(repository: Repository, packs: Iterable[str]) -> PackContent:
@@ -147,7 +150,7 @@ def blobs_of_packs(repository: Repository, packs: Iterable[str]) -> PackContent:
         StorageError: the packs cannot be listed.
     """
     wanted = dict.fromkeys(packs)
-    content = PackContent([], [], [])
+    content = PackContent([], [], [], [])
 
     def full(name: str) -> str | None:
         """The id, if the pack is wanted; it takes the place of the short one."""
@@ -179,6 +182,7 @@ def blobs_of_packs(repository: Repository, packs: Iterable[str]) -> PackContent:
         name = full(listed.id.hex())
         if name is not None:
             del wanted[name]
+            content.from_index.append(name)
             for entry in listed.entries():
                 add(entry.type, entry.id)
     content.missing.extend(sorted(wanted))

@@ -91,17 +91,16 @@ def local_clock_offset(seconds: int) -> int:
 
 def _named_offset(zone: str, seconds: int) -> int:
     """The offset of the local zone under one of its names. Of any other name nobody knows: it counts as UTC."""
-    year = 365 * 86_400
-    nearby = {gotime.local_offset(seconds + step * year // 12) for step in range(-12, 13)}
-    for offset in sorted(nearby):
-        if _name(seconds - offset) == zone:
-            return offset
-    names = {_name(seconds + step * year // 12): gotime.local_offset(seconds + step * year // 12) for step in range(-12, 13)}
-    return names.get(zone, 0)
+    month = 365 * 86_400 // 12
+    known = dict.fromkeys(_zone(seconds + step * month) for step in range(-12, 13))
+    offsets = [offset for name, offset in known if name == zone]
+    return next((offset for offset in offsets if _zone(seconds - offset)[0] == zone), offsets[0] if offsets else 0)
 
 
-def _name(seconds: int) -> str:
+def _zone(seconds: int) -> tuple[str, int]:
+    """What the local zone is called at a time, and how far it is ahead of UTC then, in seconds."""
     try:
-        return time.localtime(seconds).tm_zone
+        local = time.localtime(seconds)
     except (OverflowError, ValueError, OSError):
-        return ""
+        return "", 0
+    return local.tm_zone, local.tm_gmtoff

@@ -84,7 +84,7 @@ def find(
         load_index(ctx, repo)
         blobs, trees = (names if blob else []), (names if tree else [])
         if pack:
-            blobs, trees = _in_packs(repo, names)
+            blobs, trees = _in_packs(ctx.out, repo, names)
         found = sorted(filter_snapshots(repo, snapshot or [], wanted, faults.ignored), key=lambda item: (item.time_ns, item.id))
         if not reverse:
             found.reverse()
@@ -147,9 +147,15 @@ class Faults:
             out.warn(f"ignoring error for {printable(path)} in snapshot {where}: {error}")
 
 
-def _in_packs(repo: Repository, names: Sequence[str]) -> tuple[list[str], list[str]]:
+def _in_packs(out: Output, repo: Repository, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The ids of the blobs and of the trees in packs."""
     content = blobs_of_packs(repo, names)
+    if content.from_index:
+        packs = " ".join(content.from_index)
+        out.warn(
+            f"some pack files are missing from the repository, getting their blobs from the repository index: [{packs}]\n",
+            block=True,
+        )
     if content.missing:
         raise Failure(f"unable to find pack(s): [{' '.join(content.missing)}]")
     return content.blobs, content.trees
