@@ -151,17 +151,18 @@ class Coder(ABC):
             return plaintext
 
     def open_many(
-        self, data: Buffer, start: int, entries: Sequence[PackEntry]
+        self, data: Buffer, start: int, entries: Sequence[PackEntry], *, again: bool = False
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | SpecError]]:
         """The plaintexts of *entries* from the piece of a pack *data*, which begins at *start*; or what is wrong with each.
 
         Here a wrong length is an error: others rely on it for where the next blob goes. Plaintexts are held a group at a
-        time: at most 8 MiB, or one blob.
+        time: at most 8 MiB, or one blob. With *again* they are in memory that is used again: good until this thread opens
+        other blobs in this way.
         """
         for group in groups(entries, lambda entry: entry.plain_length):
             opened: Sequence[bytes | memoryview | None] = [None] * len(group)
             if all(map(is_bounded, group)):
-                opened = self._open_batch(data, _ranges(group, start))
+                opened = self._open_batch(data, _ranges(group, start), again=again)
             for entry, plain in zip(group, opened, strict=True):
                 yield entry, self._explain(entry, data, start) if plain is None else plain
 

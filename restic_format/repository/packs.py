@@ -154,21 +154,22 @@ class PackReader:
         return self._repository.coder.cipher.open(view[-length - LENGTH_SIZE : -LENGTH_SIZE]), length
 
     def blobs(
-        self, pack: bytes, entries: Iterable[PackEntry], *, span: int = SPAN
+        self, pack: bytes, entries: Iterable[PackEntry], *, span: int = SPAN, again: bool = False
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]:
         """The plaintexts of some of a pack's blobs, in the order of their offsets, or what is wrong with each.
 
         They are good until the next one is asked for, or this thread reads something else. As much sealed as *span* says, or
-        one blob, is held at a time, and at most 8 MiB of plaintext, or one blob.
+        one blob, is held at a time, and at most 8 MiB of plaintext, or one blob. With *again* the plaintexts are in memory that
+        this thread uses again the next time, too.
         """
         ordered = sorted(entries, key=lambda entry: entry.offset)
         if any(entry.type is BlobType.TREE for entry in ordered):
             self._repository.storage.prepare(FileKind.PACK, pack.hex())
         for run in coalesce(ordered, lambda entry: entry.offset, lambda entry: entry.length, span=span):
-            yield from self._run(pack, run, span)
+            yield from self._run(pack, run, span, again=again)
 
     def _run(
-        self, pack: bytes, run: Run[PackEntry], span: int
+        self, pack: bytes, run: Run[PackEntry], span: int, *, again: bool
     ) -> Iterator[tuple[PackEntry, bytes | memoryview | ResticFormatError]]:
         try:
             if run.length > span:
@@ -179,6 +180,6 @@ class PackReader:
                 yield run.items[0], error
                 return
             for entry in run.items:
-                yield from self._run(pack, Run(entry.offset, entry.length, [entry]), 0)
+                yield from self._run(pack, Run(entry.offset, entry.length, [entry]), 0, again=again)
             return
-        yield from self._repository.coder.open_many(data, run.offset, run.items)
+        yield from self._repository.coder.open_many(data, run.offset, run.items, again=again)

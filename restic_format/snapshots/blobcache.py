@@ -265,7 +265,7 @@ class BlobCache:
         """Fetch the blobs of a job; of one that cannot be had this way `get` finds out why."""
         left = {entry.id: entry for entry in job.entries}
         try:
-            for entry, opened in self._repository.packs.blobs(job.pack, job.entries):
+            for entry, opened in self._repository.packs.blobs(job.pack, job.entries, again=True):
                 plain = None if isinstance(opened, ResticFormatError) else bytes(opened)
                 with self._lock:
                     del left[entry.id]

@@ -29,6 +29,7 @@ LINES: dict[str, list[str]] = {
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
     "diff": ["diff {first} {second} --metadata", "diff {second} {second}"],
+    "dump": ["dump latest / --target {target}/all.tar", "dump latest / -a zip -t {target}/all"],
     "features": ["features"],
     "find": ["find *.txt", "find nothing", "find --pack {pack}", "find --blob 12345678"],
     "forget": [
@@ -135,7 +136,7 @@ def test_standard_output_is_json(entry: Entry, places: dict[str, str], run: Runn
         done = run(*words_of(line, places), "--json")
         assert done.code in ((1,) if name == "self-update" else (0,)), (line, done)
         told = json_in(done.out)
-        says_nothing = line in TEXT_OF_RESTIC or line in ("migrate", "list locks") or name == "self-update"
+        says_nothing = line in TEXT_OF_RESTIC or line in ("migrate", "list locks") or name in ("self-update", "dump")
         assert bool(told) is not says_nothing, line
         for message in told:
             assert isinstance(message, dict | list), (line, message)

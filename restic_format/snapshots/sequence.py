@@ -1,0 +1,144 @@
+"""The content of many files one after the other: what is to be written in order is fetched and opened ahead, in parallel.
+
+Whoever writes an archive, or a file from begin to end, makes `Batch` after `Batch` of blobs and of bytes of its own between
+them. A few threads open them, neighbours in a pack in one range, and `opened` hands them out in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from restic_format.errors import BlobMissing, DamagedFile
+from restic_format.repository import Repository
+from restic_format.snapshots.blobcache import BlobCache
+from restic_format.work import in_order
+from restic_spec.errors import ResticFormatError
+from restic_spec.ids import parse_id
+from restic_spec.pack import BlobType, PackEntry
+from restic_spec.tree import Node
+
+BATCH = 4 << 20
+"""Bytes of a batch, unless a single blob has more."""
+MOST_ITEMS = 1000
+"""Items of a batch: about as many buffers as the system writes in one call."""
+MOST_WORKERS = 8
+"""Threads that open batches, however many requests a storage answers at once."""
+REMEMBERED = 1 << 16
+"""Blobs that are remembered to have come before."""
+REPEATED = 32 << 20
+"""Bytes of repeated blobs that are kept opened."""
+
+Buffer = bytes | memoryview
+Made = TypeVar("Made")
+
+
+class Blob(NamedTuple):
+    """A blob of a file's content, and where it is."""
+
+    pack: bytes
+    entry: PackEntry
+    repeated: bool = False
+    """Whether it came before not long ago, so that keeping it opened is worth while."""
+
+
+class Batch:
+    """What is opened, and written, in one piece: blobs, and bytes between them."""
+
+    __slots__ = ("error", "items", "notes", "size")
+
+    def __init__(self) -> None:
+        self.items: list[Blob | bytes] = []
+        self.size = 0
+        """Bytes of the items, as the index states them."""
+        self.notes: list[object] = []
+        """What the maker wants to know of them."""
+        self.error: ResticFormatError | None = None
+        """Why nothing comes after it."""
+
+    def add(self, item: Blob | bytes) -> None:
+        """Add an item."""
+        self.items.append(item)
+        self.size += len(item) if isinstance(item, bytes) else item.entry.plain_length
+
+    def holds(self, size: int) -> bool:
+        """Whether there is room for another item of *size* bytes."""
+        return not (self.items or self.notes) or (self.size + size <= BATCH and len(self.items) + len(self.notes) < MOST_ITEMS)
+
+
+class Locator:
+    """Says where the blobs of files are, for batches; for one thread."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._lookup = repository.index.lookup
+        self._recent: dict[bytes, None] = {}
+
+    def blobs(self, node: Node) -> Iterator[Blob]:
+        """The blobs of a file in order.
+
+        Raises:
+            BlobMissing: no index knows one of them.
+        """
+        for text in node.blobs:
+            blob_id = parse_id(text)
+            where = self._lookup(BlobType.DATA, blob_id)
+            if where is None:
+                raise BlobMissing(f"data blob {text} is not in any index; run check, then repair index")
+            yield Blob(where.pack, where.entry(BlobType.DATA, blob_id), self._came_before(blob_id))
+
+    def _came_before(self, blob_id: bytes) -> bool:
+        recent = self._recent
+        if blob_id in recent:
+            return True
+        recent[blob_id] = None
+        if len(recent) > REMEMBERED:
+            del recent[next(iter(recent))]
+        return False
+
+
+def opened(
+    repository: Repository, batches: Iterable[Batch], make: Callable[[Batch, list[Buffer]], Made], *, exact: bool = False
+) -> Generator[tuple[Batch, Made], None, None]:
+    """Each batch with what *make* makes of its items, the blobs being opened; in order, made by a few threads ahead of its use.
+
+    With *exact* a blob of another length than the index states is an error. Memory: 4 MiB or a blob for each of twice as many
+    batches as the storage answers requests at once, and 32 MiB.
+
+    Raises:
+        ResticFormatError: a blob cannot be had, or what a batch says; all batches before it have been handed out.
+    """
+    workers = max(2, min(repository.storage.connections, MOST_WORKERS))
+    with BlobCache(repository, limit=REPEATED, workers=0) as repeated:
+
+        def work(batch: Batch) -> Made:
+            return make(batch, _open(repository, batch.items, repeated, exact=exact))
+
+        with contextlib.closing(in_order(work, batches, name="content", workers=workers, ahead=2 * workers)) as results:
+            for batch, made in results:
+                if isinstance(made, Exception):
+                    raise made
+                yield batch, made
+                if batch.error is not None:
+                    raise batch.error
+
+
+def _open(repository: Repository, items: Sequence[Blob | bytes], repeated: BlobCache, *, exact: bool) -> list[Buffer]:
+    """*items* with the plaintexts of blobs in their places."""
+    packs: dict[bytes, dict[bytes, PackEntry]] = {}
+    plain: dict[bytes, Buffer] = {}
+    for item in items:
+        if not isinstance(item, bytes):
+            if item.repeated:
+                plain[item.entry.id] = repeated.get(item.entry.id)
+            else:
+                packs.setdefault(item.pack, {})[item.entry.id] = item.entry
+    for pack, entries in packs.items():
+        for entry, found in repository.packs.blobs(pack, entries.values()):
+            # One that is not as the index says: another copy, or the same at a second try, or the error.
+            plain[entry.id] = repository.load_blob(BlobType.DATA, entry.id) if isinstance(found, ResticFormatError) else found
+    if exact:
+        for item in items:
+            if not isinstance(item, bytes) and len(plain[item.entry.id]) != item.entry.plain_length:
+                raise DamagedFile(f"data blob {item.entry.id.hex()} has not the length an index states: run repair index")
+    return [item if isinstance(item, bytes) else plain[item.entry.id] for item in items]

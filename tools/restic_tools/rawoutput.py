@@ -1,0 +1,111 @@
+"""Large output as bytes: to standard output, or into a file that gets its name when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import select
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from restic_format.systemtext import errno_text
+from restic_tools.exitcodes import Failure, OutputFailed
+from restic_tools.output import Output
+
+MOST_BUFFERS = 1024
+"""Buffers that the system writes in one call."""
+
+Write = Callable[[Sequence[bytes | memoryview]], None]
+"""Writes pieces one after the other."""
+
+
+@contextlib.contextmanager
+def standard_output(out: Output) -> Iterator[Write]:
+    """Write to standard output.
+
+    Raises:
+        BrokenPipeError: its reader has gone away; see `end_by_broken_pipe`.
+        Failure: it cannot be written.
+    """
+    out.flush()
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        yield lambda pieces: out.write(b"".join(pieces))
+        return
+    yield lambda pieces: _write(descriptor, pieces, "/dev/stdout", pipe=True)
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[Write]:
+    """Write a file, which replaces one of that name at the end of the block; if that fails, it is as if nothing had been.
+
+    What is there and is no regular file, a device or a pipe, is written to as it is.
+
+    Raises:
+        Failure: it cannot be written.
+    """
+    try:
+        there = os.stat(path)
+    except OSError:
+        there = None
+    direct = there is not None and not stat.S_ISREG(there.st_mode)
+    real = os.path.realpath(path)
+    name = path if direct else f"{real}.{secrets.token_hex(4)}.tmp"
+    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if direct else os.O_CREAT | os.O_EXCL)
+    try:
+        descriptor = os.open(name, flags, 0o666)
+    except OSError as error:
+        raise Failure(f"cannot dump to file: open {path}: {errno_text(error)}", plain=True) from error
+    try:
+        try:
+            if there is not None and not direct:
+                os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
+            yield lambda pieces: _write(descriptor, pieces, path)
+        finally:
+            os.close(descriptor)
+        if not direct:
+            os.replace(name, real)
+    except BaseException as error:
+        if not direct:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        if isinstance(error, OSError):
+            raise Failure(f"cannot dump to file: write {path}: {errno_text(error)}") from error
+        raise
+
+
+def end_by_broken_pipe() -> None:
+    """End the process as it ends when it writes to a pipe that nobody reads, as a program does that minds no signals.
+
+    Raises:
+        OutputFailed: the signal is held back.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    raise OutputFailed("")
+
+
+def _write(descriptor: int, pieces: Sequence[bytes | memoryview], name: str, *, pipe: bool = False) -> None:
+    left = [piece for piece in pieces if len(piece)]
+    first = 0
+    try:
+        while first < len(left):
+            try:
+                count = os.writev(descriptor, left[first : first + MOST_BUFFERS])
+            except BlockingIOError:
+                select.select([], [descriptor], [])
+                continue
+            while first < len(left) and count >= len(left[first]):
+                count -= len(left[first])
+                first += 1
+            if count:
+                left[first] = memoryview(left[first])[count:]
+    except OSError as error:
+        if pipe and isinstance(error, BrokenPipeError):
+            raise
+        raise Failure(f"cannot dump file: write {name}: {errno_text(error)}") from error
