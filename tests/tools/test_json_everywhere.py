@@ -28,7 +28,7 @@ LINES: dict[str, list[str]] = {
         "copy -r {new} --from-repo {repo} --from-password-file {pw} -vv",
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
-    "diff": ["diff {first} {second} --metadata", "diff {second} {second}"],
+    "diff": ["diff {first} {second} --metadata", "diff {second} {second}", "diff {first} {source}"],
     "dump": ["dump latest / --target {target}/all.tar", "dump latest / -a zip -t {target}/all"],
     "features": ["features"],
     "find": ["find *.txt", "find nothing", "find --pack {pack}", "find --blob 12345678"],

@@ -35,3 +35,31 @@ class StatisticsMessage(msgspec.Struct):
     changed_files: int
     added: SideCounts
     removed: SideCounts
+
+
+class LocalSideCounts(msgspec.Struct):
+    """``diff`` with a local path: what is on one side only."""
+
+    files: int
+    dirs: int
+    others: int
+    bytes: int
+    """Of files."""
+
+
+class LocalStatisticsMessage(msgspec.Struct):
+    """``diff`` with a local path: ``statistics``, the last message."""
+
+    message_type: str
+    source_snapshot: str
+    """As it was given."""
+    source_path: str
+    """The path in the snapshot."""
+    target_path: str
+    """The local path, absolute."""
+    changed_files: int
+    added: LocalSideCounts
+    removed: LocalSideCounts
+    files_read: int
+    """Local files that were read to be compared."""
+    bytes_read: int
