@@ -47,6 +47,7 @@ COMMANDS: list[Entry] = [
     Entry("config", "config:app", "Change settings that live in the repository", group=ADVANCED, own=True),
     Entry("copy", "copy:copy", "Copy snapshots from one repository to another"),
     Entry("diff", "diff:diff", "Show differences between two snapshots", shows=True),
+    Entry("du", "du:app", "Show what snapshots, directories and types of files cost", own=True, shows=True),
     Entry("dump", "dump:dump", "Print a backed-up file to stdout", shows=True),
     Entry("find", "find:find", "Find files and directories, or blobs, trees and packs", shows=True),
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
