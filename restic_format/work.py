@@ -76,6 +76,17 @@ class Cancel:
         if self._health is not None:
             self._health()
 
+    def check_health(self) -> None:
+        """Do nothing while nothing but being cancelled keeps the operation from going on.
+
+        Raises:
+            ResticFormatError: what *health* raises, such as `LockLost`.
+        """
+        if self._parent is not None:
+            self._parent.check_health()
+        if self._health is not None:
+            self._health()
+
 
 MOST_THREADS = 64
 """Threads of one pool, however many are asked for: each of a backup's holds some MiB, and more read hardly any faster."""

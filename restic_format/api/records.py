@@ -185,11 +185,13 @@ class BackupResult(NamedTuple):
     """What was counted."""
     failed: tuple[ItemFailed, ...]
     """What could not be backed up as it should be, the first `MOST_FAILURES`."""
+    partial: bool = False
+    """Whether the backup was cancelled: the snapshot holds what was finished by then (``snapshot_on_interrupt``)."""
 
     @property
     def ok(self) -> bool:
         """Whether everything was backed up."""
-        return not (self.failed or self.summary.errors)
+        return not (self.failed or self.summary.errors or self.partial)
 
 
 class RestoreResult(NamedTuple):

@@ -218,7 +218,7 @@ class OpenRepository:
             repository.load_index()
             result = backup(repository, found, how, heard, token)
         failed = tuple(heard.failed)
-        done = BackupResult(result.snapshot_id, result.tree, result.summary, failed)
+        done = BackupResult(result.snapshot_id, result.tree, result.summary, failed, result.partial)
         return strictly(done, f"{heard.count or result.summary.errors} items could not be backed up as they should be", strict)
 
     def backup_stream(
@@ -488,7 +488,8 @@ def _path_text(path: Path) -> str:
 def _find_parent(repository: Repository, options: BackupOptions, name: str | None, targets: Sequence[str]) -> None:
     from restic_format.backup import find_parent
 
-    found = find_parent(repository, name=name or "", hostname=options.hostname, paths=targets, not_after_ns=options.time_ns)
+    paths = [options.as_path] if options.as_path else targets
+    found = find_parent(repository, name=name or "", hostname=options.hostname, paths=paths, not_after_ns=options.time_ns)
     if found is not None:
         options.parent, options.parent_id = found.snapshot, found.id.hex()
 

@@ -119,6 +119,7 @@ class Bookkeeper:
         self._progress = progress
         self._tells_files = tells_files
         self._lock = threading.Lock()
+        self._unfinished: dict[Directory, None] = {}
         self.root: str | None = None
         """Id of the root tree, once it is saved."""
         self.root_is_empty = False
@@ -126,10 +127,20 @@ class Bookkeeper:
 
     # Directories
 
+    def begin(self) -> Directory:
+        """The root directory, to which entries will be added."""
+        root = Directory(None, "/", None, None)
+        with self._lock:
+            self._unfinished[root] = None
+        return root
+
     def enter(self, parent: Directory, item: str, node: Node, previous: Node | None) -> Directory:
         """A directory in *parent* to which entries will be added; *item* is its path in the snapshot."""
-        self.opened(parent)
-        return Directory(parent, item + "/", node, previous)
+        directory = Directory(parent, item + "/", node, previous)
+        with self._lock:
+            parent.open += 1
+            self._unfinished[directory] = None
+        return directory
 
     def opened(self, directory: Directory, count: int = 1) -> None:
         """Count *count* more entries of *directory* as open: they will be settled later."""
@@ -147,8 +158,15 @@ class Bookkeeper:
             self._finish(current)
             current = current.parent
 
+    def finish_early(self) -> None:
+        """Finish every directory with those of its entries that are known. Nobody may be at work any more."""
+        for directory in sorted(self._unfinished, key=lambda directory: directory.item.count("/"), reverse=True):
+            self._finish(directory)
+
     def _finish(self, directory: Directory) -> None:
         """Save the tree of a directory whose entries are all known and tell the directory above."""
+        with self._lock:
+            del self._unfinished[directory]
         raw = join_nodes(filter(None, directory.nodes))
         directory.nodes = []
         tree, stats = self._save_tree(directory, raw)

@@ -199,6 +199,8 @@ class BackupOptions(msgspec.Struct):
     """A text about the snapshot (RUSTIC-3)."""
     delete: DeleteMark | None = None
     """When the snapshot may be removed (RUSTIC-8)."""
+    snapshot_on_interrupt: bool = False
+    """When the backup of targets is cancelled, make a partial snapshot of what is finished (SNAP-21)."""
 
 
 class Result(msgspec.Struct):
@@ -209,3 +211,5 @@ class Result(msgspec.Struct):
     """Id of the root tree, hexadecimal."""
     snapshot_id: str | None
     """Id of the snapshot, None when it was left out because nothing has changed."""
+    partial: bool = False
+    """Whether the backup was cancelled, and this is a snapshot of what was finished by then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,11 +17,14 @@ from restic_format.snapshots import FoundSnapshot, SnapshotFilter, find_snapshot
 from restic_spec import gojson
 from restic_spec.ids import is_hex_id, parse_id
 from restic_spec.pack import BlobType, PackEntry
-from restic_spec.snapshot import Snapshot
+from restic_spec.snapshot import PARTIAL, Snapshot, is_partial
 from restic_spec.tree import DIR, Node, decode_node, decode_tree
 
 MOST_AHEAD = 256 * 1024
 """Bytes of a tree that may be loaded before it is needed."""
+
+MOST_LAYERS = 16
+"""Partial snapshots in a row that are looked through for what the newest one lacks."""
 
 DEFAULT_GROUPING = frozenset({"host", "paths"})
 
@@ -36,7 +39,7 @@ def find_parent(
     tags: Sequence[str] = (),
     not_after_ns: int | None = None,
 ) -> FoundSnapshot | None:
-    """The snapshot called *name*, or else the latest one of the same group; None where there is none.
+    """The snapshot called *name*, or else the latest one of the same group, partial or not; None where there is none.
 
     *group_by* holds ``host``, ``paths`` and ``tags``: what a snapshot must share with the new one.
 
@@ -51,7 +54,7 @@ def find_parent(
         before_ns=not_after_ns,
     )
     try:
-        found, _ = find_snapshot(repository, name or "latest", wanted)
+        found, _ = find_snapshot(repository, name or "latest", wanted, partial=True)
     except SnapshotNotFound:
         if name:
             raise
@@ -102,6 +105,36 @@ class ParsedDirectory:
         return self.tree.count()
 
 
+class LayeredDirectory:
+    """A directory as a partial snapshot has it, and what is not there as the snapshots have it that come before; see
+    `ParentDirectory`.
+    """
+
+    def __init__(self, layers: Sequence[ParentDirectory], item: str, older: dict[str, list[str]]) -> None:
+        """*layers* hold the directory *item* as it was, the newest first. In *older* directories that are not the same in all
+        of them are noted: their trees behind the newest one, by path in the snapshot.
+        """
+        self._layers = layers
+        self._prefix = item.removesuffix("/")
+        self._older = older
+
+    def find(self, name: bytes) -> Node | None:
+        """See `ParentDirectory`."""
+        found = [node for layer in self._layers if (node := layer.find(name)) is not None]
+        if not found:
+            return None
+        newest = subtree_of(found[0])
+        if newest is not None:
+            older = [tree for node in found[1:] if (tree := subtree_of(node)) not in (None, newest)]
+            if older:
+                self._older[f"{self._prefix}/{gojson.to_text(name)}"] = [tree for tree in dict.fromkeys(older) if tree]
+        return found[0]
+
+    def __len__(self) -> int:
+        """See `ParentDirectory`."""
+        return sum(map(len, self._layers))
+
+
 _text_decoder = msgspec.json.Decoder(str)
 
 
@@ -138,16 +171,42 @@ def subtree_of(node: Node | None) -> str | None:
 
 
 class ParentTrees:
-    """Reads the trees of the parent snapshot. *report* is told of those that cannot be read, with the item's path."""
+    """Reads the trees of the parent snapshot. *report* is told of those that cannot be read, with the item's path.
+
+    What a partial parent lacks is looked for in its own parent, and so on (SNAP-22).
+    """
 
     def __init__(self, repository: Repository, parent: Snapshot | None, report: Callable[[str, SourceError], None]) -> None:
         self.root = parent.tree or None if parent is not None else None
         """Id of its root tree, hexadecimal; None where there is no parent snapshot."""
         self._repository = repository
         self._report = report
+        self._older: dict[str, list[str]] = {}
+        """Trees that older snapshots have of directories, by path in the snapshot."""
+        roots = [snapshot.tree for snapshot in self._before(parent) if snapshot.tree]
+        if roots:
+            self._older["/"] = roots
+
+    def _before(self, parent: Snapshot | None) -> Iterator[Snapshot]:
+        """The snapshots that hold what a partial *parent* may lack, the newest first."""
+        for _ in range(MOST_LAYERS):
+            if parent is None or not is_partial(parent) or parent.parent is None:
+                return
+            try:
+                parent = self._repository.load_snapshot(parse_id(parent.parent), keep_unknown=False, members=(PARTIAL,))
+            except ResticFormatError:  # It was removed, or will be told of by others: files are read again.
+                return
+            yield parent
 
     def load(self, tree: str | None, item: str) -> ParentDirectory | None:
         """The directory *item* as the parent snapshot has it; None where there is none, or it cannot be read."""
+        older = self._older.pop(item, [])
+        layers = [found for each in (tree, *older) if (found := self._load(each, item)) is not None]
+        if not older or not layers:
+            return layers[0] if layers else None
+        return LayeredDirectory(layers, item, self._older)
+
+    def _load(self, tree: str | None, item: str) -> ParentDirectory | None:
         if tree is None:
             return None
         try:

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
+
 from restic_format import __version__
 from restic_format.backup.directories import Bookkeeper
 from restic_format.backup.errors import NothingToBackUp
@@ -20,14 +22,14 @@ from restic_format.backup.stream import Source, clean_stream_path, queue_stream
 from restic_format.backup.targets import build_moved_tree, build_target_tree, clean
 from restic_format.backup.totals import Counter
 from restic_format.backup.walk import Walk
-from restic_format.errors import UsageError
+from restic_format.errors import Interrupted, UsageError
 from restic_format.repository import Repository
 from restic_format.repository.keys import current_user
 from restic_format.work import Cancel, Progress, WorkerPool, silent
 from restic_spec import gojson, gotime
 from restic_spec.ids import id_of
 from restic_spec.rustic import snapshot_members
-from restic_spec.snapshot import Snapshot, SnapshotSummary, encode_snapshot, summary_fields
+from restic_spec.snapshot import PARTIAL, Snapshot, SnapshotSummary, encode_snapshot, is_partial, summary_fields
 
 MOST_WORKERS = 8
 """Threads that hash and compress, however many processors there are: each holds a chunk, and one thread must feed them all."""
@@ -43,11 +45,12 @@ def backup(
     """Back up *targets* into *repository*, whose index is loaded and which is locked by the caller.
 
     What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. When *cancel*
-    is set, the backup ends early, what is stored by then stays findable. Its health is asked now and then, and before the
+    is set, the backup ends early, what is stored by then stays findable; with ``snapshot_on_interrupt`` it has a partial
+    snapshot where a file was finished. Its health is asked now and then, and before the
     snapshot is written: it says when the lock on the repository is lost.
 
     Raises:
-        Interrupted: *cancel* was set.
+        Interrupted: *cancel* was set, and there is no snapshot.
         LockLost: its health said so.
         UsageError: there are several targets, and ``as_path`` is for one.
         NothingToBackUp: nothing is in the root of the snapshot (SNAP-14).
@@ -127,6 +130,8 @@ class _Run:
         self.progress = progress
         self.cancel = cancel
         self.done = threading.Event()
+        self.partial = False
+        """Whether the backup was cancelled, and its tree is finished all the same, without the rest."""
         self.time_ns = now if options.time_ns is None else options.time_ns
         self.summary = Summary(now if options.start_ns is None else options.start_ns)
         self.writer = repository.writer(dry_run=options.dry_run)
@@ -154,9 +159,23 @@ class _Run:
             self.cancel.check()
         except BaseException as error:
             self.workers.give_up(error)
+            if not isinstance(error, Interrupted) or not self._finish_early():
+                self.writer.keep_stored(error)
+                raise
+        self.writer.flush()
+
+    def _finish_early(self) -> bool:
+        """After an interruption: finish the tree with what is there, if that is wanted and worth a snapshot."""
+        if self.options.dry_run or not self.options.snapshot_on_interrupt or not self.summary.files.total:
+            return False
+        try:
+            self.cancel.check_health()
+            self.books.finish_early()
+        except BaseException as error:
             self.writer.keep_stored(error)
             raise
-        self.writer.flush()
+        self.partial = True
+        return True
 
     def save_snapshot(self, targets: Sequence[str]) -> Result:
         """Make the snapshot, whose tree is stored."""
@@ -164,8 +183,9 @@ class _Run:
         tree = self.books.root
         assert tree is not None, "the root tree is saved when every worker has ended well"
         summary.backup_end = time.time_ns()
-        if options.skip_if_unchanged and options.parent is not None and options.parent.tree == tree:
-            return Result(summary, tree, None)
+        parent = options.parent
+        if options.skip_if_unchanged and parent is not None and parent.tree == tree and is_partial(parent) == self.partial:
+            return Result(summary, tree, None, self.partial)
         username, uid, gid = current_user()
         snapshot = Snapshot(
             time=gotime.format_ns(self.time_ns),
@@ -177,16 +197,20 @@ class _Run:
             uid=uid,
             gid=gid,
             excludes=list(options.exclude_patterns),
-            tags=list(options.tags),
+            tags=[*options.tags, *([PARTIAL] if self.partial and PARTIAL not in options.tags else [])],
             program_version=options.program_version or f"restic-format {__version__}",
             summary=summary_fields(stored_summary(summary)),
         )
-        snapshot.keep_extra(
-            snapshot_members(label=options.label, description=options.description, delete=options.delete), "snapshot"
-        )
-        self.cancel.check()
+        members = snapshot_members(label=options.label, description=options.description, delete=options.delete)
+        if self.partial:
+            members[PARTIAL] = msgspec.Raw(b"true")
+        snapshot.keep_extra(members, "snapshot")
+        if self.partial:
+            self.cancel.check_health()
+        else:
+            self.cancel.check()
         saved = id_of(encode_snapshot(snapshot)) if options.dry_run else self.repository.save_snapshot(snapshot)
-        return Result(summary, tree, saved.hex())
+        return Result(summary, tree, saved.hex(), self.partial)
 
 
 def stored_summary(summary: Summary) -> SnapshotSummary:

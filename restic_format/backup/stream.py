@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from restic_format.backup.content import ChunkReader
-from restic_format.backup.directories import Directory, Files
+from restic_format.backup.directories import Files
 from restic_format.backup.errors import BackupFailed, CommandFailed, SourceError
 from restic_format.backup.files import Reading, Workers
 from restic_format.backup.job import FileStarted
@@ -173,7 +173,7 @@ def queue_stream(workers: Workers, parents: ParentTrees, source: Source, path: s
         quoted = gojson.quote(name)
         return Node(quoted, kind, mode, mtime, mtime, mtime, uid=os.getuid(), gid=os.getgid(), content=None)
 
-    opened = [Directory(None, "/", None, None)]
+    opened = [books.begin()]
     *above, name = path[1:].split("/")
     item = ""
     known = parents.load(parents.root, "/")

@@ -17,7 +17,7 @@ from restic_format.backup.errors import SourceError
 from restic_format.backup.files import Workers
 from restic_format.backup.job import BackupOptions
 from restic_format.backup.nodes import encode_file, encode_node, file_changed, stored_ids
-from restic_format.backup.parent import ParentDirectory, ParentTrees, ParsedDirectory, subtree_of
+from restic_format.backup.parent import LayeredDirectory, ParentDirectory, ParentTrees, ParsedDirectory, subtree_of
 from restic_format.backup.select import Reject
 from restic_format.backup.source import (
     ASK_ALWAYS,
@@ -106,7 +106,7 @@ class Walk:
         Raises:
             ResticFormatError: the repository failed.
         """
-        root = Directory(None, "/", None, None)
+        root = self._books.begin()
         self._walk_targets(root, "", tree, self._parents.load(self._parents.root, "/"))
         self._flush()
         self._books.closed(root)
@@ -224,7 +224,7 @@ class Walk:
         self, folder: Folder, names: list[bytes], infos: Sequence[FileInfo | None], parent: ParentDirectory | None
     ) -> dict[int, Node]:
         """Have the directories among some entries surveyed that *parent* has, too. Gives their nodes there."""
-        if self._ahead is None or not parent:
+        if self._ahead is None or not parent or isinstance(parent, LayeredDirectory):
             return {}
         found = {number: node for number in nodes.directories(infos) if (node := parent.find(names[number])) is not None}
         expected = [(names[number], node.subtree) for number, node in found.items() if node.subtree is not None]

@@ -6,7 +6,7 @@ days, weeks …, by the clock the snapshot was made with), and the oldest snapsh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from restic_format.maintenance.duration import Duration, Moment
 from restic_format.snapshots.find import FoundSnapshot, has_tags
 from restic_spec import gotime
 from restic_spec.rustic import DeleteMark, delete_mark
+from restic_spec.snapshot import is_partial
 
 UNLIMITED: Final = -1
 """The number that keeps all."""
@@ -146,15 +147,24 @@ class Decision(NamedTuple):
 
     @property
     def empties(self) -> bool:
-        """Whether the policy keeps none of the snapshots that it was asked about; those from the future do not stand in."""
-        return len(self.keep) == len(self.future) and len(self.due) < len(self.remove)
+        """Whether the policy keeps none of the snapshots that it was asked about; those from the future, and partial ones, do
+        not stand in.
+        """
+        aside = {item.id for item in (*self.future, *self.due)}
+        kept = [item.found for item in self.keep]
+        return not any(_is_counted(item, aside) for item in kept) and any(_is_counted(item, aside) for item in self.remove)
+
+
+def _is_counted(item: FoundSnapshot, aside: Set[bytes]) -> bool:
+    return item.id not in aside and not is_partial(item.snapshot)
 
 
 def apply_policy(found: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int) -> Decision:
     """Decide about the snapshots of a group, at the time *now_ns* (SNAP-15).
 
     Snapshots that say when they may be removed (RUSTIC-8) are kept until then, and removed and not counted after it, unless
-    the policy names their ids. Those from the future are kept and not counted, unless the policy trusts them (SNAP-17).
+    the policy names their ids. Those from the future are kept and not counted, unless the policy trusts them (SNAP-17). Nor are
+    partial ones counted (SNAP-24).
 
     Raises:
         JsonInvalid: see `delete_mark`.
@@ -163,6 +173,7 @@ def apply_policy(found: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int
     marks = {item.id: mark for item in ordered if (mark := delete_mark(item.snapshot, f"snapshot {item.short_id}"))}
     decision = Decision([], [], [], [])
     counted: list[FoundSnapshot] = []
+    partial: list[FoundSnapshot] = []
     reasons: dict[bytes, list[str]] = {}
     for item in ordered:
         mine = reasons[item.id] = _own_reasons(item, policy, marks.get(item.id), now_ns)
@@ -172,8 +183,13 @@ def apply_policy(found: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int
             mine.append("in the future")
             decision.future.append(item)
         else:
-            counted.append(item)
+            (partial if is_partial(item.snapshot) else counted).append(item)
     _count(counted, policy, now_ns, reasons)
+    for item in partial:
+        mine = reasons[item.id]
+        mine += _uncounted_reasons(item, policy, newest(counted, now_ns))
+        if not policy.empty and all(item.time_ns > whole.time_ns for whole in counted):
+            mine.append("partial, and newer than the others")
     for item in ordered:
         if matches := reasons[item.id]:
             decision.keep.append(Kept(item, tuple(matches)))
@@ -204,12 +220,9 @@ def _count(counted: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int, re
         if any(duration := policy.within_period(period.field)):
             rules.append(_Rule(f"{period.word} within {duration}", period, UNLIMITED, duration.before(latest)))
     rules = [rule for rule in rules if rule.left]
-    cutoff = policy.within.before(latest) if any(policy.within) else None
     for place, item in enumerate(counted):
         mine = reasons[item.id]
-        mine += [f"has tags {_tag_list(tags)}" for tags in policy.tags if has_tags(item.snapshot, tags)]
-        if cutoff is not None and item.time_ns > cutoff:
-            mine.append(f"within {policy.within}")
+        mine += _uncounted_reasons(item, policy, latest)
         ns, offset = item.clock
         seconds = ns // gotime.NS + offset
         is_oldest = place == len(counted) - 1
@@ -218,6 +231,14 @@ def _count(counted: Sequence[FoundSnapshot], policy: KeepPolicy, now_ns: int, re
                 number = place if rule.period is None else rule.period.number(seconds)
                 if reason := rule.reason(number, is_oldest=is_oldest):
                     mine.append(reason)
+
+
+def _uncounted_reasons(item: FoundSnapshot, policy: KeepPolicy, latest: Moment) -> list[str]:
+    """The rules without a number that keep a snapshot, where *latest* is the time of the newest one."""
+    mine = [f"has tags {_tag_list(tags)}" for tags in policy.tags if has_tags(item.snapshot, tags)]
+    if any(policy.within) and item.time_ns > policy.within.before(latest):
+        mine.append(f"within {policy.within}")
+    return mine
 
 
 def newest(found: Sequence[FoundSnapshot], now_ns: int) -> Moment:

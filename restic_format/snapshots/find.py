@@ -17,7 +17,7 @@ from restic_format.repository.repository import Repository
 from restic_spec import gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
-from restic_spec.snapshot import Snapshot
+from restic_spec.snapshot import PARTIAL, Snapshot, is_partial
 
 _LATEST = re.compile(r"latest(?:~([0-9]{1,18}))?")
 
@@ -100,10 +100,12 @@ def all_snapshots(
     *,
     members: Collection[str] = (),
 ) -> Iterator[FoundSnapshot]:
-    """Every snapshot, in no particular order. Of undeclared members, which may be large, only *members* are kept.
+    """Every snapshot, in no particular order. Of undeclared members, which may be large, only *members* are kept, and what
+    says that a snapshot is partial.
 
     One that cannot be read goes to *damaged*, or is raised.
     """
+    members = (PARTIAL, *members)
     for snapshot_id, _ in repo.list(FileKind.SNAPSHOT):
         try:
             found = FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id, keep_unknown=False, members=members))
@@ -137,10 +139,16 @@ def steps_back(name: str) -> int | None:
 
 
 def find_latest(
-    repo: Repository, wanted: SnapshotFilter | None = None, *, back: int = 0, members: Collection[str] = ()
+    repo: Repository,
+    wanted: SnapshotFilter | None = None,
+    *,
+    back: int = 0,
+    members: Collection[str] = (),
+    partial: bool = False,
 ) -> FoundSnapshot:
     """The newest snapshot that fits (SNAP-11), or the one *back* before it (SNAP-20); none that is dated in the future.
 
+    Partial ones do not count unless no other fits, or *partial* says that they count like any other (SNAP-23).
     See also `all_snapshots`.
 
     Raises:
@@ -152,8 +160,10 @@ def find_latest(
     newest = heapq.nlargest(
         back + 1,
         (found for found in candidates if wanted.matches(found.snapshot)),
-        key=lambda found: (found.time_ns, found.id),
+        key=lambda found: (partial or not is_partial(found.snapshot), found.time_ns, found.id),
     )
+    if newest and not partial and not is_partial(newest[0].snapshot):
+        newest = [found for found in newest if not is_partial(found.snapshot)]
     if not newest:
         raise SnapshotNotFound(f"snapshot filter {wanted.describe()}: no snapshot found")
     if len(newest) <= back:
@@ -182,7 +192,12 @@ def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
 
 
 def find_snapshot(
-    repo: Repository, name: str, wanted: SnapshotFilter | None = None, *, members: Collection[str] = ()
+    repo: Repository,
+    name: str,
+    wanted: SnapshotFilter | None = None,
+    *,
+    members: Collection[str] = (),
+    partial: bool = False,
 ) -> tuple[FoundSnapshot, str]:
     """The snapshot *name* means (``latest``, ``latest~2`` for the second before it, an id, a prefix of one; ``:subfolder`` may
     follow), and the subfolder (SNAP-12).
@@ -196,7 +211,7 @@ def find_snapshot(
     prefix, subfolder = split_subfolder(name)
     back = steps_back(prefix)
     if back is not None:
-        return find_latest(repo, wanted, back=back, members=members), subfolder
+        return find_latest(repo, wanted, back=back, members=members, partial=partial), subfolder
     whole = prefix.lower()  # restic takes a whole id in capital letters, too, but not the beginning of one
     snapshot_id = find_id(repo, FileKind.SNAPSHOT, whole if is_hex_id(whole) else prefix)
     return FoundSnapshot(snapshot_id, repo.load_snapshot(snapshot_id)), subfolder

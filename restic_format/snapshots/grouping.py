@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from restic_format.snapshots.find import FoundSnapshot
+from restic_spec.snapshot import PARTIAL, is_partial
 
 HOST: Final = "host"
 PATHS: Final = "paths"
@@ -36,12 +37,13 @@ def parse_grouping(text: str) -> frozenset[str]:
 
 
 def group_of(found: FoundSnapshot, by: frozenset[str]) -> Group:
-    """The group a snapshot belongs to; the order of its paths and tags does not matter."""
+    """The group a snapshot belongs to; the order of its paths and tags does not matter, and not the tag of partial ones."""
     snapshot = found.snapshot
+    own = {PARTIAL} if is_partial(snapshot) else set()
     return Group(
         snapshot.hostname if HOST in by else "",
         tuple(sorted(snapshot.path_list())) if PATHS in by else None,
-        tuple(sorted(snapshot.tags)) or None if TAGS in by else None,
+        tuple(sorted(tag for tag in snapshot.tags if tag not in own)) or None if TAGS in by else None,
     )
 
 

@@ -101,6 +101,16 @@ def summary_fields(summary: SnapshotSummary) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(msgspec.json.encode(summary), type=dict[str, msgspec.Raw])
 
 
+PARTIAL = "partial"
+"""The member, and the tag, of a snapshot whose backup was interrupted (SNAP-21)."""
+
+
+def is_partial(snapshot: Snapshot) -> bool:
+    """Whether *snapshot*, read with the member `PARTIAL`, is what an interrupted backup has finished (SNAP-21)."""
+    raw = snapshot.extra.get(PARTIAL)
+    return raw is not None and bytes(raw) == b"true"
+
+
 MAX_MEMBER = 4096
 """Bytes that one of the undeclared members may take that are kept by name."""
 

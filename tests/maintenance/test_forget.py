@@ -30,10 +30,14 @@ def repo() -> Repository:
     return Repository.init(MemoryStorage(), "pw", kdf=CHEAP)
 
 
-def add(repo: Repository, time: str, *, host: str = "h", tags: Sequence[str] = (), delete: str = "") -> bytes:
+def add(
+    repo: Repository, time: str, *, host: str = "h", tags: Sequence[str] = (), delete: str = "", partial: bool = False
+) -> bytes:
     """Store a snapshot; *delete* is rustic's member as JSON."""
+    tags = [*tags, *(["partial"] if partial else [])]
     words = ",".join(f'"{tag}"' for tag in tags)
     more = f',"delete":{delete}' if delete else ""
+    more += ',"partial":true' if partial else ""
     text = f'{{"time":"{time}","tree":"{"ab" * 32}","paths":["/p"],"hostname":"{host}","tags":[{words}]{more}}}'
     return repo.save_unpacked(FileKind.SNAPSHOT, text.encode())
 
@@ -276,3 +280,33 @@ def test_a_policy_is_told_in_restics_words() -> None:
         "keep 1 latest, all daily, 2 half-yearly snapshots, weekly snapshots within 1m "
         "and all snapshots within 1d of the newest and all snapshots with IDs [ab]"
     )
+
+
+@pytest.mark.clause("SNAP-24")
+def test_partial_snapshots_push_none_out(repo: Repository) -> None:
+    old = add(repo, "2026-06-10T11:00:00Z")
+    between = add(repo, "2026-06-11T11:00:00Z", partial=True)
+    whole = add(repo, "2026-06-12T11:00:00Z")
+    newer = [add(repo, f"2026-06-1{day}T11:00:00Z", partial=True) for day in (3, 4)]
+    plan = forget.plan(repo, KeepPolicy(last=2), now_ns=NOW)
+    reason = ("partial, and newer than the others",)
+    assert kept(plan) == {whole: ("last snapshot",), old: ("last snapshot",)} | dict.fromkeys(newer, reason)
+    assert [found.id for found in plan.remove] == [between]
+    within = forget.plan(repo, KeepPolicy(within=Duration(days=1)), now_ns=NOW)
+    assert kept(within)[whole] == ("within 1d",) and kept(within)[newer[0]] == ("within 1d", *reason)
+    assert {found.id for found in within.remove} == {old, between}
+    tagged = forget.plan(repo, KeepPolicy(last=1, tags=[["partial"]]), now_ns=NOW)
+    assert kept(tagged)[between] == ("has tags [partial]",)
+    by_tags = forget.plan(repo, KeepPolicy(last=2), by=frozenset({"tags"}), now_ns=NOW)
+    assert len(by_tags.groups) == 1
+
+
+@pytest.mark.clause("SNAP-18", "SNAP-24")
+def test_partial_snapshots_do_not_stand_in_for_all_others(repo: Repository) -> None:
+    first = add(repo, "2026-06-14T11:00:00Z", partial=True)
+    assert forget.plan(repo, KeepPolicy(last=1), now_ns=NOW).remove == []
+    add(repo, "2026-06-13T11:00:00Z")
+    with pytest.raises(KeepsNothing):
+        forget.plan(repo, KeepPolicy(tags=[["x"]]), now_ns=NOW)
+    everything = forget.plan(repo, wanted=SnapshotFilter(hosts=["h"]), allow_remove_all=True, now_ns=NOW)
+    assert len(everything.remove) == 2 and first in {found.id for found in everything.remove}

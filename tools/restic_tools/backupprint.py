@@ -181,7 +181,7 @@ class BackupPrinter:
         if result.snapshot_id is None:
             out.info("skipped creating snapshot")
         else:
-            out.info(f"snapshot {result.snapshot_id[:8]} saved")
+            out.info(f"{'partial ' if result.partial else ''}snapshot {result.snapshot_id[:8]} saved")
 
 
 def _item_message(event: ItemDone) -> BackupItem:
@@ -204,4 +204,5 @@ def _summary_message(result: Result, dry_run: bool) -> BackupSummary:
         total_duration=go_float((summary.backup_end - summary.backup_start) / gotime.NS),
         snapshot_id=result.snapshot_id or "",
         dry_run=dry_run,
+        partial=result.partial,
     )

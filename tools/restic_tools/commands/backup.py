@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated
@@ -165,6 +166,9 @@ def backup(
     skip_if_unchanged: Annotated[
         bool, Option("--skip-if-unchanged", help="create no snapshot when it would be identical to the parent snapshot")
     ] = False,
+    snapshot_on_interrupt: Annotated[
+        bool, Option("--snapshot-on-interrupt", help="when interrupted, create a partial snapshot of what is done by then")
+    ] = False,
     stdin: Annotated[bool, Option("--stdin", help="back up standard input as a file")] = False,
     stdin_filename: Annotated[str, Option("--stdin-filename", metavar="filename", help="name of that file")] = "stdin",
     stdin_from_command: Annotated[
@@ -193,6 +197,7 @@ def backup(
     """
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
+    from restic_format.errors import Interrupted
     from restic_format.repository.keys import current_host
     from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
@@ -234,6 +239,7 @@ def backup(
         label=label,
         description=_description(description, description_from),
     )
+    options.snapshot_on_interrupt = _on_interrupt(ctx, stream=stream, dry_run=dry_run) if snapshot_on_interrupt else False
     options.delete = delete_option(delete_after, options.time_ns or now, never=delete_never)
     search = ParentSearch(parent, DEFAULT_GROUPING if group_by is None else group_by, [as_path] if as_path else found)
     if init:
@@ -254,10 +260,10 @@ def backup(
         if stream:
             source = _open_stream(ctx, targets, from_command=stdin_from_command)
         cancel = Cancel(health=ctx.check_lock)
-        with ctx.interrupt.deferred(cancel.set):
+        with ctx.interrupt.deferred(_stop_twice(cancel) if snapshot_on_interrupt else cancel.set):
             result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
             failure = ""
-            if verify:
+            if verify and not result.partial:
                 from restic_tools.verifyprint import verify as verify_stored
 
                 known = options.parent.tree if verify_new_only and options.parent is not None else None
@@ -265,6 +271,8 @@ def backup(
                     ctx, repository, result, None if stream else found, options.as_path, known or None, cancel
                 )
         printer.conclude(result, dry_run=dry_run)
+        if result.partial:
+            raise Interrupted("interrupted by a signal")
     if failure:
         raise Failure(failure)
     if incomplete or result.summary.errors:
@@ -297,6 +305,31 @@ def _as_path(path: str, targets: list[str], *, stream: bool) -> str:
     if path and len(targets) > 1:
         raise Failure(f"--as-path takes one file or directory to back up, not {len(targets)}")
     return path
+
+
+def _on_interrupt(ctx: Context, *, stream: bool, dry_run: bool) -> bool:
+    """Say what happens when a signal comes; True."""
+    if stream:
+        raise Failure("--snapshot-on-interrupt cannot be used for a stream: half of one is nothing to keep")
+    if dry_run:
+        raise Failure("--snapshot-on-interrupt and --dry-run cannot be used together")
+    if not ctx.options.json:
+        text = "signal received, saving what is done as a partial snapshot; another one ends without it"
+        ctx.interrupt.announce = lambda: ctx.out.warn(text)
+    return True
+
+
+def _stop_twice(cancel: Cancel) -> Callable[[], None]:
+    """What a signal does: the first one cancels, the second one ends what is done after that."""
+
+    def stop() -> None:
+        if cancel.is_set():
+            from restic_format.errors import Interrupted
+
+            raise Interrupted("interrupted by a second signal")
+        cancel.set()
+
+    return stop
 
 
 def _description(text: str, file: str) -> str:
@@ -349,6 +382,7 @@ class ParentSearch:
     def apply(self, ctx: Context, repository: Repository, options: BackupOptions) -> None:
         """Put the parent into *options* and tell people."""
         from restic_format.backup import find_parent
+        from restic_spec.snapshot import is_partial
 
         found: FoundSnapshot | None = find_parent(
             repository,
@@ -362,7 +396,7 @@ class ParentSearch:
         if found is None:
             ctx.out.info("no parent snapshot found, will read all files")
             return
-        ctx.out.info(f"using parent snapshot {found.short_id}")
+        ctx.out.info(f"using parent snapshot {found.short_id}{' (partial)' if is_partial(found.snapshot) else ''}")
         options.parent = found.snapshot
         options.parent_id = found.id.hex()
 

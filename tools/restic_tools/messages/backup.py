@@ -58,6 +58,8 @@ class BackupSummary(msgspec.Struct, omit_defaults=True):
     backup_end: str
     snapshot_id: str = ""
     dry_run: bool = False
+    partial: bool = False
+    """Whether the backup was interrupted and the snapshot holds what was done by then; not in restic."""
 
 
 class VerifyStatus(msgspec.Struct):
