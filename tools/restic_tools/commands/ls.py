@@ -78,7 +78,7 @@ def ls(
         raise Failure("only either '--json' or '--ncdu' can be specified")
     sorted_output = sort != "name" or reverse
     if ncdu and sorted_output:
-        raise Failure("--sort and --ncdu are mutually exclusive")
+        raise Failure(f"--{'sort' if sort != 'name' else 'reverse'} and --ncdu are mutually exclusive")
     directories = words[1:]
     if any(not name.startswith("/") for name in directories):
         raise Failure("All path filters must be absolute, starting with a forward slash '/'")
@@ -338,7 +338,7 @@ def ncdu_node(node: Node) -> NcduNode:
 
 
 class SortedPrinter:
-    """Collects the nodes and gives them to another printer in order; ties go by path."""
+    """Collects the nodes and gives them to another printer in order, that of the tree for names; ties go by path."""
 
     def __init__(self, inner: Printer, mode: str, *, reverse: bool) -> None:
         self.inner = inner
@@ -360,7 +360,10 @@ class SortedPrinter:
 
     def close(self) -> None:
         """Sort and pass on."""
-        self._nodes.sort(key=self._key, reverse=self.reverse)
+        if self.mode != "name":
+            self._nodes.sort(key=self._key)
+        if self.reverse:
+            self._nodes.reverse()
         for path, node in self._nodes:
             self.inner.node(path, node, prefix=False)
         self.inner.close()
@@ -377,10 +380,8 @@ class SortedPrinter:
                 return gotime.parse_ns(canonical(node.atime)), raw
             case "ctime":
                 return gotime.parse_ns(canonical(node.ctime)), raw
-            case "extension":
-                return encode(_extension(node.name)), raw
             case _:
-                return raw, b""
+                return encode(_extension(node.name)), raw
 
 
 def _extension(name: str) -> str:

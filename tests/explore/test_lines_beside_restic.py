@@ -1,4 +1,4 @@
-"""`find` says what restic 0.19.1 says, byte for byte, on repositories and command lines that are made from a seed."""
+"""`find` and `ls` say what restic 0.19.1 says, byte for byte, on repositories and command lines that are made from a seed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from restic_format.words import printable
 from restic_spec.gojson import to_bytes
 from restic_spec.pack import BlobType
 from restic_tools.cli import main
@@ -61,7 +62,7 @@ def pattern(rng: random.Random, forest: Forest) -> str:
     return "!" + text if rng.random() < 0.05 else text
 
 
-def line(rng: random.Random, forest: Forest, packs: list[str], trees: list[str]) -> list[str]:
+def find_line(rng: random.Random, forest: Forest, packs: list[str], trees: list[str]) -> list[str]:
     """A command line of `find`."""
     words: list[str] = []
     kind = rng.choice(("", "", "", "--blob", "--tree", "--pack"))
@@ -116,8 +117,27 @@ def both(
     time.tzset()
 
 
-def compare(both: Callable[[list[str]], tuple[Told, Told]], folder: Path, seed: int, lines: int) -> int:
-    """Compare *lines* command lines on one repository; how many found something."""
+def ls_line(rng: random.Random, forest: Forest) -> list[str]:
+    """A command line of `ls`."""
+    snapshot = rng.choice((rng.choice(forest.snapshots), rng.choice(forest.snapshots)[:8], "latest"))
+    paths = [path for path in forest.paths if printable(path) == path]  # others are in quotes in our headings and errors
+    if rng.random() < 0.25:
+        snapshot += ":" + rng.choice(paths)
+    words = [snapshot]
+    if rng.random() < 0.5:
+        words += [rng.choice((path, path, path.rpartition("/")[0] or "/", path + "/")) for path in rng.choices(paths, k=2)]
+    modes = ("name", "size", "time", "mtime", "atime", "ctime", "extension")
+    flags = [["--json"], ["-l"], ["--human-readable"], ["--reverse"], ["-q"], ["--recursive"], ["--ncdu"], ["--host", "one"]]
+    flags += [["--tag", "x"], *[["--sort", rng.choice(modes)]] * 3]
+    chosen = [flag for flag in flags if rng.random() < 0.2]
+    return ["ls", *(word for flag in chosen for word in flag), *words]
+
+
+Both = Callable[[list[str]], tuple[Told, Told]]
+
+
+def compare_find(both: Both, folder: Path, seed: int, lines: int) -> int:
+    """Compare *lines* command lines of `find` on one repository; how many found something."""
     forest = Forest(folder / "repo", seed, version=1 + seed % 2)
     forest.fill()
     rng = random.Random(seed)
@@ -125,20 +145,42 @@ def compare(both: Callable[[list[str]], tuple[Told, Told]], folder: Path, seed: 
     trees = sorted(entry.id.hex() for _, entry in forest.repo.index.entries() if entry.type is BlobType.TREE)
     found = 0
     for _ in range(lines):
-        words = line(rng, forest, packs, trees)
+        words = find_line(rng, forest, packs, trees)
         ours, theirs = both(words)
         assert ours == theirs, words
         found += len(ours[1]) > 3
     return found
 
 
-def test_generated_lines_say_what_restic_says(both: Callable[[list[str]], tuple[Told, Told]], tmp_path: Path) -> None:
-    assert compare(both, tmp_path, 1, 40) > 10
+def compare_ls(both: Both, folder: Path, seed: int, lines: int) -> int:
+    """Compare *lines* command lines of `ls` on one repository; how many listed something."""
+    forest = Forest(folder / "repo", seed)
+    forest.fill()
+    rng = random.Random(seed)
+    listed = 0
+    for _ in range(lines):
+        words = ls_line(rng, forest)
+        ours, theirs = both(words)
+        assert ours == theirs, words
+        listed += ours[1].count(b"\n") > 1
+    return listed
+
+
+def test_find_says_what_restic_says(both: Both, tmp_path: Path) -> None:
+    assert compare_find(both, tmp_path, 1, 40) > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 18))
-def test_many_generated_lines_say_what_restic_says(
-    seed: int, both: Callable[[list[str]], tuple[Told, Told]], tmp_path: Path
-) -> None:
-    assert compare(both, tmp_path, seed, 40) > 10
+def test_find_says_what_restic_says_to_many_lines(seed: int, both: Both, tmp_path: Path) -> None:
+    assert compare_find(both, tmp_path, seed, 40) > 10
+
+
+def test_ls_says_what_restic_says(both: Both, tmp_path: Path) -> None:
+    assert compare_ls(both, tmp_path, 31, 30) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(32, 40))
+def test_ls_says_what_restic_says_to_many_lines(seed: int, both: Both, tmp_path: Path) -> None:
+    assert compare_ls(both, tmp_path, seed, 40) > 10
