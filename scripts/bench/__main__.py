@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench import report, sources
 from bench.measure import Program, Row, Rustic, Sample, compare, run
+from bench.mounting import find_and_cat, read_mounted
 from restic_conformance.peers import find_rustic
 from restic_format.native.parts import PARTS
 
@@ -91,6 +92,8 @@ class Bench:
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
         yield self.history, self.searches()
+        if self.named is None and os.path.exists("/dev/fuse"):
+            yield self.mounts, self.mounted()
         yield self.indexes, ["load index", "load index from the cache"]
         yield self.repair_index, ["repair index --read-all-packs"]
         if self.named is None:
@@ -119,6 +122,9 @@ class Bench:
 
     def make_small(self, folder: Path) -> None:
         sources.small_files(folder, 4000 if self.quick else 20_000)
+
+    def make_one(self, folder: Path) -> None:
+        sources.one_file(folder, 256 if self.quick else 1024)
 
     def make_tiny(self, folder: Path) -> None:
         sources.tiny_files(folder, 5_000 if self.quick else 100_000)
@@ -257,6 +263,26 @@ class Bench:
             self.add(by_name, lambda program: self.call(program, repo, "find", "*-9000*.py"), rounds=3)
         with self.having("find", rustic=False):
             self.add(by_blob, lambda program: self.call(program, repo, "find", "--blob", "00" * 32), rounds=3)
+
+    def mounted(self) -> list[str]:
+        """The workloads that read through a mount."""
+        return ["mount: a file of 1 GiB", "mount: find and cat, 20,000 files"]
+
+    def mounts(self) -> None:
+        """Reading through a mounted repository, from one end to the other."""
+        source = self.folder / "source"
+        for name, make in zip(self.mounted(), (self.make_one, self.make_small), strict=True):
+            make(sources.fresh(source))
+            repo = self.new_repo(self.programs[0], "mounted")
+            self.call(self.programs[0], repo, "backup", str(source))
+
+            def once(program: Program, repo: Path = repo) -> Sample:
+                arguments = ["-r", str(repo), "--no-cache", "mount"]
+                return read_mounted(program, arguments, self.folder / "mountpoint", find_and_cat)
+
+            with self.having("mount", rustic=False):
+                self.add(name, once, rounds=3)
+        shutil.rmtree(source)
 
     def indexes(self) -> None:
         """Loading an index, by asking for a blob that is not there: first without any cache, then with one that is warm."""

@@ -68,6 +68,14 @@ def big_files(folder: Path, mebibytes: int) -> None:
             number += 1
 
 
+def one_file(folder: Path, mebibytes: int) -> None:
+    """One file, of which half can be compressed."""
+    source = random.Random(11)
+    with open(folder / "file", "wb") as file:
+        for number in range(mebibytes):
+            file.write(source.randbytes(1 << 19) + (b"%d" % number * (1 << 19))[: 1 << 19])
+
+
 def small_files(folder: Path, count: int, mean: int = 22_000, per_folder: int = 40, seed: int = 2) -> None:
     """Files like those of a source tree: most of them text, some not."""
     source = random.Random(seed)
