@@ -50,7 +50,7 @@ class Layout:
     ) -> None:
         self._places: dict[str, Place] = {}
         self.root = self._place("")
-        newest: dict[str, int] = {}
+        newest: dict[str, tuple[FoundSnapshot, str]] = {}
         for template in path_templates:
             prefix = static_prefix(template)
             if prefix:
@@ -59,22 +59,27 @@ class Layout:
             for template in path_templates:
                 paths, suffix = expand(template, time_template, found)
                 for path in paths:
-                    self._add(path, suffix, found, newest)
+                    name = self._add(path, suffix, found)
+                    if suffix and name:
+                        newest[path] = found, name
+        for path, (found, name) in newest.items():
+            where = _clean(f"{path}/{LATEST}")
+            if where not in self._places and _usable(where):
+                link = self._place(where)
+                link.snapshot, link.target = found, name
 
     def get(self, path: str) -> Place | None:
         """The place at *path*, see `Place.path`."""
         return self._places.get(path)
 
-    def _add(self, path: str, suffix: str, found: FoundSnapshot, newest: dict[str, int]) -> None:
+    def _add(self, path: str, suffix: str, found: FoundSnapshot) -> str:
+        """Put a snapshot at a path; what *suffix* has become there, "" where the system cannot have such a name."""
         name = self._unused(path, suffix)
         where = _clean(path + name)
         if not _usable(where):
-            return
+            return ""
         self._place(where).snapshot = found
-        if suffix and found.time_ns >= newest.get(path, found.time_ns):
-            newest[path] = found.time_ns
-            link = self._place(_clean(f"{path}/{LATEST}"))
-            link.snapshot, link.target = found, name
+        return name
 
     def _unused(self, path: str, name: str) -> str:
         """*name*, or with a number after it where another snapshot has that already."""

@@ -115,7 +115,7 @@ def init_reply(body: bytes, *, readahead: int, pages: int, background: int) -> t
     """The answer to INIT and the minor version of the kernel; 0 and only our version where it speaks another major one."""
     major, minor, possible, flags = INIT_IN.unpack_from(body)
     if major > MAJOR:
-        return INIT_OUT.pack(MAJOR, MINOR, 0, 0, 0, 0, 0, 0, 0, 0), minor
+        return INIT_OUT.pack(MAJOR, MINOR, 0, 0, 0, 0, 0, 0, 0, 0), 0
     return (
         INIT_OUT.pack(
             MAJOR,

@@ -100,8 +100,11 @@ def mount(
 
     from restic_format.mount import Mount, MountOptions
     from restic_format.work import Cancel
+    from restic_tools.memory import few_arenas
     from restic_tools.messages import ErrorText, ObjectError
     from restic_tools.messages.mount import Mounted
+
+    few_arenas()
 
     def told(where: str, error: ResticFormatError) -> None:
         if ctx.options.json:
