@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from restic_format.errors import UsageError
+from restic_format.errors import LockLost, UsageError
 from restic_format.repository import Repository
 from restic_format.repository.keys import OpenedKey
 from restic_format.snapshots.blobcache import BlobCache
@@ -85,7 +85,7 @@ class Reading:
     def __init__(self, access: Access) -> None:
         self._stack = ExitStack()
         with self._stack as stack:
-            self.repository, _ = stack.enter_context(access.session())
+            self.repository, self._token = stack.enter_context(access.session())
             # Snapshots first: what they need is then in the index (ORDER-2).
             self.known = {snapshot_id for snapshot_id, _ in self.repository.list(FileKind.SNAPSHOT)}
             self.repository.load_index()
@@ -93,6 +93,19 @@ class Reading:
             stack.callback(self.cache.close)
             self._stack = stack.pop_all()
         self.users = 0
+
+    def check(self) -> None:
+        """Raise `LockLost` where others may have removed what is read: the machine has slept, or the storage was away."""
+        self._token.check()
+
+    @property
+    def locked(self) -> bool:
+        """Whether the lock is kept."""
+        try:
+            self.check()
+        except LockLost:
+            return False
+        return True
 
     def close(self) -> None:
         """Release the lock and what is kept."""
@@ -115,7 +128,9 @@ class Readings:
         """What *find* finds, and a reading whose index has all that this snapshot needs."""
         try:
             with self._lock:
-                reading = self._current or self._begin()
+                reading = self._current
+                if reading is None or not reading.locked:
+                    reading = self._begin()
                 found, folder = find(reading.repository)
                 if found.id not in reading.known:
                     reading = self._begin()

@@ -47,7 +47,7 @@ class Connection:
         """The files of the snapshot *name*: what it meant when it was first used, until nobody has used it for a while."""
         with self._lock:
             found = self._files.get(name)
-            if found is None:
+            if found is None or not found.locked:
                 found = self._files[name] = self._opened().files(name, self._wanted)
             self._files.move_to_end(name)
             while len(self._files) > _MOST_SNAPSHOTS:

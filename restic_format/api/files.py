@@ -28,7 +28,8 @@ class SnapshotFiles:
     any thread; a file object is for one thread at a time, but for its ``pread``.
 
     All methods raise `SnapshotNotFound` where there is no such path, `DamagedFile` or `BlobMissing` where what is stored is
-    damaged or lost, `StorageError` where the storage fails, and `UsageError` once it is closed.
+    damaged or lost, `StorageError` where the storage fails, `LockLost` where the lock could not be kept (open it again), and
+    `UsageError` once it is closed.
     """
 
     def __init__(
@@ -63,6 +64,11 @@ class SnapshotFiles:
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._guard.closed
+
+    @property
+    def locked(self) -> bool:
+        """Whether the lock is kept; if not, others may have removed what is read."""
+        return self._reading.locked
 
     @property
     def in_use(self) -> bool:
@@ -142,6 +148,7 @@ class SnapshotFiles:
 
     def _path(self, path: str, *, follow_symlinks: bool = False) -> str:
         self._guard.check()
+        self._reading.check()
         if not isinstance(path, str):
             raise TypeError(f"a path in a snapshot is str, not {type(path).__name__}")
         if follow_symlinks:

@@ -466,6 +466,7 @@ class OpenRepository:
             if isinstance(tags, str):
                 raise TypeError("tags is a sequence of tags, not one text")
             how.tags = list(tags)
+        how.parent = how.parent_id = None
         how.hostname = hostname or how.hostname or current_host()
         how.skip_if_unchanged = skip_if_unchanged or how.skip_if_unchanged
         how.dry_run = dry_run or how.dry_run

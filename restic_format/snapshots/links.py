@@ -9,6 +9,8 @@ from restic_spec.tree import SYMLINK, Node
 
 MOST_LINKS = 40
 """Symbolic links that are followed for one path, as many as by Linux."""
+LONGEST = 4096
+"""Characters of a target; no system has a longer one."""
 
 
 def follow(stat: Callable[[str], Node], path: str, folder: str = "") -> str:
@@ -37,6 +39,8 @@ def follow(stat: Callable[[str], Node], path: str, folder: str = "") -> str:
         if links > MOST_LINKS:
             raise SnapshotNotFound(f"path {path}: too many levels of symbolic links")
         target = node.target
+        if len(target) > LONGEST:
+            raise SnapshotNotFound(f"path {path}: the target of the symbolic link {here} is too long")
         if target.startswith("/"):
             if target != folder and not target.startswith(folder + "/"):
                 raise SnapshotNotFound(f"path {path}: the symbolic link {here} leads to {target}, outside of {folder}")

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,7 @@ from restic_format.errors import (
     Incomplete,
     Interrupted,
     LocationInvalid,
+    LockLost,
     NoPolicy,
     PasswordUnavailable,
     RepositoryNotFound,
@@ -42,8 +44,11 @@ from restic_format.errors import (
     WrongPassword,
 )
 from restic_format.events import BackupEvent, ItemDone, ItemFailed, Removed
+from restic_format.repository import Repository, RepositoryLock
+from restic_format.storage import LocalStorage
+from restic_spec.snapshot import Snapshot
 from tests.api.conftest import MTIME
-from tests.restore.kit import PASSWORD, cheap_repo, environment, restic
+from tests.restore.kit import PASSWORD, Maker, cheap_repo, environment, restic
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -205,6 +210,54 @@ def test_symbolic_links_are_followed_inside_the_snapshot(filled: OpenRepository,
             assert files.exists(broken)
         with pytest.raises(SnapshotNotFound, match="outside"):
             files.stat("away", follow_symlinks=True)
+
+
+def test_a_link_cannot_make_reading_take_for_ever(location: Path) -> None:
+    maker = Maker(Repository.open(LocalStorage(str(location)), PASSWORD))
+    links = [maker.symlink("long", "x/../" * 1000), maker.symlink("self", "./self/below"), maker.symlink("up", "../../../file")]
+    tree = maker.finish([maker.file("file", b"content"), *links])
+    maker.repo.save_snapshot(Snapshot(time="2024-01-02T03:04:05Z", tree=tree.hex(), paths=["/"]))
+    with open_repository(location, PASSWORD) as opened, opened.files() as files:
+        with pytest.raises(SnapshotNotFound, match="too long"):
+            files.open("long")
+        with pytest.raises(SnapshotNotFound, match="too many"):
+            files.open("self")
+        assert files.read("up") == b"content"
+
+
+def test_a_lost_lock_is_told_and_another_one_taken(filled: OpenRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[RepositoryLock] = []
+    take = RepositoryLock.__init__
+
+    def taken(self: RepositoryLock, *arguments: Any) -> None:
+        take(self, *arguments)
+        held.append(self)
+
+    monkeypatch.setattr(RepositoryLock, "__init__", taken)
+    files = filled.files()
+    held[0]._lost = "the machine has slept for too long"
+    assert not files.locked
+    for use in (files.list, lambda: files.open("x"), lambda: list(files.walk())):
+        with pytest.raises(LockLost):
+            use()
+    with filled.files() as again:
+        assert again.list()
+    assert len(held) == 2
+
+
+def test_a_cache_is_used_but_not_by_check(filled: OpenRepository, location: Path, source: Path, tmp_path: Path) -> None:
+    settings = {"cache_dir": tmp_path / "cache", "options": {"local.cache": "true"}}
+    with open_repository(location, PASSWORD, **settings) as opened:  # type: ignore[arg-type]
+        with opened.files(f"latest:{source}") as files:
+            assert files.read("folder/one")
+        snapshot = opened.snapshot()
+        assert list((tmp_path / "cache").rglob(snapshot.id))
+        path = location / "snapshots" / snapshot.id
+        whole = path.read_bytes()
+        path.chmod(0o600)
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert opened.snapshots() == [snapshot]
+        assert not opened.check().ok
 
 
 def test_what_can_be_wrong_with_a_path(filled: OpenRepository, source: Path) -> None:
