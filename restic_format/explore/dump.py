@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from restic_format.explore import tar, zipfile
+from restic_format.explore.tar import LeftOut
 from restic_format.repository import Repository
 from restic_format.snapshots.errors import NodeUnusable
 from restic_format.snapshots.sequence import Batch, Blob, Buffer, Locator, opened
@@ -25,9 +26,6 @@ from restic_spec.tree import DIR, FILE, SYMLINK, Node
 
 Write = Callable[[Sequence[Buffer]], object]
 """Writes pieces one after the other. They may be changed when it has returned. What it raises ends the dump."""
-
-LeftOut = Callable[[str, str], object]
-"""Told what an archive cannot hold: the path of a member and an attribute of it."""
 
 _ZSTD_LEVEL = 3
 _GZIP_LEVEL = 6
@@ -71,11 +69,11 @@ def dump_file(repository: Repository, node: Node, write: Write, *, cancel: Cance
     def batches() -> Iterator[Batch]:
         batch = Batch()
         try:
-            for blob in Locator(repository).blobs(node):
-                if not batch.holds(blob.entry.plain_length):
+            for blob in map(Locator(repository).blob, node.blobs):
+                if not batch.holds(blob.size):
                     yield batch
                     batch = Batch()
-                batch.add(blob)
+                batch.add_blob(blob)
         except ResticFormatError as error:
             batch.error = error
         yield batch
@@ -112,7 +110,7 @@ def dump_tree(
     if form is Form.ZIP:
         archive = _ZipArchive(repository)
     else:
-        archive = _TarArchive(repository, form, left_out or (lambda _path, _attribute: None))
+        archive = _TarArchive(repository, form, left_out or (lambda _path, _name: None))
     batches = _batches(archive, _members(repository, tree, path))
     with closing(opened(repository, batches, archive.make, exact=archive.exact)) as results:
         for batch, made in results:
@@ -150,11 +148,11 @@ def _batches(archive: _Archive, members: Iterator[tuple[str, Node]]) -> Iterator
                 batch = Batch()
             blobs = archive.begin(batch, path, node)
             for blob in blobs:
-                if not batch.holds(blob.entry.plain_length):
+                if not batch.holds(blob.size):
                     archive.interrupt(batch)
                     yield batch
                     batch = Batch()
-                batch.add(blob)
+                batch.add_blob(blob)
             archive.end(batch)
     except ResticFormatError as error:
         batch.error = error
@@ -173,7 +171,7 @@ class _Archive(ABC):
         self._locator = Locator(repository)
 
     def _content(self, node: Node) -> list[Blob]:
-        return list(self._locator.blobs(node)) if node.type == FILE else []
+        return self._locator.blobs(node) if node.type == FILE else []
 
     @abstractmethod
     def begin(self, batch: Batch, path: str, node: Node) -> Sequence[Blob]:
@@ -212,22 +210,22 @@ class _TarArchive(_Archive):
 
     def begin(self, batch: Batch, path: str, node: Node) -> Sequence[Blob]:
         blobs = self._fitting(path, node, self._content(node))
-        batch.add(self._headers.header(path, node, lambda attribute: self._left_out(path, attribute)))
+        batch.add(self._headers.header(path, node, self._left_out))
         self._size = node.size if node.type == FILE else 0
         return blobs
 
     def _fitting(self, path: str, node: Node, blobs: list[Blob]) -> list[Blob]:
         """The blobs of a file that are sure to be as long as the header will say."""
-        if node.type != FILE or sum(blob.entry.plain_length for blob in blobs) == node.size:
+        if node.type != FILE or (blobs[0].size if len(blobs) == 1 else sum(blob.size for blob in blobs)) == node.size:
             return blobs
         # An index may state a wrong length (PACK-22).
         fitting = []
         for blob in blobs:
             length = len(self._repository.load_blob(BlobType.DATA, blob.entry.id))
-            if length != blob.entry.plain_length:
-                blob = blob._replace(entry=blob.entry._replace(uncompressed_length=length))
+            if length != blob.size:
+                blob = blob._replace(entry=blob.entry._replace(uncompressed_length=length), size=length)
             fitting.append(blob)
-        size = sum(blob.entry.plain_length for blob in fitting)
+        size = sum(blob.size for blob in fitting)
         if size != node.size:
             raise NodeUnusable(f"/{path}: the content has {size} bytes, the snapshot says {node.size}: run repair snapshots")
         return fitting

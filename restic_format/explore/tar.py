@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 from restic_format.errors import ResticFormatError
 from restic_spec import gojson, gomode, gotime
@@ -29,9 +30,10 @@ _ACLS = {"system.posix_acl_access": b"SCHILY.acl.access", "system.posix_acl_defa
 _ACL_TAGS = {1: b"user:", 2: b"user:%d", 4: b"group:", 8: b"group:%d", 16: b"mask:", 32: b"other:"}
 _ACL_ENTRY = struct.Struct("<HHI")
 _ZERO_NS = gotime.parse_ns(gotime.ZERO)
+_ZERO_DATE = gotime.ZERO[:10]
 
-LeftOut = Callable[[str], object]
-"""Told of an extended attribute that an archive cannot hold, by its name."""
+LeftOut = Callable[[str, str], object]
+"""Told what an archive cannot hold: the path of a member, and the name of an extended attribute."""
 
 
 class NotInArchive(ResticFormatError):
@@ -81,7 +83,7 @@ class Headers:
                     self._tails[key] = tail
             if tail is not None:
                 return _fast(name, size, seconds, tail)
-        return self._general(name, node, seconds, left_out)
+        return self._general(name, node, seconds, lambda attribute: left_out(path, attribute))
 
     def _tail(self, node: Node) -> tuple[bytes, bytes, int] | None:
         """The parts for `_fast`, None where ustar has no room for one of them."""
@@ -96,7 +98,7 @@ class Headers:
         # The sum counts its own eight bytes as spaces; size and time are added later.
         return middle, end, sum(middle) + sum(end) + 8 * 32
 
-    def _general(self, name: bytes, node: Node, seconds: int, left_out: LeftOut) -> bytes:
+    def _general(self, name: bytes, node: Node, seconds: int, left_out: Callable[[str], object]) -> bytes:
         target = gojson.to_bytes(node.target) if node.type == SYMLINK else b""
         user, group = gojson.to_bytes(node.user), gojson.to_bytes(node.group)
         uid, gid = node.uid or 0, node.gid or 0
@@ -232,11 +234,24 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 def _seconds(node: Node) -> int:
     """The modification time, rounded to seconds, as restic does."""
-    ns = node.mtime_ns
-    return 0 if ns == _ZERO_NS else (ns + gotime.NS // 2) // gotime.NS
+    text = node.mtime or gotime.ZERO
+    date = text[:10]
+    if date == _ZERO_DATE:
+        ns = gotime.parse_ns(text)
+        return 0 if ns == _ZERO_NS else (ns + gotime.NS // 2) // gotime.NS
+    # That a node's time is one is checked when its tree is read. Most of a tree's are of a few days.
+    seconds = _midnight(date, "Z" if text[-1] == "Z" else text[-6:])
+    seconds += 3600 * int(text[11:13]) + 60 * int(text[14:16]) + int(text[17:19])
+    return seconds + (text[19] in ".," and text[20] >= "5")
 
 
-def _attributes(node: Node, left_out: LeftOut) -> dict[bytes, bytes]:
+@lru_cache(maxsize=1024)
+def _midnight(date: str, zone: str) -> int:
+    """Seconds since the epoch of the begin of a day."""
+    return gotime.parse_ns(f"{date}T00:00:00{zone}") // gotime.NS
+
+
+def _attributes(node: Node, left_out: Callable[[str], object]) -> dict[bytes, bytes]:
     """Extended attributes as pax records; ACLs as the text that tar programs write."""
     records: dict[bytes, bytes] = {}
     for attribute in node.extended_attributes or ():

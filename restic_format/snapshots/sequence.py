@@ -7,7 +7,7 @@ them. A few threads open them, neighbours in a pack in one range, and `opened` h
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from restic_format.errors import BlobMissing, DamagedFile
@@ -39,6 +39,8 @@ class Blob(NamedTuple):
 
     pack: bytes
     entry: PackEntry
+    size: int
+    """Bytes of its plaintext, as the index states them."""
     repeated: bool = False
     """Whether it came before not long ago, so that keeping it opened is worth while."""
 
@@ -57,10 +59,15 @@ class Batch:
         self.error: ResticFormatError | None = None
         """Why nothing comes after it."""
 
-    def add(self, item: Blob | bytes) -> None:
-        """Add an item."""
-        self.items.append(item)
-        self.size += len(item) if isinstance(item, bytes) else item.entry.plain_length
+    def add(self, raw: bytes) -> None:
+        """Add bytes."""
+        self.items.append(raw)
+        self.size += len(raw)
+
+    def add_blob(self, blob: Blob) -> None:
+        """Add a blob."""
+        self.items.append(blob)
+        self.size += blob.size
 
     def holds(self, size: int) -> bool:
         """Whether there is room for another item of *size* bytes."""
@@ -74,27 +81,28 @@ class Locator:
         self._lookup = repository.index.lookup
         self._recent: dict[bytes, None] = {}
 
-    def blobs(self, node: Node) -> Iterator[Blob]:
+    def blobs(self, node: Node) -> list[Blob]:
         """The blobs of a file in order.
 
         Raises:
             BlobMissing: no index knows one of them.
         """
-        for text in node.blobs:
-            blob_id = parse_id(text)
-            where = self._lookup(BlobType.DATA, blob_id)
-            if where is None:
-                raise BlobMissing(f"data blob {text} is not in any index; run check, then repair index")
-            yield Blob(where.pack, where.entry(BlobType.DATA, blob_id), self._came_before(blob_id))
+        return list(map(self.blob, node.blobs))
 
-    def _came_before(self, blob_id: bytes) -> bool:
+    def blob(self, text: str) -> Blob:
+        """The blob that has the hexadecimal id *text*. Raises likewise."""
+        blob_id = parse_id(text)
+        where = self._lookup(BlobType.DATA, blob_id)
+        if where is None:
+            raise BlobMissing(f"data blob {text} is not in any index; run check, then repair index")
+        entry = where.entry(BlobType.DATA, blob_id)
         recent = self._recent
-        if blob_id in recent:
-            return True
-        recent[blob_id] = None
-        if len(recent) > REMEMBERED:
-            del recent[next(iter(recent))]
-        return False
+        repeated = blob_id in recent
+        if not repeated:
+            recent[blob_id] = None
+            if len(recent) > REMEMBERED:
+                del recent[next(iter(recent))]
+        return Blob(where.pack, entry, entry.plain_length, repeated)
 
 
 def opened(
@@ -139,6 +147,6 @@ def _open(repository: Repository, items: Sequence[Blob | bytes], repeated: BlobC
             plain[entry.id] = repository.load_blob(BlobType.DATA, entry.id) if isinstance(found, ResticFormatError) else found
     if exact:
         for item in items:
-            if not isinstance(item, bytes) and len(plain[item.entry.id]) != item.entry.plain_length:
+            if not isinstance(item, bytes) and len(plain[item.entry.id]) != item.size:
                 raise DamagedFile(f"data blob {item.entry.id.hex()} has not the length an index states: run repair index")
     return [item if isinstance(item, bytes) else plain[item.entry.id] for item in items]
