@@ -25,6 +25,8 @@ from restic_conformance.peers import find_rustic
 from restic_format.native.parts import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LARGE = ("random", "text")
+"""What the big files hold; each is one of 256 MiB, or less in a quick run."""
 
 
 class Bench:
@@ -48,10 +50,16 @@ class Bench:
         return self.folder / "repos" / f"{program.name.replace(' ', '-')}-{name}"
 
     def call(
-        self, program: Program, repo: Path, *words: str, expect: tuple[int, ...] = (0,), cache: Path | None = None
+        self,
+        program: Program,
+        repo: Path,
+        *words: str,
+        expect: tuple[int, ...] = (0,),
+        cache: Path | None = None,
+        discard: bool = False,
     ) -> Sample:
         """Run *program* on a repository, without a cache unless *cache* is a folder for one."""
-        return run(program, program.arguments(repo, words, cache=cache), expect=expect)
+        return run(program, program.arguments(repo, words, cache=cache), expect=expect, discard=discard)
 
     def new_repo(self, program: Program, name: str, *, key: str = "empty") -> Path:
         """A new repository; all with the same *key* are copies of one made by restic, so that opening them is the same work."""
@@ -114,8 +122,8 @@ class Bench:
     @staticmethod
     def kinds(name: str) -> list[str]:
         """The workloads of a source tree."""
-        done = ("backup", "unchanged", "restore", "check --read-data", "ls", "copy", "rewrite --exclude", "1 % changed")
-        return [f"{what} {name}" for what in done]
+        done = ("backup", "unchanged", "restore", "check --read-data", "ls", "dump", "copy", "rewrite --exclude", "1 % changed")
+        return [*(f"{what} {name}" for what in done), *(f"dump a file of {kind}" for kind in LARGE if name == "big files")]
 
     def make_big(self, folder: Path) -> None:
         sources.big_files(folder, 256 if self.quick else 2048)
@@ -160,10 +168,22 @@ class Bench:
             rounds=rounds,
         )
         self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
+        self.dumped(name, source, rounds)
         self.rewritten(name, rounds)
         if self.wanted(f"1 % changed {name}"):
             self.changed(name, source, rounds)
         shutil.rmtree(source)
+
+    def dumped(self, name: str, source: Path, rounds: int) -> None:
+        """All of a snapshot as a tar archive, and a large file, to the null device; rustic names both in other words."""
+
+        def dump(program: Program, path: str = "/") -> Sample:
+            return self.call(program, self.repo(program, "tree"), "dump", "latest", path, discard=True)
+
+        with self.having("dump", rustic=False):
+            self.add(f"dump {name}", dump, rounds=rounds)
+            for kind in LARGE if name == "big files" else ():
+                self.add(f"dump a file of {kind}", partial(dump, path=str(source / f"{kind}-0")), rounds=rounds)
 
     def rewritten(self, name: str, rounds: int) -> None:
         """Snapshots copied into an empty repository, and rewritten without some of their files; rustic has other commands."""

@@ -61,8 +61,13 @@ class Row:
         return float(getattr(self.samples[name], what)) / float(getattr(self.samples[base], what))
 
 
-def run(program: Program, arguments: Sequence[str], *, expect: Sequence[int] = (0,), cwd: Path | None = None) -> Sample:
-    """Run once. A wrong exit code ends the bench: a number for something else would be worse than none."""
+def run(
+    program: Program, arguments: Sequence[str], *, expect: Sequence[int] = (0,), cwd: Path | None = None, discard: bool = False
+) -> Sample:
+    """Run once. A wrong exit code ends the bench: a number for something else would be worse than none.
+
+    With *discard* standard output goes to the null device: it is what the program is for, and large.
+    """
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -76,8 +81,8 @@ def run(program: Program, arguments: Sequence[str], *, expect: Sequence[int] = (
         process = subprocess.Popen(
             [*program.command, *arguments],
             env={**environment, **program.environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL if discard else output,
+            stderr=output,
             cwd=cwd,
         )
         memory = _watch(process.pid)
