@@ -166,9 +166,9 @@ class TreeDiff:
     def _difference(self, level: Level[_Pair | None], name: str, old: Node, new: Node) -> Difference | None:
         """How two items of the same name differ."""
         mark = TYPE_CHANGED if old.type != new.type else ""
-        if old.type == FILE and new.type == FILE and not same_content(old, new):
+        if not mark and old.type == FILE and not same_content(old, new):
             self.statistics.changed_files += 1
-            mark = MODIFIED + (BITROT if same_metadata(old, new) else "")
+            mark = MODIFIED + (BITROT if old.size == new.size and same_metadata(old, new) else "")
         elif self._metadata and not (same_metadata(old, new) and same_content(old, new)):
             mark += UPDATED
         if not mark:

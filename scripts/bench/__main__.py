@@ -99,7 +99,7 @@ class Bench:
         yield partial(self.tree, "small files", self.make_small), self.kinds("small files")
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
-        yield self.history, self.searches()
+        yield self.history, [*self.searches(), *self.comparisons()]
         if self.named is None and os.path.exists("/dev/fuse"):
             yield self.mounts, self.mounted()
         yield self.indexes, ["load index", "load index from the cache"]
@@ -271,18 +271,26 @@ class Bench:
         files = self.history_files()
         return [f"find in {sources.HISTORY} snapshots of {files:,} files", f"find --blob in {sources.HISTORY} snapshots"]
 
+    def comparisons(self) -> list[str]:
+        """The workloads on two of them."""
+        files = self.history_files()
+        return [f"diff of two snapshots of {files:,} files", f"diff of two snapshots with {sources.HISTORY - 2} between them"]
+
     def history_files(self) -> int:
         return 4_000 if self.quick else 20_000
 
     def history(self) -> None:
         """Looking at many successive snapshots, which are equal but for a little."""
         repo = self.new_repo(self.programs[0], "history")
-        sources.history(repo, self.history_files())
+        ids = sources.history(repo, self.history_files())
         by_name, by_blob = self.searches()
         with self.having("find"):
             self.add(by_name, lambda program: self.call(program, repo, "find", "*-9000*.py"), rounds=3)
         with self.having("find", rustic=False):
             self.add(by_blob, lambda program: self.call(program, repo, "find", "--blob", "00" * 32), rounds=3)
+        with self.having("diff"):
+            for name, before in zip(self.comparisons(), (ids[-2], ids[0]), strict=True):
+                self.add(name, lambda program, before=before: self.call(program, repo, "diff", before, ids[-1]), rounds=7)  # type: ignore[misc]
 
     def mounted(self) -> list[str]:
         """The workloads that read through a mount."""

@@ -227,9 +227,9 @@ HISTORY = 50
 """Snapshots of `history`."""
 
 
-def history(folder: Path, files: int) -> None:
+def history(folder: Path, files: int) -> list[str]:
     """Add `HISTORY` successive snapshots of *files* small files to an empty repository: from one to the next a hundredth of the
-    files changes, a few are new and a few are gone, all of them in a few folders.
+    files changes, a few are new and a few are gone, all of them in a few folders. Gives their ids.
     """
     repo = Repository.open(LocalStorage(folder), PASSWORD)
     writer = repo.writer()
@@ -263,7 +263,7 @@ def history(folder: Path, files: int) -> None:
     leaves = [directory(f"folder-{number:04d}", time, save(nodes)) for number, nodes in enumerate(folders)]
     changed = set(range(len(folders)))
     parts: dict[int, Node] = {}
-    parent = None
+    ids: list[str] = []
     for number in range(HISTORY):
         for leaf in changed if number else ():
             leaves[leaf].subtree = save(folders[leaf])
@@ -272,10 +272,10 @@ def history(folder: Path, files: int) -> None:
             parts[part] = directory(f"part-{part:03d}", time, save(leaves[first : first + per_part]))
         root = save([directory("srv", time, save(list(parts.values())))])
         writer.flush()
-        parent = repo.save_snapshot(
+        saved = repo.save_snapshot(
             Snapshot(
                 time=time,
-                parent=None if parent is None else parent.hex(),
+                parent=ids[-1] if ids else None,
                 tree=root,
                 paths=["/srv"],
                 hostname="host",
@@ -283,6 +283,7 @@ def history(folder: Path, files: int) -> None:
                 program_version="restic 0.19.1",
             )
         )
+        ids.append(saved.hex())
         time = gotime.format_ns(start + (number + 1) * 86_400 * gotime.NS, 0)
         changed = set(source.sample(range(len(folders)), max(2, files // 500)))
         for leaf in changed:
@@ -291,6 +292,7 @@ def history(folder: Path, files: int) -> None:
                 write(node, time)
             if source.random() < 0.1:
                 nodes[source.randrange(len(nodes))] = write(file(time), time)
+    return ids
 
 
 def size_of(folder: Path) -> int:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from restic_format.filter import ExcludeFilter
 from restic_tools.declare import Option, OptionGroup
 from restic_tools.flagtypes import size
-from restic_tools.patternoptions import patterns_of
 
 if TYPE_CHECKING:
     from restic_format.backup import BackupOptions
@@ -63,7 +61,9 @@ class SourceFilter(OptionGroup):
         """The same as options of a backup. ``Failure`` for a malformed pattern."""
         from restic_format.backup import BackupOptions
         from restic_format.backup.select import CACHE_TAG
+        from restic_format.filter import ExcludeFilter
         from restic_tools.gitconfig import git_user_file
+        from restic_tools.patternoptions import patterns_of
 
         return BackupOptions(
             excludes=ExcludeFilter(
