@@ -21,7 +21,7 @@ from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.gotext import canonical, full_text
 from restic_tools.messages import ErrorText, ObjectError, encode_message
-from restic_tools.messages.ls import NcduNode, NodeMessage
+from restic_tools.messages.ls import LsSummary, NcduNode, NodeMessage
 from restic_tools.messages.snapshots import snapshot_fields, snapshot_message
 from restic_tools.nodelines import NodeLines
 from restic_tools.output import Output, encode
@@ -63,6 +63,7 @@ def ls(
     ] = "name",
     reverse: Annotated[bool, Option("--reverse", help="reverse the order")] = False,
     ncdu: Annotated[bool, Option("--ncdu", help="write the format that 'ncdu -f -' reads")] = False,
+    summary: Annotated[bool, Option("--summary", help="show at the end how much was listed")] = False,
 ) -> None:
     """List the files in a snapshot
 
@@ -79,6 +80,8 @@ def ls(
     sorted_output = sort != "name" or reverse
     if ncdu and sorted_output:
         raise Failure(f"--{'sort' if sort != 'name' else 'reverse'} and --ncdu are mutually exclusive")
+    if ncdu and summary:
+        raise Failure("--summary and --ncdu are mutually exclusive")
     directories = words[1:]
     if any(not name.startswith("/") for name in directories):
         raise Failure("All path filters must be absolute, starting with a forward slash '/'")
@@ -99,8 +102,11 @@ def ls(
             raise Failure(f"snapshot {found.short_id} has no tree")
         root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
         printer.snapshot(found, root.hex())
-        faults = _walk(ctx, repo, root, wanted, printer)
+        totals = Totals()
+        faults = _walk(ctx, repo, root, wanted, printer, totals)
         printer.close()
+        if summary:
+            totals.print(ctx.out)
     if faults:
         raise Failure(f"There were {faults} errors")
 
@@ -116,6 +122,30 @@ def load_index(ctx: Context, repo: Repository) -> None:
             counter.done, counter.total = done, total
 
         repo.load_index(loaded)
+
+
+class Totals:
+    """How much was listed: directories, everything else, and the bytes of files."""
+
+    def __init__(self) -> None:
+        self.dirs = 0
+        self.files = 0
+        self.bytes = 0
+
+    def add(self, node: Node) -> None:
+        """Count a node."""
+        if node.type == tree_format.DIR:
+            self.dirs += 1
+        else:
+            self.files += 1
+            self.bytes += node.size
+
+    def print(self, out: Output) -> None:
+        """The line, or the message."""
+        if out.json_mode:
+            out.json(LsSummary("summary", self.dirs, self.files, self.bytes))
+        else:
+            out.line(f"total: {self.dirs} dirs, {self.files} files, {self.bytes} bytes")
 
 
 class Wanted(NamedTuple):
@@ -155,8 +185,8 @@ class Printer(Protocol):
         """The end of everything."""
 
 
-def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: Printer) -> int:
-    """Give everything wanted to *printer*; how many items or trees could not be used."""
+def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: Printer, totals: Totals) -> int:
+    """Give everything wanted to *printer*, counted in *totals*; how many items or trees could not be used."""
     faults = 0
 
     def fault(level: Level[None], node: Node | None, error: ResticFormatError) -> None:
@@ -188,6 +218,8 @@ def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: 
         except ResticFormatError as error:
             fault(level, node, error)
             continue
+        if within:
+            totals.add(node)
         if node.type != tree_format.DIR:
             continue
         if leads_on:

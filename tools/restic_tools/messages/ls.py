@@ -1,4 +1,4 @@
-"""The messages of ``ls``: nodes."""
+"""The messages of ``ls``: nodes, and a summary."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ class NodeMessage(msgspec.Struct):
     inode: int | msgspec.UnsetType
     message_type: str = "node"
     struct_type: str = "node"
+
+
+class LsSummary(msgspec.Struct):
+    """``ls --summary``: how much was listed; the last message."""
+
+    message_type: str
+    """``summary``."""
+    dirs: int
+    files: int
+    """Everything but directories."""
+    bytes: int
 
 
 class NcduNode(msgspec.Struct):
