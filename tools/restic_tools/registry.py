@@ -63,7 +63,7 @@ COMMANDS: list[Entry] = [
     Entry("ls", "ls:ls", "List the files in a snapshot", shows=True),
     Entry("merge", "merge:app", "Merge snapshots into one new snapshot", own=True),
     Entry("migrate", "migrate:migrate", "Apply migrations"),
-    Entry("mount", "mount:mount", "Mount the repository", codes=(0, 1, 10, 11, 12)),
+    Entry("mount", "mount:mount", "Mount the repository"),
     Entry("prune", "prune:prune", "Remove unneeded data from the repository"),
     Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),

@@ -53,14 +53,14 @@ def mount(
         str | None, Option("--snapshot-template", metavar="template", deprecated="use --time-template", help="")
     ] = None,
     size: Annotated[
-        int,
+        int | None,
         Option(
             "--cache-size",
             metavar="size",
             parser=cache_size,
-            help="memory for what was read: MiB, or a number with a unit like 512M or 2G (default 256 MiB)",
+            help="memory for what was read: MiB, or a number with a unit like 512M or 2G (default: 256)",
         ),
-    ] = CACHE_SIZE,
+    ] = None,
 ) -> None:
     """Mount the repository
 
@@ -119,7 +119,7 @@ def mount(
         owner_root=owner_root,
         allow_other=allow_other,
         default_permissions=not no_default_permissions,
-        cache_size=size,
+        cache_size=CACHE_SIZE if size is None else size,
     )
     with ctx.open_repository(lock="shared") as repository:
         repository.load_index()
