@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -88,6 +89,38 @@ class Demo:
         content = sum(facts.size for facts in found.values())
         print(f"  compared: {len(found)} entries, {content / MIB:.1f} MiB, every byte and attribute is as it was")
         print("  (as in restic, sockets are not made again, and links or FIFOs with two names become two)")
+
+    def mounted(self, expected: compare.Tree) -> None:
+        """Mount the repository, and compare the latest snapshot as it is seen there with the facts."""
+        place, log = self.folder / "mounted", self.folder / "mount.log"
+        place.mkdir()
+        print(f"\n$ {COMMAND.name} mount {place} &", flush=True)
+        with log.open("w") as output:
+            process = subprocess.Popen([COMMAND, "mount", str(place)], env=self.env, stdout=output, stderr=output)
+        try:
+            while "Ctrl-c" not in log.read_text() and process.poll() is None:
+                time.sleep(0.05)
+            print("\n".join(f"  {line}" for line in log.read_text().splitlines()))
+            if process.poll() is not None:
+                print("  (this machine does not let us mount)")
+                return
+            print(f"$ ls {place}\n  {'  '.join(sorted(os.listdir(place)))}")
+            found = compare.scan(place.joinpath("snapshots", "latest", *self.source.parts[1:]))
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        # Nodes do not say that a FIFO has several names.
+        wanted = compare.restorable(expected)
+        wrong = [
+            difference
+            for difference in compare.differences(wanted, found)
+            if difference.attribute != "hardlinks" or wanted[difference.path].type != "fifo"
+        ]
+        for difference in wrong[:20]:
+            print(f"  {difference}")
+        if wrong:
+            stop(f"{len(wrong)} differences between the source and what the mount shows.")
+        print(f"  compared: {len(found)} entries, every byte and attribute is as it was")
 
 
 def empty_folder(folder: Path) -> None:
@@ -211,6 +244,12 @@ def main() -> None:
 
     say("7. A Parquet file in the snapshot is opened through fsspec, without a restore")
     look_into_table(demo)
+
+    say("8. The repository is mounted: every snapshot is a folder to look into")
+    if os.path.exists("/dev/fuse"):
+        demo.mounted(second)
+    else:
+        print("  (not here: this machine has no /dev/fuse)")
 
     took = " · ".join(f"{label} {seconds:.1f} s" for label, seconds in demo.times.items())
     say(f"Done in {time.perf_counter() - begin:.0f} s: all is as it was. ({took})")
