@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import time_ns
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from restic_format.words import printable
 from restic_tools.argv import parse_uint
+from restic_tools.backupsources import FileLists, check_streams, exclude_filter, open_stream, source_path
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.deleteoptions import delete_option
@@ -20,7 +20,6 @@ from restic_tools.flagtypes import local_time, size, tag_list
 
 if TYPE_CHECKING:
     from restic_format.backup import BackupOptions, CommandSource, Result, StreamSource
-    from restic_format.filter import ExcludeFilter
     from restic_format.repository import Repository
     from restic_format.snapshots import FoundSnapshot
     from restic_format.work import Cancel
@@ -209,10 +208,10 @@ def backup(
         raise Failure("--dry-run and --verify are mutually exclusive")
     if verify_new_only and not verify:
         raise Failure("--verify-new-only says what --verify leaves out: give that as well")
-    _check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)
+    check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)
     found, incomplete = ([], False) if stream else lists.targets(ctx, targets)
     now = time_ns()
-    excludes = _excludes(exclude or [], exclude_file or [], iexclude or [], iexclude_file or [])
+    excludes = exclude_filter(exclude or [], exclude_file or [], iexclude or [], iexclude_file or [])
     options = BackupOptions(
         excludes=excludes,
         exclude_patterns=exclude or [],
@@ -222,7 +221,7 @@ def backup(
         git_ignore=git_ignore,
         require_git_repository=not no_require_git,
         git_user_file=_git_user_file() if git_ignore else "",
-        as_path=_as_path(as_path, found, stream=stream),
+        as_path=source_path(as_path, found, stream=stream),
         one_file_system=one_file_system,
         with_atime=with_atime,
         ignore_ctime=ignore_ctime,
@@ -258,7 +257,7 @@ def backup(
         options.tells_files = printer.tells_files
         source: StreamSource | CommandSource | None = None
         if stream:
-            source = _open_stream(ctx, targets, from_command=stdin_from_command)
+            source = open_stream(ctx, targets, from_command=stdin_from_command)
         cancel = Cancel(health=ctx.check_lock)
         with ctx.interrupt.deferred(_stop_twice(cancel) if snapshot_on_interrupt else cancel.set):
             result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
@@ -296,15 +295,6 @@ def _git_user_file() -> str:
     from restic_tools.gitconfig import git_user_file
 
     return git_user_file()
-
-
-def _as_path(path: str, targets: list[str], *, stream: bool) -> str:
-    """The path of --as-path, which must not come with a stream or several targets."""
-    if path and stream:
-        raise Failure("--as-path cannot be used for a stream; name it with --stdin-filename")
-    if path and len(targets) > 1:
-        raise Failure(f"--as-path takes one file or directory to back up, not {len(targets)}")
-    return path
 
 
 def _on_interrupt(ctx: Context, *, stream: bool, dry_run: bool) -> bool:
@@ -399,89 +389,6 @@ class ParentSearch:
         ctx.out.info(f"using parent snapshot {found.short_id}{' (partial)' if is_partial(found.snapshot) else ''}")
         options.parent = found.snapshot
         options.parent_id = found.id.hex()
-
-
-class FileLists:
-    """The files of --files-from, --files-from-verbatim and --files-from-raw."""
-
-    def __init__(self, patterns: list[str], verbatim: list[str], raw: list[str]) -> None:
-        self.patterns = patterns
-        self.verbatim = verbatim
-        self.raw = raw
-
-    def targets(self, ctx: Context, words: list[str]) -> tuple[list[str], bool]:
-        """All targets that exist, and whether some do not."""
-        from restic_format.backup import existing_targets, pattern_targets, raw_targets, read_list, verbatim_targets
-
-        found: list[str] = []
-        for name in self.patterns:
-            matched, unmatched = pattern_targets(read_list(name))
-            for pattern in unmatched:
-                ctx.out.warn(f'pattern "{pattern}" does not match any files, skipping')
-            found.extend(matched)
-        for name in self.verbatim:
-            found.extend(verbatim_targets(read_list(name)))
-        for name in self.raw:
-            found.extend(raw_targets(read_list(name)))
-        found.extend(words)
-        if not found:
-            raise Failure("nothing to backup, please specify source files/dirs")
-        existing = existing_targets(found, ctx.out.warn)
-        return existing, len(existing) < len(found)
-
-
-def _check_streams(ctx: Context, lists: FileLists, words: list[str], *, stdin: bool, from_command: bool) -> None:
-    """Refuse lines that would read standard input twice, or back up targets and a stream at once."""
-    from restic_tools.passwords import given_password
-
-    if not ctx.options.insecure_no_password and not given_password(ctx.options):
-        if stdin:
-            raise Failure("cannot read both password and data from stdin")
-        if "-" in (*lists.patterns, *lists.verbatim, *lists.raw):
-            raise Failure(
-                "unable to read password from stdin when data is to be read from stdin, use --password-file or $RESTIC_PASSWORD"
-            )
-    if not (stdin or from_command):
-        return
-    for names, flag in ((lists.patterns, ""), (lists.verbatim, "-verbatim"), (lists.raw, "-raw")):
-        if names:
-            raise Failure(f"--stdin and --files-from{flag} cannot be used together")
-    if words and not from_command:
-        raise Failure("--stdin was specified and files/dirs were listed as arguments")
-
-
-def _open_stream(ctx: Context, words: list[str], *, from_command: bool) -> StreamSource | CommandSource:
-    from restic_format.backup import BackupFailed, CommandSource, StreamSource
-
-    ctx.out.verbose("read data from stdin")
-    if not from_command:
-        return StreamSource(0 if sys.stdin is None else sys.stdin.fileno())
-    try:
-        return CommandSource(words, ctx.out.warn)
-    except BackupFailed as error:
-        raise Failure(str(error)) from error
-
-
-def _excludes(patterns: list[str], files: list[str], insensitive: list[str], insensitive_files: list[str]) -> ExcludeFilter:
-    """All exclude patterns as one filter; an error names the option of a malformed pattern."""
-    from restic_format.filter import ExcludeFilter, InvalidPattern, PatternList, read_pattern_file
-
-    def checked(option: str, texts: list[str]) -> list[str]:
-        try:
-            PatternList(texts)
-        except InvalidPattern as error:
-            raise Failure(f"{option}: {error}", block=True) from None
-        return texts
-
-    def from_files(option: str, names: list[str]) -> list[str]:
-        return checked(option, [text for name in names for text in read_pattern_file(name)])
-
-    sensitive = from_files("--exclude-file", files)
-    folded = from_files("--iexclude-file", insensitive_files)
-    return ExcludeFilter(
-        [*checked("--exclude", patterns), *sensitive],
-        [*checked("--iexclude", insensitive), *folded],
-    )
 
 
 def _scan_is_seen(ctx: Context) -> bool:
