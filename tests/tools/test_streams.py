@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from restic_tools.render import Table
-from tests.tools.kit import PASSWORD, Filled, Outcome, new_repository
+from tests.tools.kit import PASSWORD, Outcome, new_repository
 
 FULL = b"no space left on device"
 
@@ -139,18 +140,26 @@ def test_commands_that_only_show_say_that_they_could_not(line: str, place: Place
             assert outcome.err.lower().count(FULL) == 1
 
 
-def test_a_reader_that_goes_away_ends_what_only_shows(filled: Filled, environment: dict[str, str]) -> None:
-    settings = {**environment, "RESTIC_REPOSITORY": str(filled.folder), "RESTIC_PASSWORD": PASSWORD}
-    with subprocess.Popen(
-        [sys.executable, "-m", "restic_tools", "list", "blobs"], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        err = process.stderr.read()
-        assert process.wait(timeout=60) == 1
-    assert err == b""
-    assert list((filled.folder / "locks").iterdir()) == []
+@pytest.mark.parametrize(
+    "line",
+    ["list blobs", "snapshots", "snapshots --json", "ls latest", "find file --json", "cat config", "stats", "dump latest /"],
+)
+def test_a_reader_that_goes_away_ends_what_only_shows(line: str, place: Place) -> None:
+    for program in place.programs:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            shlex.split(f"{place.programs[program]} -r {place.folder / program} {line}"),
+            env={**place.environment, "RESTIC_PASSWORD": PASSWORD},
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+    assert list((place.folder / "ours" / "locks").iterdir()) == []
 
 
 # SIGUSR1

@@ -61,12 +61,20 @@ def run() -> NoReturn:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     _open_standard_streams()
     code = main()
+    from restic_tools.exitcodes import READER_GONE
+
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
+        except BrokenPipeError:
+            code = code or READER_GONE
         except (OSError, ValueError):
             code = code or 1
+    if code == READER_GONE:
+        # As any program ends that writes to a pipe nobody reads: shells do not speak of it.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
     os._exit(code)
 
 
@@ -188,7 +196,7 @@ def _show(page: str) -> int:
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:
-    from restic_tools.exitcodes import OutputFailed, describe, exit_code
+    from restic_tools.exitcodes import READER_GONE, describe, exit_code
     from restic_tools.output import Output
 
     out = Output()
@@ -197,11 +205,13 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
         out.warn("".join(traceback.format_exception(error)).rstrip("\n"), block=True)
     code = exit_code(error)
+    if code == READER_GONE:
+        return code
     if as_json:
         from restic_tools.messages import ExitError
 
         out.json_error(ExitError("exit_error", code, describe(error)))
-    elif not (isinstance(error, OutputFailed) and not str(error)):
+    else:
         out.warn(describe(error), block=True)
     out.flush()
     return code

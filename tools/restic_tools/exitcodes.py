@@ -12,7 +12,7 @@ from restic_format.words import visible
 from restic_tools.argv import UsageFailure
 
 SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
-NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED = 10, 11, 12, 130
+NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED, READER_GONE = 10, 11, 12, 130, 141
 
 MEANINGS = {
     SUCCESS: "success",
@@ -22,6 +22,7 @@ MEANINGS = {
     LOCK_FAILED: "the repository is locked by another process",
     WRONG_PASSWORD: "wrong password: it opens none of the keys",
     INTERRUPTED: "interrupted by a signal",
+    READER_GONE: "ended quietly, because nobody reads its output any more (SIGPIPE)",
 }
 """What each exit code says, for the help pages."""
 
@@ -55,7 +56,11 @@ class Failure(Exception):
 
 
 class OutputFailed(Exception):
-    """The output that a command is for cannot be written; without a text when its reader has gone away."""
+    """The output that a command is for cannot be written."""
+
+
+class ReaderGone(OutputFailed):
+    """Nobody reads that output any more: the command ends quietly."""
 
 
 class Incomplete(Exception):
@@ -68,6 +73,8 @@ def exit_code(error: BaseException) -> int:
         return error.code
     if isinstance(error, Incomplete):
         return INCOMPLETE
+    if isinstance(error, ReaderGone):
+        return READER_GONE
     for kind in type(error).__mro__:
         code = TABLE.get(kind.__name__)
         if code is not None:

@@ -15,7 +15,7 @@ import threading
 from restic_format.systemtext import errno_text
 from restic_format.words import visible
 from restic_tools.environment import encode
-from restic_tools.exitcodes import OutputFailed
+from restic_tools.exitcodes import OutputFailed, ReaderGone
 from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
 
 TYPE_CHECKING = False
@@ -160,15 +160,18 @@ class Output:
     def _lost(self, error: OSError | ValueError) -> None:
         """Standard output cannot be written any more."""
         reason = errno_text(error) if isinstance(error, OSError) else str(error)
-        text = "" if isinstance(error, BrokenPipeError) else f"cannot write to standard output: {reason}"
+        text = f"cannot write to standard output: {reason}"
+        gone = isinstance(error, BrokenPipeError)
         if self._shows:
-            self._failure = OutputFailed(text)
+            self._failure = ReaderGone(text) if gone else OutputFailed(text)
             raise self._failure from error
-        if text and self.json_mode:
+        if gone:
+            return
+        if self.json_mode:
             from restic_tools.messages import ErrorText, ObjectError
 
             self.json_error(ObjectError("error", ErrorText(text), "write", "standard output"))
-        elif text:
+        else:
             self.warn(f"{text}; the command goes on")
 
 

@@ -7,13 +7,12 @@ import io
 import os
 import secrets
 import select
-import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from restic_format.systemtext import errno_text
-from restic_tools.exitcodes import Failure, OutputFailed
+from restic_tools.exitcodes import Failure, ReaderGone
 from restic_tools.output import Output
 
 MOST_BUFFERS = 1024
@@ -28,7 +27,7 @@ def standard_output(out: Output) -> Iterator[Write]:
     """Write to standard output.
 
     Raises:
-        BrokenPipeError: its reader has gone away; see `end_by_broken_pipe`.
+        ReaderGone: nobody reads it any more.
         Failure: it cannot be written.
     """
     out.flush()
@@ -79,17 +78,6 @@ def new_file(path: str) -> Iterator[Write]:
         raise
 
 
-def end_by_broken_pipe() -> None:
-    """End the process as it ends when it writes to a pipe that nobody reads, as a program does that minds no signals.
-
-    Raises:
-        OutputFailed: the signal is held back.
-    """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    raise OutputFailed("")
-
-
 def _write(descriptor: int, pieces: Sequence[bytes | memoryview], name: str, *, pipe: bool = False) -> None:
     left = [piece for piece in pieces if len(piece)]
     first = 0
@@ -107,5 +95,5 @@ def _write(descriptor: int, pieces: Sequence[bytes | memoryview], name: str, *, 
                 left[first] = memoryview(left[first])[count:]
     except OSError as error:
         if pipe and isinstance(error, BrokenPipeError):
-            raise
+            raise ReaderGone(f"write {name}: {errno_text(error)}") from error
         raise Failure(f"cannot dump file: write {name}: {errno_text(error)}") from error

@@ -15,7 +15,7 @@ from restic_tools.commands.ls import load_index
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.rawoutput import Write, end_by_broken_pipe, new_file, standard_output
+from restic_tools.rawoutput import Write, new_file, standard_output
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
 if TYPE_CHECKING:
@@ -60,27 +60,24 @@ def dump(
         raise Failure("no file and no snapshot ID specified")
     if archive is not None and archive not in FORMS:
         raise Failure(f'unknown archive format "{archive}"', plain=True)
-    try:
-        with ctx.open_repository(lock="shared") as repo:
-            try:
-                found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
-            except ResticFormatError as error:
-                raise Failure(f"failed to find snapshot: {error}") from error
-            if target:
-                load_index(ctx, repo)
-            else:
-                repo.load_index()
-            if not found.snapshot.tree:
-                raise Failure(f"snapshot {found.short_id} has no tree")
-            root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
-            with _failing():
-                item = _find(repo, root, words[1])
-            if item.node.type != FILE and not target and ctx.out.stdout_is_terminal:
-                raise Failure("cannot dump file: stdout is the terminal, please redirect output")
-            with new_file(target) if target else standard_output(ctx.out) as write, _failing():
-                _dump(ctx, repo, item, _form(archive, target), write)
-    except BrokenPipeError:
-        end_by_broken_pipe()
+    with ctx.open_repository(lock="shared") as repo:
+        try:
+            found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
+        except ResticFormatError as error:
+            raise Failure(f"failed to find snapshot: {error}") from error
+        if target:
+            load_index(ctx, repo)
+        else:
+            repo.load_index()
+        if not found.snapshot.tree:
+            raise Failure(f"snapshot {found.short_id} has no tree")
+        root = resolve_subfolder(repo, bytes.fromhex(found.snapshot.tree), subfolder)
+        with _failing():
+            item = _find(repo, root, words[1])
+        if item.node.type != FILE and not target and ctx.out.stdout_is_terminal:
+            raise Failure("cannot dump file: stdout is the terminal, please redirect output")
+        with new_file(target) if target else standard_output(ctx.out) as write, _failing():
+            _dump(ctx, repo, item, _form(archive, target), write)
 
 
 def _form(archive: str | None, target: str) -> Form:
