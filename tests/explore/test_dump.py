@@ -25,7 +25,8 @@ from restic_format.explore import zipfile as zip_format
 from restic_format.explore.dump import Form, dump_file, dump_tree
 from restic_format.repository import BlobIndex, Repository
 from restic_format.snapshots import NodeUnusable, sequence
-from restic_format.storage import LocalStorage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
+from restic_format.storage.faulty import Call
 from restic_format.work import Cancel
 from restic_spec import gomode, gotime
 from restic_spec.layout import FileKind
@@ -266,6 +267,20 @@ def test_a_file_is_its_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert written(lambda write: dump_file(maker.repo, maker.file("empty"), write)) == b""
     with pytest.raises(NodeUnusable):
         dump_file(maker.repo, maker.folder("d", []), print)
+
+
+def test_a_blob_that_comes_again_and_again_is_not_fetched_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "BATCH", 1)
+    inner = MemoryStorage()
+    maker = Maker(memory_repo(inner))
+    node = maker.file("f", *[b"x" * 1000] * 200)
+    maker.writer.flush()
+    loads: list[Call] = []
+    repo = Repository.open(FaultyStorage(inner, loads.append), PASSWORD)
+    repo.load_index()
+    loads.clear()
+    assert written(lambda write: dump_file(repo, node, write)) == b"x" * 200_000
+    assert len(loads) <= 2
 
 
 @pytest.mark.clause("PACK-22")

@@ -198,3 +198,49 @@ def test_after_close_nothing_is_kept_and_nobody_hangs() -> None:
     assert cache.ahead(stored.ids) == 0
     assert len(cache.get(stored.ids[0])) == 1000 and cache.size == 0
     cache.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storage_that_fails_now_and_then(seed: int) -> None:
+    """Everybody gets the right blob or the error, nobody waits for ever, and what is counted stays right."""
+    chance, turn = random.Random(seed), threading.Lock()
+
+    def call(_: Call) -> None:
+        with turn:
+            fails = chance.random() < 0.4
+        if fails:
+            raise StorageError("away")
+
+    rng = random.Random(seed)
+    blobs = [rng.randbytes(rng.choice([10, 3000, 40_000])) for _ in range(60)]
+    stored = Stored(blobs, call)
+    wrong: list[object] = []
+    failed = 0
+
+    def read(number: int) -> None:
+        nonlocal failed
+        own = random.Random(100 * seed + number)
+        for _ in range(80):
+            first = own.randrange(len(blobs))
+            if own.random() < 0.3:
+                cache.ahead(stored.ids[first : first + own.randrange(20)])
+            if own.random() < 0.1:
+                cache.unneeded(stored.ids[first : first + 5])
+            try:
+                if cache.get(stored.ids[first]) != blobs[first]:
+                    wrong.append(first)
+            except StorageError:
+                failed += 1
+            except BaseException as error:  # noqa: BLE001
+                wrong.append(error)
+
+    with BlobCache(stored.repo, limit=150_000, workers=2) as cache:
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads) and not wrong and failed
+        settled(cache)
+        assert cache.size == sum(map(len, cache._kept.values())) <= 150_000
+        assert cache._ahead == sum(len(cache._kept[blob]) for blob in cache._unread)

@@ -6,6 +6,8 @@ import io
 import os
 import random
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -201,3 +203,31 @@ def test_what_has_no_content_or_not_all_of_it(maker: Maker) -> None:
         stream.seek(-1)
     with pytest.raises(ValueError, match="-1"):
         stream.pread(0, -1)
+
+
+def test_who_goes_elsewhere_leaves_no_room_taken(maker: Maker) -> None:
+    chunks = [random.randbytes(50_000) for _ in range(60)]
+    node = maker.file("f", *chunks)
+    maker.writer.flush()
+    with BlobCache(maker.repo) as cache:
+        for jump in (False, True):
+            stream = open_file(maker.repo, node, cache)
+            assert stream.read(10) == chunks[0][:10]
+            wait_until(lambda: not cache._fetches)
+            assert cache._ahead > 0
+            if jump:
+                stream.seek(50 * 50_000)
+                assert stream.read(10) == chunks[50][:10]
+            else:
+                stream.close()
+            wait_until(lambda: not cache._fetches)
+            assert cache._ahead == 0 and held(cache) > 0
+            cache._kept.clear()
+            cache._size = 0
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.001)
