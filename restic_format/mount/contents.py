@@ -159,11 +159,13 @@ class Contents:
         def fault(name: str, error: ResticFormatError) -> None:
             self._tell(f"{folder.path}{name}", error)
 
-        try:
-            return self._listings.get(folder.tree, fault)
-        except ResticFormatError as error:
-            self._tell(folder.path.rstrip("/"), error)
-            raise Refused(errno.EIO) from None
+        while True:
+            try:
+                return self._listings.get(folder.tree, fault)
+            except ResticFormatError as error:
+                if not self._places.reload_index(error):
+                    self._tell(folder.path.rstrip("/"), error)
+                    raise Refused(errno.EIO) from None
 
     def _node(self, request: protocol.Request) -> tuple[Folder, int, Node] | None:
         """The entry that is asked about: its directory, its number there, and its node; None for a folder itself."""
@@ -345,16 +347,18 @@ class Contents:
             raise Refused(errno.EINVAL)
         _, offset, size = protocol.READ_IN.unpack_from(request.body)
         blobs = node.blobs
-        try:
-            if not blobs:
-                return ()
-            if len(blobs) == 1:
+        if not blobs:
+            return ()
+        while True:
+            try:
+                if len(blobs) > 1:
+                    return (self._stream(request.node, node).pread(offset, size),)
                 self._read_ahead(folder, number)
                 return (memoryview(self._cache.get(parse_id(blobs[0])))[offset : offset + size],)
-            return (self._stream(request.node, node).pread(offset, size),)
-        except ResticFormatError as error:
-            self._tell(f"{folder.path}{self._name(folder, number)}", error)
-            raise Refused(errno.EIO) from None
+            except ResticFormatError as error:
+                if not self._places.reload_index(error):
+                    self._tell(f"{folder.path}{self._name(folder, number)}", error)
+                    raise Refused(errno.EIO) from None
 
     def _name(self, folder: Folder, number: int) -> str:
         return self._listing(folder).names[number].decode("utf-8", "surrogateescape")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from restic_format.errors import BlobMissing, FileMissing
 from restic_format.mount.names import PATH_TEMPLATES, TIME_TEMPLATE, Layout, Place
 from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot, SnapshotFilter
@@ -37,7 +39,7 @@ class Places:
         self._told = told
         self._period = refresh
         self._lock = threading.Lock()
-        self._next = 0.0
+        self._next = self._next_index = 0.0
         self._read: dict[bytes, FoundSnapshot | None] = {}
         """Every snapshot there is; None where it cannot be read."""
         self._layout = Layout((), self._path_templates, time_template)
@@ -76,6 +78,21 @@ class Places:
             self._told("snapshots", error)
         finally:
             self._lock.release()
+
+    def reload_index(self, error: ResticFormatError) -> bool:
+        """Read the index anew where *error* says that the repository is not what it was, as after a prune by somebody who does
+        not care for locks; whether it is worth to try again.
+        """
+        if not isinstance(error, BlobMissing) and not isinstance(error.cause, FileMissing):
+            return False
+        with self._lock:
+            if time.monotonic() < self._next_index:
+                return False
+            self._next_index = time.monotonic() + self._period
+            with suppress(ResticFormatError):
+                self._repository.reload_index()
+                return True
+        return False
 
     def _load(self) -> None:
         self._next = time.monotonic() + self._period

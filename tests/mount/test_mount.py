@@ -119,6 +119,21 @@ def test_new_snapshots_appear_and_removed_ones_go(repo: Path, tmp_path: Path, so
         assert program.said == ""
 
 
+def test_what_a_prune_has_moved_is_found(tmp_path: Path, source: Path) -> None:
+    repo = cheap_repo(tmp_path / "repo")
+    assert run_ours(repo, "backup", "-q", ".", cwd=source).returncode == 0
+    assert run_ours(repo, "backup", "-q", "dir", "--tag", "kept", cwd=source).returncode == 0
+    with kit.ours(repo, tmp_path / "m", "--no-lock") as program:
+        folder = program.folder / "tags" / "kept" / "latest" / "dir"
+        assert os.listdir(folder / "sub" / "deep") == []
+        before = {path.name for path in (repo / "data").glob("*/*")}
+        done = run_ours(repo, "forget", "-q", "--group-by", "", "--keep-tag", "kept", "--prune", "--max-unused", "0")
+        assert done.returncode == 0, done
+        assert before - {path.name for path in (repo / "data").glob("*/*")}
+        assert kit.look(folder) == kit.look(source / "dir")
+        assert program.said == ""
+
+
 def test_what_is_lost_is_named_and_the_rest_can_be_read(tmp_path: Path) -> None:
     path = cheap_repo(tmp_path / "repo")
     repository = Repository.open(LocalStorage(str(path)), PASSWORD)
