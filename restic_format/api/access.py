@@ -20,6 +20,7 @@ from restic_format.errors import LockLost, UsageError
 from restic_format.repository import Repository
 from restic_format.repository.keys import OpenedKey
 from restic_format.snapshots.blobcache import BlobCache
+from restic_format.snapshots.filesystem import DirectoryCache
 from restic_format.storage.cache import without_cache
 from restic_format.work import Cancel
 from restic_spec.layout import FileKind
@@ -91,6 +92,7 @@ class Reading:
             self.repository.load_index()
             self.cache = BlobCache(self.repository)
             stack.callback(self.cache.close)
+            self.directories = DirectoryCache()
             self._stack = stack.pop_all()
         self.users = 0
 

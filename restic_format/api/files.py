@@ -13,7 +13,7 @@ from typing import BinaryIO, Self, cast
 from restic_format.api.access import Guard, Reading
 from restic_format.api.records import Entry, SnapshotInfo
 from restic_format.errors import ResticFormatError
-from restic_format.snapshots.filesystem import DirectoryCache, SnapshotFileSystem
+from restic_format.snapshots.filesystem import Fault, SnapshotFileSystem
 from restic_format.snapshots.links import follow
 from restic_format.snapshots.stream import FileStream
 
@@ -41,12 +41,11 @@ class SnapshotFiles:
         self.folder = "/" + folder.strip("/") if folder.strip("/") else ""
         """Where in the snapshot the root is, "" for its own root."""
         self._guard = Guard(f"snapshot {info.short_id}")
-        self._directories = DirectoryCache()
-        self._files = SnapshotFileSystem(reading.repository, tree, cache=reading.cache, directories=self._directories)
         self._reading, self._tree = reading, tree
-        self._leave = weakref.finalize(self, leave, reading)
+        self._files = self._file_system(None)
         self._streams: weakref.WeakSet[io.IOBase] = weakref.WeakSet()
         self._lock = threading.Lock()
+        self._leave = weakref.finalize(self, leave, reading)
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +111,9 @@ class SnapshotFiles:
         takes does not grow with the number of entries.
         """
         path = self._path(path, follow_symlinks=True)
-        reading = self._reading
-        files = SnapshotFileSystem(
-            reading.repository, self._tree, cache=reading.cache, directories=self._directories, fault=damaged
-        )
-        for location, node in files.walk(path):
+        for location, node in self._file_system(damaged).walk(path):
             yield Entry.of(location, node)
-            self._guard.check()
+            self._check()
 
     def open(self, path: str) -> BinaryIO:
         """The content of a file, to be read as one that `open` gives in mode ``rb``: it seeks, and reads ahead.
@@ -147,10 +142,19 @@ class SnapshotFiles:
         return self._path(path, follow_symlinks=True)
 
     def _path(self, path: str, *, follow_symlinks: bool = False) -> str:
-        self._guard.check()
-        self._reading.check()
+        self._check()
         if not isinstance(path, str):
             raise TypeError(f"a path in a snapshot is str, not {type(path).__name__}")
         if follow_symlinks:
             return follow(self._files.stat, path, self.folder)
         return posixpath.normpath("/" + path.lstrip("/"))
+
+    def _check(self) -> None:
+        self._guard.check()
+        self._reading.check()
+
+    def _file_system(self, fault: Fault | None) -> SnapshotFileSystem:
+        reading = self._reading
+        return SnapshotFileSystem(
+            reading.repository, self._tree, cache=reading.cache, directories=reading.directories, fault=fault
+        )

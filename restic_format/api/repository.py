@@ -151,7 +151,7 @@ class OpenRepository:
         """The files of a snapshot, named as for `snapshot`; with ``:/folder`` behind it, of that folder.
 
         They are to be closed: as long as any are open, a lock is held, the index is in memory, and up to 64 MiB each of blobs
-        and directories are kept. Several that are open at the same time share all that.
+        and of directories are kept. All that are open at the same time share that.
 
         Raises:
             SnapshotNotFound: no snapshot, or no such folder.
