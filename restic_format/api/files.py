@@ -38,7 +38,7 @@ class SnapshotFiles:
         """To be made by `OpenRepository.files`; *leave* is told when *reading* is not needed any more."""
         self.info = info
         """The snapshot."""
-        self.folder = "/" + folder.strip("/") if folder.strip("/") else ""
+        self.folder = posixpath.normpath(f"/{folder.strip('/')}").rstrip("/")
         """Where in the snapshot the root is, "" for its own root."""
         self._guard = Guard(f"snapshot {info.short_id}")
         self._reading, self._tree = reading, tree

@@ -204,6 +204,10 @@ def test_symbolic_links_are_followed_inside_the_snapshot(filled: OpenRepository,
         assert files.read("through") == b"one\n" * 1000
         assert names(files.list("absolute")) == ["below", "one"]
         assert whole.read(f"{source}/through") == b"one\n" * 1000
+        with filled.files(f"latest:{source.parent}/./x/..//{source.name}/") as again:
+            assert again.folder == files.folder == str(source)
+            assert again.resolve("absolute/one") == "/folder/one"
+        assert whole.folder == ""
         for broken in ("loop", "away"):
             with pytest.raises(SnapshotNotFound):
                 files.open(broken)
