@@ -29,7 +29,9 @@ ADDED, REMOVED, MODIFIED, UPDATED, TYPE_CHANGED, BITROT = "+", "-", "M", "U", "T
 """What has happened to an item: see `Difference`."""
 
 _AT_ONCE = 1 << 12
-"""Equal directories that are looked through together."""
+"""Equal directories that are looked through together, at most;"""
+_PATHS_AT_ONCE = 8 << 20
+"""and characters of their paths."""
 _CHECK_EVERY = 1 << 10
 """Entries between two looks at whether to stop."""
 
@@ -112,6 +114,8 @@ class TreeDiff:
         self._marks = _Marks(repository), _Marks(repository)
         self._equal: list[tuple[str, bytes]] = []
         """Directories that have the same tree on both sides, still to be looked through: paths and ids."""
+        self._equal_length = 0
+        """Characters of these paths."""
 
     def __iter__(self) -> Iterator[Difference]:
         before, after = self._roots
@@ -181,8 +185,10 @@ class TreeDiff:
         try:
             trees = subtree_of(old), subtree_of(new)
             if trees[0] == trees[1]:
-                self._equal.append((level.path_of(name), trees[0]))
-                if len(self._equal) >= _AT_ONCE:
+                path = level.path_of(name)
+                self._equal.append((path, trees[0]))
+                self._equal_length += len(path)
+                if len(self._equal) >= _AT_ONCE or self._equal_length >= _PATHS_AT_ONCE:
                     self._take_equal()
                 return
             raws = []
@@ -204,7 +210,7 @@ class TreeDiff:
 
     def _take_equal(self) -> None:
         """Look through the equal directories: what is in them, both sides use."""
-        equal, self._equal = self._equal, []
+        equal, self._equal, self._equal_length = self._equal, [], 0
         unreadable: dict[bytes, ResticFormatError] = {}
 
         def damaged(tree: bytes, error: ResticFormatError) -> None:
@@ -228,6 +234,8 @@ class TreeDiff:
         walk = Walk(self._repository, tree, None, fault=fault)
         for _, node, name in walk:
             if node.type == DIR:
+                if self._cancel is not None:
+                    self._cancel.check()
                 with contextlib.suppress(ResticFormatError):
                     walk.enter(node, name, None)
 

@@ -154,6 +154,18 @@ def test_the_generated_pairs_have_every_mark(pairs: Pairs) -> None:
     assert marks == {"+", "-", "M", "M?", "TU", "U"}
 
 
+@pytest.mark.parametrize("bound", ["_AT_ONCE", "_PATHS_AT_ONCE"])
+def test_equal_directories_may_be_looked_through_one_by_one(pairs: Pairs, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    repo = Repository.open(LocalStorage(str(pairs.folder)), PASSWORD)
+    repo.load_index()
+    for ids in pairs.ids:
+        trees = [bytes.fromhex(repo.load_snapshot(bytes.fromhex(name)).tree or "") for name in ids]
+        together = compare(repo, *trees)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"restic_format.explore.diff.{bound}", 1)
+            assert compare(repo, *trees) == together
+
+
 def compare(
     repo: Repository, before: bytes, after: bytes, *, metadata: bool = True, **options: Any
 ) -> tuple[list[Difference], DiffStatistics]:

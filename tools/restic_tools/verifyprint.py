@@ -55,7 +55,7 @@ def verify(
     printer.conclude(found, result.snapshot_id, stream=targets is None)
     if not found.faults:
         return ""
-    return f"{name} is stored, but verifying it has found {found.faults} errors: run check, and back up again"
+    return f"{name} is stored, but verifying it has found {found.faults} errors: run check, and back up again with --force"
 
 
 class VerifyPrinter:

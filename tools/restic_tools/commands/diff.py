@@ -170,7 +170,7 @@ def _with_local(
             options,
             node=node,
             damaged=printer.damaged,
-            warn=printer.fault,
+            warn=ctx.out.warn,
             cancel=Cancel(health=ctx.interrupt.check),
         )
         for path, mark in differences:
