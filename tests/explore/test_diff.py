@@ -221,6 +221,18 @@ def test_latest_is_a_snapshot_too(pairs: Pairs) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["source_snapshot"] == "latest~1"
 
 
+def test_what_is_in_an_equal_directory_is_neither_new_nor_gone_wherever_else_it_was() -> None:
+    repo = memory_repo()
+    maker = Maker(repo)
+    inner = maker.folder("t", [maker.file("f", b"content")])
+    same = maker.folder("same", [inner])
+    one, two = maker.finish([maker.folder("gone", [inner]), same]), maker.finish([same])
+    for before, after in ((one, two), (two, one)):
+        _, statistics = compare(repo, before, after)
+        for counts in (statistics.added, statistics.removed):
+            assert counts.data_blobs == 0 and counts.tree_blobs <= 2
+
+
 def broken(maker: Maker, name: str) -> Node:
     """A directory whose tree is in no index."""
     return maker.node(name, "dir", gomode.DIR | 0o755, subtree="ab" * 32)
