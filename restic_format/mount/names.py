@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from restic_format.snapshots.find import FoundSnapshot
 from restic_spec import golayout
 from restic_spec.gojson import to_bytes
+from restic_spec.snapshot import is_partial
 
 PATH_TEMPLATES = ("ids/%i", "snapshots/%T", "hosts/%h/%T", "tags/%t/%T")
 """restic's own."""
@@ -60,7 +61,9 @@ class Layout:
                 paths, suffix = expand(template, time_template, found)
                 for path in paths:
                     name = self._add(path, suffix, found)
-                    if suffix and name:
+                    # A partial snapshot is the latest only where there is no other (SNAP-23).
+                    first = path not in newest or is_partial(newest[path][0].snapshot)
+                    if suffix and name and (first or not is_partial(found.snapshot)):
                         newest[path] = found, name
         for path, (found, name) in newest.items():
             where = _clean(f"{path}/{LATEST}")

@@ -162,12 +162,16 @@ def find_latest(
         (found for found in candidates if wanted.matches(found.snapshot)),
         key=lambda found: (partial or not is_partial(found.snapshot), found.time_ns, found.id),
     )
+    aside = ""
     if newest and not partial and not is_partial(newest[0].snapshot):
-        newest = [found for found in newest if not is_partial(found.snapshot)]
+        whole = [found for found in newest if not is_partial(found.snapshot)]
+        aside = " that is whole" if len(whole) < len(newest) else ""
+        newest = whole
     if not newest:
         raise SnapshotNotFound(f"snapshot filter {wanted.describe()}: no snapshot found")
     if len(newest) <= back:
         only = "there is only one snapshot" if len(newest) == 1 else f"there are only {len(newest)} snapshots"
+        only += aside if len(newest) == 1 else aside.replace("is", "are")
         raise SnapshotNotFound(
             f"snapshot filter {wanted.describe()}: no snapshot found for latest~{back}, {only}; "
             f"the first is latest~{len(newest) - 1}"

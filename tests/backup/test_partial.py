@@ -223,7 +223,7 @@ def test_latest_is_a_whole_one(wide: Path, repository: Repository) -> None:
     whole = [backup(repository, ["s"], BackupOptions(time_ns=10**18 + n)).snapshot_id for n in range(2)]
     assert find_latest(repository).id.hex() == whole[1]
     assert find_snapshot(repository, "latest~1")[0].id.hex() == whole[0]
-    with pytest.raises(SnapshotNotFound):
+    with pytest.raises(SnapshotNotFound, match="there are only 2 snapshots that are whole"):
         find_snapshot(repository, "latest~2")
     assert find_latest(repository, SnapshotFilter(tags=[["partial"]])).id.hex() == partial.snapshot_id
     assert find_latest(repository, partial=True).id.hex() == partial.snapshot_id

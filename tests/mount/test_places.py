@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 
 from restic_format.errors import SnapshotNotFound
@@ -43,6 +44,17 @@ def test_no_template_hides_a_snapshot(template: str) -> None:
 def test_a_snapshot_that_is_called_latest_goes_before_the_link() -> None:
     layout = Layout([found(1), found(2)], ["%T"], "latest")
     assert shown(layout.root) == {b"\1" * 32, b"\2" * 32}
+
+
+@pytest.mark.clause("SNAP-23")
+def test_a_partial_snapshot_is_the_latest_only_where_there_is_no_other() -> None:
+    partial = [found(number, time=f"2020-01-0{number}T00:00:00Z") for number in (1, 3)]
+    for item in partial:
+        item.snapshot.keep_extra({"partial": msgspec.Raw(b"true")})
+    whole = found(2, time="2020-01-02T00:00:00Z")
+    for snapshots, latest in (([*partial, whole], whole), (partial, partial[1])):
+        place = Layout(snapshots, ["all/%T"]).get("all/latest")
+        assert place is not None and place.snapshot is latest
 
 
 def test_names_that_the_system_cannot_have() -> None:
