@@ -549,6 +549,16 @@ def test_a_target_is_there_when_it_is_whole(small: Path, theirs: Path, tmp_path:
     assert piped.stdout == target.read_bytes()
 
 
+def test_an_archive_that_lacks_an_attribute_is_kept_and_told(tmp_path: Path) -> None:
+    folder, target = cheap_repo(tmp_path / "repo"), tmp_path / ("n" * 250)
+    maker = Maker(Repository.open(LocalStorage(str(folder)), PASSWORD))
+    save(maker, [maker.file("odd", b"x", extended_attributes=[ExtendedAttribute("user.a=b", b"1")]), maker.file("z")])
+    done = ours(folder, "dump", "-t", str(target), "latest", "/")
+    assert done.returncode == 1 and b"/odd" in done.stderr and b"user.a=b" in done.stderr
+    with tarfile.open(target) as archive:
+        assert archive.getnames() == ["odd", "z"]
+
+
 @pytest.mark.parametrize(
     ("name", "words", "form"),
     [

@@ -54,7 +54,7 @@ def new_file(path: str) -> Iterator[Write]:
         there = None
     direct = there is not None and not stat.S_ISREG(there.st_mode)
     real = os.path.realpath(path)
-    name = path if direct else f"{real}.{secrets.token_hex(4)}.tmp"
+    name = path if direct else os.path.join(os.path.dirname(real), f".dump-{secrets.token_hex(4)}.tmp")
     flags = os.O_WRONLY | os.O_CLOEXEC | (0 if direct else os.O_CREAT | os.O_EXCL)
     try:
         descriptor = os.open(name, flags, 0o666)

@@ -77,7 +77,9 @@ def dump(
         if item.node.type != FILE and not target and ctx.out.stdout_is_terminal:
             raise Failure("cannot dump file: stdout is the terminal, please redirect output")
         with new_file(target) if target else standard_output(ctx.out) as write, _failing():
-            _dump(ctx, repo, item, _form(archive, target), write)
+            left_out = _dump(ctx, repo, item, _form(archive, target), write)
+        if left_out:
+            raise Failure(f"the archive lacks {left_out} extended attributes")
 
 
 def _form(archive: str | None, target: str) -> Form:
@@ -120,14 +122,15 @@ def _find(repo: Repository, root: bytes, text: str) -> _Item:
     raise AssertionError("a path has a last name")
 
 
-def _dump(ctx: Context, repo: Repository, item: _Item, form: Form, write: Write) -> None:
+def _dump(ctx: Context, repo: Repository, item: _Item, form: Form, write: Write) -> int:
+    """Write the item; how many attributes an archive lacks."""
     from restic_format.explore.dump import dump_file, dump_tree
     from restic_format.work import Cancel
 
     cancel = Cancel(health=ctx.interrupt.check)
     if item.node.type == FILE:
         dump_file(repo, item.node, write, cancel=cancel)
-        return
+        return 0
     left_out = 0
 
     def told(path: str, attribute: str) -> None:
@@ -136,8 +139,7 @@ def _dump(ctx: Context, repo: Repository, item: _Item, form: Form, write: Write)
         ctx.out.warn(f"/{printable(path)}: the archive cannot hold the attribute {printable(attribute)}; it is left out")
 
     dump_tree(repo, subtree_of(item.node), write, path=item.path, form=form, left_out=told, cancel=cancel)
-    if left_out:
-        raise Failure(f"the archive lacks {left_out} extended attributes")
+    return left_out
 
 
 @contextlib.contextmanager
