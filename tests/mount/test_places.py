@@ -53,7 +53,7 @@ def test_a_partial_snapshot_is_the_latest_only_where_there_is_no_other() -> None
         item.snapshot.keep_extra({"partial": msgspec.Raw(b"true")})
     whole = found(2, time="2020-01-02T00:00:00Z")
     for snapshots, latest in (([*partial, whole], whole), (partial, partial[1])):
-        place = Layout(snapshots, ["all/%T"]).get("all/latest")
+        place = Layout(snapshots, ["all/%T"]).get("/all/latest")
         assert place is not None and place.snapshot is latest
 
 
