@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 16
 _WORKERS = 4
 """Threads that read the ranges of one `ResticFileSystem.cat_ranges`."""
+_OF_FSSPEC = {
+    "asynchronous",
+    "batch_size",
+    "listings_expiry_time",
+    "loop",
+    "max_paths",
+    "skip_instance_cache",
+    "use_listings_cache",
+}
+"""Options that fsspec has for every file system."""
 _TYPES = {"file": "file", "dir": "directory", "symlink": "link"}
 
 
@@ -119,6 +129,9 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
         """
         if any(isinstance(given, str) for given in (hosts, tags, paths)):
             raise TypeError("hosts, tags and paths are lists, not one text")
+        unknown = sorted(storage_options.keys() - _OF_FSSPEC)
+        if unknown:
+            raise TypeError(f"restic:// has no option {unknown[0]!r}")
         super().__init__(**storage_options)
         self._repo = repo
         self._password = password
@@ -136,6 +149,9 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
         self._held: Connection | None = None
 
     # What an instance is, for logs and other processes
+
+    def __repr__(self) -> str:
+        return f"<ResticFileSystem {'of the environment' if self._repo is None else printable(os.fspath(self._repo))}>"
 
     def to_dict(self, *, include_password: bool = False) -> dict[str, Any]:
         """What `from_dict` makes it of again, never with a password."""

@@ -275,6 +275,12 @@ def test_settings_come_from_the_environment_unless_they_are_given(
     assert fsspec.filesystem("restic", repo=str(location), password=PASSWORD).exists(path)
 
 
+def test_an_option_that_does_not_exist_is_an_error(options: dict[str, str]) -> None:
+    with pytest.raises(TypeError, match="'pasword'"):
+        fsspec.filesystem("restic", **options, pasword="x")
+    assert options["repo"] in repr(fsspec.filesystem("restic", **options, use_listings_cache=False))
+
+
 def test_filters_say_what_latest_is(opened: OpenRepository, source: Path, options: dict[str, str]) -> None:
     opened.backup(source, tags=["wanted"], hostname="here")
     opened.backup(source, tags=["other"], hostname="there")
