@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import BackupOptions, Result, StreamSource, backup, backup_stream
-from restic_format.errors import FileMissing, Interrupted
+from restic_format.errors import FileMissing, Interrupted, ResticFormatError
 from restic_format.explore import verify as module
 from restic_format.explore.verify import SourceChanged, Verified, VerifyEvent, VerifyFailed, verify_backup
 from restic_format.repository import Repository
 from restic_format.snapshots import stat
-from restic_format.storage import LocalStorage
+from restic_format.storage import LocalStorage, MemoryStorage
 from restic_format.storage.cachefolder import CacheFolder
+from restic_format.storage.faulty import Call, Fail, Fault, FaultyStorage, Garble
 from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node
 from restic_tools.cli import main
-from tests.restore.kit import PASSWORD, Maker, cheap_repo, ours
+from tests.restore.kit import PASSWORD, Maker, cheap_repo, memory_repo, ours
 
 
 @pytest.fixture
@@ -229,6 +230,35 @@ def test_another_copy_of_a_blob_does(repo: Repository, source: Path) -> None:
     damage(repo, BlobType.DATA, blob)
     _, faults, _ = verify(repo, other_result, source / "a")
     assert not faults
+
+
+@pytest.mark.parametrize("kind", [FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT])
+def test_a_storage_that_loses_or_garbles_what_it_says_it_has_stored_is_noticed(kind: FileKind, source: Path) -> None:
+    faults_of: list[Fault] = []
+
+    def plan(call: Call) -> Fault | None:
+        return faults_of[-1] if faults_of and call.kind is kind and call.operation == "load" else None
+
+    storage = FaultyStorage(MemoryStorage(), plan)
+    repo = memory_repo(storage)
+    repo.load_index()
+    result = save(repo, source)
+    assert verify(repo, result, source)[1] == {}
+    for fault in (Fail(), Garble()):
+        faults_of.append(fault)
+        try:
+            _, faults, changes = verify(repo, result, source)
+        except ResticFormatError:
+            assert kind is not FileKind.PACK
+        else:
+            assert faults and not changes
+    faults_of.clear()
+    for name, _ in list(storage.list(kind)):
+        storage.remove(kind, name)
+    try:
+        assert verify(repo, result, source)[1]
+    except ResticFormatError:
+        assert kind is FileKind.SNAPSHOT
 
 
 def test_it_ends_when_it_is_cancelled(repo: Repository, source: Path) -> None:
