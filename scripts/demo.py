@@ -223,12 +223,15 @@ def main() -> None:
     say("3. Some files change; the second backup stores only what is new")
     change_source(demo.source)
     second = compare.scan(demo.source)
-    demo.run("backup", str(demo.source), "--tag", "second")
+    demo.run("backup", str(demo.source), "--tag", "second", "--verify")
 
     say("4. What is in the repository")
     demo.run("snapshots")
     listed = json.loads(demo.run("snapshots", "--json", show=False))
     demo.run("ls", "latest", str(demo.source / "metadata"))
+    demo.run("diff", "latest~1", "latest")
+    print("  (and since then nothing has changed here:)")
+    demo.run("diff", "latest", str(demo.source), "--metadata", "--read-data")
 
     say("5. Is it sound? Every pack is read, every blob opened and hashed")
     demo.run("check", "--read-data")
