@@ -19,8 +19,8 @@ from restic_spec.errors import ResticFormatError
 from restic_spec.ids import ID_SIZE
 from restic_spec.tree import DIR, Node
 
-MOST_FOUND = 1 << 15
-"""Findings that are remembered; each may hold a node."""
+MOST_FOUND = 12 << 20
+"""Bytes of findings that are remembered, about."""
 MOST_EMPTY = 1 << 22
 """Directories that are remembered to hold nothing."""
 
@@ -43,26 +43,35 @@ class _Folder(Generic[T]):
         self.items: list[Any] = []
         """What was found: findings, and for directories lists of the same kind."""
         self.own = 0
-        """How many findings are directly in it."""
+        """Bytes of the findings that are directly in it."""
         self.whole = True
         """Whether that is all."""
 
 
 class RememberingSearch(Generic[T]):
     """Gives everything that *look* finds in one tree after the other. What cannot be used is told to *fault* for each of them
-    again, and the rest goes on.
+    again, and the rest goes on. *size* tells how many bytes of memory a finding takes, about.
     """
 
-    def __init__(self, repository: Repository, look: Look[T], *, fault: Fault, cancel: Cancel | None = None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        look: Look[T],
+        size: Callable[[T], int],
+        *,
+        fault: Fault,
+        cancel: Cancel | None = None,
+    ) -> None:
         self._repository = repository
         self._look = look
+        self._size = size
         self._fault = fault
         self._cancel = cancel
         self._empty = IdSet()
         self._found: dict[bytes, list[Any]] = {}
         self._room = MOST_FOUND
         self._open = 0
-        """How many of the findings for which there was room are in directories that are still being searched."""
+        """Bytes of the findings that are remembered of directories that are still being searched."""
 
     def results(self, tree: bytes) -> Iterator[T]:
         """What there is in *tree* and below, in the order of the tree; the index must be loaded.
@@ -118,10 +127,11 @@ class RememberingSearch(Generic[T]):
     def _add(self, folder: _Folder[T], result: T) -> None:
         if not folder.whole:
             return
-        if self._room:
-            self._room -= 1
-            self._open += 1
-            folder.own += 1
+        size = self._size(result)
+        if size <= self._room:
+            self._room -= size
+            self._open += size
+            folder.own += size
             folder.items.append(result)
         else:
             folder.whole = False

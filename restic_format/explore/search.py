@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from restic_format.errors import SpecError, StorageError
 from restic_format.explore.remembering import Fault, RememberingSearch
@@ -16,6 +16,11 @@ from restic_spec.tree import DIR, FILE, Node
 
 SHORT = 8
 """Digits of an id that stand for it."""
+NODE_SIZE = 1 << 10
+"""Bytes of memory that a match takes, about, and a place of a blob or tree:"""
+PLACE_SIZE = 1 << 9
+
+T = TypeVar("T")
 
 
 class Match(NamedTuple):
@@ -37,33 +42,38 @@ class FoundObject(NamedTuple):
     """Id of the tree with the file; empty for a tree."""
 
 
-class PatternSearch:
+class PatternSearch(Generic[T]):
     """Searches trees for what fits any of *patterns* and was modified not before *oldest* and not after *newest* (nanoseconds
     since the epoch). See `RememberingSearch`.
+
+    *form* says what is given and remembered of a match: of *size* bytes, as much as a node takes unless that is said.
     """
 
     def __init__(
         self,
         repository: Repository,
         patterns: AnyPattern,
+        form: Callable[[Match], T],
         *,
+        size: Callable[[T], int] = lambda _: NODE_SIZE,
         oldest: int | None = None,
         newest: int | None = None,
         fault: Fault,
         cancel: Cancel | None = None,
     ) -> None:
         self._patterns = patterns
+        self._form = form
         self._oldest = oldest
         self._newest = newest
-        self._search = RememberingSearch(repository, self._look, fault=fault, cancel=cancel)
+        self._search = RememberingSearch(repository, self._look, size, fault=fault, cancel=cancel)
 
-    def matches(self, tree: bytes) -> Iterator[Match]:
+    def matches(self, tree: bytes) -> Iterator[T]:
         """What fits in *tree* and below."""
         return self._search.results(tree)
 
-    def _look(self, path: str, node: Node, _tree: bytes) -> tuple[Sequence[Match], bool]:
+    def _look(self, path: str, node: Node, _tree: bytes) -> tuple[Sequence[T], bool]:
         if self._patterns.match(path) and self._in_time(node):
-            return (Match(path, node),), True
+            return (self._form(Match(path, node)),), True
         return (), node.type == DIR and self._patterns.child_may_match(path)
 
     def _in_time(self, node: Node) -> bool:
@@ -97,7 +107,7 @@ class ObjectSearch:
         self._once = once
         self._found = 0
         """Places of trees that were found, in all snapshots."""
-        self._search = RememberingSearch(repository, self._look, fault=fault, cancel=cancel)
+        self._search = RememberingSearch(repository, self._look, lambda _: PLACE_SIZE, fault=fault, cancel=cancel)
 
     def places(self, tree: bytes) -> Iterator[FoundObject]:
         """Where the tree *tree* and what is below have what is searched for."""

@@ -10,7 +10,7 @@ import pytest
 
 from restic_format.errors import BlobMissing, Interrupted, ResticFormatError
 from restic_format.explore import remembering
-from restic_format.explore.search import ObjectSearch, PatternSearch, blobs_of_packs
+from restic_format.explore.search import PLACE_SIZE, ObjectSearch, PatternSearch, blobs_of_packs
 from restic_format.filter import AnyPattern, InvalidPattern
 from restic_format.repository import Repository
 from restic_format.snapshots import NodeUnusable, Walk
@@ -42,8 +42,8 @@ class Searched:
         self.faults.append((path, type(error)))
 
     def paths(self, roots: Iterable[bytes], *patterns: str) -> list[list[str]]:
-        search = PatternSearch(self.repo, AnyPattern(patterns), fault=self.fault)
-        return [[match.path for match in search.matches(root)] for root in roots]
+        search = PatternSearch(self.repo, AnyPattern(patterns), lambda match: match.path, size=lambda _: 1, fault=self.fault)
+        return [list(search.matches(root)) for root in roots]
 
 
 @pytest.fixture
@@ -106,14 +106,14 @@ def test_little_room_to_remember_changes_nothing(
 
 
 def test_room_comes_back_when_a_search_ends_early(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembering, "MOST_FOUND", 2)
+    monkeypatch.setattr(remembering, "MOST_FOUND", 2 * PLACE_SIZE)
     inner = maker.folder("b", [maker.file("x")])
     root = maker.finish([maker.folder("a", [inner]), maker.file("z")])
     assert inner.subtree is not None
     search = ObjectSearch(maker.repo, trees=[inner.subtree], once=True, fault=lambda path, error: None)
     for _ in range(5):
         assert [place.path for place in search.places(root)] == ["/a/b"]
-        assert search._search._room == 2
+        assert search._search._room == 2 * PLACE_SIZE
 
 
 def test_what_cannot_be_read_is_told_for_every_snapshot(maker: Maker, searched: Searched) -> None:
@@ -140,9 +140,11 @@ def test_where_nothing_can_match_nothing_is_read(maker: Maker, searched: Searche
 def test_a_cancelled_search_ends(maker: Maker) -> None:
     root = maker.finish([maker.folder("a", [maker.file("x")]), maker.folder("b", [maker.file("x")])])
     cancel = Cancel()
-    search = PatternSearch(maker.repo, AnyPattern(["x"]), fault=lambda path, error: None, cancel=cancel)
+    search = PatternSearch(
+        maker.repo, AnyPattern(["x"]), lambda match: match.path, fault=lambda path, error: None, cancel=cancel
+    )
     matches = search.matches(root)
-    assert next(matches).path == "/a/x"
+    assert next(matches) == "/a/x"
     cancel.set()
     with pytest.raises(Interrupted):
         list(matches)

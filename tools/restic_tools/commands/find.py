@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from restic_format.errors import ResticFormatError
 from restic_format.explore.search import (
@@ -95,8 +96,15 @@ def find(
             if show_pack_id:
                 _show_packs(ctx.out, repo, objects)
         else:
-            search = PatternSearch(repo, fitting, oldest=oldest_ns, newest=newest_ns, fault=faults.tell)
-            _find_files(ctx, search, roots, faults, NodeLines(ctx.out, long=long, human=human_readable))
+            printer: Printer
+            if ctx.options.json:
+                printer = JsonPrinter(ctx.out)
+            else:
+                printer = TextPrinter(ctx.out, NodeLines(ctx.out, long=long, human=human_readable))
+            search = PatternSearch(
+                repo, fitting, printer.form, size=sys.getsizeof, oldest=oldest_ns, newest=newest_ns, fault=faults.tell
+            )
+            _find_files(search, roots, faults, printer)
     if faults.count:
         raise Failure(f"There were {faults.count} errors")
 
@@ -161,10 +169,31 @@ def _in_packs(out: Output, repo: Repository, names: Sequence[str]) -> tuple[list
     return content.blobs, content.trees
 
 
+class Printer(Protocol):
+    """Prints what was found in snapshots; one class per output format."""
+
+    def form(self, match: Match) -> bytes:
+        """A match as it is printed."""
+
+    def snapshot(self, found: FoundSnapshot) -> None:
+        """The beginning of a snapshot in which something was found."""
+
+    def match(self, form: bytes) -> None:
+        """A match."""
+
+    def end(self, found: FoundSnapshot, hits: int) -> None:
+        """The end of a snapshot."""
+
+    def push(self) -> None:
+        """Write what is pending."""
+
+    def close(self) -> None:
+        """The end of everything."""
+
+
 def _find_files(
-    ctx: Context, search: PatternSearch, snapshots: Sequence[tuple[FoundSnapshot, bytes]], faults: Faults, lines: NodeLines
+    search: PatternSearch[bytes], snapshots: Sequence[tuple[FoundSnapshot, bytes]], faults: Faults, printer: Printer
 ) -> None:
-    printer = JsonPrinter(ctx.out) if ctx.options.json else TextPrinter(ctx.out, lines)
     faults.before = printer.push
     for found, root in snapshots:
         faults.snapshot = found
@@ -195,9 +224,13 @@ class TextPrinter(Buffered):
             self.put(encode(heading if self._first else f"\n{heading}"))
             self._first = False
 
-    def match(self, match: Match) -> None:
+    def form(self, match: Match) -> bytes:
         """The line of a match."""
-        self.put(encode(f"{self._lines.line(match.path, match.node)}\n"))
+        return encode(f"{self._lines.line(match.path, match.node)}\n")
+
+    def match(self, form: bytes) -> None:
+        """A match."""
+        self.put(form)
 
     def end(self, found: FoundSnapshot, hits: int) -> None:
         """Nothing."""
@@ -221,9 +254,13 @@ class JsonPrinter(Buffered):
         self.put(self._start + b'{"matches":[')
         self._start, self._comma = b",", b""
 
-    def match(self, match: Match) -> None:
+    def form(self, match: Match) -> bytes:
+        """The message of a match."""
+        return encode_message(match_message(match))
+
+    def match(self, form: bytes) -> None:
         """A match."""
-        self.put(self._comma + encode_message(match_message(match)))
+        self.put(self._comma + form)
         self._comma = b","
 
     def end(self, found: FoundSnapshot, hits: int) -> None:
