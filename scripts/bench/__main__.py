@@ -99,7 +99,7 @@ class Bench:
         yield partial(self.tree, "small files", self.make_small), self.kinds("small files")
         yield self.start_up, ["version", "open (cat config)"]
         yield self.snapshots, ["snapshots (2,000)", "ls latest (2,000 snapshots)", *self.forgets()]
-        yield self.history, [*self.searches(), *self.comparisons()]
+        yield self.history, [*self.searches(), *self.comparisons(), *self.counts()]
         if self.named is None and os.path.exists("/dev/fuse"):
             yield self.mounts, self.mounted()
         yield self.indexes, ["load index", "load index from the cache"]
@@ -276,6 +276,12 @@ class Bench:
         files = self.history_files()
         return [f"diff of two snapshots of {files:,} files", f"diff of two snapshots with {sources.HISTORY - 2} between them"]
 
+    @staticmethod
+    def counts() -> list[str]:
+        """The workloads that count what is in many snapshots; restic, which has no `du`, counts what is nearest to it."""
+        modes = ("restore-size", "files-by-contents", "blobs-per-file", "raw-data")
+        return [*(f"stats --mode {mode}" for mode in modes), "du (restic: stats --mode raw-data)"]
+
     def history_files(self) -> int:
         return 4_000 if self.quick else 20_000
 
@@ -291,6 +297,19 @@ class Bench:
         with self.having("diff"):
             for name, before in zip(self.comparisons(), (ids[-2], ids[0]), strict=True):
                 self.add(name, lambda program, before=before: self.call(program, repo, "diff", before, ids[-1]), rounds=7)  # type: ignore[misc]
+        *modes, costs = self.counts()
+        with self.having("stats", rustic=False):
+            for name in modes:
+                words = name.split()
+                self.add(
+                    f"{name}, {sources.HISTORY} snapshots",
+                    lambda program, words=words: self.call(program, repo, *words),
+                    rounds=3,
+                )
+            nearest = ["stats", "--mode", "raw-data"]
+            self.add(
+                costs, lambda program: self.call(program, repo, *(nearest if program.name == "restic" else ["du"])), rounds=3
+            )
 
     def mounted(self) -> list[str]:
         """The workloads that read through a mount."""
