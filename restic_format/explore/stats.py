@@ -215,7 +215,6 @@ class _FilesByPath(TreeSizes):
                     break
             else:
                 waiting.pop()
-        self._new.clear()
         return blobs
 
     def _below(self, number: int, prefix: str) -> Iterator[_File | tuple[int, str]]:

@@ -104,7 +104,11 @@ def forged(maker: Maker) -> list[bytes]:
     second = maker.finish([deep, linked("e", 1, 11), maker.symlink("l", "x"), linked("z", 2, 13)])
     third = maker.finish([maker.folder("a", [maker.file("f", b"1", b"2", b"1")]), maker.file("f", b"2", b"1")])
     fourth = maker.finish([maker.folder("b", [maker.file("f", b"2", b"1")]), maker.file("f", b"1", b"2", b"3")])
-    return [first, second, third, fourth]
+    # A file that comes before a directory: the blobs of both count at its path.
+    twice = b"7", b"8"
+    fifth = maker.finish([maker.file("a", *twice), maker.folder("b", [maker.file("f", *twice)])])
+    sixth = maker.finish([maker.file("a", *twice, b"9")])
+    return [first, second, third, fourth, fifth, sixth]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -121,7 +125,7 @@ def test_forged_trees_count_as_with_restic(
     monkeypatch.setenv("RESTIC_REPOSITORY", str(folder))
     monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
     for mode in MODES:
-        for names in (ids, ids[::-1], ids[1:2], [ids[2], ids[3]], [ids[3], ids[2]]):
+        for names in (ids, ids[::-1], ids[1:2], [ids[2], ids[3]], [ids[3], ids[2]], ids[4:]):
             ours, theirs = (call("stats", "--mode", mode, *names) for call in (run, restic_here))
             assert (ours.code, page(ours.out), ours.err) == (theirs.code, page(theirs.out), theirs.err), (mode, names)
 
