@@ -292,6 +292,10 @@ def test_ignore_files_and_another_path(pair: Pair) -> None:
     again = pair.run("ours", "backup", *options, "s")
     assert "using parent snapshot" in again.out and "0 new,     0 changed,     4 unmodified" in again.out
     assert pair.run("ours", "backup", "s", "--custom-ignorefile", "a/b").code == 1
-    for words, text in ((("s", "s/one"), "takes one file"), (("--stdin",), "--stdin-filename")):
-        refused = pair.run("ours", "backup", "--as-path", "/as", *words)
+    for path, words, text in (
+        ("/as", ("s", "s/one"), "takes one file"),
+        ("/as", ("--stdin",), "--stdin-filename"),
+        ("", ("s",), "needs a path"),
+    ):
+        refused = pair.run("ours", "backup", "--as-path", path, *words)
         assert refused.code == 1 and text in refused.err

@@ -75,11 +75,15 @@ def open_stream(ctx: Context, words: list[str], *, from_command: bool) -> Stream
         raise Failure(str(error)) from error
 
 
-def source_path(path: str, targets: list[str], *, stream: bool) -> str:
+def source_path(path: str | None, targets: list[str], *, stream: bool) -> str:
     """The path of --as-path, which must not come with a stream or several targets."""
-    if path and stream:
+    if path is None:
+        return ""
+    if not path:
+        raise Failure("--as-path needs a path, not an empty text")
+    if stream:
         raise Failure("--as-path cannot be used for a stream; name it with --stdin-filename")
-    if path and len(targets) > 1:
+    if len(targets) > 1:
         raise Failure(f"--as-path takes one file or directory to back up, not {len(targets)}")
     return path
 

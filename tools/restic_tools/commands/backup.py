@@ -44,9 +44,9 @@ def backup(
     ctx: Context,
     targets: Annotated[list[str], Argument(metavar="[FILE/DIR] ...")],
     as_path: Annotated[
-        str,
+        str | None,
         Option("--as-path", metavar="path", help="store the source, of which there is only one, as if it were at this path"),
-    ] = "",
+    ] = None,
     custom_ignorefile: Annotated[
         Texts,
         Option("--custom-ignorefile", metavar="name", help=f"treat files of this name like .gitignore files {MANY}"),
