@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -193,6 +194,24 @@ def look_into_table(demo: Demo) -> None:
     print("  the same as in the file that was backed up")
 
 
+def look_into_archive(demo: Demo) -> None:
+    """Dump a folder of the latest snapshot as an archive, and compare each file in it with the source."""
+    archive, folder = demo.folder / "library.tar.gz", demo.source / "python-library"
+    demo.run("dump", "latest", str(folder), "--target", str(archive))
+    files = 0
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            content = opened.extractfile(member)
+            if member.isreg() and content is not None:
+                files += 1
+                if content.read() != Path("/", member.name).read_bytes():
+                    stop(f"{member.name} is not the same in the archive as in the source.")
+    expected = sum(path.is_file() and not path.is_symlink() for path in folder.rglob("*"))
+    if files != expected:
+        stop(f"there are {files} files in the archive, and {expected} in the source.")
+    print(f"  compared: {files} files in an archive of {archive.stat().st_size / MIB:.1f} MiB, every byte is as it was")
+
+
 def describe(facts: compare.Tree) -> None:
     kinds = Counter(entry.type for entry in facts.values())
     content = sum(entry.size for entry in facts.values())
@@ -245,10 +264,13 @@ def main() -> None:
     demo.restored(listed[0]["id"], "restored-first", first)
     demo.restored("latest", "restored-second", second)
 
-    say("7. A Parquet file in the snapshot is opened through fsspec, without a restore")
+    say("7. A folder is dumped as an archive, without a restore")
+    look_into_archive(demo)
+
+    say("8. A Parquet file in the snapshot is opened through fsspec, without a restore")
     look_into_table(demo)
 
-    say("8. The repository is mounted: every snapshot is a folder to look into")
+    say("9. The repository is mounted: every snapshot is a folder to look into")
     if os.path.exists("/dev/fuse"):
         demo.mounted(second)
     else:

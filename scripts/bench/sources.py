@@ -254,7 +254,7 @@ def history(folder: Path, files: int) -> list[str]:
         return writer.save_blob(BlobType.TREE, encode_tree(sorted(nodes, key=lambda node: node.quoted))).id.hex()
 
     def directory(name: str, time: str, tree: str) -> Node:
-        times = {"mtime": time, "atime": time, "ctime": time, "inode": next(inodes)}
+        times: dict[str, Any] = {"mtime": time, "atime": time, "ctime": time, "inode": next(inodes)}
         return Node(quoted=name, type="dir", mode=DIR | 0o755, subtree=tree, **times, **owner)
 
     time = gotime.format_ns(start, 0)
