@@ -169,11 +169,11 @@ class _Pair:
 
 
 class LocalDiff:
-    """The differences from a directory of a snapshot, whose tree is *tree*, to the local directory *path*.
+    """The differences from an item of a snapshot to the local item *path*. The first is the directory whose tree is *tree*, or
+    else *node*, which is no directory.
 
-    Iterating once gives them; after that `statistics` are complete. With *name* it is that entry of the directory, *node*, that
-    is compared with the local item *path*. What cannot be read is given to *damaged*, with its path below. The index must be
-    loaded.
+    Iterating once gives them; after that `statistics` are complete. What cannot be read is given to *damaged*, with its path
+    below the two directories. The index must be loaded.
 
     Raises (from iterating):
         SourceError: *path* cannot be read.
@@ -192,8 +192,11 @@ class LocalDiff:
         warn: Callable[[str], None],
         cancel: Cancel | None = None,
     ) -> None:
-        """Either *tree*, or the *node* of an item that is no directory. *warn* is told of tag and ignore files that cannot be
-        used."""
+        """*warn* is told of tag and ignore files that cannot be used.
+
+        Raises:
+            SourceError, InvalidTagSpec, InvalidIgnoreName: see `build_rejects`.
+        """
         self.statistics = LocalStatistics()
         self._repository = repository
         self._tree = tree
