@@ -1,6 +1,6 @@
 """Whether a file of the source has the content that a node says: it is read, cut where the node's blobs end, and hashed.
 
-Nothing is fetched from the repository for that: a blob's id is the hash of its plaintext (LAYOUT-6), its length is in the index.
+Nothing is fetched from the repository: the id of a blob is the hash of its plaintext (LAYOUT-6), and the index has its length.
 Memory: what is read at once, however large a blob is.
 """
 
