@@ -210,9 +210,12 @@ class BlobCache:
             self._queue[job] = None
         while len(self._threads) < self._count and self._idle < len(self._queue):
             thread = threading.Thread(target=self._work, name="read-ahead", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads: those who ask fetch it themselves
+                break
             self._threads.add(thread)
             self._idle += 1
-            thread.start()
         self._queued.notify(len(jobs))
 
     def _finish(self, entry: PackEntry, plain: bytes | None) -> None:

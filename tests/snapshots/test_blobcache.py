@@ -244,3 +244,15 @@ def test_a_storage_that_fails_now_and_then(seed: int) -> None:
         settled(cache)
         assert cache.size == sum(map(len, cache._kept.values())) <= 150_000
         assert cache._ahead == sum(len(cache._kept[blob]) for blob in cache._unread)
+
+
+def test_a_system_without_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    blobs = [bytes([number]) * 1000 for number in range(5)]
+    stored = Stored(blobs)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with BlobCache(stored.repo) as cache:
+        assert cache.ahead(stored.ids) == 5
+        assert [cache.get(blob_id) for blob_id in stored.ids] == blobs and len(stored.loads) == 1
