@@ -132,6 +132,11 @@ def test_commands_over_all_snapshots(forged: tuple[Path, list[str]], terminal: C
         ["ls", "latest", "--host", MARKER],
         ["snapshots", MARKER],
         ["ls", MARKER],
+        ["find", MARKER, "--snapshot", MARKER],
+        ["find", "--blob", MARKER, "--show-pack-id"],
+        ["find", "--pack", MARKER],
+        ["find", "--oldest", MARKER, "x"],
+        ["find", f"[{MARKER}"],
         ["cat", "snapshot", MARKER],
         ["restore", MARKER, "--target", "/nowhere"],
         [MARKER],
@@ -146,6 +151,7 @@ def test_commands_on_one_snapshot(forged: tuple[Path, list[str]], terminal: Call
     _, ids = forged
     for number, name in enumerate(ids):
         terminal("ls", "--long", name)
+        terminal("find", "--long", "--snapshot", name, "*")
         terminal("restore", name, "--target", str(tmp_path / str(number)), "-vv", "--delete")
 
 

@@ -66,8 +66,8 @@ def find(
 
     Dates are like 2006-01-02, "2006-01-02 15:04", "2006-01-02 15:04:05 +0200" or "02.01.2006 15:04:05".
 
-    With --blob, --tree or --pack the patterns are ids, whole or their first eight digits, and where files, directories
-    and blobs of that pack stand in snapshots is shown.
+    With --blob, --tree or --pack the patterns are ids, whole or their first eight digits; shown is which files and
+    directories of which snapshots need these blobs.
     """
     if not patterns:
         raise Failure("wrong number of arguments")
