@@ -177,6 +177,9 @@ def test_types_cost_what_sets_of_their_blobs_say() -> None:
     below = {row.type: row.cost for row in type_costs(maker.repo, snapshots[1:], "/m", []).rows}
     assert set(below) == {"txt", "gz", "", TREES} and below["txt"] == Cost(3, 502, *costs["txt"][2:4], size[b"2"])
     assert {row.type for row in type_costs(maker.repo, [], "", snapshots).rows} == set()
+    third = made(maker.repo, maker.finish([inner, maker.folder("o", [maker.file("q", b"2")])]), 3)
+    beside = {row.type: row.cost for row in type_costs(maker.repo, [third], "/m", []).rows}
+    assert beside["txt"][3:] == (size[b"2"], 0), "the rest of the snapshot needs it, too"
 
 
 def location(repo: Repository, data: bytes) -> int:

@@ -114,7 +114,7 @@ class Table:
         if self._width is None or self._fold is None or _total(widths) <= self._width:
             return widths
         # Headers are wider than need be for looks only.
-        self.headers = [header.strip() for header in self.headers]
+        self.headers = [header.rstrip() for header in self.headers]
         widths = self._widths()
         room = self._width - (_total(widths) - widths[self._fold])
         if widths[self._fold] <= room or room < MIN_FOLDED:
