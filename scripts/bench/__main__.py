@@ -71,6 +71,10 @@ class Bench:
         shutil.copytree(empty, repo)
         return repo
 
+    def calling(self, repo: Path, *words: str) -> Callable[[Program], Sample]:
+        """The same command with each program."""
+        return lambda program: self.call(program, repo, *words)
+
     def add(
         self, workload: str, once: Callable[[Program], Sample], stored: Callable[[Program], int] | None = None, rounds: int = 0
     ) -> None:
@@ -291,21 +295,16 @@ class Bench:
         ids = sources.history(repo, self.history_files())
         by_name, by_blob = self.searches()
         with self.having("find"):
-            self.add(by_name, lambda program: self.call(program, repo, "find", "*-9000*.py"), rounds=3)
+            self.add(by_name, self.calling(repo, "find", "*-9000*.py"), rounds=3)
         with self.having("find", rustic=False):
-            self.add(by_blob, lambda program: self.call(program, repo, "find", "--blob", "00" * 32), rounds=3)
+            self.add(by_blob, self.calling(repo, "find", "--blob", "00" * 32), rounds=3)
         with self.having("diff"):
             for name, before in zip(self.comparisons(), (ids[-2], ids[0]), strict=True):
-                self.add(name, lambda program, before=before: self.call(program, repo, "diff", before, ids[-1]), rounds=7)  # type: ignore[misc]
+                self.add(name, self.calling(repo, "diff", before, ids[-1]), rounds=7)
         *modes, costs = self.counts()
         with self.having("stats", rustic=False):
             for name in modes:
-                words = name.split()
-                self.add(
-                    f"{name}, {sources.HISTORY} snapshots",
-                    lambda program, words=words: self.call(program, repo, *words),
-                    rounds=3,
-                )
+                self.add(f"{name}, {sources.HISTORY} snapshots", self.calling(repo, *name.split()), rounds=3)
             nearest = ["stats", "--mode", "raw-data"]
             self.add(
                 costs, lambda program: self.call(program, repo, *(nearest if program.name == "restic" else ["du"])), rounds=3
