@@ -19,7 +19,7 @@ installed = { test -d build/installed || $(VENV)/python -m venv build/installed;
 bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills lint format docs compatibility peers conformance bench native sanitize fuzz parts profile dist clean
+.PHONY: help install demo test kills lint format docs pictures compatibility peers conformance bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,10 @@ format: ## let ruff put the source in order
 docs: ## build the documentation into site/ (strict)
 	@$(environment) docs
 	$(VENV)/mkdocs build --strict
+
+pictures: ## make the pictures of terminals in the documentation
+	@$(environment)
+	$(VENV)/python scripts/pictures.py
 
 compatibility: ## compare the help of real restic with ours, command by command; the table into docs
 	@$(environment)

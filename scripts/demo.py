@@ -248,9 +248,12 @@ def main() -> None:
     demo.run("snapshots")
     listed = json.loads(demo.run("snapshots", "--json", show=False))
     demo.run("ls", "latest", str(demo.source / "metadata"))
+    demo.run("find", "--long", "noise.*")
     demo.run("diff", "latest~1", "latest")
     print("  (and since then nothing has changed here:)")
     demo.run("diff", "latest", str(demo.source), "--metadata", "--read-data")
+    demo.run("stats", "--mode", "raw-data")
+    demo.run("du")
 
     say("5. Is it sound? Every pack is read, every blob opened and hashed")
     demo.run("check", "--read-data")
