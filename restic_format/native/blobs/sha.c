@@ -127,14 +127,10 @@ static void count(sha_stream *stream, size_t size)
     stream->high = (uint32_t)(bits >> 32);
 }
 
-/* Whole blocks of one stream. */
+/* Whole blocks of one stream: by the library, which takes two thirds of the time of *two_streams* on one and the same. */
 static void hash_blocks(sha_stream *stream, const uint8_t *data, size_t blocks)
 {
     sha_stream other = *stream;
-    if (can_pair()) { /* hardly takes longer than a stream by itself */
-        two_streams(stream->h, data, other.h, data, blocks);
-        return;
-    }
     other.num = 0; /* *stream* may already hold the bytes that come after these */
     library(&other, data, blocks * BLOCK);
     memcpy(stream->h, other.h, sizeof stream->h);

@@ -1,7 +1,8 @@
 /* SHA-256 of blobs and packs, two at a time.
  *
- * A processor with the SHA extensions waits for each round's result; two independent streams at once take hardly longer than
- * one. Without these extensions whole blocks are libcrypto's, one stream after the other. */
+ * A processor with the SHA extensions waits for each round's result; two independent streams at once take three quarters of
+ * the time that they take one after the other. Without these extensions, and where there is a single stream, whole blocks are
+ * libcrypto's. */
 #ifndef RESTIC_FORMAT_SHA_H
 #define RESTIC_FORMAT_SHA_H
 
@@ -27,7 +28,7 @@ typedef struct {
     size_t blocks;
 } sha_queue;
 
-/* What is used where the processor has no SHA extensions: libcrypto's SHA256_Update. To be given before anything is hashed. */
+/* What hashes a stream by itself: libcrypto's SHA256_Update. To be given before anything is hashed. */
 typedef int (*sha_update)(sha_stream *, const void *, size_t);
 void sha_use(sha_update update);
 
