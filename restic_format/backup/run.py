@@ -46,7 +46,7 @@ def backup(
 
     What cannot be read is told to *progress* and counted in ``summary.errors``; the snapshot is made without it. When *cancel*
     is set, the backup ends early, what is stored by then stays findable; with ``snapshot_on_interrupt`` it has a partial
-    snapshot where a file was finished. Its health is asked now and then, and before the
+    snapshot where a file was finished, and a whole one where everything was. Its health is asked now and then, and before the
     snapshot is written: it says when the lock on the repository is lost.
 
     Raises:
@@ -156,7 +156,7 @@ class _Run:
             queue()
             self.cancel.check()
             self.workers.finish()
-            self.cancel.check()
+            self._check_at_the_end()
         except BaseException as error:
             self.workers.give_up(error)
             if not isinstance(error, Interrupted) or not self._finish_early():
@@ -176,6 +176,13 @@ class _Run:
             raise
         self.partial = True
         return True
+
+    def _check_at_the_end(self) -> None:
+        """Whether to stop although the tree is finished; with ``snapshot_on_interrupt`` it gets its snapshot all the same."""
+        if self.options.snapshot_on_interrupt:
+            self.cancel.check_health()
+        else:
+            self.cancel.check()
 
     def save_snapshot(self, targets: Sequence[str]) -> Result:
         """Make the snapshot, whose tree is stored."""
@@ -205,10 +212,7 @@ class _Run:
         if self.partial:
             members[PARTIAL] = msgspec.Raw(b"true")
         snapshot.keep_extra(members, "snapshot")
-        if self.partial:
-            self.cancel.check_health()
-        else:
-            self.cancel.check()
+        self._check_at_the_end()
         saved = id_of(encode_snapshot(snapshot)) if options.dry_run else self.repository.save_snapshot(snapshot)
         return Result(summary, tree, saved.hex(), self.partial)
 

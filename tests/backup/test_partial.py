@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from restic_format.backup import BackupEvent, BackupOptions, FilesDone, FileStarted, ItemDone, Result, backup, find_parent
+from restic_format.backup.files import Workers
 from restic_format.backup.parent import LayeredDirectory, ParentTrees
 from restic_format.errors import Interrupted, LockLost, ResticFormatError, SnapshotNotFound, StorageError
 from restic_format.repository import Repository
+from restic_format.repository.writer import BlobWriter
 from restic_format.snapshots import SnapshotFilter, find_latest, find_snapshot
 from restic_format.snapshots.grouping import TAGS, group_of
 from restic_format.storage import MemoryStorage
@@ -254,3 +256,32 @@ def test_restics_of_every_age_take_it(
     ]
     assert not is_partial(tagged) and "partial" in tagged.tags
     assert os.listdir(wide)
+
+
+@pytest.mark.clause("SNAP-21")
+@pytest.mark.parametrize("name", ["finish", "flush", "save_snapshot"])
+def test_what_is_whole_when_it_is_cancelled_gets_its_snapshot(
+    wide: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A signal that comes while the last packs and the index are stored loses nothing."""
+    owner = {"finish": Workers, "flush": BlobWriter, "save_snapshot": Repository}[name]
+    original = getattr(owner, name)
+    cancel = Cancel()
+
+    def cancelled(*args: object) -> object:
+        result = original(*args)
+        cancel.set()
+        return result
+
+    monkeypatch.setattr(owner, name, cancelled)
+    for wanted in (True, False) if name != "save_snapshot" else (True,):
+        cancel = Cancel()
+        options = BackupOptions(snapshot_on_interrupt=wanted, scan=False)
+        if wanted:
+            result = backup(repository, ["s"], options, cancel=cancel)
+            assert cancel.is_set() and not result.partial and not is_partial(stored(repository, result))
+            assert len(content(repository, result.tree)) == FOLDERS * EACH
+        else:
+            with pytest.raises(Interrupted):
+                backup(repository, ["s"], options, cancel=cancel)
+            assert len(list(repository.list(FileKind.SNAPSHOT))) == 1

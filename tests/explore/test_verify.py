@@ -305,3 +305,19 @@ def test_a_command_whose_backup_is_not_good_fails_and_names_the_snapshot(
     names = [name for name, _ in repo.storage.list(FileKind.SNAPSHOT)]
     assert len(names) == 1 and f"snapshot {names[0][:8]} is stored, but verifying it has found 1 errors" in err
     assert names[0][:8] in out, "the summary is told all the same"
+
+
+@pytest.mark.parametrize("error", [Interrupted("a signal"), ResticFormatError("gone")])
+def test_a_snapshot_is_told_of_when_verifying_it_does_not_end(
+    repo: Repository, source: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def ended(*args: object, **more: object) -> Verified:
+        raise error
+
+    monkeypatch.setattr("restic_tools.verifyprint.verify_backup", ended)
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    code = main(["-r", repo.storage.location, "--no-cache", "--json", "backup", "--verify", str(source)])
+    out, _ = capfd.readouterr()
+    [(name, _)] = repo.storage.list(FileKind.SNAPSHOT)
+    assert code == (130 if isinstance(error, Interrupted) else 1)
+    assert json.loads(out.splitlines()[-1])["snapshot_id"] == name

@@ -262,14 +262,16 @@ def backup(
         with ctx.interrupt.deferred(_stop_twice(cancel) if snapshot_on_interrupt else cancel.set):
             result = _run(ctx, repository, found, source, stdin_filename, options, printer, cancel)
             failure = ""
-            if verify and not result.partial:
-                from restic_tools.verifyprint import verify as verify_stored
+            try:
+                if verify and not result.partial:
+                    from restic_tools.verifyprint import verify as verify_stored
 
-                known = options.parent.tree if verify_new_only and options.parent is not None else None
-                failure = verify_stored(
-                    ctx, repository, result, None if stream else found, options.as_path, known or None, cancel
-                )
-        printer.conclude(result, dry_run=dry_run)
+                    known = options.parent.tree if verify_new_only and options.parent is not None else None
+                    failure = verify_stored(
+                        ctx, repository, result, None if stream else found, options.as_path, known or None, cancel
+                    )
+            finally:  # the snapshot is there, however verifying it ends
+                printer.conclude(result, dry_run=dry_run)
         if result.partial:
             raise Interrupted("interrupted by a signal")
     if failure:
