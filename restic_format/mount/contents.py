@@ -160,10 +160,11 @@ class Contents:
             self._tell(f"{folder.path}{name}", error)
 
         while True:
+            readings = self._places.index_readings
             try:
                 return self._listings.get(folder.tree, fault)
             except ResticFormatError as error:
-                if not self._places.reload_index(error):
+                if not self._places.reload_index(error, readings):
                     self._tell(folder.path.rstrip("/"), error)
                     raise Refused(errno.EIO) from None
 
@@ -350,13 +351,14 @@ class Contents:
         if not blobs:
             return ()
         while True:
+            readings = self._places.index_readings
             try:
                 if len(blobs) > 1:
                     return (self._stream(request.node, node).pread(offset, size),)
                 self._read_ahead(folder, number)
                 return (memoryview(self._cache.get(parse_id(blobs[0])))[offset : offset + size],)
             except ResticFormatError as error:
-                if not self._places.reload_index(error):
+                if not self._places.reload_index(error, readings):
                     self._tell(f"{folder.path}{self._name(folder, number)}", error)
                     raise Refused(errno.EIO) from None
 

@@ -123,6 +123,10 @@ def _mount(mountpoint: str, flags: Flags) -> Device:
             cwd="/",
             start_new_session=True,
         )
+    except OSError as error:
+        _system("umount2", os.fsencode(mountpoint), _MNT_DETACH)
+        os.close(descriptor)
+        raise MountFailed(f"the process that unmounts at the end cannot be started: {errno_text(error)}") from None
     except BaseException:
         os.close(descriptor)
         raise

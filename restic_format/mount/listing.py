@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable
 
 from restic_format.repository import Repository
-from restic_format.snapshots import Level, Walk
+from restic_format.snapshots import Level, NodeUnusable, Walk
 from restic_spec.errors import ResticFormatError
 from restic_spec.gojson import to_bytes
 from restic_spec.tree import DIR, NODE_TYPES, Node
 
+LONGEST_NAME = 1024
+"""Bytes of a name; the kernel takes no longer one, and without it nothing that comes behind."""
+MOST_LARGE = 2
+"""Large directories that are kept: so many are walked side by side, as by ``diff -r``."""
 _NODE_SIZE = 1 << 10
 """Bytes of a decoded node, about; and for each blob of a file:"""
 _BLOB_SIZE = 120
@@ -41,15 +45,22 @@ class Listing:
 
 
 class Listings:
-    """The directories that were looked at last, whichever snapshot they are in; used from any thread."""
+    """The directories that were looked at last, whichever snapshot they are in; used from any thread.
+
+    What is in a large directory is not to displace it: it would be read again for each of its entries. So those that take more
+    than half of the limit are kept apart, the last `MOST_LARGE` of them.
+    """
 
     def __init__(self, repository: Repository, limit: int) -> None:
-        """*limit* is how many bytes of memory they take at most, about, or one of them."""
+        """*limit* is how many bytes of memory they take at most, about, but for large ones."""
         self._repository = repository
         self._limit = limit
         self._lock = threading.Lock()
         self._kept: dict[bytes, Listing] = {}
         self._size = 0
+        self._large: dict[bytes, Listing] = {}
+        self._reading: dict[bytes, threading.Lock] = {}
+        """Held while a directory is read: several may want it, and memory is for one."""
 
     def get(self, tree: bytes, fault: Fault) -> Listing:
         """The directory whose tree is *tree*. What is wrong with entries is told to *fault* when it is read; they are left out.
@@ -58,18 +69,44 @@ class Listings:
             ResticFormatError: the tree cannot be read at all.
         """
         with self._lock:
-            found = self._kept.pop(tree, None)
+            found = self._take(tree)
             if found is not None:
-                self._kept[tree] = found
                 return found
-        found = self._read(tree, fault)
-        with self._lock:
-            if found.whole and tree not in self._kept:
-                self._kept[tree] = found
-                self._size += found.size
-                while self._size > self._limit and len(self._kept) > 1:
-                    self._size -= self._kept.pop(next(iter(self._kept))).size
+            reading = self._reading.setdefault(tree, threading.Lock())
+        with reading:
+            with self._lock:
+                found = self._take(tree)
+            if found is not None:
+                return found
+            try:
+                found = self._read(tree, fault)
+                if found.whole:
+                    self._keep(tree, found)
+            finally:
+                with self._lock:
+                    self._reading.pop(tree, None)
         return found
+
+    def _take(self, tree: bytes) -> Listing | None:
+        """What is kept of *tree*, which was used last from now on."""
+        for kept in (self._kept, self._large):
+            found = kept.pop(tree, None)
+            if found is not None:
+                kept[tree] = found
+                return found
+        return None
+
+    def _keep(self, tree: bytes, listing: Listing) -> None:
+        with self._lock:
+            if listing.size > self._limit // 2:
+                self._large[tree] = listing
+                if len(self._large) > MOST_LARGE:
+                    del self._large[next(iter(self._large))]
+            elif tree not in self._kept:
+                self._kept[tree] = listing
+                self._size += listing.size
+                while self._size > self._limit:
+                    self._size -= self._kept.pop(next(iter(self._kept))).size
 
     def _read(self, tree: bytes, fault: Fault) -> Listing:
         names: list[bytes] = []
@@ -84,9 +121,14 @@ class Listings:
 
         for _, node, name in Walk(self._repository, tree, None, fault=told):
             kind = NODE_TYPES.get(node.type)
-            if kind is not None and kind.st_format:
-                names.append(to_bytes(name))
-                nodes.append(node)
+            if kind is None or not kind.st_format:
+                continue
+            raw = to_bytes(name)
+            if len(raw) > LONGEST_NAME:
+                fault(name[:LONGEST_NAME], NodeUnusable("the name is too long for this system; the item is left out"))
+                continue
+            names.append(raw)
+            nodes.append(node)
         if damage and not nodes:
             raise damage[0]
         if damage:

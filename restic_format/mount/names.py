@@ -18,6 +18,8 @@ LATEST = "latest"
 """The link beside snapshots that are named by their time, to the last of them."""
 MAX_NAME = 255
 """Bytes of a name."""
+DEEPEST = 100
+"""Names of a path; a host or a tag with more slashes is not shown by its name."""
 
 _PIECE = re.compile("%.?|[^%]+", re.DOTALL)
 
@@ -161,4 +163,6 @@ def _clean(path: str) -> str:
 
 def _usable(path: str) -> bool:
     """Whether the system can have such names."""
+    if path.count("/") > DEEPEST:
+        return False
     return "\0" not in path and all(len(to_bytes(name)) <= MAX_NAME for name in path.split("/"))

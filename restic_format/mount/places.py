@@ -45,6 +45,8 @@ class Places:
         self._layout = Layout((), self._path_templates, time_template)
         self.changed_ns = time.time_ns()
         """When the layout was made."""
+        self.index_readings = 0
+        """How many times the index was read again."""
 
     def get(self, folder: str, name: bytes) -> Place | None:
         """What is called *name* in the folder."""
@@ -79,20 +81,26 @@ class Places:
         finally:
             self._lock.release()
 
-    def reload_index(self, error: ResticFormatError) -> bool:
+    def reload_index(self, error: ResticFormatError, readings: int) -> bool:
         """Read the index anew where *error* says that the repository is not what it was, as after a prune by somebody who does
-        not care for locks; whether it is worth to try again.
+        not care for locks; whether it is worth to try again. *readings* is `index_readings` before what failed began.
         """
         if not isinstance(error, BlobMissing) and not isinstance(error.cause, FileMissing):
             return False
         with self._lock:
+            if self.index_readings != readings:
+                return True  # another thread has met the same, and done it
             if time.monotonic() < self._next_index:
                 return False
             self._next_index = time.monotonic() + self._period
             with suppress(ResticFormatError):
-                self._repository.reload_index()
+                self._read_index()
                 return True
         return False
+
+    def _read_index(self) -> None:
+        self._repository.reload_index()
+        self.index_readings += 1
 
     def _load(self) -> None:
         self._next = time.monotonic() + self._period
@@ -102,7 +110,7 @@ class Places:
         if read.keys() == before.keys() and before:
             return
         if before and read.keys() - before.keys():
-            self._repository.reload_index()
+            self._read_index()
         found = [item for item in read.values() if item is not None and self._wanted.matches(item.snapshot)]
         self._layout = Layout(found, self._path_templates, self._time_template)
         self._read, self.changed_ns = read, time.time_ns()

@@ -45,6 +45,8 @@ ASYNC_DIO: Final = 1 << 15
 NO_OPEN_SUPPORT: Final = 1 << 17
 PARALLEL_DIROPS: Final = 1 << 18
 MAX_PAGES: Final = 1 << 22
+POSIX_ACL: Final = 1 << 20
+"""The kernel asks for access control lists and keeps to them as to owners and modes."""
 CACHE_SYMLINKS: Final = 1 << 23
 WANTED: Final = ASYNC_READ | DO_READDIRPLUS | ASYNC_DIO | NO_OPEN_SUPPORT | PARALLEL_DIROPS | MAX_PAGES | CACHE_SYMLINKS
 
@@ -111,8 +113,11 @@ def entry(inode: int, offset: int, kind: int, name: bytes) -> bytes:
     return DIRENT.pack(inode, offset, len(name), kind >> 12) + name + bytes(padding)
 
 
-def init_reply(body: bytes, *, readahead: int, pages: int, background: int) -> tuple[bytes, int]:
-    """The answer to INIT and the minor version of the kernel; 0 and only our version where it speaks another major one."""
+def init_reply(body: bytes, *, readahead: int, pages: int, background: int, restricted: bool = False) -> tuple[bytes, int]:
+    """The answer to INIT and the minor version of the kernel; 0 and only our version where it speaks another major one.
+
+    *restricted* is whether the kernel keeps to owners and modes, and then to access control lists.
+    """
     major, minor, possible, flags = INIT_IN.unpack_from(body)
     if major > MAJOR:
         return INIT_OUT.pack(MAJOR, MINOR, 0, 0, 0, 0, 0, 0, 0, 0), 0
@@ -121,7 +126,7 @@ def init_reply(body: bytes, *, readahead: int, pages: int, background: int) -> t
             MAJOR,
             MINOR,
             min(possible, readahead),
-            flags & WANTED,
+            flags & (WANTED | POSIX_ACL * restricted),
             background,
             background * 3 // 4,
             MAX_WRITE,

@@ -114,7 +114,7 @@ class Mount:
         self._device = device = open_device(self._mountpoint, flags, by_helper=self._by_helper)
         descriptor = device.descriptor
         try:
-            self._greet(descriptor)
+            self._greet(descriptor, restricted=restricted)
             for number in range(THREADS):
                 thread = threading.Thread(target=self._serve, args=(descriptor,), name=f"mount-{number}", daemon=True)
                 thread.start()
@@ -166,7 +166,7 @@ class Mount:
         self._cache.close()
         return unmounted
 
-    def _greet(self, descriptor: int) -> None:
+    def _greet(self, descriptor: int, *, restricted: bool) -> None:
         """Answer the kernel's first request, which says what it can do."""
         while True:
             request = os.read(descriptor, protocol.MIN_BUFFER)
@@ -175,7 +175,11 @@ class Mount:
                 _answer(descriptor, unique, errno.EIO, ())
                 continue
             reply, minor = protocol.init_reply(
-                request[protocol.HEADER_IN.size :], readahead=READAHEAD, pages=PAGES, background=4 * THREADS
+                request[protocol.HEADER_IN.size :],
+                readahead=READAHEAD,
+                pages=PAGES,
+                background=4 * THREADS,
+                restricted=restricted,
             )
             if minor and minor < protocol.OLDEST_MINOR:
                 raise MountFailed(f"this kernel's FUSE is too old: it speaks 7.{minor}, 7.{protocol.OLDEST_MINOR} is needed")

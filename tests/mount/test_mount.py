@@ -264,6 +264,36 @@ def test_other_users(repo: Path, shared_folder: Path, args: list[str]) -> None:
         as_nobody(look)
 
 
+def test_other_users_are_kept_away_by_access_control_lists(tmp_path: Path, shared_folder: Path) -> None:
+    source = shared_folder / "source"
+    source.mkdir(mode=0o755)
+    (source / "a.txt").write_text("secret")
+    (source / "a.txt").chmod(0o640)
+    os.chown(source / "a.txt", 0, 65534)
+    rules = ((1, 6, 0xFFFFFFFF), (2, 4, 4711), (4, 0, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF))
+    entries = [tag.to_bytes(2, "little") + mode.to_bytes(2, "little") + who.to_bytes(4, "little") for tag, mode, who in rules]
+    os.setxattr(source / "a.txt", "system.posix_acl_access", b"".join([b"\x02\x00\x00\x00", *entries]))
+    path = cheap_repo(tmp_path / "repo")
+    assert run_ours(path, "backup", "-q", ".", cwd=source).returncode == 0
+    with kit.ours(path, shared_folder / "m", "--allow-other") as program:
+        file = snapshot_folder(program) / "a.txt"
+
+        def look() -> None:
+            # The group's bits are what the list may give at most: the group itself may nothing.
+            assert os.stat(file).st_mode & 0o777 == 0o640
+            with pytest.raises(PermissionError):
+                file.read_text()
+
+        as_nobody(look)
+
+
+def test_nothing_stays_mounted_where_nobody_could_unmount_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    with pytest.raises(MountFailed, match="cannot be started"):
+        device.open_device(str(tmp_path), device.Flags("x"), by_helper=False)
+    assert not kit.is_mounted(tmp_path)
+
+
 def test_with_the_helper_of_those_who_are_not_root(
     repo: Path, tmp_path: Path, peer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 from typing import Any
 
 import msgspec
@@ -12,10 +14,12 @@ from restic_format.errors import SnapshotNotFound
 from restic_format.mount import protocol
 from restic_format.mount.attributes import Owner, entry_inode, folder_inode, node_attributes
 from restic_format.mount.folders import Folders, Refused
+from restic_format.mount.listing import Fault, Listing, Listings
 from restic_format.mount.names import Layout, Place
 from restic_format.mount.places import Places
+from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot
-from restic_spec import golayout
+from restic_spec import golayout, gomode
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot
 from tests.restore.kit import Maker, memory_repo
@@ -149,3 +153,61 @@ def test_a_storage_that_is_away_leaves_the_places_as_they_are(monkeypatch: pytes
     places.refresh()
     assert told == ["snapshots"]
     assert len(shown(places.at("") or Place(""))) == 1
+
+
+def test_a_host_with_many_slashes_hides_no_other_snapshot() -> None:
+    layout = Layout([found(1, hostname="a/" * 5000), found(2, hostname="b")])
+    assert len(layout.root.names["ids"].names) == 2
+    assert list(layout.root.names["hosts"].names) == ["b"]
+
+
+def large_and_small(entries: int) -> tuple[Repository, bytes, list[bytes]]:
+    repository = memory_repo()
+    maker = Maker(repository)
+    below = [maker.tree([maker.file(f"{number}")]) for number in range(entries)]
+    folders = [maker.node(f"{number:05}", "dir", gomode.DIR | 0o755, subtree=tree.hex()) for number, tree in enumerate(below)]
+    top = maker.finish(folders)
+    repository.load_index()
+    return repository, top, below
+
+
+def test_what_is_in_a_large_directory_does_not_displace_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, top, below = large_and_small(40)
+    listings = Listings(repository, 20 << 10)
+    read: list[bytes] = []
+    monkeypatch.setattr(listings, "_read", lambda tree, fault: read.append(tree) or Listings._read(listings, tree, fault))
+    for tree in below:
+        listings.get(top, print)
+        listings.get(tree, print)
+    assert read.count(top) == 1
+    assert len(read) == 41
+
+
+def test_a_directory_is_read_once_however_many_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, top, _ = large_and_small(40)
+    listings = Listings(repository, 20 << 10)
+    read: list[bytes] = []
+
+    def slowly(tree: bytes, fault: Fault) -> Listing:
+        read.append(tree)
+        time.sleep(0.1)
+        return Listings._read(listings, tree, fault)
+
+    monkeypatch.setattr(listings, "_read", slowly)
+    threads = [threading.Thread(target=listings.get, args=(top, print)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [top]
+
+
+def test_a_name_that_the_kernel_does_not_take_hides_no_other() -> None:
+    repository = memory_repo()
+    maker = Maker(repository)
+    top = maker.finish([maker.file("a"), maker.file("b" * 70000), maker.file("c")])
+    repository.load_index()
+    told: list[str] = []
+    listing = Listings(repository, 1 << 20).get(top, lambda name, error: told.append(str(error)))
+    assert listing.names == [b"a", b"c"]
+    assert told == ["the name is too long for this system; the item is left out"]
