@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from restic_spec.errors import ResticFormatError
 
-MOST_WILDCARDS = 10_000
-"""Patterns with wildcards that one file may have: each costs time for every name."""
+MOST_WILDCARDS = 20_000
+"""Wildcards that the patterns of one file may have together: each costs time and memory, and time for every name."""
 
 _BOM = b"\xef\xbb\xbf"
 _SPECIAL = re.compile(rb"[*?\[\\]")
@@ -42,7 +42,7 @@ _CLASSES: dict[bytes, frozenset[int]] = {
 
 
 class TooManyPatterns(ResticFormatError):
-    """An ignore file has more patterns with wildcards than anybody needs."""
+    """An ignore file has more wildcards than anybody needs."""
 
 
 class _Pattern(NamedTuple):
@@ -86,13 +86,13 @@ class IgnoreRules:
     """The patterns of one ignore file; truth: whether there are any.
 
     Raises:
-        TooManyPatterns: more than `MOST_WILDCARDS` have wildcards.
+        TooManyPatterns: there are more wildcards than `MOST_WILDCARDS`.
     """
 
     def __init__(self, raw: bytes) -> None:
         self._patterns = parse_lines(raw)
-        if sum(_SPECIAL.search(pattern.text) is not None for pattern in self._patterns) > MOST_WILDCARDS:
-            raise TooManyPatterns(f"more than {MOST_WILDCARDS} patterns have wildcards")
+        if sum(len(_SPECIAL.findall(pattern.text)) for pattern in self._patterns) > MOST_WILDCARDS:
+            raise TooManyPatterns(f"its patterns have more than {MOST_WILDCARDS} wildcards")
         # By whether they are asked about a directory.
         self._names = _Matcher(), _Matcher()
         self._paths = _Matcher(), _Matcher()
@@ -282,4 +282,11 @@ def _class(text: bytes, at: int) -> tuple[frozenset[int], int] | None:
 
 
 def _members_regex(members: frozenset[int]) -> bytes:
-    return b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(members)) + b"]" if members else _NEVER
+    """A class of these bytes, written as ranges: a file may have thousands of classes."""
+    ranges: list[tuple[int, int]] = []
+    for byte in sorted(members):
+        if ranges and ranges[-1][1] == byte - 1:
+            ranges[-1] = ranges[-1][0], byte
+        else:
+            ranges.append((byte, byte))
+    return b"[" + b"".join(b"\\x%02x-\\x%02x" % ends for ends in ranges) + b"]" if ranges else _NEVER

@@ -19,6 +19,9 @@ Reject = Callable[[bytes, FileInfo], bool]
 CACHE_TAG = "CACHEDIR.TAG:Signature: 8a477f597d28d172789f06886806bc55"
 """The value of ``exclude_if_present`` for directories marked as caches."""
 
+LONGEST_NAME = 255
+"""Bytes that the name of a file may have."""
+
 _REMEMBERED_DIRECTORIES = 1024
 
 
@@ -48,7 +51,7 @@ def build_rejects(options: BackupOptions, targets: Iterable[bytes], warn: Callab
     if options.git_ignore or options.ignore_files:
         names = [gojson.to_bytes(name) for name in options.ignore_files]
         for name in names:
-            if not name or b"/" in name:
+            if name in (b"", b".", b"..") or b"/" in name or len(name) > LONGEST_NAME:
                 raise InvalidIgnoreName(
                     f"{gojson.to_text(name)!r} is not the name of an ignore file; write it without its path"
                 )

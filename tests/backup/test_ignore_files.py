@@ -151,6 +151,18 @@ def test_no_pattern_takes_long() -> None:
         IgnoreRules(b"*a\n" * (MOST_WILDCARDS + 1))
 
 
+@pytest.mark.parametrize("pattern", [b"[!a]", b"[!a]\n", b"*a", b"[a-z][^x]", b"**/a/", b"?", b"\\a", b"[["])
+def test_no_file_takes_long(pattern: bytes) -> None:
+    """However many wildcards it has, in one line or in many."""
+    before = time.process_time()
+    with pytest.raises(TooManyPatterns):
+        IgnoreRules(pattern * (500_000 // len(pattern)))
+    rules = IgnoreRules(pattern * (MOST_WILDCARDS // max(1, sum(pattern.count(char) for char in b"*?[\\"))))
+    for is_dir in (False, True):
+        rules.match(b"a" * 255, b"/".join([b"a" * 200] * 20), is_dir=is_dir)
+    assert time.process_time() - before < 10
+
+
 def write(path: Path, text: str = "x") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -230,8 +242,9 @@ def test_names_of_their_own(tree: Path, repository: Repository) -> None:
     assert "/plain/own.tmp" in found and "/plain/keep.txt" not in found
     assert "/repo/a.o" in found, "the files of other names go first"
     assert "/plain/b.log" in found and "/repo/own.tmp" not in found
-    with pytest.raises(InvalidIgnoreName):
-        backup(repository, ["."], BackupOptions(ignore_files=["a/b"]))
+    for name in ("a/b", "", ".", "..", "a" * 256):  # otherwise every directory would have a warning
+        with pytest.raises(InvalidIgnoreName):
+            backup(repository, ["."], BackupOptions(ignore_files=[name]))
 
 
 def test_worktrees_have_their_repositorys_exclude(tree: Path, repository: Repository) -> None:
