@@ -35,7 +35,7 @@ from restic_spec.ids import parse_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.rustic import DeleteMark, delete_mark, snapshot_members
-from restic_spec.snapshot import Snapshot, SnapshotSummary, summary_fields
+from restic_spec.snapshot import PARTIAL, Snapshot, SnapshotSummary, is_partial, summary_fields
 from restic_spec.tree import DIR, FILE, Node, Tree, check_order
 
 
@@ -253,6 +253,7 @@ def _new_snapshot(plan: MergePlan, merged: _Merged, summary: SnapshotSummary, st
     summary.files_unmodified = summary.total_files_processed = merged.files
     summary.total_bytes_processed = merged.size
     statistics = summary_fields(summary)
+    partial = _is_partial([found.snapshot for found in plan.snapshots])
     if options.command:
         statistics["command"] = msgspec.Raw(gojson.encode(options.command))
     snapshot = Snapshot(
@@ -263,13 +264,22 @@ def _new_snapshot(plan: MergePlan, merged: _Merged, summary: SnapshotSummary, st
         username=username,
         uid=uid,
         gid=gid,
-        tags=list(dict.fromkeys(options.tags)),
+        tags=list(dict.fromkeys([*options.tags, *([PARTIAL] if partial else [])])),
         program_version=options.program_version or f"restic-format {__version__}",
         summary=statistics,
     )
     members = snapshot_members(label=options.label, description=options.description, delete=options.delete)
+    if partial:
+        members[PARTIAL] = msgspec.Raw(b"true")
     snapshot.keep_extra(members, "snapshot")
     return snapshot
+
+
+def _is_partial(merged: Sequence[Snapshot]) -> bool:
+    """Whether something is only in partial snapshots, which may lack part of it (SNAP-21)."""
+    places = [{(snapshot.hostname, path) for path in snapshot.path_list()} or {(snapshot.hostname, "")} for snapshot in merged]
+    whole = {place for snapshot, found in zip(merged, places, strict=True) if not is_partial(snapshot) for place in found}
+    return any(is_partial(snapshot) and not found <= whole for snapshot, found in zip(merged, places, strict=True))
 
 
 def merged_paths(paths: Sequence[str]) -> list[str]:

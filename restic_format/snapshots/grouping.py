@@ -56,11 +56,16 @@ def group_snapshots(found: Iterable[FoundSnapshot], by: frozenset[str]) -> dict[
 
 
 def newest_of_each(found: Sequence[FoundSnapshot], count: int, by: frozenset[str]) -> list[FoundSnapshot]:
-    """The last *count* snapshots of each group, in the order of *found* (which is by time)."""
+    """The last *count* snapshots of each group, in the order of *found* (which is by time); partial ones only of groups that
+    have no others (SNAP-23).
+    """
+    whole = {group_of(item, by) for item in found if not is_partial(item.snapshot)}
     seen: dict[Group, int] = {}
     kept = []
     for item in reversed(found):
         group = group_of(item, by)
+        if is_partial(item.snapshot) and group in whole:
+            continue
         seen[group] = seen.get(group, 0) + 1
         if seen[group] <= count:
             kept.append(item)

@@ -122,7 +122,8 @@ def decode_snapshot(
     nothing of *raw* is, however large they are, but those that *members* names.
 
     Raises:
-        JsonInvalid: not of this schema, an invalid id or time, one of *members* beyond `MAX_MEMBER`.
+        JsonInvalid: not of this schema, an invalid id or time, one of *members* beyond `MAX_MEMBER`, but for `PARTIAL`, which
+            then says nothing (SNAP-21).
     """
     snapshot = wire.decode(Snapshot, raw, what, "SNAP-1", keep_unknown=keep_unknown)
     gotime.check(snapshot.time, what, "SNAP-3")
@@ -135,6 +136,8 @@ def decode_snapshot(
             snapshot.summary = summary_fields(summary)
     if not keep_unknown and any(_may_have(raw, name) for name in members):
         fields = wire.raw_members(raw, what, "SNAP-1")
+        if len(bytes(fields.get(PARTIAL, b""))) > MAX_MEMBER:
+            del fields[PARTIAL]  # another program's, which does not make the snapshot unusable
         for name in members:
             if len(bytes(fields.get(name, b""))) > MAX_MEMBER:
                 raise JsonInvalid(f"member {name!r} is larger than any", object=what, clause="RUSTIC-3")

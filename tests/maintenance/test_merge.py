@@ -17,7 +17,7 @@ from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.rustic import DeleteMark
-from restic_spec.snapshot import Snapshot, encode_snapshot
+from restic_spec.snapshot import Snapshot, encode_snapshot, is_partial
 from restic_spec.tree import Node
 from tests.maintenance.test_configure import made as append_only
 from tests.restore.kit import T0, Maker, memory_repo
@@ -180,3 +180,18 @@ def test_it_can_be_interrupted_and_has_an_end(maker: Maker, monkeypatch: pytest.
 def test_paths_inside_others_are_left_out() -> None:
     assert merged_paths(["/b", "/a/c", "/a", "/a-b", "/a/c/d", "/b"]) == ["/a", "/a-b", "/b"]
     assert merged_paths(["/x", "/"]) == ["/"] and merged_paths([]) == []
+
+
+@pytest.mark.clause("SNAP-21")
+@pytest.mark.parametrize(
+    ("whole_paths", "partial"), [((), True), (("/other",), True), (("/d",), False), (("/d", "/other"), False)]
+)
+def test_what_is_only_in_partial_ones_may_lack_something(maker: Maker, whole_paths: tuple[str, ...], partial: bool) -> None:
+    for day in (2, 3):
+        snapshot(maker, maker.finish([maker.file("a", b"%d" % day)]), day, extra=b',"tags":["partial"],"partial":true')
+    if whole_paths:
+        snapshot(maker, maker.finish([maker.file("b", b"b")]), 1, paths=whole_paths)
+    merged = run(maker.repo, MergeOptions(tags=["mine", "partial"] if partial else ["mine"])).id
+    assert merged is not None
+    found = maker.repo.load_snapshot(merged)
+    assert is_partial(found) is partial and found.tags == (["mine", "partial"] if partial else ["mine"])
