@@ -20,6 +20,11 @@ from restic_tools.gitconfig import git_user_file
         "[core]\nexcludesfile = /first\n[user]\nexcludesfile = /no\n[core]\n excludesfile = /sec\\\nond\n",
         '[core "sub"]\nexcludesfile = /no\n',
         '[core]\nexcludesfile = "/with \\"quotes\\" and \\\\"/x\n',
+        '[core]\nexcludesfile = "/space " \n',
+        '[core]\nexcludesfile = "/a"  b  ; comment\n',
+        "[core]\nexcludesfile = a\\tb\n",
+        "\ufeff[core]\nexcludesfile = /mark\n",
+        "[core]\nexcludesfile = /a\x0cb\x85c\n",
         "# nothing\n[user]\nname = n\n",
         "",
     ],
@@ -30,7 +35,7 @@ def test_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: st
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / where).write_text(text)
+    (tmp_path / where).write_text(text, "utf-8")
     asked = subprocess.run(
         ["git", "config", "--get", "--path", "core.excludesFile"], cwd=tmp_path, stdout=subprocess.PIPE, check=False
     )

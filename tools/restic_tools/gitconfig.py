@@ -30,13 +30,13 @@ def git_user_file() -> str:
 def _excludes_file(path: str) -> str | None:
     """What a configuration file says; None where it says nothing, or cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             text = file.read(MOST_BYTES)
     except (OSError, ValueError):
         return None
     found = None
     in_core = False
-    for line in re.sub(r"\\\r?\n", "", text).splitlines():
+    for line in re.sub(r"\\\r?\n", "", text).split("\n"):
         section = _SECTION.match(line)
         if section is not None:
             in_core = section[1].lower() == "core" and section[2] is None
@@ -47,9 +47,14 @@ def _excludes_file(path: str) -> str | None:
     return found
 
 
+_ESCAPES = {"t": "\t", "n": "\n", "b": "\b"}
+
+
 def _value(text: str) -> str:
-    """A value without its quotes, escapes and comment."""
-    parts = []
+    """A value without its quotes, escapes and comment, and without space around it that no quotes are around."""
+    value, kept = "", 0
     for quoted, escaped, plain in _PIECE.findall(text):
-        parts.append(re.sub(r"\\(.)", r"\1", quoted) or escaped or plain)
-    return "".join(parts).strip()
+        value += re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), quoted)
+        value += _ESCAPES.get(escaped, escaped) + (plain if value else plain.lstrip())
+        kept = len(value.rstrip() if plain else value) if quoted or escaped or plain.strip() else kept
+    return value[:kept]
