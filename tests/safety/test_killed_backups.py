@@ -138,12 +138,13 @@ def test_interrupted_by_a_signal(tmp_path: Path, number: signal.Signals) -> None
 @pytest.mark.clause("LOCK-15")
 def test_unlock_removes_what_a_killed_backup_has_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_ONE_VIEW", frozenset())  # as on a file system where unfinished files must have names
-    source = kit.grow_source(tmp_path / "src", files=1, size=60_000)
+    source = kit.grow_source(tmp_path / "src", files=1, size=3_000_000)
     repo = tmp_path / "repo"
     kit.restic(repo, "init", "-q")
     kit.cheap_key(repo)
     with forked_backup(repo, source) as child:
         while not any(path.parent.parent.name == "data" for path in leftovers(repo)):
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it was seen writing"
             time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
