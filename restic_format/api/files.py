@@ -145,9 +145,7 @@ class SnapshotFiles:
         self._check()
         if not isinstance(path, str):
             raise TypeError(f"a path in a snapshot is str, not {type(path).__name__}")
-        if follow_symlinks:
-            return follow(self._files.stat, path, self.folder)
-        return posixpath.normpath("/" + path.lstrip("/"))
+        return follow(self._files.stat, path, self.folder, last=follow_symlinks)
 
     def _check(self) -> None:
         self._guard.check()

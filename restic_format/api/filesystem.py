@@ -53,6 +53,8 @@ class _WithoutSecrets(type(AbstractFileSystem)):  # type: ignore[misc]
         password = options.get("password")
         if isinstance(password, str | bytes):
             options["password"] = Secret(password)
+        elif password is not None and not isinstance(password, Secret):
+            raise TypeError(f"a password is str or bytes, not {type(password).__name__}")
         return super().__call__(*args, **options)
 
 

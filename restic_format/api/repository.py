@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from restic_format.api.access import Access, Guard, Readings, close_at_the_end
 from restic_format.api.files import SnapshotFiles
+from restic_format.api.given import check_filter, check_texts, find_named
 from restic_format.api.outcomes import Heard, strictly
 from restic_format.api.records import (
     BackupResult,
@@ -22,7 +23,7 @@ from restic_format.api.records import (
     SnapshotInfo,
 )
 from restic_format.errors import DamagedFile, ResticFormatError, UsageError
-from restic_format.snapshots import SnapshotFilter, all_snapshots, find_snapshot, resolve_subfolder
+from restic_format.snapshots import SnapshotFilter, all_snapshots, resolve_subfolder
 from restic_format.work import Cancel, Progress, silent
 from restic_spec.ids import parse_id
 
@@ -127,6 +128,7 @@ class OpenRepository:
 
         One that cannot be read is given to *damaged* with its id, or raised.
         """
+        check_filter(wanted)
         told = None if damaged is None else lambda snapshot_id, error: damaged(snapshot_id.hex(), error)
         with self._session() as (repository, _):
             found = all_snapshots(repository, told)
@@ -142,7 +144,7 @@ class OpenRepository:
             SnapshotNotFound: none or several fit.
         """
         with self._session() as (repository, _):
-            found, folder = find_snapshot(repository, name, wanted)
+            found, folder = find_named(repository, name, wanted)
         if folder:
             raise UsageError(f"{name!r} means a folder in a snapshot, and here a snapshot is wanted; see files()")
         return SnapshotInfo.of(found)
@@ -157,7 +159,7 @@ class OpenRepository:
             SnapshotNotFound: no snapshot, or no such folder.
         """
         self._guard.check()
-        reading, found, folder = self._readings.borrow(lambda repository: find_snapshot(repository, name, wanted))
+        reading, found, folder = self._readings.borrow(lambda repository: find_named(repository, name, wanted))
         try:
             tree = resolve_subfolder(reading.repository, _root_of(found), folder)
             files = SnapshotFiles(SnapshotInfo.of(found), reading, tree, folder, self._readings.give_back)
@@ -291,7 +293,7 @@ class OpenRepository:
         heard: Heard[RestoreEvent, Failed] = Heard(progress, Failed)
         where = _path_text(target)
         with self._session(cancel=cancel) as (repository, token):
-            found, folder = find_snapshot(repository, name, wanted)
+            found, folder = find_named(repository, name, wanted)
             repository.load_index()
             tree = resolve_subfolder(repository, _root_of(found), folder)
             restorer = Restorer(repository, tree, where, options, progress=heard, cancel=token)
@@ -358,6 +360,8 @@ class OpenRepository:
         from restic_format.maintenance.forget import execute, plan
         from restic_format.snapshots.grouping import parse_grouping
 
+        check_texts("names", names)
+        check_filter(wanted)
         try:
             by = parse_grouping(",".join(group_by))
         except ValueError as error:
@@ -423,6 +427,8 @@ class OpenRepository:
 
         if not isinstance(target, OpenRepository):
             raise TypeError(f"the target of a copy is an open repository, not {type(target).__name__}")
+        check_texts("names", names)
+        check_filter(wanted)
         with (
             self._session(cancel=cancel) as (source, token),
             target._session(writes=True, cancel=token) as (into, both),

@@ -13,10 +13,11 @@ LONGEST = 4096
 """Characters of a target; no system has a longer one."""
 
 
-def follow(stat: Callable[[str], Node], path: str, folder: str = "") -> str:
+def follow(stat: Callable[[str], Node], path: str, folder: str = "", *, last: bool = True) -> str:
     """The path of what *path* leads to; *stat* gives the node at a path that has no links in it, or only at its end.
 
     Absolute targets lead from the root of the snapshot, of which *folder* is what *stat* sees as the root ("" for all of it).
+    A link at the end itself is followed only with *last*.
 
     Raises:
         SnapshotNotFound: nothing is there, a link leads out of *folder*, or there are too many.
@@ -31,6 +32,9 @@ def follow(stat: Callable[[str], Node], path: str, folder: str = "") -> str:
             done = done[:-1]
             continue
         here = "/" + "/".join([*done, name])
+        if not left and not last:
+            done.append(name)
+            break
         node = stat(here)
         if node.type != SYMLINK:
             done.append(name)

@@ -510,6 +510,16 @@ def test_a_stream_that_fails_makes_no_snapshot(opened: OpenRepository) -> None:
         (lambda opened, source: opened.forget(), NoPolicy),
         (lambda opened, source: opened.forget(KeepPolicy(last=1), group_by=["colour"]), UsageError),
         (lambda opened, source: opened.copy_to("/elsewhere"), TypeError),
+        (lambda opened, source: opened.copy_to(opened, names="latest"), TypeError),
+        (lambda opened, source: opened.forget(names="0123456789abcdef"), TypeError),
+        (lambda opened, source: opened.forget(names=[5]), TypeError),
+        (lambda opened, source: opened.forget(KeepPolicy(last=1), wanted=SnapshotFilter(hosts="here")), TypeError),
+        (lambda opened, source: opened.snapshots(SnapshotFilter(tags=["x"])), TypeError),
+        (lambda opened, source: opened.snapshots("latest"), TypeError),
+        (lambda opened, source: opened.snapshot(5), TypeError),
+        (lambda opened, source: opened.files(b"latest"), TypeError),
+        (lambda opened, source: opened.restore(None, source), TypeError),
+        (lambda opened, source: opened.snapshot("0" * 64), SnapshotNotFound),
     ],
 )
 def test_what_can_be_asked_wrongly(

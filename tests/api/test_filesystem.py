@@ -443,3 +443,23 @@ def test_pyarrow_reads_tables(tables: str, options: dict[str, str]) -> None:
     with pyarrow.parquet.ParquetFile(fs.open(f"{folder}/table.parquet"), pre_buffer=True) as opened:
         assert opened.num_row_groups == 10
         assert opened.read_row_group(9).num_rows == 5000
+
+
+def test_what_is_reached_through_a_link_to_a_directory(opened: OpenRepository, tmp_path: Path, options: dict[str, str]) -> None:
+    (tmp_path / "there" / "real").mkdir(parents=True)
+    (tmp_path / "there" / "real" / "table.csv").write_text("a\n1\n")
+    (tmp_path / "there" / "real" / "here").symlink_to("table.csv")
+    (tmp_path / "there" / "current").symlink_to("real")
+    opened.backup(tmp_path / "there")
+    fs = fsspec.filesystem("restic", **options)
+    path = f"latest{tmp_path}/there/current/table.csv"
+    assert fs.exists(path)
+    assert fs.info(path)["size"] == 4
+    with fs.open(path) as file:
+        assert file.read() == b"a\n1\n"
+    assert [entry["islink"] for entry in fs.ls(f"latest{tmp_path}/there/current")] == [True, False]
+    with opened.files() as files:
+        assert files.stat(f"{tmp_path}/there/current/here").is_symlink
+    assert not fs.exists("0" * 64 + "/x")
+    with pytest.raises(TypeError, match="password"):
+        fsspec.filesystem("restic", repo=options["repo"], password=bytearray(b"x"))
