@@ -37,7 +37,7 @@ LeftOut = Callable[[str, str], object]
 
 
 class NotInArchive(ResticFormatError):
-    """A tar archive has no way to say this."""
+    """An archive of this form has no way to say this."""
 
 
 def padding(size: int) -> bytes:

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
+from restic_format.explore.tar import NotInArchive
 from restic_spec import gojson, gomode, gotime
 from restic_spec.tree import DIR, FILE, SYMLINK, Node
 
@@ -42,10 +43,18 @@ class Member:
     """A member in the making."""
 
     def __init__(self, path: str, node: Node) -> None:
-        """*path* is that of the node, without a slash at the begin."""
+        """*path* is that of the node, without a slash at the begin.
+
+        Raises:
+            NotInArchive: it is longer than 65,535 bytes.
+        """
         self.folder = node.type == DIR
         self.deflated = node.type == FILE
         self.name = gojson.to_bytes(path) + (b"/" if self.folder else b"")
+        if len(self.name) > _MOST16:
+            raise NotInArchive(
+                f"the path {path[:80]!r}… has {len(self.name)} bytes, a zip archive holds {_MOST16}: dump it as tar"
+            )
         self.target = gojson.to_bytes(node.target) if node.type == SYMLINK else None
         """A symlink's target, which is its content."""
         self.crc = self.size = self.stored = 0

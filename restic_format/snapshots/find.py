@@ -14,7 +14,7 @@ import msgspec
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound, UsageError
 from restic_format.repository.repository import Repository
-from restic_spec import gotime
+from restic_spec import gojson, gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import PARTIAL, Snapshot, is_partial
@@ -189,9 +189,9 @@ def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
         return bytes.fromhex(prefix)
     matches = [file_id for file_id, _ in repo.list(kind) if file_id.hex().startswith(prefix)]
     if not matches:
-        raise SnapshotNotFound(f'no matching ID found for prefix "{prefix}"')
+        raise SnapshotNotFound(f'no matching ID found for prefix "{gojson.quote(prefix)}"')
     if len(matches) > 1:
-        raise SnapshotNotFound(f'multiple IDs with prefix "{prefix}" found')
+        raise SnapshotNotFound(f'multiple IDs with prefix "{gojson.quote(prefix)}" found')
     return matches[0]
 
 

@@ -25,6 +25,8 @@ MOST_ITEMS = 1000
 """Items of a batch: about as many buffers as the system writes in one call."""
 MOST_WORKERS = 8
 """Threads that open batches, however many requests a storage answers at once."""
+MOST_BEYOND = 32 << 20
+"""Bytes that the blobs of a batch may have beyond what the index states."""
 REMEMBERED = 1 << 16
 """Blobs that are remembered to have come before."""
 REPEATED = 32 << 20
@@ -110,8 +112,9 @@ def opened(
 ) -> Generator[tuple[Batch, Made], None, None]:
     """Each batch with what *make* makes of its items, the blobs being opened; in order, made by a few threads ahead of its use.
 
-    With *exact* a blob of another length than the index states is an error. Memory: 4 MiB or a blob for each of twice as many
-    batches as the storage answers requests at once, and 32 MiB.
+    With *exact* a blob of another length than the index states is an error; without it, only where the blobs of a batch have
+    32 MiB more than that. Memory: 4 MiB or a blob for each of twice as many batches as the storage answers requests at
+    once, and 32 MiB; where an index states wrong lengths, 32 MiB for each batch on top.
 
     Raises:
         ResticFormatError: a blob cannot be had, or what a batch says; all batches before it have been handed out.
@@ -135,16 +138,26 @@ def _open(repository: Repository, items: Sequence[Blob | bytes], repeated: BlobC
     """*items* with the plaintexts of blobs in their places."""
     packs: dict[bytes, dict[bytes, PackEntry]] = {}
     plain: dict[bytes, Buffer] = {}
+    beyond = 0
+
+    def keep(entry: PackEntry, found: Buffer) -> None:
+        nonlocal beyond
+        if entry.id not in plain:
+            beyond += max(len(found) - entry.plain_length, 0)
+        if beyond > MOST_BEYOND:
+            raise DamagedFile(f"data blob {entry.id.hex()} and others are longer than an index states: run repair index")
+        plain[entry.id] = found
+
     for item in items:
         if not isinstance(item, bytes):
             if item.repeated:
-                plain[item.entry.id] = repeated.get(item.entry.id)
+                keep(item.entry, repeated.get(item.entry.id))
             else:
                 packs.setdefault(item.pack, {})[item.entry.id] = item.entry
     for pack, entries in packs.items():
         for entry, found in repository.packs.blobs(pack, entries.values()):
             # One that is not as the index says: another copy, or the same at a second try, or the error.
-            plain[entry.id] = repository.load_blob(BlobType.DATA, entry.id) if isinstance(found, ResticFormatError) else found
+            keep(entry, repository.load_blob(BlobType.DATA, entry.id) if isinstance(found, ResticFormatError) else found)
     if exact:
         for item in items:
             if not isinstance(item, bytes) and len(plain[item.entry.id]) != item.size:

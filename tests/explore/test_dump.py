@@ -297,6 +297,34 @@ def test_a_wrong_length_in_the_index_does_not_shift_anything() -> None:
     assert written(lambda write: dump_file(maker.repo, node, write)) == b"a" * 1000 + b"b" * 10_000 + b"c" * 1000
 
 
+def test_an_index_that_states_too_little_takes_no_memory_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = Maker(memory_repo())
+    chunks = [bytes([number]) * 10_000 for number in range(20)]
+    node = maker.file("f", *chunks)
+    once = maker.finish([node])
+    # In the last file all blobs have come before.
+    again = maker.finish(
+        [*(maker.file(f"a{number:02}", chunk) for number, chunk in enumerate(chunks)), maker.file("b", *chunks)]
+    )
+    true, maker.repo.index = maker.repo.index, BlobIndex()
+    for pack, entries in true.by_pack():
+        lied = [entry._replace(uncompressed_length=1) if entry.type is BlobType.DATA else entry for entry in entries]
+        maker.repo.index.add_pack(pack, lied)
+    monkeypatch.setattr(sequence, "MOST_ITEMS", 20)
+    dumps = [
+        lambda: written(lambda write: dump_file(maker.repo, node, write)),
+        lambda: written(lambda write: dump_tree(maker.repo, once, write, form=Form.ZIP)),
+        lambda: written(lambda write: dump_tree(maker.repo, again, write, form=Form.ZIP)),
+    ]
+    assert dumps[0]() == b"".join(chunks)
+    with zipfile.ZipFile(io.BytesIO(dumps[2]())) as archive:
+        assert archive.read("b") == b"".join(chunks)
+    monkeypatch.setattr(sequence, "MOST_BEYOND", 150_000)
+    for dump in dumps:
+        with pytest.raises(DamagedFile, match="longer than an index states: run repair index"):
+            dump()
+
+
 def test_large_members_and_many_of_them() -> None:
     big = Node(quoted="big", type="file", mode=0o644, mtime="2020-01-01T00:00:00Z", size=(1 << 33) + 5)
     header = tar.Headers().header("big", big, print)
@@ -378,6 +406,17 @@ def test_what_an_archive_cannot_hold() -> None:
         tree = maker.finish([bad])
         with pytest.raises(tar.NotInArchive):
             dump_tree(maker.repo, tree, lambda _: None)
+    longest = maker.finish([maker.folder("d" * 65_534, [])])
+    with zipfile.ZipFile(io.BytesIO(written(lambda write: dump_tree(maker.repo, longest, write, form=Form.ZIP)))) as archive:
+        assert len(archive.namelist()[0]) == 65_535
+    for bad in (
+        maker.file("n" * 65_536),
+        maker.folder("n" * 65_535, []),
+        maker.folder("n" * 40_000, [maker.file("m" * 26_000)]),
+    ):
+        tree = maker.finish([bad])
+        with pytest.raises(tar.NotInArchive, match="a zip archive holds 65535"):
+            dump_tree(maker.repo, tree, lambda _: None, form=Form.ZIP)
 
 
 # What goes wrong
@@ -498,6 +537,8 @@ LINES = [
         ["latest", "/dir/nothing/x"],
         ["latest", "/dir/link"],
         ["latest", "/dir/pipe"],
+        ["latest", "/back\\slash"],
+        ["latest", '/dir/quo"te\n'],
         ["latest", "dir/f"],
     ),
     *(

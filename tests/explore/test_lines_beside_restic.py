@@ -166,6 +166,27 @@ def compare_ls(both: Both, folder: Path, seed: int, lines: int) -> int:
     return listed
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ls", "latest", "//"],
+        ["ls", "--json", "latest", "//", "/nothing"],
+        ["ls", "latest", "//./"],
+        ["find", "-s", 'no"such\\one', "x"],
+        ["find", "-s", "\x1b[31mred", "x"],
+        ["snapshots", 'no"such'],
+        ["stats", "latest", "no\tsuch"],
+        ["tag", "--add", "x", 'no"such'],
+        ["forget", 'no"such'],
+    ],
+    ids=" ".join,
+)
+def test_odd_words_are_read_and_told_as_by_restic(both: Both, tmp_path: Path, words: list[str]) -> None:
+    Forest(tmp_path / "repo", 3).fill(1)
+    ours, theirs = both(words)
+    assert ours == theirs
+
+
 def test_find_says_what_restic_says(both: Both, tmp_path: Path) -> None:
     assert compare_find(both, tmp_path, 1, 40) > 10
 

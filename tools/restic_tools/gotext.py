@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from restic_format.snapshots import FoundSnapshot
 
 
+def quoted(text: str) -> str:
+    """*text* as Go's ``%q`` has it."""
+    from restic_spec.gojson import quote
+
+    return f'"{quote(text)}"'
+
+
 def local_text(text: str) -> str:
     """An RFC 3339 time as ``2006-01-02 15:04:05`` in the local zone."""
     return gotime.format_ns(gotime.parse_ns(text))[:19].replace("T", " ")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from restic_tools.context import Context
 from restic_tools.declare import Argument
 from restic_tools.exitcodes import Failure
+from restic_tools.gotext import quoted
 from restic_tools.secondary import SecondaryRepository
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -45,7 +46,7 @@ def copy(
     from restic_tools.copyprint import CopyPrinter
 
     def ignored(_: Repository, name: str, error: ResticFormatError) -> None:
-        ctx.out.warn(f'Ignoring "{name}": {error}')
+        ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     with (
         ctx.open_repository(lock="shared", options=source_options) as source,

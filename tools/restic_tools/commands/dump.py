@@ -15,6 +15,7 @@ from restic_tools.commands.ls import load_index
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
+from restic_tools.gotext import quoted
 from restic_tools.rawoutput import Write, new_file, standard_output
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -110,14 +111,14 @@ def _find(repo: Repository, root: bytes, text: str) -> _Item:
         try:
             node = stat(repo, tree, name)
         except SnapshotNotFound:
-            raise Failure(f'cannot dump file: path "{printable(walked)}" not found in snapshot') from None
+            raise Failure(f"cannot dump file: path {quoted(walked)} not found in snapshot") from None
         assert node is not None
         if number == len(names) - 1:
             if node.type not in (FILE, DIR):
-                raise Failure(f'cannot dump file: "{printable(walked)}" should be a file, but is a "{printable(node.type)}"')
+                raise Failure(f"cannot dump file: {quoted(walked)} should be a file, but is a {quoted(node.type)}")
             return _Item(walked, node)
         if node.type != DIR:
-            raise Failure(f'cannot dump file: "{printable(walked)}" should be a dir, but is a "{printable(node.type)}"')
+            raise Failure(f"cannot dump file: {quoted(walked)} should be a dir, but is a {quoted(node.type)}")
         tree = subtree_of(node)
     raise AssertionError("a path has a last name")
 

@@ -27,7 +27,7 @@ from restic_tools.context import Context
 from restic_tools.dates import date_ns
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.gotext import canonical, local_text
+from restic_tools.gotext import canonical, local_text, quoted
 from restic_tools.messages import ErrorText, ObjectError, encode_message
 from restic_tools.messages.find import MatchMessage, ObjectMessage
 from restic_tools.nodelines import NodeLines
@@ -122,13 +122,6 @@ def _date(text: str) -> int | None:
         raise Failure(f"unable to parse time: {quoted(text)}") from None
 
 
-def quoted(text: str) -> str:
-    """*text* as Go quotes it."""
-    from restic_spec import gojson
-
-    return f'"{gojson.quote(text)}"'
-
-
 class Faults:
     """Tells what cannot be read, and counts it. It does not end the search."""
 
@@ -142,7 +135,7 @@ class Faults:
 
     def ignored(self, name: str, error: ResticFormatError) -> None:
         """A snapshot that cannot be had."""
-        self._ctx.out.warn(f'Ignoring "{name}": {error}')
+        self._ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     def tell(self, path: str, error: ResticFormatError) -> None:
         """An item or a tree that cannot be used."""

@@ -13,7 +13,7 @@ from restic_format.work import Cancel
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import INCOMPLETE, Failure
-from restic_tools.gotext import local_text
+from restic_tools.gotext import local_text, quoted
 from restic_tools.keepoptions import KeepOptions
 from restic_tools.messages import encode_message
 from restic_tools.messages.forget import ForgetGroup, KeepReason
@@ -82,7 +82,7 @@ def forget(
     options = prune_options(ctx, flags) if prune or vars(flags) else None
 
     def ignored(name: str, error: ResticFormatError) -> None:
-        ctx.out.warn(f'Ignoring "{name}": {error}')
+        ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
         if not names:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
 from restic_format.errors import ResticFormatError
+from restic_format.filter import clean_path
 from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot, Level, Walk, find_snapshot, resolve_subfolder
 from restic_format.words import printable
@@ -85,7 +85,7 @@ def ls(
     directories = words[1:]
     if any(not name.startswith("/") for name in directories):
         raise Failure("All path filters must be absolute, starting with a forward slash '/'")
-    wanted = Wanted([posixpath.normpath(name) for name in directories], recursive)
+    wanted = Wanted([clean_path(name) for name in directories], recursive)
     printer: Printer
     if ctx.options.json:
         printer = JsonPrinter(ctx.out)

@@ -10,7 +10,7 @@ from restic_spec import gojson
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.gotext import full_text
+from restic_tools.gotext import full_text, quoted
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Printer:
 
     def ignored(self, name: str, error: ResticFormatError) -> None:
         """A snapshot cannot be found or read."""
-        self._ctx.out.warn(f'Ignoring "{name}": {error}')
+        self._ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     def begin(self, found: FoundSnapshot) -> None:
         """A snapshot is about to be looked at."""

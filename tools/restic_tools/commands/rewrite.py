@@ -12,7 +12,7 @@ from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import local_time
-from restic_tools.gotext import full_text, snapshot_line
+from restic_tools.gotext import full_text, quoted, snapshot_line
 from restic_tools.messages.rewrite import RewriteSummary, SnapshotRewritten
 from restic_tools.output import DEBUG
 from restic_tools.patternoptions import patterns_of
@@ -144,7 +144,7 @@ class _Printer:
 
     def ignored(self, name: str, error: ResticFormatError) -> None:
         """Tell of a snapshot that cannot be found or read."""
-        self._out.warn(f'Ignoring "{name}": {error}')
+        self._out.warn(f"Ignoring {quoted(name)}: {error}")
 
     def failure(self, error: ResticFormatError) -> Failure | ResticFormatError:
         """The error to end with, for one of the snapshot that is being rewritten."""

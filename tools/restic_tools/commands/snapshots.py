@@ -20,6 +20,7 @@ from restic_format.words import visible
 from restic_spec.rustic import DELETE, DESCRIPTION, LABEL
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
+from restic_tools.gotext import quoted
 from restic_tools.messages import encode_message
 from restic_tools.messages.snapshots import GroupKey, SnapshotGroup, snapshot_message
 from restic_tools.output import encode
@@ -61,7 +62,7 @@ def snapshots(
     latest = 1 if last else latest
 
     def ignored(name: str, error: ResticFormatError) -> None:
-        ctx.out.warn(f'Ignoring "{name}": {error}')
+        ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     with ctx.open_repository(lock="shared") as repo:
         found = sorted(

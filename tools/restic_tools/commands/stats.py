@@ -13,6 +13,7 @@ from restic_tools.commands.ls import load_index
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
+from restic_tools.gotext import quoted
 from restic_tools.messages.stats import stats_message
 from restic_tools.output import Output
 from restic_tools.render import bytes_text, percent_text, seconds_text
@@ -55,7 +56,7 @@ def stats(
         raise Failure(f"unknown counting mode: {mode} (use the -h flag to get a list of supported modes)", plain=True)
 
     def ignored(name: str, error: ResticFormatError) -> None:
-        ctx.out.warn(f'Ignoring "{name}": {error}')
+        ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     with ctx.open_repository(lock="shared") as repository:
         load_index(ctx, repository)

@@ -14,6 +14,7 @@ from restic_tools.declare import Argument, Option
 from restic_tools.deleteoptions import delete_option
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import tag_list
+from restic_tools.gotext import quoted
 from restic_tools.messages.tag import SnapshotChanged, TagSummary
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption, snapshot_filter
 
@@ -68,7 +69,7 @@ def tag_command(
     wanted = snapshot_filter(host, tag, path)
 
     def ignored(name: str, error: ResticFormatError) -> None:
-        ctx.out.warn(f'Ignoring "{name}": {error}')
+        ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
     def failed(found: FoundSnapshot, error: ResticFormatError) -> None:
         ctx.out.warn(f'unable to modify the tags for snapshot ID "{found.id.hex()}", ignoring: {error}')

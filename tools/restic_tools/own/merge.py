@@ -9,6 +9,7 @@ import typer
 
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import local_time, tag_list
+from restic_tools.gotext import quoted
 from restic_tools.own.running import context_of
 
 app = typer.Typer()
@@ -99,7 +100,7 @@ def merge(
     def ignored(name: str, error: ResticFormatError) -> None:
         if name in (names or []):
             raise error  # a merge without one of those that were asked for is another one
-        out.warn(f'Ignoring "{name}": {error}')
+        out.warn(f"Ignoring {quoted(name)}: {error}")
 
     with tools.open_repository(lock="exclusive" if delete and not dry_run else "shared", honour_no_lock=False) as repository:
         plan = plan_merge(repository, list(filter_snapshots(repository, names or [], wanted, ignored)), options)
