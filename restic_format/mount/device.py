@@ -32,11 +32,14 @@ for _ in range(100):
         os.stat(sys.argv[1])
     except OSError as error:
         if error.errno == errno.ENOTCONN:
+            if len(sys.argv) > 2:
+                os.execv(sys.argv[2], [sys.argv[2], "-u", "-q", "-z", "--", sys.argv[1]])
             ctypes.CDLL(None).umount2(os.fsencode(sys.argv[1]), 2)
             break
     time.sleep(0.05)
 """
-"""What a process of its own does for root: it waits until this one ends, and unmounts if it has not been told not to."""
+"""What a process of its own does: it waits until this one ends, and unmounts if it has not been told not to. (What fusermount3
+has for that, ``auto_unmount``, does nothing in version 3.14 without ``allow_other``.)"""
 
 
 class Flags(NamedTuple):
@@ -53,30 +56,27 @@ class Flags(NamedTuple):
 class Device:
     """A mounted file system; ``descriptor`` is where the kernel's requests are read and answered."""
 
-    def __init__(self, mountpoint: str, descriptor: int, guard: subprocess.Popen[bytes] | socket.socket) -> None:
+    def __init__(self, mountpoint: str, descriptor: int, guard: subprocess.Popen[bytes], *, by_helper: bool) -> None:
         self.mountpoint = mountpoint
         self.descriptor = descriptor
         self._guard = guard
+        self._by_helper = by_helper
         self._device: int | None = None
 
     def unmount(self) -> bool:
         """Unmount, at once also where somebody still uses it; whether it was still mounted."""
         done = False
-        if isinstance(self._guard, subprocess.Popen):
+        helper = _helper() if self._by_helper else None
+        if not self._by_helper:
             done = _system("umount2", os.fsencode(self.mountpoint), _MNT_DETACH) == 0
-        else:
-            helper = _helper()
-            if helper is not None:
-                command = [helper, "-u", "-q", "-z", "--", self.mountpoint]
-                done = subprocess.run(command, env=_environment(), capture_output=True).returncode == 0
+        elif helper is not None:
+            done = _unmount_with(helper, self.mountpoint)
         self.release()
         return done
 
     def release(self) -> None:
         """To be called when it is not mounted any more."""
-        if isinstance(self._guard, socket.socket):
-            self._guard.close()
-        elif self._guard.stdin is not None and not self._guard.stdin.closed:
+        if self._guard.stdin is not None and not self._guard.stdin.closed:
             with contextlib.suppress(OSError):
                 self._guard.stdin.write(b"x")
                 self._guard.stdin.flush()
@@ -114,15 +114,7 @@ def _mount(mountpoint: str, flags: Flags) -> Device:
         failure = _system("mount", flags.source.encode(), os.fsencode(mountpoint), b"fuse", kind, options)
         if failure:
             raise MountFailed(f"{mountpoint} cannot be mounted: {os.strerror(failure).lower()}")
-        guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _UNMOUNT_WHEN_GONE, mountpoint],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            start_new_session=True,
-        )
+        guard = _start_guard(mountpoint)
     except OSError as error:
         _system("umount2", os.fsencode(mountpoint), _MNT_DETACH)
         os.close(descriptor)
@@ -130,7 +122,7 @@ def _mount(mountpoint: str, flags: Flags) -> Device:
     except BaseException:
         os.close(descriptor)
         raise
-    return Device(mountpoint, descriptor, guard)
+    return Device(mountpoint, descriptor, guard, by_helper=False)
 
 
 def _mount_with_helper(mountpoint: str, flags: Flags) -> Device:
@@ -138,9 +130,9 @@ def _mount_with_helper(mountpoint: str, flags: Flags) -> Device:
     if helper is None:
         raise MountFailed("fusermount3 was not found: install the package fuse3, or mount as root")
     ours, theirs = socket.socketpair()
-    options = f"ro,nosuid,nodev,fsname={flags.source},auto_unmount"
+    options = f"ro,nosuid,nodev,fsname={flags.source}"
     options += ",allow_other" * flags.allow_other + ",default_permissions" * flags.default_permissions
-    try:
+    with ours:
         with theirs:
             done = subprocess.Popen(
                 [helper, "-o", options, "--", mountpoint],
@@ -156,12 +148,31 @@ def _mount_with_helper(mountpoint: str, flags: Flags) -> Device:
             _, said = done.communicate()
             text = said.decode(errors="replace").strip().replace("\n", "; ")
             raise MountFailed(f"{mountpoint} cannot be mounted: {text or 'fusermount3 does not say why'}")
-        if done.stderr is not None:
-            done.stderr.close()
-    except BaseException:
-        ours.close()
-        raise
-    return Device(mountpoint, descriptor, ours)
+        done.communicate()
+    try:
+        guard = _start_guard(mountpoint, helper)
+    except OSError as error:
+        os.close(descriptor)
+        _unmount_with(helper, mountpoint)
+        raise MountFailed(f"the process that unmounts at the end cannot be started: {errno_text(error)}") from None
+    return Device(mountpoint, descriptor, guard, by_helper=True)
+
+
+def _start_guard(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _UNMOUNT_WHEN_GONE, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _unmount_with(helper: str, mountpoint: str) -> bool:
+    command = [helper, "-u", "-q", "-z", "--", mountpoint]
+    return subprocess.run(command, env=_environment(), capture_output=True).returncode == 0
 
 
 def _received(channel: socket.socket) -> int | None:

@@ -318,6 +318,36 @@ def test_with_the_helper_of_those_who_are_not_root(
         Mount(repository, str(folder), told=lambda where, error: None, by_helper=True).__enter__()
 
 
+def test_nothing_stale_remains_where_the_helper_does_not_watch(
+    repo: Path, tmp_path: Path, peer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = shutil.which("fusermount3") or str(peer("fusermount3"))
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "fusermount3"
+    # As version 3.14 for those who are not root: it takes auto_unmount, and does nothing.
+    script.write_text(f"""#!/bin/sh
+[ "$1" = -o ] || exec "{helper}" "$@"
+shift
+options=$(echo "$1" | sed s/,auto_unmount//)
+shift
+exec "{helper}" -o "$options" "$@"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    folder = tmp_path / "m"
+    folder.mkdir()
+    repository = open_repository(repo)
+    child = os.fork()
+    if child == 0:
+        Mount(repository, str(folder), told=lambda where, error: None, by_helper=True).__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    try:
+        assert kit.until(lambda: not kit.is_mounted(folder), 6)
+    finally:
+        kit.detach(folder)
+
+
 def test_without_the_device(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "DEVICE", str(tmp_path / "fuse"))
     repository = open_repository(repo)
