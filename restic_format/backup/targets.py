@@ -156,19 +156,21 @@ def _add_below(tree: TargetTree, path: bytes, directory: bytes, rest: list[bytes
 
 def _unroll(tree: TargetTree) -> None:
     """Where a target lies inside another target, replace the outer one by its entries."""
-    if tree.path and tree.children:
-        for name in _list(tree.path):
-            path = join(tree.path, name)
-            child = tree.children.setdefault(name, TargetTree())
-            if child.path and child.path != path:
-                raise BackupFailed(
-                    f"{_text(path)} and {_text(child.path)} would stand at the same place of the snapshot; "
-                    "back them up separately"
-                )
-            child.path = path
-        tree.path = b""
-    for child in tree.children.values():
-        _unroll(child)
+    waiting = [tree]
+    while waiting:
+        tree = waiting.pop()
+        if tree.path and tree.children:
+            for name in _list(tree.path):
+                path = join(tree.path, name)
+                child = tree.children.setdefault(name, TargetTree())
+                if child.path and child.path != path:
+                    raise BackupFailed(
+                        f"{_text(path)} and {_text(child.path)} would stand at the same place of the snapshot; "
+                        "back them up separately"
+                    )
+                child.path = path
+            tree.path = b""
+        waiting.extend(tree.children.values())
 
 
 def _list(path: bytes) -> list[bytes]:

@@ -107,16 +107,23 @@ class Walk:
             ResticFormatError: the repository failed.
         """
         root = self._books.begin()
-        self._walk_targets(root, "", tree, self._parents.load(self._parents.root, "/"))
+        self._walk_targets(root, tree, self._parents.load(self._parents.root, "/"))
         self._flush()
         self._books.closed(root)
 
     # The directories that lead to the targets
 
-    def _walk_targets(self, directory: Directory, prefix: str, tree: TargetTree, parent: ParentDirectory | None) -> None:
-        for name in tree.names():
-            if self._workers.stopping():
-                return
+    def _walk_targets(self, root: Directory, tree: TargetTree, parent: ParentDirectory | None) -> None:
+        # A target may be named thousands of directories deep: no recursion.
+        levels = [(root, "", tree, iter(tree.names()), parent)]
+        while levels:
+            directory, prefix, tree, names, parent = levels[-1]
+            name = None if self._workers.stopping() else next(names, None)
+            if name is None:
+                levels.pop()
+                if levels:
+                    self._books.closed(directory)
+                continue
             child = tree.children[name]
             shown = gojson.to_text(name)
             previous = parent.find(name) if parent is not None else None
@@ -132,8 +139,7 @@ class Walk:
                 self._books.error(item, problem)
                 continue
             below = self._books.enter(directory, item, node, previous)
-            self._walk_targets(below, item, child, self._parents.load(subtree_of(previous), item))
-            self._books.closed(below)
+            levels.append((below, item, child, iter(child.names()), self._parents.load(subtree_of(previous), item)))
 
     def _parent_node(self, entry: Entry, stand_in: bytes) -> Node:
         """The node of a directory above the targets; it may be a symlink to one. Where there is none, that of *stand_in* is

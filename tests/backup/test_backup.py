@@ -317,9 +317,13 @@ def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("deep")
-def test_deep_trees(repository: Repository) -> None:
-    """Deeper than Python's own stack would allow."""
-    result = backup(repository, ["d"])
+@pytest.mark.parametrize(("target", "as_path"), [("d", ""), ("d/" * 1200, ""), ("d", "/" + "d/" * 1200), ("d/" * 1200, "/d")])
+def test_deep_trees(repository: Repository, target: str, as_path: str) -> None:
+    """Deeper than Python's own stack would allow, also as a target."""
+    result = backup(repository, [target], BackupOptions(as_path=as_path))
+    if target != "d" or as_path:
+        assert result.summary.files.new == 1 and result.summary.errors == 0
+        return
     assert result.summary.dirs.new == 1200 and result.summary.files.new == 1
     assert result.summary.errors == 0
 
