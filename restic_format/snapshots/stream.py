@@ -89,7 +89,10 @@ class FileStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Change the position; it may be behind the end, where there is nothing to read."""
-        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence)
+        if start is None:
+            raise ValueError(f"there is no whence {whence}: 0, 1 and 2 are the start, the position and the end")
+        position = start + offset
         if position < 0:
             raise ValueError(f"there is no position {position} in a file")
         self._position = position

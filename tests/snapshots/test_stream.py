@@ -84,6 +84,16 @@ def test_it_is_a_file(content: list[bytes], operations: list[tuple[str, int, int
             ours.read(1)
 
 
+def test_a_seek_says_what_is_wrong(maker: Maker) -> None:
+    node = maker.file("f", b"content")
+    maker.writer.flush()
+    stream = open_file(maker.repo, node)
+    for offset, whence in ((0, 9), (-1, 0), (-8, 2)):
+        with pytest.raises(ValueError, match="there is no"):
+            stream.seek(offset, whence)
+    assert stream.tell() == 0
+
+
 @pytest.mark.parametrize("limit", [1, 300_000, 64 << 20])
 def test_many_threads_read_many_files(maker: Maker, limit: int) -> None:
     random.seed(7)
