@@ -183,8 +183,10 @@ def find_id(repo: Repository, kind: FileKind, prefix: str) -> bytes:
     """The id of the only file of *kind* whose name begins with *prefix* (LAYOUT-10).
 
     Raises:
-        SnapshotNotFound: none or several do.
+        SnapshotNotFound: none or several do; or it is empty, as the value of a variable that was forgotten to be set.
     """
+    if not prefix:
+        raise SnapshotNotFound("the ID is empty")
     if is_hex_id(prefix):
         return bytes.fromhex(prefix)
     matches = [file_id for file_id, _ in repo.list(kind) if file_id.hex().startswith(prefix)]

@@ -67,16 +67,24 @@ def test_a_filter_is_used_by_names_that_are_counted_from_the_latest(repo: Reposi
 
 def test_prefixes_must_mean_one_snapshot(repo: Repository) -> None:
     wanted = snapshot(repo, 1)
-    for _ in range(20):
-        snapshot(repo, 2)
+    digits = [snapshot(repo, 2).hex()[0] for _ in range(20)]
+    shared = next(digit for digit in digits if digits.count(digit) > 1)
     assert find_snapshot(repo, wanted.hex()[:12])[0].id == wanted
     assert find_snapshot(repo, wanted.hex().upper())[0].id == wanted, "a whole id, as in restic"
     with pytest.raises(SnapshotNotFound, match="no matching ID"):
         find_snapshot(repo, "ABCDEF")
     with pytest.raises(SnapshotNotFound, match="multiple IDs"):
-        find_id(repo, FileKind.SNAPSHOT, "")
+        find_id(repo, FileKind.SNAPSHOT, shared)
     with pytest.raises(SnapshotNotFound, match="no matching ID"):
         find_id(repo, FileKind.SNAPSHOT, "xyz")
+
+
+def test_an_empty_id_means_nothing(repo: Repository) -> None:
+    """Not even where there is but one snapshot: ``forget "$ID"`` would remove it."""
+    snapshot(repo, 1)
+    for name in ("", ":", ":/x"):
+        with pytest.raises(SnapshotNotFound, match="the ID is empty"):
+            find_snapshot(repo, name)
 
 
 def test_names_give_each_snapshot_once_and_damage_is_reported(repo: Repository) -> None:
