@@ -10,6 +10,7 @@ import pytest
 
 from restic_format.maintenance import prune
 from restic_format.maintenance.prune import MaxUnused, PruneOptions
+from restic_spec.pack import BlobType
 from tests.maintenance.kit import contents, generate, open_repo, pack_bytes
 from tests.restore.kit import ours, restic
 
@@ -30,6 +31,15 @@ def left(folder: Path) -> int:
     compressed or one that is not, depends on chance in restic, and compressors differ by some bytes.
     """
     return sum(entry.plain_length for pack in open_repo(folder).index.packs() for entry in pack.entries())
+
+
+def between_copies(folder: Path) -> int:
+    """By how many bytes packs may differ that hold the same, as it is chance which copy is kept: one may be compressed."""
+    lengths: dict[tuple[BlobType, bytes], list[int]] = {}
+    for pack in open_repo(folder).index.packs():
+        for entry in pack.entries():
+            lengths.setdefault((entry.type, entry.id), []).append(entry.length)
+    return sum(max(copies) - min(copies) for copies in lengths.values())
 
 
 def options_for(version: int) -> list[list[str]]:
@@ -62,13 +72,14 @@ def test_no_more_is_left_than_by_restic(version: int, tmp_path: Path, peer: Call
         assert set(before) == set(made.snapshots)
         other = tmp_path / f"{number}-restic"
         shutil.copytree(made.folder, other)
+        chance = between_copies(made.folder)
         done = ours(made.folder, "prune", *words)
         assert done.returncode == 0, done
         assert restic(peer("restic-0.19"), other, "prune", *words).returncode == 0
         # What fits under --max-repack-size depends on which copies are chosen: in restic on chance.
         spare = 40 << 10 if "--max-unused" in words and "--max-repack-size" in words else 0
         assert left(made.folder) <= left(other) + spare, words
-        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005 + spare, words
+        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005 + spare + chance, words
         assert contents(made.folder) == contents(other) == before
         checked = restic(peer(programs[number % 3]), made.folder, "check", "--read-data")
         assert checked.returncode == 0 and b"no errors were found" in checked.stdout, checked
@@ -98,6 +109,7 @@ def test_where_blobs_are_stored_several_times_no_more_is_left_within_a_limit(
         made = generate(tmp_path / f"{seed}", seed, 1 + seed // 4 % 2, rounds=5 + seed % 5)
         other = tmp_path / f"{seed}-restic"
         shutil.copytree(made.folder, other)
+        chance = between_copies(made.folder)
         words, options = LIMITED[seed % len(LIMITED)]
         done = restic(peer("restic-0.19"), other, "prune", *words.split())
         assert done.returncode == 0, done
@@ -105,4 +117,4 @@ def test_where_blobs_are_stored_several_times_no_more_is_left_within_a_limit(
         with repo.lock(exclusive=True):
             prune.execute(prune.plan(repo, options))
         assert left(made.folder) <= left(other), (seed, words)
-        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005, (seed, words)
+        assert pack_bytes(made.folder) <= pack_bytes(other) * 1.005 + chance, (seed, words)
