@@ -6,9 +6,14 @@ exit codes in one table.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from restic_spec.errors import ResticFormatError, SpecError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from restic_spec.pack import BlobType
 
 __all__ = [
     "AccessDenied",
@@ -128,6 +133,11 @@ class LockLost(ResticFormatError):
 
 class BlobMissing(ResticFormatError):
     """No index knows this blob."""
+
+    @classmethod
+    def of(cls, blob_type: BlobType, blob_id: str) -> Self:
+        """The error for a blob, which has the hexadecimal id *blob_id*."""
+        return cls(f"{blob_type.value} blob {blob_id} is not in any index; run check, then repair index")
 
 
 class DamagedFile(ResticFormatError):

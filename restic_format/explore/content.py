@@ -62,7 +62,7 @@ def _length(index: BlobIndex, blob: str) -> int:
     blob_id = parse_id(blob)
     where = index.lookup(BlobType.DATA, blob_id)
     if where is None:
-        raise BlobMissing(f"data blob {blob} is not in any index; run check, then repair index")
+        raise BlobMissing.of(BlobType.DATA, blob)
     return where.entry(BlobType.DATA, blob_id).plain_length
 
 

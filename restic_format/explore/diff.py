@@ -258,7 +258,7 @@ class TreeDiff:
         """Tell of what a walk cannot use."""
         if node is None and level.data is not None:
             level.data.broken = True
-        self._damaged(level.location if node is None else f"{level.prefix}/{node.quoted}", error)
+        self._damaged(level.place_of(node), error)
 
 
 class _Pair:

@@ -322,7 +322,7 @@ class LocalDiff:
         """Take note of what the walk over the snapshot cannot use."""
         if node is None and level.data is not None:
             level.data.broken = True
-        self._faults.append(_Fault(level.location if node is None else f"{level.prefix}/{node.quoted}", error))
+        self._faults.append(_Fault(level.place_of(node), error))
 
     def _local_fault(self, place: Place, operation: str, error: OSError) -> None:
         self._faults.append(_Fault(self._shown(place.path), SourceError.from_os(operation, place.path, error)))

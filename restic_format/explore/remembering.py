@@ -154,7 +154,7 @@ class RememberingSearch(Generic[T]):
 
     def _tell(self, level: Level[_Folder[T]], node: Node | None, error: ResticFormatError) -> None:
         level.data.whole = False
-        self._fault(level.location if node is None else f"{level.prefix}/{node.quoted}", error)
+        self._fault(level.place_of(node), error)
 
 
 def _key(tree: bytes, path: str) -> bytes:

@@ -28,13 +28,13 @@ from restic_format.explore.diff import TreeDiff
 from restic_format.native.table import HAS_DATA, REPACKED, STORED
 from restic_format.repository import Repository
 from restic_format.repository.index import IndexUse
+from restic_format.snapshots.filesystem import SnapshotFileSystem
 from restic_format.snapshots.used import UsedInIndex, add_used
-from restic_format.snapshots.walk import Level, Walk
 from restic_format.work import Advance, Cancel, Progress, in_order, silent
 from restic_spec import gojson
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType, PackEntry
-from restic_spec.tree import DIR, FILE, SYMLINK, Node
+from restic_spec.tree import FILE, SYMLINK, Node
 
 BYTES, FILES = "bytes read back", "files compared"
 """Stages that the progress is told of (`restic_format.work.Advance`)."""
@@ -253,18 +253,10 @@ class _Verification:
                     yield _Item(path, node)
             return
 
-        def fault(level: Level[None], node: Node | None, error: ResticFormatError) -> None:
-            damaged(level.location if node is None else f"{level.prefix}/{node.quoted}", error)
-
-        walk = Walk(self._repository, self._tree, None, fault=fault)
-        for level, node, name in walk:
-            if node.type == DIR:
-                try:
-                    walk.enter(node, name, None)
-                except ResticFormatError as error:
-                    fault(level, node, error)
-            elif node.type in (FILE, SYMLINK):
-                yield _Item(level.path_of(name), node)
+        with SnapshotFileSystem(self._repository, self._tree, fault=damaged) as files:
+            for path, node in files.walk():
+                if node.type in (FILE, SYMLINK):
+                    yield _Item(path, node)
 
     def _batches(self, damaged: Callable[[str, ResticFormatError], None]) -> Iterator[list[_Item]]:
         batch: list[_Item] = []

@@ -309,7 +309,7 @@ class _BlobCopy:
                     continue
                 location = lookup(blob_type, blob_id)
                 if location is None:
-                    self._fail(_missing(blob_type, blob_id))
+                    self._fail(BlobMissing.of(blob_type, blob_id.hex()))
                     continue
                 pack, offset, length, plain = location
                 packs.setdefault(pack, bytearray()).extend(_PLACE.pack(offset, code, length, plain or 0, blob_id))
@@ -322,7 +322,7 @@ class _BlobCopy:
         for blob_type, ids in ((BlobType.TREE, used.trees.since(known[0])), (BlobType.DATA, used.data.since(known[1]))):
             for start in range(0, len(ids), ID_SIZE):
                 if not has(blob_type, ids[start : start + ID_SIZE]) and not self._count:
-                    self._fail(_missing(blob_type, ids[start : start + ID_SIZE]))
+                    self._fail(BlobMissing.of(blob_type, ids[start : start + ID_SIZE].hex()))
 
     def _copy_packs(self, packs: dict[bytes, bytearray]) -> None:
         pool = WorkerPool("copy", min(_WORKERS, len(packs)), lambda: self._work(jobs), cancel=self._run._cancel)
@@ -385,7 +385,3 @@ def _entries(blobs: bytearray) -> Iterator[PackEntry]:
     for place in sorted(places[start : start + _PLACE.size] for start in range(0, len(places), _PLACE.size)):
         offset, code, length, plain, blob_id = _PLACE.unpack(place)
         yield PackEntry(_TYPES[code], blob_id, offset, length, plain or None)
-
-
-def _missing(blob_type: BlobType, blob_id: bytes) -> BlobMissing:
-    return BlobMissing(f"{blob_type.value} blob {blob_id.hex()} is not in any index; run check, then repair index")

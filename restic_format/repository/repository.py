@@ -396,7 +396,7 @@ class Repository:
         """
         locations = self.index.lookup_all(blob_type, blob_id)
         if not locations:
-            raise BlobMissing(f"{blob_type.value} blob {blob_id.hex()} is not in any index; run check, then repair index")
+            raise BlobMissing.of(blob_type, blob_id.hex())
         failures: list[tuple[Location, ResticFormatError]] = []
         for location in locations:
             try:

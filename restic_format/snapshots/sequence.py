@@ -96,7 +96,7 @@ class Locator:
         blob_id = parse_id(text)
         where = self._lookup(BlobType.DATA, blob_id)
         if where is None:
-            raise BlobMissing(f"data blob {text} is not in any index; run check, then repair index")
+            raise BlobMissing.of(BlobType.DATA, text)
         entry = where.entry(BlobType.DATA, blob_id)
         recent = self._recent
         repeated = blob_id in recent

@@ -198,7 +198,7 @@ def _read(repository: Repository, trees: bytes, used: Used) -> Iterator[tuple[by
     for tree_id in _split(trees):
         location = repository.index.lookup(BlobType.TREE, tree_id)
         if location is None:
-            yield tree_id, BlobMissing(f"tree blob {tree_id.hex()} is not in any index; run check, then repair index")
+            yield tree_id, BlobMissing.of(BlobType.TREE, tree_id.hex())
         else:
             packs.setdefault(location.pack, []).append(location.entry(BlobType.TREE, tree_id))
 

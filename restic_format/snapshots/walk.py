@@ -70,6 +70,10 @@ class Level(Generic[T]):
         """The directory's path in the snapshot, ``/`` for the top."""
         return self.prefix or "/"
 
+    def place_of(self, node: Node | None) -> str:
+        """Where a `Fault` is: the path of the entry *node* of the directory, or that of the directory itself."""
+        return self.location if node is None else f"{self.prefix}/{node.quoted}"
+
     def path_of(self, name: str) -> str:
         """The path of an entry of the directory."""
         prefix = self._prefix

@@ -192,7 +192,7 @@ def _walk(ctx: Context, repo: Repository, tree: bytes, wanted: Wanted, printer: 
     def fault(level: Level[None], node: Node | None, error: ResticFormatError) -> None:
         nonlocal faults
         faults += 1
-        location = level.location if node is None else f"{level.prefix}/{node.quoted}"
+        location = level.place_of(node)
         if ctx.options.json:
             ctx.out.json_error(ObjectError("error", ErrorText(str(error)), "ls", location))
         else:
