@@ -12,18 +12,20 @@ from typing import Any
 
 import construct as cs
 import msgspec
+from forms import FORMS, branches, documents, name_of, parts
 
-from restic_spec import binary
 from restic_spec.notes import field_notes
 
 DOCUMENTS = (
-    ("Config", "config", ("Config",)),
-    ("Key file", "keyfile", ("KeyFile",)),
-    ("Lock", "lock", ("Lock",)),
-    ("Snapshot", "snapshot", ("Snapshot", "SnapshotSummary")),
-    ("Index", "index", ("IndexFile", "IndexPack", "IndexBlob")),
-    ("Tree", "tree", ("Tree", "Node", "ExtendedAttribute")),
+    ("config", "config", ("Config",)),
+    ("keys", "keyfile", ("KeyFile", "MasterKeyJson", "MacKeyJson")),
+    ("locks", "lock", ("Lock",)),
+    ("snapshots", "snapshot", ("Snapshot", "SnapshotSummary")),
+    ("indexes", "index", ("IndexFile", "IndexPack", "IndexBlob")),
+    ("trees", "tree", ("Tree", "Node", "ExtendedAttribute")),
+    ("rustic", "rustic", ("ConfigMembers",)),
 )
+"""The JSON documents: the chapter about them, their module in `restic_spec`, and the structs, outermost first."""
 
 
 def page() -> str:
@@ -32,29 +34,27 @@ def page() -> str:
         "# Schemas",
         "",
         "Made from the declarations that read and write every repository. Fields stand in the order in which they are",
-        "written. What is written *unless empty* is left out for a value that is not there; what restic itself always writes",
-        "is in the chapters.",
+        "written. Each names the clauses that it follows.",
+        "",
+        "## Binary forms",
+        "",
+        "Integers are little-endian. A field whose size is *variable* has all bytes that the others leave. What is inside of a",
+        "sealed message or a frame stands below it, with the field's name before its own.",
     ]
-    for title, declaration in (
-        ("Sealed message", binary.SEALED),
-        ("Pack", binary.PACK),
-        ("Pack header entry", binary.ENTRY),
-    ):
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "Binary, little-endian.",
-            "",
-            "| field | size | form | meaning |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += _binary(declaration)
-    for title, module_name, structs in DOCUMENTS:
+    for form in FORMS:
+        lines += ["", f"### {form.title} {{ #{form.name} }}", "", f"{form.says} [The chapter]({form.chapter}.md).", ""]
+        lines += ["| field | size | form | meaning |", "| --- | --- | --- | --- |", *_binary(form.declaration)]
+    lines += [
+        "",
+        "## Documents",
+        "",
+        "JSON objects. What is written *unless empty* is left out for a value that is not there; what restic itself always",
+        "writes is in the chapters.",
+    ]
+    for chapter, module_name, structs in DOCUMENTS:
         module = importlib.import_module(f"restic_spec.{module_name}")
-        lines += ["", f"## {title}"]
         for name in structs:
-            lines += ["", *_struct(getattr(module, name), len(structs) > 1)]
+            lines += ["", f"### {name}", "", f"[The chapter]({chapter}.md).", "", *_struct(getattr(module, name))]
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +78,7 @@ def messages_page() -> str:
         lines += ["", f"## Of {title}"]
         for name, struct in vars(module).items():
             if inspect.isclass(struct) and issubclass(struct, msgspec.Struct) and struct.__module__ == module.__name__:
-                lines += ["", f"### {name}", "", *_struct(struct, False, "../specification/schemas.md")]
+                lines += ["", f"### {name}", "", *_struct(struct, "../specification/schemas.md")]
     return "\n".join(lines) + "\n"
 
 
@@ -86,28 +86,30 @@ def _modules(package: Any) -> list[pkgutil.ModuleInfo]:
     return sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name)
 
 
-def _binary(declaration: Any) -> Iterator[str]:
-    for field in declaration.subcons:
-        inner: Any = field.subcon
-        if isinstance(inner, cs.IfThenElse):
-            inner = inner.thensubcon
-        form = "bytes"
-        if isinstance(inner, cs.Enum):
-            form = ", ".join(f"{value} {name}" for name, value in inner.encmapping.items())
-        elif isinstance(inner, cs.FormatField | cs.Rebuild):
-            form = "unsigned integer"
-        try:
-            size = str(inner.sizeof())
-        except cs.SizeofError:
-            size = "the rest"
-        yield f"| `{field.name}` | {size} | {form} | {field.meaning} ({field.clause}) |"
+def _binary(declaration: Any, above: str = "") -> Iterator[str]:
+    """Rows of a table: each field of *declaration*, and what is inside of it once it is opened."""
+    if isinstance(declaration, cs.GreedyRange):
+        entry = declaration.subcon
+        yield f"| entries | variable | each a [{name_of(entry).lower()}](#{_anchor(entry)}) | until it ends (PACK-5) |"
+        return
+    for part in parts(declaration):
+        form = {"sealed": "[sealed message](#sealed-message)", "frame": "zstandard frame"}.get(part.how, part.form)
+        if names := documents(part.inner):
+            form = {"frame": f"{form} of JSON"}.get(part.how, "JSON") + f": {' or '.join(_type(one) for one in names)}"
+        elif name_of(part.inner):
+            form += f" of a [{name_of(part.inner).lower()}](#{_anchor(part.inner)})"
+        yield f"| `{above}{part.name}` | {part.extent} | {form} | {part.meaning} ({part.clause}) |"
+        if part.how and part.inner is not None and not names and not name_of(part.inner):
+            for branch in branches(part.inner):
+                yield from _binary(branch, f"{above}{part.name}.")
 
 
-def _struct(struct: type[msgspec.Struct], titled: bool, page: str = "") -> Iterator[str]:
+def _anchor(declaration: Any) -> str:
+    return next(form.name for form in FORMS if form.declaration is declaration)
+
+
+def _struct(struct: type[msgspec.Struct], page: str = "") -> Iterator[str]:
     """What is said of *struct*; *page* has those of `restic_spec`, where that is another page."""
-    if titled:
-        yield f"### {struct.__name__}"
-        yield ""
     yield (inspect.getdoc(struct) or "").replace("\n", " ").replace("``", "`")
     yield ""
     yield "| member | type | written | meaning |"

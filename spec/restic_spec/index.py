@@ -30,13 +30,13 @@ class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
     """One blob in a pack."""
 
     id: str
-    """Hash of the plaintext, hexadecimal."""
+    """SHA-256 of the plaintext, hexadecimal (INDEX-3)."""
     type: str
-    """``data`` or ``tree``."""
+    """``data`` or ``tree`` (INDEX-4)."""
     offset: int
-    """Where the sealed blob starts in the pack, bytes."""
+    """Where the sealed blob starts in the pack, bytes (INDEX-5)."""
     length: int
-    """Sealed bytes."""
+    """Sealed bytes (INDEX-5)."""
     uncompressed_length: int | None = 0
     """Plaintext bytes, 0 (left out) where the blob is stored uncompressed (INDEX-6); rustic also writes null (RUSTIC-7)."""
 
@@ -45,13 +45,13 @@ class IndexPack(msgspec.Struct, omit_defaults=True):
     """A pack and its blobs."""
 
     id: str
-    """The pack's id, hexadecimal."""
+    """The pack's id, hexadecimal (INDEX-3)."""
     blobs: list[IndexBlob]
     """Its blobs; the order has no meaning, and is kept (INDEX-12)."""
     time: str | None = None
     """rustic: when the pack was written, or marked for deletion (RUSTIC-2)."""
     size: int | None = None
-    """rustic: size of the pack in bytes."""
+    """rustic: size of the pack in bytes (RUSTIC-2)."""
 
 
 class IndexFile(wire.Document):
@@ -60,7 +60,7 @@ class IndexFile(wire.Document):
     supersedes: list[str] = msgspec.field(default_factory=list)
     """Ids of indexes this one replaces; no longer written (INDEX-9)."""
     packs: list[IndexPack] | msgspec.UnsetType | None = msgspec.UNSET
-    """The packs."""
+    """The packs that are in use (INDEX-1); absent and null mean none (INDEX-10)."""
     packs_to_delete: list[IndexPack] = msgspec.field(default_factory=list)
     """rustic: packs marked for deletion; restic does not see them (RUSTIC-2)."""
 

@@ -56,21 +56,21 @@ class KeyFile(wire.Document):
     created: str | None = None
     """When the key was added, RFC 3339. rustic may leave it out (KEY-12)."""
     username: str | None = None
-    """User who added it."""
+    """User who added it (KEY-2); rustic may leave it out (KEY-12)."""
     hostname: str | None = None
-    """Host it was added on."""
+    """Host it was added on (KEY-2); rustic may leave it out (KEY-12)."""
     kdf: str = ""
-    """Name of the key derivation function: ``scrypt``, the only one."""
+    """Name of the key derivation function: ``scrypt``, the only one (KEY-3)."""
     N: int | None = None
-    """scrypt's cost, a power of two."""
+    """scrypt's cost, a power of two (KEY-6)."""
     r: int | None = None
-    """scrypt's block size."""
+    """scrypt's block size (KEY-6)."""
     p: int | None = None
-    """scrypt's parallelisation."""
+    """scrypt's parallelisation (KEY-6)."""
     salt: bytes | None = None
-    """Salt, base64 in JSON (KEY-8)."""
+    """64 random bytes that scrypt takes beside the password (KEY-5), base64 in JSON (KEY-8)."""
     data: bytes | None = None
-    """The sealed master key, base64 in JSON."""
+    """The sealed master key (KEY-7), base64 in JSON (KEY-8)."""
 
     def derivation(self) -> Kdf:
         """The checked scrypt parameters.
@@ -89,9 +89,9 @@ class MacKeyJson(msgspec.Struct):
     """The key of Poly1305-AES as it is written (CRYPTO-2)."""
 
     k: bytes
-    """AES-128 key, base64 (KEY-7)."""
+    """AES-128 key, base64 in JSON (KEY-7)."""
     r: bytes
-    """Poly1305 multiplier (KEY-7)."""
+    """Multiplier of Poly1305, base64 in JSON (KEY-7)."""
 
 
 class MasterKeyJson(msgspec.Struct):
@@ -100,7 +100,7 @@ class MasterKeyJson(msgspec.Struct):
     mac: MacKeyJson
     """Key material for authentication (KEY-7)."""
     encrypt: bytes
-    """AES-256 key (KEY-7)."""
+    """AES-256 key, base64 in JSON (KEY-7)."""
 
 
 def decode_keyfile(raw: bytes, what: str = "key file") -> KeyFile:

@@ -18,19 +18,19 @@ class Lock(wire.Document):
     """The decrypted content of a file in ``locks/``, fields in stored order (LOCK-1)."""
 
     time: str
-    """When the lock was made or last refreshed, RFC 3339."""
+    """When the lock was made or last refreshed (LOCK-6), RFC 3339; after 30 minutes it is stale (LOCK-5)."""
     exclusive: bool
     """Whether no other lock may exist beside it (LOCK-2)."""
     hostname: str
-    """Host of the process."""
+    """Host of the process (LOCK-5)."""
     username: str
-    """Its user."""
+    """Its user (LOCK-1)."""
     pid: wire.I64
-    """Its process id on that host."""
+    """Its process id on that host (LOCK-5)."""
     uid: wire.U32 = 0
-    """Its numeric user id."""
+    """Its numeric user id (LOCK-1)."""
     gid: wire.U32 = 0
-    """Its numeric group id."""
+    """Its numeric group id (LOCK-1)."""
 
 
 def decode_lock(raw: bytes, what: str = "lock") -> Lock:

@@ -28,27 +28,37 @@ class ConfigMembers(msgspec.Struct, omit_defaults=True):
     """rustic's members of the config (RUSTIC-1). Sizes are bytes, ``None`` means that rustic's default applies."""
 
     chunker: str | None = None
-    """``Rabin``, as restic does (the default), or ``FixedSize``."""
+    """How files are cut: ``Rabin``, as restic does (the default), or ``FixedSize`` (RUSTIC-1)."""
     chunk_size: wire.Size | None = None
-    """Size of a chunk: on average with Rabin, exactly with FixedSize."""
+    """Size of a chunk: on average with Rabin, exactly with FixedSize (RUSTIC-1)."""
     chunk_min_size: wire.Size | None = None
+    """Least size of a chunk but for the last one of a file (RUSTIC-1)."""
     chunk_max_size: wire.Size | None = None
+    """Greatest size of a chunk (RUSTIC-1)."""
     is_hot: bool | None = None
-    """Whether this is the hot half of a hot/cold repository: its index lists data packs that only the cold half holds."""
+    """Whether this is the hot half of a hot/cold repository, whose data packs only the cold half holds (RUSTIC-1)."""
     append_only: bool | None = None
-    """Whether nothing may be removed."""
+    """Whether no file but locks is removed (RUSTIC-10)."""
     compression: wire.I64 | None = None
-    """zstandard level from -7 to 22; 0 is off."""
+    """zstandard level for new blobs from -7 to 22; 0 is off (RUSTIC-1, RUSTIC-10)."""
     treepack_size: wire.Size | None = None
+    """Size of a new pack of trees before it grows (RUSTIC-10)."""
     treepack_growfactor: wire.Size | None = None
+    """Bytes by which it grows for each byte of the square root of all packs of trees (RUSTIC-10)."""
     treepack_size_limit: wire.Size | None = None
+    """Bytes that it does not grow beyond (RUSTIC-10)."""
     datapack_size: wire.Size | None = None
+    """Size of a new pack of data before it grows (RUSTIC-10)."""
     datapack_growfactor: wire.Size | None = None
+    """Bytes by which it grows for each byte of the square root of all packs of data (RUSTIC-10)."""
     datapack_size_limit: wire.Size | None = None
+    """Bytes that it does not grow beyond (RUSTIC-10)."""
     min_packsize_tolerate_percent: wire.Size | None = None
+    """Packs below so many percent of the size aimed at are written again by prune (RUSTIC-1)."""
     max_packsize_tolerate_percent: wire.Size | None = None
+    """Packs above so many percent of it likewise (RUSTIC-1)."""
     extra_verify: bool | None = None
-    """Whether what was encrypted and compressed is opened again before it is stored."""
+    """Whether what was encrypted and compressed is opened again before it is stored (RUSTIC-10)."""
 
 
 _config_decoder = msgspec.json.Decoder(ConfigMembers)

@@ -15,25 +15,33 @@ class SnapshotSummary(msgspec.Struct):
     """Statistics of the backup that made a snapshot (SNAP-9; since restic 0.17, DIFF-1; rustic writes more fields)."""
 
     backup_start: str = gotime.ZERO
-    """RFC 3339."""
+    """When the backup began, RFC 3339 (SNAP-9)."""
     backup_end: str = gotime.ZERO
-    """RFC 3339."""
+    """When it ended, RFC 3339 (SNAP-9)."""
     files_new: wire.Natural = 0
+    """Files that the parent does not have (SNAP-9)."""
     files_changed: wire.Natural = 0
+    """Files that are otherwise in the parent (SNAP-9)."""
     files_unmodified: wire.Natural = 0
+    """Files that are as in the parent (SNAP-9)."""
     dirs_new: wire.Natural = 0
+    """Directories that the parent does not have (SNAP-9)."""
     dirs_changed: wire.Natural = 0
+    """Directories that are otherwise in the parent (SNAP-9)."""
     dirs_unmodified: wire.Natural = 0
+    """Directories that are as in the parent (SNAP-9)."""
     data_blobs: wire.I64 = 0
-    """New data blobs."""
+    """New data blobs (SNAP-9)."""
     tree_blobs: wire.I64 = 0
-    """New tree blobs."""
+    """New tree blobs (SNAP-9)."""
     data_added: wire.Natural = 0
-    """Bytes of new blobs before compression."""
+    """Bytes of new blobs before compression (SNAP-9)."""
     data_added_packed: wire.Natural = 0
-    """Bytes of new blobs as stored, pack overhead included."""
+    """Bytes of new blobs as stored, pack overhead included (SNAP-9)."""
     total_files_processed: wire.Natural = 0
+    """Files in the snapshot (SNAP-9)."""
     total_bytes_processed: wire.Natural = 0
+    """Bytes of their content (SNAP-9)."""
 
 
 class Snapshot(wire.Document):
@@ -51,18 +59,23 @@ class Snapshot(wire.Document):
     paths: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     """Absolute paths that were backed up (SNAP-5)."""
     hostname: str = ""
+    """Host that was backed up (SNAP-2)."""
     username: str = ""
+    """User who made it (SNAP-2)."""
     uid: wire.U32 = 0
+    """Numeric id of that user (SNAP-2)."""
     gid: wire.U32 = 0
+    """Numeric id of that user's group (SNAP-2)."""
     excludes: list[str] = msgspec.field(default_factory=list)
-    """Exclude patterns that were in force."""
+    """Exclude patterns that were in force (SNAP-2)."""
     tags: list[str] = msgspec.field(default_factory=list)
+    """Words that users give it, to find it by (SNAP-2)."""
     original: str | None = None
     """The first form of this snapshot, where it was changed (SNAP-7)."""
     program_version: str = ""
     """Who wrote it, ``restic 0.19.1`` (SNAP-8)."""
     summary: dict[str, msgspec.Raw] | None = None
-    """`SnapshotSummary` as stored, so that other programs' fields survive."""
+    """`SnapshotSummary` (SNAP-9) as stored, so that other programs' fields survive (SNAP-10)."""
 
     @property
     def time_ns(self) -> int:

@@ -66,9 +66,9 @@ class ExtendedAttribute(msgspec.Struct, gc=False):
     """One extended attribute (TREE-19)."""
 
     name: str
-    """Its name with the namespace (``user.comment``, ``system.posix_acl_access``)."""
+    """Its name with the namespace (TREE-19): ``user.comment``, ``system.posix_acl_access``."""
     value: bytes | None
-    """Its bytes, base64 in JSON; null and empty both occur for an empty one."""
+    """Its bytes, base64 in JSON; null and empty both occur for an empty one (TREE-19)."""
 
 
 class Node(wire.Document):
@@ -89,15 +89,15 @@ class Node(wire.Document):
     atime: wire.Time | None = None
     """Access time; equal to mtime unless backed up with access times (TREE-12)."""
     ctime: wire.Time | None = None
-    """Time of the last status change."""
+    """Time of the last status change (TREE-11)."""
     uid: wire.U32 | None = None
     """Owner (TREE-13); restic always writes it, rustic may not."""
     gid: wire.U32 | None = None
-    """Group."""
+    """Group (TREE-13)."""
     user: str = ""
-    """Name of the owner where it resolves."""
+    """Name of the owner where it resolves (TREE-13)."""
     group: str = ""
-    """Name of the group where it resolves."""
+    """Name of the group where it resolves (TREE-13)."""
     inode: wire.Natural = 0
     """Inode number on the source (TREE-14)."""
     device_id: wire.Natural = 0
@@ -111,7 +111,7 @@ class Node(wire.Document):
     linktarget_raw: bytes | None = None
     """The target's exact bytes, only where they are not UTF-8; overrides ``linktarget`` (TREE-18). Since 0.16 (DIFF-2)."""
     extended_attributes: list[ExtendedAttribute] | None = None
-    """Extended attributes, ACLs among them."""
+    """Extended attributes, ACLs among them (TREE-19)."""
     generic_attributes: dict[str, msgspec.Raw] | None = None
     """Attributes of other systems, keyed ``windows.…``, kept as they are (TREE-20)."""
     device: wire.Natural = 0

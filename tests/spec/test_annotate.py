@@ -212,7 +212,7 @@ def test_notes_and_members_are_found_by_their_place():
         {"packs": [{"id": "00" * 32, "blobs": [{"id": "11" * 32, "type": "data", "offset": 0, "length": 40}]}], "x": 1}
     )
     spans = by_path(annotate(IndexFile, raw.encode()))
-    assert spans["packs", 0, "blobs", 0, "length"].meaning == "Sealed bytes."
+    assert spans["packs", 0, "blobs", 0, "length"].meaning == "Sealed bytes (INDEX-5)."
     assert spans["x",].clause == spans["x",].meaning == ""
     assert problems(annotate(Tree, b'{"nodes":[{"name":"a","type":7}]}')) == [(("nodes", 0, "type"), "TREE-1")]
     assert problems(annotate(Config, b"{}")) == [((), "CONFIG-2")]
