@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.browser import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("shared-machine", deadline=None)
@@ -39,6 +41,13 @@ def peer() -> Callable[[str], Path]:
         return program
 
     return find
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser; a missing one fails the test."""
+    with Browser() as started:
+        yield started
 
 
 @pytest.fixture

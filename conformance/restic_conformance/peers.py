@@ -7,11 +7,13 @@
     .peers/restic-0.19/restic   .peers/restic-0.19/doc
     .peers/rest-server/rest-server
     .peers/fusermount3/fusermount3  (what real restic mounts with)
+    .peers/chromium/chromium        (the browser that pages are looked at in)
     .peers/rustic/bin/rustic        (only when one is found, or built with ``--rustic``)
 
 The restic programs are Debian's own packages of three releases, fetched by apt's client from the mirror
 that the machine's apt is configured with. A private apt state below the destination keeps the system's apt
-untouched, so no privileges are needed. Packages are only unpacked, never installed.
+untouched, so no privileges are needed. Packages are only unpacked, never installed. Those of the browser come with all
+that they need except the C library, and a script starts it with these.
 """
 
 from __future__ import annotations
@@ -53,6 +55,18 @@ class DebianPeer:
     """Beginning of the upstream version that is wanted; empty accepts any."""
     packaged_as: str = ""
     """Debian's name of the program where it differs from ``program``."""
+    suite: str = ""
+    """The one release that it is taken from; empty for any."""
+
+
+@dataclass(frozen=True)
+class Browser(DebianPeer):
+    """A program out of a Debian package with the libraries that it needs, which a machine without a screen lacks."""
+
+    alone: tuple[str, ...] = ()
+    """Packages that are unpacked without what they need in turn."""
+    beside: tuple[str, ...] = ()
+    """More packages, which no package asks for."""
 
 
 PEERS = (
@@ -61,7 +75,38 @@ PEERS = (
     DebianPeer("restic-0.19", "restic", "restic", "0.19."),
     DebianPeer("rest-server", "restic-rest-server", "rest-server", "", "restic-rest-server"),
     DebianPeer("fusermount3", "fuse3", "fusermount3", "3.14."),  # the oldest suite's: a newer one wants a newer C library
+    Browser(
+        "chromium",
+        "chromium-headless-shell",  # a third of chromium, which needs a screen's libraries for windows that nobody opens
+        "chromium",
+        "",
+        packaged_as="chromium-headless-shell",
+        suite=SUITES[0],
+        alone=("chromium-common",),  # of it only the tables of characters are needed, not the programs for a desktop
+        # Libraries that it takes where it finds them, and fonts.
+        beside=("libwayland-client0", "libxcb-shm0", "fonts-dejavu-core", "fonts-liberation2"),
+    ),
 )
+
+LAUNCHER = """\
+#!/bin/sh
+# Starts the browser with the libraries and fonts beside it, whatever the machine has.
+here=$(dirname "$(readlink -f "$0")")
+export LD_LIBRARY_PATH="{libraries}" FONTCONFIG_FILE="$here/fonts.conf"
+exec "$here/root/usr/lib/chromium/{program}" "$@"
+"""
+
+FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">root/usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+  <alias><family>sans-serif</family><prefer><family>Liberation Sans</family></prefer></alias>
+  <alias><family>Arial</family><prefer><family>Liberation Sans</family></prefer></alias>
+  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+</fontconfig>
+"""
 
 
 def _output(command: Sequence[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
@@ -171,23 +216,49 @@ class PrivateApt:
             "or put the programs into the peers folder yourself (see --help for the paths)"
         )
 
-    def version_of(self, package: str, beginning: str) -> str:
-        """The newest version of ``package`` that starts with ``beginning``."""
+    def version_of(self, package: str, beginning: str, suite: str = "") -> str:
+        """The newest version of ``package`` that starts with ``beginning``, of one release or of any."""
         for line in _output(["apt-cache", "madison", package], self._env).splitlines():
-            version = line.split("|")[1].strip()
-            if version.startswith(beginning):
+            version, origin = (part.strip() for part in line.split("|")[1:3])
+            if version.startswith(beginning) and (not suite or f" {suite}/" in origin):
                 return version
         raise PeerError(
-            f"no Debian suite of {', '.join(SUITES)} carries {package} {beginning}x any more; "
+            f"no Debian suite of {suite or ', '.join(SUITES)} carries {package} {beginning}x any more; "
             "adjust SUITES, or put the program into the peers folder yourself"
         )
 
     def unpack(self, package: str, version: str, into: Path) -> None:
         """Download exactly one version of a package and unpack its files below ``into``."""
+        downloads = self._downloads()
+        _output(["apt-get", "-q", "download", f"{package}={version}"], self._env, downloads)
+        self._unpack_all(downloads, into)
+
+    def needs_of(self, package: str, version: str) -> list[str]:
+        """The names of the packages that one version of a package needs."""
+        lines = _output(["apt-cache", "depends", f"{package}={version}"], self._env).splitlines()
+        return [line.split()[1] for line in lines if line.startswith("  Depends: ")]
+
+    def unpack_with_needs(self, packages: Sequence[str], suite: str, into: Path) -> None:
+        """Download packages of a release with all that they need in turn and unpack them below ``into``.
+
+        The C library stays the system's: the system's own programs run with it.
+        """
+        downloads = self._downloads()
+        (downloads / "partial").mkdir()
+        plan = ["-o", f"Dir::Cache::archives={downloads}/", "-t", suite, "--no-install-recommends", "--download-only", "-y"]
+        _output(["apt-get", "-q", *plan, "install", *packages], self._env)
+        for archive in downloads.glob("libc6_*.deb"):
+            archive.unlink()
+        self._unpack_all(downloads, into)
+
+    def _downloads(self) -> Path:
+        """A new folder for packages."""
         downloads = self.folder / "downloads"
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir()
-        _output(["apt-get", "-q", "download", f"{package}={version}"], self._env, downloads)
+        return downloads
+
+    def _unpack_all(self, downloads: Path, into: Path) -> None:
         for archive in downloads.glob("*.deb"):
             _output(["dpkg-deb", "-x", str(archive), str(into)])
         shutil.rmtree(downloads)
@@ -210,18 +281,38 @@ def program_version(program: Path) -> str:
 
 
 def _install(apt: PrivateApt, peer: DebianPeer, dest: Path) -> None:
-    version = apt.version_of(peer.package, peer.version)
+    version = apt.version_of(peer.package, peer.version, peer.suite)
     fresh = dest / f".{peer.folder}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     apt.unpack(peer.package, version, fresh / "root")
     name = peer.packaged_as or peer.program
-    folder = next((folder for folder in ("usr/bin", "bin") if (fresh / "root" / folder / name).exists()), "usr/bin")
-    (fresh / peer.program).symlink_to(f"root/{folder}/{name}")
+    if isinstance(peer, Browser):
+        _add_libraries(apt, peer, version, fresh)
+    else:
+        folder = next((folder for folder in ("usr/bin", "bin") if (fresh / "root" / folder / name).exists()), "usr/bin")
+        (fresh / peer.program).symlink_to(f"root/{folder}/{name}")
     (fresh / "doc").symlink_to(f"root/usr/share/doc/{peer.package}")
     program_version(fresh / peer.program)
     shutil.rmtree(dest / peer.folder, ignore_errors=True)
     fresh.rename(dest / peer.folder)
+
+
+def _add_libraries(apt: PrivateApt, peer: Browser, version: str, fresh: Path) -> None:
+    """Unpack what the browser needs beside it and write the script that starts it."""
+    root = fresh / "root"
+    needed = [name for name in apt.needs_of(peer.package, version) if name not in peer.alone]
+    apt.unpack_with_needs([*needed, *peer.beside], peer.suite, root)
+    for name in peer.alone:
+        apt.unpack(name, version, root)
+    libraries = {
+        path.parent.relative_to(fresh) for top in ("lib", "usr/lib") for path in (root / top).glob("*-linux-*/**/lib*.so*")
+    }
+    search = ":".join(f"$here/{folder}" for folder in sorted(libraries))
+    launcher = fresh / peer.program
+    launcher.write_text(LAUNCHER.format(libraries=search, program=peer.packaged_as), encoding="utf-8")
+    launcher.chmod(0o755)
+    (fresh / "fonts.conf").write_text(FONTS, encoding="utf-8")
 
 
 def _missing(dest: Path) -> Iterator[DebianPeer]:
