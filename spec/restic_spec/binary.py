@@ -4,7 +4,7 @@ The declarations compose: a sealed message is IV, ciphertext and MAC; a pack is 
 an unpacked file of version 2 is sealed and either a document or a mark and a frame. Each field carries its clause, a line of
 meaning and its rules as data, and what is in it once it is opened. From here `restic_spec.constants`, the engine's `struct`
 formats and a C header are generated (``scripts/generate.py``), `restic_spec.pack` takes its checks, and
-`restic_spec.annotate` its spans.
+`restic_spec.regions` what it shows of every byte.
 
 Importing construct takes longer than many commands do: programs in a hurry import `restic_spec.constants` instead.
 """
@@ -31,10 +31,15 @@ __all__ = [
     "SEALED",
     "ConstructError",
     "Field",
+    "Form",
+    "Listed",
+    "Rest",
     "Rule",
     "blob",
     "config_file",
     "key_data",
+    "key_file",
+    "pack_file",
     "unpacked",
     "violations",
 ]
@@ -51,11 +56,32 @@ class Rule(NamedTuple):
     """What is wrong where it does not hold; ``{value}`` is the value."""
 
 
+class Listed(NamedTuple):
+    """Where the parts of a field are listed, for they do not tell themselves where they end."""
+
+    field: str
+    """The field of the same form that holds the list once it is opened."""
+    entries: str
+    """The field in there that consists of entries, one for each part, in their order."""
+    part: Callable[[Any], Any]
+    """Given an entry (its fields as attributes), what that part is declared as."""
+
+
 class Field(cs.Subconstruct):  # type: ignore[type-arg]
     """A named part of a declaration: its clause, meaning and rules, and what it holds once it is opened."""
 
     def __init__(
-        self, name: str, subcon: Any, clause: str, meaning: str, *rules: Rule, inner: Any = None, how: str = ""
+        self,
+        name: str,
+        subcon: Any,
+        clause: str,
+        meaning: str,
+        *rules: Rule,
+        inner: Any = None,
+        how: str = "",
+        bound: int | None = None,
+        states: Any = None,
+        listed: Listed | None = None,
     ) -> None:
         super().__init__(subcon)
         self.name = name
@@ -67,6 +93,12 @@ class Field(cs.Subconstruct):  # type: ignore[type-arg]
         """Declaration of what is inside: a construct, a `msgspec` document type, or None where that has no form."""
         self.how = how
         """How one gets there: ``sealed`` (decrypt the message), ``frame`` (expand), ``document`` (the bytes themselves)."""
+        self.bound = bound
+        """Bytes it may have and be opened nevertheless, None for what holds for all."""
+        self.states = states
+        """What is stated elsewhere: of a frame the bytes it expands to, of a blob the id of its content. None: nothing is."""
+        self.listed = listed
+        """Where its parts are listed, None where it has none."""
 
     def violations(self, value: Any, context: Any) -> list[SpecError]:
         """What is wrong with *value*; *context* is what was parsed before it."""
@@ -80,7 +112,17 @@ def violations(declaration: Any, parsed: Any) -> Iterator[SpecError]:
         yield from field.violations(parsed[field.name], parsed)
 
 
-class _Rest(cs.Construct):  # type: ignore[type-arg]
+class Form(cs.Struct):
+    """Fields one behind the other, with the clause that is broken, and how, where there are too few bytes for them."""
+
+    def __init__(self, clause: str, meaning: str, *fields: Field, error: type[SpecError] = LengthInvalid) -> None:
+        super().__init__(*fields)
+        self.clause = clause
+        self.meaning = meaning
+        self.error = error
+
+
+class Rest(cs.Construct):  # type: ignore[type-arg]
     """So many bytes as are left in the stream, but for the last ones; in building, whatever is given."""
 
     def __init__(self, less: Callable[[Any], int]) -> None:
@@ -88,14 +130,18 @@ class _Rest(cs.Construct):  # type: ignore[type-arg]
         self._less = less
         """Given the stream, how many bytes at its end belong to others."""
 
-    def _parse(self, stream: Any, context: Any, path: Any) -> bytes:
-        del context, path
+    def left(self, stream: Any) -> int:
+        """How many bytes that are, from where *stream* stands; ConstructError where some are missing."""
         here = stream.tell()
-        left = stream.seek(0, 2) - self._less(stream) - here
+        left: int = stream.seek(0, 2) - self._less(stream) - here
         stream.seek(here)
         if left < 0:
             raise ConstructError(f"{-left} bytes are missing")
-        found: bytes = stream.read(left)
+        return left
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> bytes:
+        del context, path
+        found: bytes = stream.read(self.left(stream))
         return found
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> Any:
@@ -105,12 +151,14 @@ class _Rest(cs.Construct):  # type: ignore[type-arg]
 
 
 def _rest(less: int = 0) -> Any:
-    return _Rest(lambda _: less)
+    return Rest(lambda _: less)
 
 
 _IV_BYTES, _MAC_BYTES, _ID_BYTES = 16, 16, 32
 
-SEALED = cs.Struct(
+SEALED = Form(
+    "CRYPTO-1",
+    "a sealed message",
     Field(
         "iv",
         cs.Bytes(_IV_BYTES),
@@ -143,13 +191,22 @@ COMPRESSED_KINDS = 2
 LENGTH_FIELD = cs.Int32ul
 """The last four bytes of a pack: length of the sealed header, little endian (PACK-2)."""
 
-ENTRY = cs.Struct(
+
+def _occurs(kind: int, this: Any) -> bool:
+    """Whether the version, where it is known, has this kind; those that none has are another matter."""
+    return kind >= 2 * COMPRESSED_KINDS or kind in this.get("_kinds", (kind,))
+
+
+ENTRY = Form(
+    "PACK-6",
+    "an entry: what the header says of one blob",
     Field(
         "kind",
         cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3),
         "PACK-5",
         "type of the blob, and whether it is compressed",
         Rule("PACK-5", HeaderInvalid, lambda kind, _: int(kind) < 2 * COMPRESSED_KINDS, "has unknown type {value}"),
+        Rule("PACK-9", HeaderInvalid, lambda kind, this: _occurs(int(kind), this), "is compressed, in version 1"),
     ),
     Field(
         "length",
@@ -166,10 +223,22 @@ ENTRY = cs.Struct(
         Rule("PACK-20", HeaderInvalid, lambda length, _: length != 0, "is compressed and empty"),
     ),
     Field("id", cs.Bytes(_ID_BYTES), "PACK-6", "SHA-256 of the plaintext"),
+    error=HeaderInvalid,
 )
 """A header entry: kind (PACK-5), sealed length, plaintext length (kinds 2 and 3 only), id (PACK-6)."""
 
-HEADER = cs.GreedyRange(ENTRY)
+HEADER = Form(
+    "PACK-5",
+    "the list of the blobs",
+    Field(
+        "entries",
+        cs.GreedyRange(ENTRY),
+        "PACK-5",
+        "an entry for each blob, in their order",
+        Rule("PACK-7", HeaderInvalid, lambda entries, _: len(entries) > 0, "lists no blob"),
+    ),
+    error=HeaderInvalid,
+)
 """The opened header: entries until it ends."""
 
 _PLAIN_ENTRY = cs.Int8ul.sizeof() + cs.Int32ul.sizeof() + _ID_BYTES
@@ -184,33 +253,12 @@ def _header_and_length(stream: Any) -> int:
     return LENGTH_FIELD.sizeof() + int(LENGTH_FIELD.parse_stream(stream))
 
 
-PACK = cs.Struct(
-    Field("blobs", _Rest(_header_and_length), "PACK-1", "sealed blobs without gaps, in the order of the header"),
-    Field(
-        "header",
-        _rest(LENGTH_FIELD.sizeof()),
-        "PACK-1",
-        "the sealed list of the blobs",
-        Rule(
-            "PACK-3",
-            LengthInvalid,
-            lambda header, _: len(header) >= _SHORTEST_HEADER,
-            "is too short for a single entry",
-        ),
-        Rule("PACK-4", LengthInvalid, lambda header, _: len(header) <= LONGEST_HEADER, "is over the bound"),
-        inner=HEADER,
-        how="sealed",
-    ),
-    Field("length", cs.Rebuild(LENGTH_FIELD, lambda this: len(this.header)), "PACK-2", "bytes of the sealed header"),
-)
-"""A pack (PACK-1)."""
-
 MARK = 2
 """First byte of a compressed document (FILE-2)."""
 
 
-def _rest_of(name: str, clause: str, meaning: str, inner: Any, how: str) -> Any:
-    return cs.Struct(Field(name, _rest(), clause, meaning, inner=inner, how=how))
+def _rest_of(name: str, clause: str, meaning: str, inner: Any, how: str, states: Any = None) -> Any:
+    return Form(clause, meaning, Field(name, _rest(), clause, meaning, inner=inner, how=how, states=states))
 
 
 def _plain_or_marked(document: Any) -> Any:
@@ -221,7 +269,9 @@ def _plain_or_marked(document: Any) -> Any:
         lambda mark, _: mark == MARK,
         "unpacked file starts with byte {value}, not 2, '{{' or '['",
     )
-    marked = cs.Struct(
+    marked = Form(
+        "FILE-2",
+        "a mark and a frame",
         Field("mark", cs.Int8ul, "FILE-2", "encoding of what follows", mark),
         Field("frame", _rest(), "FILE-3", "a zstandard frame with the document", inner=document, how="frame"),
     )
@@ -252,13 +302,73 @@ def config_file(document: Any) -> Any:
 def key_data(document: Any) -> Any:
     """The member ``data`` of a key file: the master key's *document*, sealed with the derived key (KEY-7)."""
     plain = _rest_of("document", "KEY-7", "the master key", document, "document")
-    return _rest_of("data", "KEY-7", "sealed with the key that the password derives", plain, "sealed")
+    return _rest_of("sealed", "KEY-7", "sealed with the key that the password derives", plain, "sealed")
 
 
-def blob(document: Any = None, *, compressed: bool) -> Any:
-    """A blob of a pack: sealed, with its content or a frame of it (PACK-12); *document* is the form of a tree's."""
+def blob(document: Any = None, *, compressed: bool, size: int | None = None, digest: bytes | None = None) -> Any:
+    """A blob of a pack: sealed, with its content or a frame of it (PACK-12); *document* is the form of a tree's.
+
+    *size* and *digest* are what is stated of the content: its bytes, and their SHA-256 (PACK-13).
+    """
     if compressed:
-        content = _rest_of("frame", "PACK-12", "a zstandard frame with the content", document, "frame")
+        content = _rest_of("frame", "PACK-12", "a zstandard frame with the content", document, "frame", size)
     else:
         content = _rest_of("content", "PACK-12", "the content itself", document, "document")
-    return _rest_of("blob", "PACK-1", "a sealed message", content, "sealed")
+    return _rest_of("blob", "PACK-1", "a sealed message", content, "sealed", digest)
+
+
+def key_file(document: Any) -> Any:
+    """A key file: the *document* itself, not sealed (KEY-1)."""
+    return _rest_of("file", "KEY-1", "the whole file is one document, not sealed", document, "document")
+
+
+def pack_file(document: Any = None) -> Any:
+    """A pack (PACK-1); *document* is the form of trees."""
+
+    def part(entry: Any) -> Any:
+        tree, compressed = int(entry.kind) % COMPRESSED_KINDS == 1, int(entry.kind) >= COMPRESSED_KINDS
+        inner = document if tree else None
+        return blob(inner, compressed=compressed, size=entry.uncompressed_length, digest=entry.id)
+
+    return Form(
+        "PACK-2",
+        "a pack",
+        Field(
+            "blobs",
+            Rest(_header_and_length),
+            "PACK-1",
+            "sealed blobs without gaps, in the order of the header",
+            listed=Listed("header", "entries", part),
+        ),
+        Field(
+            "header",
+            _rest(LENGTH_FIELD.sizeof()),
+            "PACK-1",
+            "the sealed list of the blobs",
+            inner=HEADER,
+            how="sealed",
+            bound=LONGEST_HEADER,
+        ),
+        Field(
+            "length",
+            cs.Rebuild(LENGTH_FIELD, lambda this: len(this.header)),
+            "PACK-2",
+            "bytes of the sealed header",
+            Rule("PACK-3", LengthInvalid, lambda length, _: length >= _SHORTEST_HEADER, "{value} bytes are no header"),
+            Rule("PACK-3", LengthInvalid, _fits, "a header of {value} bytes does not fit into the pack"),
+            Rule(
+                "PACK-4",
+                LengthInvalid,
+                lambda length, _: length <= LONGEST_HEADER,
+                "{value} bytes are over the bound",
+            ),
+        ),
+    )
+
+
+def _fits(length: int, this: Any) -> bool:
+    return bool(length + LENGTH_FIELD.sizeof() <= this.get("_size", 1 << 63))
+
+
+PACK = pack_file()
+"""A pack whose trees are not looked into."""

@@ -1,7 +1,7 @@
 """Where the members of a JSON document stand: their byte offsets, nested ones too.
 
-msgspec says what a document holds; this says where. It is what points at a member (`restic_spec.annotate`), and what reads
-``null`` as "absent" (GOJSON-13).
+msgspec says what a document holds; this says where. It is what reads ``null`` as "absent" (GOJSON-13). Regions
+(`restic_spec.members`) are found level by level instead, and go on behind what is broken.
 """
 
 from __future__ import annotations

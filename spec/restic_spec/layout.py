@@ -33,7 +33,7 @@ class Layout(Enum):
 
 
 class KindOfFile(NamedTuple):
-    """What is true of all files of a kind; what stands in them is `restic_spec.annotate.declaration_of`'s."""
+    """What is true of all files of a kind; what stands in them is `restic_spec.regions.declaration_of`'s."""
 
     folder: str
     """Where they live in the default layout, "" for the config, which is one file (LAYOUT-3)."""

@@ -1,0 +1,360 @@
+"""JSON documents as regions: every member with its clause and meaning, and what stands between them.
+
+The document is scanned level by level, when somebody asks for it: a value that holds others is passed over to its closing
+bracket first. What is not JSON from some byte on is explained up to there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from restic_spec.config import Config, decode_config
+from restic_spec.errors import JsonInvalid, SpecError
+from restic_spec.index import IndexFile, decode_index
+from restic_spec.jsonspans import MAX_DEPTH
+from restic_spec.keyfile import KeyFile, MasterKeyJson, decode_keyfile, decode_master_key
+from restic_spec.lock import Lock, decode_lock
+from restic_spec.notes import field_notes
+from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding
+from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot
+from restic_spec.tree import Tree, decode_tree
+
+if TYPE_CHECKING:
+    from restic_spec.regions import Walk
+
+Path = tuple[str | int, ...]
+
+
+def _checked_key(raw: bytes) -> KeyFile:
+    key = decode_keyfile(raw)
+    key.derivation()
+    return key
+
+
+DOCUMENTS: dict[Any, tuple[Callable[[bytes], Any], str]] = {
+    Config: (decode_config, "CONFIG-2"),
+    IndexFile: (decode_index, "INDEX-1"),
+    KeyFile: (_checked_key, "KEY-2"),
+    Lock: (decode_lock, "LOCK-1"),
+    MasterKeyJson: (decode_master_key, "KEY-7"),
+    Snapshot: (decode_snapshot, "SNAP-1"),
+    Tree: (decode_tree, "TREE-1"),
+}
+"""Every JSON document: what reads it, and the clause of those of its members that have none of their own."""
+
+UNKNOWN = "FILE-8"
+"""The clause of what stands between the members, and of members that are not declared."""
+
+_RAW_MEMBERS: dict[tuple[Any, str], Any] = {(Snapshot, "summary"): SnapshotSummary}
+"""Declarations of members that are kept as they are."""
+
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_WORD = re.compile(rb"[-+.0-9A-Za-z]++")
+_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL)
+_OPENING = {ord("{"): ord("}"), ord("["): ord("]")}
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_AT = re.compile(r" - at `\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_NAMES_KEPT = 10_000
+"""Names of an object that are remembered to tell one that stands twice; from there on each has its number."""
+_NAME_SHOWN = 64
+
+
+class Json:
+    """A JSON document that stands at ``[start:end]`` of *data*, in a region called *name*."""
+
+    def __init__(self, walk: Walk, declared: Any, document: Document, start: int, end: int, name: str) -> None:
+        self.walk = walk
+        self.declared = declared
+        self.document = document
+        self.start = start
+        self.end = end
+        self.name = name
+        self._problem: tuple[SpecError, Path | None] | None = None
+        self._checked = False
+
+    def regions(self) -> Iterator[Region]:
+        """What it consists of."""
+        data, end = self.document.data, self.end
+        begin = _after_space(data, self.start, end)
+        if begin < end and data[begin] in _OPENING:
+            stop, _ = _skip(data, begin, end, MAX_DEPTH)
+            yield from self.parts(self.start, begin, stop, end, self.name, (), 0)
+            return
+        past = _scalar_end(data, begin, end)
+        if past is None or _after_space(data, past, end) != end:
+            yield self._broken(self.start, end, self.name, "no JSON", begin)
+            return
+        yield Member(self, self.start, end, f"{self.name}:value", (), 0)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the document, where no part of it is the one."""
+        problem, place = self.problem()
+        return (finding(self.name, problem),) if problem is not None and place == () else ()
+
+    def problem(self) -> tuple[SpecError | None, Path | None]:
+        """What is wrong by the declaration, and the path to the member; None where the scan says so already."""
+        if not self._checked:
+            self._checked = True
+            try:
+                DOCUMENTS[self.declared][0](bytes(memoryview(self.document.data)[self.start : self.end]))
+            except SpecError as error:
+                self._problem = error, None
+                self._problem = error, self._place(error)
+        return self._problem or (None, None)
+
+    def _place(self, problem: SpecError) -> Path | None:
+        match = _AT.search(problem.what)
+        if match is not None and isinstance(problem, JsonInvalid):
+            steps: Path = tuple(name if name else int(number) for name, number in _STEP.findall(match[1]))
+            while steps and self.member(steps) is None:
+                steps = steps[:-1]
+            return steps
+        return None if any(_has_finding(region) for region in self.regions()) else ()
+
+    def member(self, path: Path) -> Region | None:
+        """The member at *path*."""
+        here: Region | None = None
+        regions = self.regions()
+        for depth in range(1, len(path) + 1):
+            here = next((part for part in regions if isinstance(part, Member) and part.path == path[:depth]), None)
+            if here is None:
+                return None
+            regions = here.regions()
+        return here
+
+    def parts(self, start: int, begin: int, stop: int, end: int, name: str, path: Path, depth: int) -> Iterator[Region]:
+        """The parts of an object or list whose brackets are at *begin* and before *stop*; space before and behind it is its
+        own, from *start* to *end*."""
+        data = self.document.data
+        is_object = data[begin] == ord("{")
+        closing = _OPENING[data[begin]]
+        seen: set[str] = set()
+        done, number = start, 0
+        at = _after_space(data, begin + 1, stop)
+        while number or at >= stop or data[at] != closing:
+            step: str | int = number
+            if is_object:
+                key = _STRING.match(data, at, stop)
+                text = None if key is None else _text(key[0])
+                if key is None or text is None:
+                    yield self._broken(done, end, name, "no name of a member", at)
+                    return
+                step = text
+                at = _after_space(data, key.end(), stop)
+                if at >= stop or data[at] != ord(":"):
+                    yield self._broken(done, end, name, "no colon", at)
+                    return
+                at = _after_space(data, at + 1, stop)
+            past, closed = _value_end(data, at, stop, MAX_DEPTH - depth - 1)
+            if past is None:
+                yield self._broken(done, end, name, "no value", at)
+                return
+            called = _called(name, step, number, seen)
+            between = f"{called}:{'name' if is_object else 'before'}"
+            yield _Between(self.document, done, at - done, between, *self.punctuation(is_object))
+            yield Member(self, at, past, called, (*path, step), depth + 1)
+            done, number = past, number + 1
+            if not closed and past == end:
+                return  # which is told where it breaks
+            at = _after_space(data, past, stop)
+            if at < stop and data[at] == ord(","):
+                at = _after_space(data, at + 1, stop)
+            elif at < stop and data[at] == closing:
+                break
+            else:
+                yield self._broken(done, end, name, f"no comma or {chr(closing)!r}", at)
+                return
+        if at + 1 != stop or _after_space(data, stop, end) != end:
+            last = at + 1
+            yield _Between(self.document, done, last - done, f"{name}:end", UNKNOWN, "end of what the bracket opens")
+            yield self._broken(last, end, name, "bytes behind it", last)
+            return
+        yield _Between(self.document, done, end - done, f"{name}:end", UNKNOWN, "end of what the bracket opens")
+
+    @staticmethod
+    def punctuation(is_object: bool) -> tuple[str, str]:
+        """Clause and meaning of what stands before a value."""
+        return UNKNOWN, "name of the member that follows" if is_object else "what stands before an element"
+
+    def _broken(self, start: int, end: int, name: str, why: str, at: int) -> Region:
+        problem = JsonInvalid(f"not JSON: {why} at byte {at}", clause=UNKNOWN)
+        return Unexplained(self.document, start, end - start, f"{name}.{UNEXPLAINED}", problem)
+
+
+class _Between(Region):
+    """Brackets, commas, names and space between the values."""
+
+    __slots__ = ()
+
+
+class Member(Region):
+    """A value of a JSON document."""
+
+    __slots__ = ("depth", "json", "path")
+
+    def __init__(self, json: Json, start: int, end: int, name: str, path: Path, depth: int) -> None:
+        clause, meaning, _ = declared(json.declared, tuple(step for step in path if isinstance(step, str)))
+        super().__init__(json.document, start, end - start, name, clause, meaning)
+        self.json = json
+        self.path = path
+        """Names of members and numbers of elements that lead to it from the document."""
+        self.depth = depth
+
+    @property
+    def value(self) -> Value:
+        """A number, text or truth value, None for null and for what has parts of its own."""
+        if self._holds_others():
+            return None
+        try:
+            decoded: Value = msgspec.json.decode(self.raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            return bytes(self.raw[:SHOWN])
+        return decoded
+
+    def _holds_others(self) -> bool:
+        return self.length > 0 and self.document.data[self.offset] in _OPENING
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the declaration has against it."""
+        problem, place = self.json.problem()
+        if problem is not None and place is not None and place == self.path and place:
+            return (finding(self.name, problem),)
+        return self.own_findings()
+
+    def own_findings(self) -> tuple[Finding, ...]:
+        """What is wrong with it as JSON."""
+        if not self._holds_others():
+            try:
+                msgspec.json.decode(self.raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+                return (finding(self.name, JsonInvalid(f"not JSON: {error}", clause=UNKNOWN)),)
+        elif self.depth >= MAX_DEPTH:
+            problem = JsonInvalid(f"nested deeper than {MAX_DEPTH} levels", clause=UNKNOWN)
+            return (finding(self.name, problem),)
+        return ()
+
+    def regions(self) -> Iterator[Region]:
+        """The values in it and what stands between them."""
+        if self._holds_others() and self.depth < MAX_DEPTH:
+            yield from self.json.parts(self.offset, self.offset, self.end, self.end, self.name, self.path, self.depth)
+
+    @property
+    def content(self) -> Document | None:
+        """What is encoded as base64 in it."""
+        names = tuple(step for step in self.path if isinstance(step, str))
+        if self.length == 0 or not declared(self.json.declared, names)[2] or self.document.data[self.offset] != ord('"'):
+            return None
+        try:
+            decoded = msgspec.json.decode(self.raw, type=bytes)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        return self.json.walk.decoded(self.json.declared, names, decoded, self)
+
+
+def _has_finding(region: Region) -> bool:
+    if isinstance(region, Unexplained) or (isinstance(region, Member) and region.own_findings()):
+        return True
+    return any(_has_finding(part) for part in region.regions())
+
+
+def _after_space(data: Any, at: int, end: int) -> int:
+    found = _SPACE.match(data, at, end)
+    return found.end() if found is not None else at
+
+
+def _scalar_end(data: Any, at: int, end: int) -> int | None:
+    found = _STRING.match(data, at, end) or _WORD.match(data, at, end)
+    return None if found is None else found.end()
+
+
+def _value_end(data: Any, at: int, end: int, depth: int) -> tuple[int | None, bool]:
+    """Where the value at *at* ends, None where there is none, and whether it does; otherwise it ends with what it is in."""
+    if at < end and data[at] in _OPENING:
+        return _skip(data, at, end, depth)
+    return _scalar_end(data, at, end), True
+
+
+def _skip(data: Any, at: int, end: int, depth: int) -> tuple[int, bool]:
+    """Behind the bracket that closes the one at *at*; *end* and False where none does, or *depth* levels are not enough."""
+    level = 0
+    while (found := _BRACKET.match(data, at, end)) is not None:
+        at = found.end()
+        if data[at - 1] in _OPENING:
+            level += 1
+            if level > depth + 1:
+                return end, False
+        else:
+            level -= 1
+            if level == 0:
+                return at, True
+    return end, False
+
+
+def _text(raw: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _called(name: str, step: str | int, number: int, seen: set[str]) -> str:
+    """The whole name of a part of *name*; a member that stands there for the second time has its number with it."""
+    if isinstance(step, int):
+        return f"{name}[{step}]"
+    again = step in seen or len(seen) >= _NAMES_KEPT
+    if not again:
+        seen.add(step)
+    if _PLAIN_NAME.fullmatch(step) and step != UNEXPLAINED:
+        called = f"{name}.{step}"
+    else:
+        again = again or len(step) > _NAME_SHOWN
+        called = f"{name}[{json.dumps(step[:_NAME_SHOWN])}]"
+    return f"{called}#{number}" if again else called
+
+
+@lru_cache(maxsize=4096)
+def declared(document: Any, names: tuple[str, ...]) -> tuple[str, str, bool]:
+    """Clause and meaning of the member that *names* lead to, and whether it is bytes, as base64."""
+    own = DOCUMENTS[document][1]
+    here: Any = document
+    clause, meaning, encoded = own, "the document", False
+    for step in names:
+        struct = _struct_of(here)
+        fields = {} if struct is None else {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        if struct is None or step not in fields:
+            return UNKNOWN, "a member that this specification does not know", False
+        here = _RAW_MEMBERS.get((struct, step), fields[step].type)
+        note = field_notes(struct).get(fields[step].name)
+        clause = (note.clause if note else "") or own
+        meaning = _first_line(note.text) if note else f"{step.replace('_', ' ')}"
+        encoded = _is_bytes(here)
+    return clause, meaning, encoded
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _is_bytes(hint: Any) -> bool:
+    return hint is bytes or any(_is_bytes(argument) for argument in getattr(hint, "__args__", ()))
+
+
+def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+    """The struct in a type: itself, what a list has as elements, one of several."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return hint
+    for argument in getattr(hint, "__args__", ()):
+        found = _struct_of(argument)
+        if found is not None:
+            return found
+    return None

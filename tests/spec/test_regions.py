@@ -1,0 +1,330 @@
+"""Every byte of real files has its place and its clause, and damage is named where it is."""
+
+import json
+
+import pytest
+import traceability
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restic_conformance import fixtures
+from restic_spec import binary
+from restic_spec.blob import seal_blob
+from restic_spec.config import Config
+from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
+from restic_spec.index import IndexFile
+from restic_spec.keyfile import Kdf, derive, encode_keyfile, wrap
+from restic_spec.layout import KINDS, FileKind
+from restic_spec.pack import BlobType, decode_header, encode_header, encode_length
+from restic_spec.regions import Document, declaration_of, explain, findings, leaves
+from restic_spec.snapshot import Snapshot, encode_snapshot
+from restic_spec.tree import Node, Tree, encode_tree
+from restic_spec.unpacked import encode_unpacked
+from tests.spec.test_fixture_bytes import Opened
+
+KEY = MasterKey(bytes(range(1, 33)), bytes(range(1, 17)), bytes(range(2, 18)))
+CLAUSES = {clause.id for clause in traceability.clauses()}
+SNAPSHOT = encode_snapshot(Snapshot(time="2020-01-01T00:00:00Z", tree="0" * 64, paths=["/x"], tags=["t"], uid=5))
+
+
+def opener(sealed) -> bytes:
+    return open_sealed(KEY, sealed)
+
+
+def plain(document) -> object:
+    """A declaration of *document* that stands there as it is."""
+    return binary.Form("FILE-8", "a document", binary.Field("d", binary._rest(), "FILE-8", "-", inner=document, how="document"))
+
+
+def everything(regions) -> list:
+    """All regions, those of what is inside too, each before its parts."""
+    found = []
+    for region in regions:
+        found.append(region)
+        found += everything(region.regions())
+        if region.content is not None:
+            found += everything(region.content.regions())
+    return found
+
+
+def by_name(document: Document) -> dict:
+    regions = everything(document.regions())
+    named = {region.name: region for region in regions}
+    assert len(named) == len(regions), "names are unique"
+    return named
+
+
+def wrong(document: Document) -> list[tuple[str, str]]:
+    return [(found.region, found.clause) for found in findings(document)]
+
+
+def check_cover(document: Document) -> None:
+    """Regions lie side by side and fill what they are parts of, on every level, and in what is inside."""
+
+    def fill(regions, start: int, end: int) -> None:
+        position, any_region = start, False
+        for region in regions:
+            any_region = True
+            assert region.offset == position and region.length >= 0, region
+            position += region.length
+            assert region.clause or region.name.endswith("unexplained"), region
+            assert region.meaning and "\n" not in region.meaning, region
+            assert region.document is not None
+            parts = list(region.regions())
+            if parts:
+                assert region.value is None, region
+                fill(parts, region.offset, region.end)
+            if region.content is not None:
+                check_cover(region.content)
+        assert position == end or (not any_region and start == end), (position, end)
+
+    fill(document.regions(), 0, document.size)
+    position = 0
+    for leaf in leaves(document):
+        assert leaf.offset == position
+        position = leaf.end
+    assert position == document.size
+
+
+def a_pack(version: int = 2) -> bytes:
+    tree = encode_tree([Node(quoted="a", type="file", content=["00" * 32], size=3)])
+    first, one = seal_blob(KEY, BlobType.DATA, b"data", offset=0, version=version)
+    second, two = seal_blob(KEY, BlobType.TREE, tree, offset=len(one), version=version)
+    header = seal(KEY, encode_header([first, second]))
+    return one + two + header + encode_length(len(header))
+
+
+PACK = declaration_of(FileKind.PACK)
+
+
+@pytest.mark.parametrize("name", fixtures.names())
+def test_every_byte_of_what_programs_wrote_has_its_place(name, tmp_path):
+    opened = Opened(name, tmp_path)
+
+    def unseal(sealed) -> bytes:
+        return open_sealed(opened.master, sealed)
+
+    for kind in FileKind:
+        paths = [opened.path / "config"] if kind is FileKind.CONFIG else opened.files(KINDS[kind].folder)
+        for path in paths[:2]:
+            raw = path.read_bytes()
+            named = None if kind is FileKind.CONFIG else path.name
+            for version in (opened.config.version, None):
+                declaration = declaration_of(kind, version)
+                whole = explain(declaration, raw, opener=None if kind is FileKind.KEY else unseal, version=version, name=named)
+                assert wrong(whole) == [], path
+                check_cover(whole)
+                assert {region.clause for region in by_name(whole).values()} <= CLAUSES
+            outside = explain(declaration, raw)
+            check_cover(outside)
+            assert wrong(outside) == []
+
+
+@pytest.mark.clause("PACK-1", "PACK-2", "PACK-5", "PACK-6", "PACK-10", "PACK-12", "CRYPTO-1")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_pack_is_explained_down_to_the_members_of_its_trees(version):
+    raw = a_pack(version)
+    regions = by_name(explain(PACK, raw, opener=opener, version=version))
+    assert regions["length"].value == regions["header"].length
+    assert regions["header.entries[1].kind"].value == ("compressed_tree" if version == 2 else "tree")
+    assert regions["header.entries[1].kind"].document is regions["header"].content
+    assert regions["blobs[1]"].offset == regions["header.entries[0].length"].value == regions["blobs[0]"].end
+    assert regions["blobs[1].mac"].end == regions["blobs[1]"].end == regions["header"].offset
+    name = regions[f"blobs[1].{'content' if version == 1 else 'frame'}.nodes[0].name"]
+    assert (name.value, name.clause) == ("a", "TREE-5")
+    entries = decode_header(open_sealed(KEY, regions["header"].raw), version)
+    assert [regions[f"blobs[{number}]"].entry for number in range(2)] == entries
+
+
+@pytest.mark.clause("PACK-5", "PACK-8", "PACK-11")
+def test_it_goes_on_after_an_entry_that_is_wrong():
+    raw = a_pack()
+    length = int.from_bytes(raw[-4:], "little")
+    header = bytearray(open_sealed(KEY, raw[-4 - length : -4]))
+    header[0] = 7
+    sealed = seal(KEY, bytes(header))
+    whole = explain(PACK, raw[: -4 - length] + sealed + raw[-4:], opener=opener)
+    assert ("header.entries[0].kind", "PACK-5") in wrong(whole)
+    assert "header.entries[1].id" in by_name(whole)
+    header[0], header[1:5] = 2, b"\x05\0\0\0"
+    sealed = seal(KEY, bytes(header))
+    whole = explain(PACK, raw[: -4 - length] + sealed + raw[-4:], opener=opener)
+    check_cover(whole)
+    assert ("header.entries[0].length", "PACK-8") in wrong(whole)
+    assert ("blobs.unexplained", "PACK-11") in wrong(whole)
+
+
+@pytest.mark.clause("PACK-11")
+def test_a_blob_that_goes_beyond_is_named():
+    raw = a_pack()
+    length = int.from_bytes(raw[-4:], "little")
+    whole = explain(PACK, raw[: -4 - length - 9] + raw[-4 - length :], opener=opener)
+    check_cover(whole)
+    assert ("blobs[1]", "PACK-11") in wrong(whole)
+
+
+@pytest.mark.clause("PACK-6", "PACK-7", "PACK-9")
+def test_headers_that_cannot_be():
+    raw = a_pack()
+    length = int.from_bytes(raw[-4:], "little")
+    header = open_sealed(KEY, raw[-4 - length : -4])
+
+    def pack(header: bytes) -> Document:
+        sealed = seal(KEY, header)
+        whole = explain(PACK, raw[: -4 - length] + sealed + encode_length(len(sealed)), opener=opener, version=1)
+        check_cover(whole)
+        return whole
+
+    assert ("header.entries[1].unexplained", "PACK-6") in wrong(pack(header[:-1]))
+    assert ("header.entries", "PACK-7") in wrong(pack(b""))
+    assert {("header.entries[0].kind", "PACK-9"), ("header.entries[1].kind", "PACK-9")} <= set(wrong(pack(header)))
+
+
+@pytest.mark.clause("CRYPTO-4", "CRYPTO-8")
+def test_what_cannot_be_opened_is_named_and_the_rest_explained():
+    raw = bytearray(a_pack())
+    raw[40] ^= 1
+    whole = explain(PACK, bytes(raw), opener=opener)
+    assert wrong(whole) == [("blobs[0]", "CRYPTO-4")]
+    assert "blobs[1].frame.nodes[0].name" in by_name(whole)
+    raw[:16] = bytes(16)
+    assert wrong(explain(PACK, bytes(raw), opener=opener)) == [("blobs[0].iv", "CRYPTO-8")]
+
+
+@pytest.mark.clause("PACK-12", "PACK-13", "LAYOUT-1")
+def test_content_is_held_against_what_is_stated():
+    first, one = seal_blob(KEY, BlobType.DATA, b"data", offset=0)
+
+    def pack(entry) -> bytes:
+        header = seal(KEY, encode_header([entry]))
+        return one + header + encode_length(len(header))
+
+    assert wrong(explain(PACK, pack(first._replace(id=bytes(32))), opener=opener)) == [("blobs[0]", "PACK-13")]
+    assert wrong(explain(PACK, pack(first._replace(uncompressed_length=9)), opener=opener)) == [("blobs[0].frame", "PACK-12")]
+    assert wrong(explain(PACK, pack(first), opener=opener, name="00" * 32)) == [("", "LAYOUT-1")]
+
+
+@pytest.mark.clause("PACK-2", "PACK-3", "PACK-4")
+@pytest.mark.parametrize(("trailer", "clause"), [(5, "PACK-3"), (1 << 31, "PACK-4"), (1 << 30, "PACK-3"), (68, "PACK-3")])
+def test_a_header_length_that_cannot_be(trailer, clause):
+    whole = explain(PACK, a_pack()[:-4] + encode_length(trailer), opener=opener)
+    check_cover(whole)
+    assert ("length", clause) in wrong(whole)
+
+
+def test_blobs_are_divided_by_an_index_where_the_header_is_lost():
+    raw = bytearray(a_pack())
+    length = int.from_bytes(raw[-4:], "little")
+    entries = decode_header(open_sealed(KEY, raw[-4 - length : -4]))
+    raw[-20] ^= 1
+    whole = explain(PACK, bytes(raw), opener=opener)
+    check_cover(whole)
+    assert wrong(whole) == [("header", "CRYPTO-4")]
+    assert not list(by_name(whole)["blobs"].regions())
+    whole = explain(PACK, bytes(raw), opener=opener, entries=entries[1:])
+    check_cover(whole)
+    regions = by_name(whole)
+    assert regions["blobs.unexplained"].length == entries[1].offset
+    assert regions["blobs[0].frame.nodes[0].name"].value == "a"
+
+
+@pytest.mark.clause("FILE-1", "FILE-2", "FILE-3", "SNAP-2")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_document_is_explained_member_by_member(version):
+    raw = seal(KEY, encode_unpacked(version, SNAPSHOT))
+    regions = by_name(explain(declaration_of(FileKind.SNAPSHOT, version), raw, opener=opener))
+    way = "file.document" if version == 1 else "file.frame"
+    assert regions[f"{way}.time"].value == "2020-01-01T00:00:00Z"
+    assert regions[f"{way}.time"].clause == "SNAP-3"
+    assert regions[f"{way}.paths[0]"].value == "/x"
+    assert bytes(regions[f"{way}.tags"].raw) == b'["t"]'
+    assert ("file.mark" in regions) is (version == 2)
+    unknown = by_name(explain(declaration_of(FileKind.SNAPSHOT), raw, opener=opener))
+    assert {name: region.value for name, region in unknown.items()} == {name: found.value for name, found in regions.items()}
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "clause"),
+    [
+        (SNAPSHOT.replace(b'"uid":5', b'"uid":1.5'), "d.uid", "SNAP-1"),
+        (SNAPSHOT.replace(b'["/x"]', b'["/x",7]'), "d.paths[1]", "SNAP-1"),
+        (SNAPSHOT.replace(b"2020", b"20x0"), "d", "SNAP-3"),
+        (SNAPSHOT[:-1], "d.unexplained", "FILE-8"),
+        (b"{]", "d.unexplained", "FILE-8"),
+        (b'{"time":"a",}', "d.unexplained", "FILE-8"),
+        (b"5", "d", "SNAP-1"),
+        (b"", "d.unexplained", "FILE-8"),
+        (b"{} x", "d.unexplained", "FILE-8"),
+        (b'{"time":"\\ud800"}', "d.time", "FILE-8"),
+        (b'{"paths":["a"', "d.paths.unexplained", "FILE-8"),
+        (b'{"x":' + b"[" * 200 + b"]" * 200 + b"}", f"d.x{'[0]' * 99}", "FILE-8"),
+    ],
+)
+def test_a_member_that_is_wrong_is_pointed_at(document, name, clause):
+    whole = explain(plain(Snapshot), document)
+    check_cover(whole)
+    assert wrong(whole) == [(name, clause)]
+
+
+@pytest.mark.clause("KEY-7", "KEY-8")
+def test_a_key_file_is_explained_down_to_the_master_key():
+    kdf = Kdf(2, 1, 1, bytes(64))
+    raw = encode_keyfile(wrap(KEY, b"pw", kdf, created="2020-01-01T00:00:00Z", username="u", hostname="h"))
+    derived = derive(b"pw", kdf)
+    declaration = declaration_of(FileKind.KEY, 2)
+    whole = explain(declaration, raw, opener=lambda sealed: open_sealed(derived, sealed))
+    check_cover(whole)
+    regions = by_name(whole)
+    assert regions["file.data.sealed.document.mac.k"].clause == "KEY-7"
+    assert regions["file.data.sealed.document.mac.k.bytes"].value == KEY.mac_k
+    assert regions["file.data.sealed.iv"].document is regions["file.data.sealed"].document
+    assert regions["file.salt.bytes"].value == bytes(64)
+    assert not any("document" in name for name in by_name(explain(declaration, raw)))
+
+
+@pytest.mark.parametrize("kind", FileKind)
+@given(st.binary(max_size=300), st.sampled_from([1, 2, None]))
+def test_garbage_is_explained_too(kind, raw, version):
+    for given_opener in (None, opener, bytes):
+        whole = explain(declaration_of(kind, version), raw, opener=given_opener, version=version)
+        check_cover(whole)
+        by_name(whole)
+        for found in findings(whole):
+            assert found.clause in CLAUSES and found.what and "\n" not in found.what
+
+
+@given(st.data(), st.sampled_from([1, 2]))
+def test_any_damage_to_a_pack_is_named(data, version):
+    raw = bytearray(a_pack(version))
+    position = data.draw(st.integers(0, len(raw) - 1))
+    raw[position] ^= data.draw(st.integers(1, 255))
+    whole = explain(PACK, bytes(raw), opener=opener)
+    check_cover(whole)
+    assert wrong(whole)
+
+
+@given(st.data(), st.sampled_from([1, 2]))
+def test_a_pack_that_is_cut_short_is_covered(data, version):
+    raw = a_pack(version)
+    whole = explain(PACK, raw[: data.draw(st.integers(0, len(raw) - 1))], opener=opener)
+    check_cover(whole)
+    assert wrong(whole)
+
+
+@pytest.mark.parametrize("size", [0, 1, OVERHEAD - 1])
+def test_what_is_cut_short_says_so(size):
+    for given_opener in (None, opener):
+        assert ("file.unexplained", "CRYPTO-1") in wrong(
+            explain(declaration_of(FileKind.CONFIG, 2), bytes(size), opener=given_opener)
+        )
+
+
+def test_notes_and_members_are_found_by_their_place():
+    raw = json.dumps(
+        {"packs": [{"id": "00" * 32, "blobs": [{"id": "11" * 32, "type": "data", "offset": 0, "length": 40}]}], "x": 1}
+    )
+    regions = by_name(explain(plain(IndexFile), raw.encode()))
+    assert regions["d.packs[0].blobs[0].length"].meaning == "Sealed bytes (INDEX-5)."
+    assert regions["d.x"].clause == "FILE-8"
+    assert wrong(explain(plain(Tree), b'{"nodes":[{"name":"a","type":7}]}')) == [("d.nodes[0].type", "TREE-1")]
+    assert wrong(explain(plain(Config), b"{}")) == [("d", "CONFIG-2")]
