@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any, NamedTuple
 
-import construct as cs
 from forms import Form, Part, branches, documents, parts
 
 from restic_spec import binary
@@ -84,6 +83,8 @@ def _inside(part: Part) -> Iterator[tuple[str, _Row]]:
             f"{part.name} is a sealed message",
             _Row(found, [(ciphertext, *step) for step in _opened(part.inner, "decrypted")]),
         )
+    elif part.each is not None:
+        yield "one after the other", _many(part.each)
     elif part.how == "frame" and part.inner is not None:
         yield from _opened(part.inner, "decompressed")
 
@@ -92,9 +93,7 @@ def _opened(declaration: Any, how: str) -> Iterator[tuple[str, _Row]]:
     choice = branches(declaration)
     for number, branch in enumerate(choice):
         words = how if len(choice) == 1 else (f"{how}, either", f"{how}, or")[number]
-        if isinstance(branch, cs.GreedyRange):
-            yield f"{words}: one after the other", _many(branch.subcon)
-        elif documents(branch):
+        if documents(branch):
             yield words, _Row([_Box("document", _names(branch), "", "", "document", 0)], [])
         else:
             yield words, _struct(branch)

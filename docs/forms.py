@@ -96,6 +96,8 @@ class Part(NamedTuple):
     how: str
     inner: Any
     """Declaration of what is inside; None for none."""
+    each: Any = None
+    """Of a field that consists of any number of others, what each of them is declared as."""
 
     @property
     def extent(self) -> str:
@@ -109,6 +111,7 @@ def parts(declaration: Any) -> Iterator[Part]:
     """The fields of a struct's *declaration*."""
     for field in declaration.subcons:
         inner: Any = field.subcon
+        each = inner.subcon if isinstance(inner, cs.GreedyRange) else None
         optional = isinstance(inner, cs.IfThenElse)
         if optional:
             inner = inner.thensubcon
@@ -121,7 +124,7 @@ def parts(declaration: Any) -> Iterator[Part]:
             size: int | None = inner.sizeof()
         except cs.SizeofError:
             size = None
-        yield Part(field.name, size, optional, form, field.clause, field.meaning, field.how, field.inner)
+        yield Part(field.name, size, optional, form, field.clause, field.meaning, field.how, field.inner, each)
 
 
 def documents(declaration: Any) -> tuple[type, ...]:

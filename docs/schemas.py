@@ -10,7 +10,6 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-import construct as cs
 import msgspec
 from forms import FORMS, branches, documents, name_of, parts
 
@@ -88,16 +87,14 @@ def _modules(package: Any) -> list[pkgutil.ModuleInfo]:
 
 def _binary(declaration: Any, above: str = "") -> Iterator[str]:
     """Rows of a table: each field of *declaration*, and what is inside of it once it is opened."""
-    if isinstance(declaration, cs.GreedyRange):
-        entry = declaration.subcon
-        yield f"| entries | variable | each a [{name_of(entry).lower()}](#{_anchor(entry)}) | until it ends (PACK-5) |"
-        return
     for part in parts(declaration):
         form = {"sealed": "[sealed message](#sealed-message)", "frame": "zstandard frame"}.get(part.how, part.form)
         if names := documents(part.inner):
             form = {"frame": f"{form} of JSON"}.get(part.how, "JSON") + f": {' or '.join(_type(one) for one in names)}"
         elif name_of(part.inner):
             form += f" of a [{name_of(part.inner).lower()}](#{_anchor(part.inner)})"
+        if part.each is not None:
+            form = f"each a [{name_of(part.each).lower()}](#{_anchor(part.each)})"
         yield f"| `{above}{part.name}` | {part.extent} | {form} | {part.meaning} ({part.clause}) |"
         if part.how and part.inner is not None and not names and not name_of(part.inner):
             for branch in branches(part.inner):
