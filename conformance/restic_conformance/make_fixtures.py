@@ -219,10 +219,23 @@ def make_duplicates(program: Program, reference: Program, work: Path) -> None:
     _finish("duplicates-v2", writer, 2, reference, facts)
 
 
+def make_tiny(program: Program, version: int, reference: Program, work: Path) -> None:
+    """One file with a few lines of text, a snapshot of it, a stale lock: what the documentation shows byte by byte."""
+    writer = Writer(program, work)
+    (work / SOURCE).mkdir()
+    trees.Builder(os.fsencode(work / SOURCE)).file("hello.txt", b"The same line again.\n" * 5)
+    os.utime(work / SOURCE, ns=(trees.EPOCH_2020, trees.EPOCH_2020))
+    facts = {"first": scan(work / SOURCE)}
+    writer.run("init", "--repository-version", str(version))
+    writer.run("backup", "--host", "fixture", "--tag", "first", "--time", "2021-02-03 04:05:06", SOURCE)
+    writer.leave_stale_lock()
+    _finish(f"tiny-v{version}", writer, version, reference, facts)
+
+
 def _finish(name: str, writer: Writer, version: int, reference: Program, facts: dict[str, dict[bytes, Facts]]) -> None:
     reference.run(writer.repository, "check", "--read-data", "--no-lock").expect(0)
     line, _ = version_of(list(writer.program.command))
-    passwords = (FIRST,) if name.startswith("duplicates") else (FIRST, SECOND)
+    passwords = (FIRST,) if name.startswith(("duplicates", "tiny")) else (FIRST, SECOND)
     note = Fixture(
         name, line, version, passwords, tuple(writer.commands), _snapshots(reference, writer.repository)
     )  # fmt: skip
@@ -252,6 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted("duplicates-v2"):
         with workplace() as work:
             make_duplicates(reference, reference, work)
+    for version in reference.formats:
+        if wanted(f"tiny-v{version}"):
+            with workplace() as work:
+                make_tiny(reference, version, reference, work)
     only = [name.removeprefix("damaged/") for name in options.names if name.startswith("damaged/")]
     if only or wanted("damaged"):
         observers = [program for name, program in programs.items() if name.startswith("restic")]
