@@ -318,6 +318,12 @@ class ListedPack:
         found = [PackEntry(_TYPES[row[0]], *row[1:]) for row in self._order.rows(self._number)]
         return list(dict.fromkeys(found)) if self._repeated else found
 
+    def lengths(self) -> list[tuple[BlobType, int, int | None]]:
+        """Of the same blobs type, sealed length, and the plaintext's length of a compressed one; quicker."""
+        if self._repeated:
+            return [(entry.type, entry.length, entry.uncompressed_length) for entry in self.entries()]
+        return [(_TYPES[row[0]], row[3], row[4]) for row in self._order.rows(self._number)]
+
     def layout(self) -> PackLayout:
         """The layout of the pack's file, as its blobs imply it."""
         return layout_of(self.entries()) if self._repeated else PackLayout(*self._order.layout(self._number))

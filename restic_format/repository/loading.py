@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 def read_indexes(
-    repo: Repository, files: Sequence[tuple[bytes, int]], index: BlobIndex | None = None
+    repo: Repository,
+    files: Sequence[tuple[bytes, int]],
+    index: BlobIndex | None = None,
+    look: Callable[[bytes, bytes, PreparedIndex], None] | None = None,
 ) -> Iterator[tuple[bytes, Exception | None]]:
     """Take *files*, given by ids and sizes, into *index*, by default the repository's; with each comes what is wrong with it,
-    if anything.
+    if anything. *look* is shown the id, the plaintext and what was made of it of each, from any thread.
 
     Blobs may be looked up only when all is read.
     """
@@ -31,9 +34,12 @@ def read_indexes(
     def prepare(file_id: bytes) -> PreparedIndex:
         raw = repo.load_unpacked(FileKind.INDEX, file_id)
         try:
-            return BlobIndex.prepare(raw, f"index {file_id.hex()[:8]}")
+            prepared = BlobIndex.prepare(raw, f"index {file_id.hex()[:8]}")
         except SpecError as error:
             raise DamagedFile(f"index/{file_id.hex()}", error) from error
+        if look is not None:
+            look(file_id, raw, prepared)
+        return prepared
 
     for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes))):
         failure = prepared if isinstance(prepared, Exception) else None

@@ -44,17 +44,33 @@ class IdSet:
         number = self._table[self._slot(ident)]
         return number - 1 if number else None
 
+    def at(self, number: int) -> bytes:
+        """The id before which *number* others came."""
+        return bytes(self._ids[number * ID_SIZE : (number + 1) * ID_SIZE])
+
     def add(self, ident: bytes) -> bool:
         """Put *ident* in; true if it was not there before."""
         slot = self._slot(ident)
         if self._table[slot]:
             return False
+        self._put(slot, ident)
+        return True
+
+    def number_of(self, ident: bytes) -> int:
+        """How many ids came before *ident*, which is put in where it was not there: then that is how many there were."""
+        slot = self._slot(ident)
+        number = self._table[slot]
+        if number:
+            return number - 1
+        self._put(slot, ident)
+        return self._count - 1
+
+    def _put(self, slot: int, ident: bytes) -> None:
         self._ids += ident
         self._count += 1
         self._table[slot] = self._count
         if self._count * 3 > self._mask * 2:
             self._grow()
-        return True
 
     def _slot(self, ident: bytes) -> int:
         # Ids come from the repository: Python's own hash is keyed, so that nobody can choose ids that collide.

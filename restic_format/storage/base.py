@@ -204,6 +204,11 @@ class Storage(ABC):
             return False
         return True
 
+    def written(self, kind: FileKind, name: str) -> int | None:
+        """When the file was written last, in nanoseconds since the epoch; None where that is not known. Never fails."""
+        del kind, name
+        return None
+
     @abstractmethod
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """Name and size of every file of *kind*; entries whose names are not ids are left out (LAYOUT-2).
@@ -301,6 +306,10 @@ class WrappedStorage(Storage):
     def exists(self, kind: FileKind, name: str) -> bool:
         """See `Storage`."""
         return self.inner.exists(kind, name)
+
+    def written(self, kind: FileKind, name: str) -> int | None:
+        """See `Storage`."""
+        return self.inner.written(kind, name)
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """See `Storage`."""

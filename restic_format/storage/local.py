@@ -200,6 +200,13 @@ class LocalStorage(Storage):
         except OSError as error:
             raise self._told("stat", kind, name, error) from error
 
+    def written(self, kind: FileKind, name: str) -> int | None:
+        """When the file was changed last."""
+        try:
+            return os.stat(self.path_of(kind, name)).st_mtime_ns
+        except OSError:
+            return None
+
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """Name and size of every file of *kind*."""
         for entry in self._entries(kind):

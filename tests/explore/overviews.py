@@ -59,7 +59,7 @@ def empty_overview() -> Overview:
             for kind in ("data", "tree")
         ),
         blobs=tuple(BlobFacts(kind, 0, 0, 0, 0, ()) for kind in ("data", "tree")),
-        space=SpaceFacts(0, 0, 0, 0, 0, 0, 0, 605),
+        space=SpaceFacts(0, 0, 0, 0, 0, 0, 0, 0, 605),
         prune=PruneFacts(0, 0, 0, 0, 0, 0, 0),
         index=IndexFacts((), 0, 0, 0, 0, 0, 0),
         types=(),
@@ -180,7 +180,7 @@ def example_overview(*, snapshots: int = 40, seed: int = 1, problems: int = 0, o
             PackFacts("tree", 20, 20 << 22, 911, 16 << 20, 16 << 20, 20 << 21, sizes[6:], fills),
         ),
         blobs=(BlobFacts("data", 5000, needed, needed * 2, 12, sizes), BlobFacts("tree", 900, 1 << 22, 1 << 24, 0, sizes[:12])),
-        space=SpaceFacts(restored, needed * 2, needed, 123 << 20, 4 << 20, 1 << 20, 0, needed + (200 << 20)),
+        space=SpaceFacts(restored, needed * 2, needed * 9 // 5, needed, 123 << 20, 4 << 20, 1 << 20, 0, needed + (200 << 20)),
         prune=PruneFacts(3, 9, 218, 741, 119 << 20, 60 << 20, 8 << 20),
         index=IndexFacts(
             tuple(

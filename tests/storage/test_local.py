@@ -466,3 +466,12 @@ def test_what_has_no_id_for_a_name_is_a_stray(name: str, tmp_path: Path) -> None
     (tmp_path / "index" / name).write_bytes(b"?")
     assert list(storage.list(FileKind.INDEX)) == []
     assert list(storage.strays()) == [f"index/{name}"]
+
+
+def test_it_is_known_when_a_file_was_written(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.create()
+    storage.save(FileKind.INDEX, NAME, b"content")
+    os.utime(os.fsdecode(storage.path_of(FileKind.INDEX, NAME)), ns=(1, 1_600_000_000_000_000_000))
+    assert storage.written(FileKind.INDEX, NAME) == 1_600_000_000_000_000_000
+    assert storage.written(FileKind.INDEX, "0" * 64) is None

@@ -56,7 +56,7 @@ def snapshot_costs(
         Interrupted: it was cancelled.
     """
     trees = CostTrees(repository, damaged)
-    passing = _Passing(trees, len(shown))
+    passing = Passing(trees, len(shown))
     roots = iter(trees.read_snapshots([*shown, *others], progress, len(shown) + len(others), cancel))
     stored = []
     for root in itertools.islice(roots, len(shown)):
@@ -81,7 +81,7 @@ def snapshot_costs(
     return SnapshotCosts(rows, total, Stored(count_stored(repository), passing.ever))
 
 
-class _Passing:
+class Passing:
     """The snapshots pass: what the present one needs, and what only one of those needed that have passed."""
 
     def __init__(self, trees: CostTrees, shown: int) -> None:

@@ -20,6 +20,8 @@ from restic_spec.tree import DIR, FILE, Node
 Damaged = Callable[[str, ResticFormatError], None]
 """Told what cannot be counted, and why; it counts as empty."""
 
+_U64 = (1 << 64) - 1
+
 
 class CostTrees(TreeSizes):
     """The trees that were read so far, and the blobs they need."""
@@ -44,7 +46,7 @@ class CostTrees(TreeSizes):
         """Put a tree in; false if it is there already."""
         if not super().add_tree(tree_id):
             return False
-        self._tree_blob.append(self._new_blob(BlobType.TREE, tree_id))
+        self._tree_blob.append(self.new_blob(BlobType.TREE, tree_id))
         self._first_needed.append(0)
         self._count_needed.append(0)
         return True
@@ -67,14 +69,13 @@ class CostTrees(TreeSizes):
 
     def data_blob(self, blob_id: bytes) -> int:
         """The number of a data blob."""
-        if self._data.add(blob_id):
-            self._data_blob.append(self._new_blob(BlobType.DATA, blob_id))
-            return self._data_blob[-1]
-        number = self._data.number(blob_id)
-        assert number is not None
+        number = self._data.number_of(blob_id)
+        if number == len(self._data_blob):
+            self._data_blob.append(self.new_blob(BlobType.DATA, blob_id))
         return self._data_blob[number]
 
-    def _new_blob(self, blob_type: BlobType, blob_id: bytes) -> int:
+    def new_blob(self, blob_type: BlobType, blob_id: bytes) -> int:
+        """Take note of a blob that came up first; its number."""
         location = self._repository.index.lookup(blob_type, blob_id)
         if location is None and blob_type is BlobType.DATA:
             self.tell(f"data blob {blob_id.hex()}", BlobMissing("it is in no index: run check"))
@@ -89,6 +90,27 @@ class CostTrees(TreeSizes):
         """The numbers of the data blobs that a tree's files need."""
         first = self._first_needed[number]
         return self._needed[first : first + self._count_needed[number]]
+
+    def times(self, tops: Sequence[int]) -> dict[int, int]:
+        """How often each tree occurs in *tops* and below, every tree before those that are in it."""
+        order: list[int] = []
+        seen: set[int] = set()
+        waiting = [(top, False) for top in tops]
+        while waiting:
+            number, done = waiting.pop()
+            if done:
+                order.append(number)
+            elif number not in seen:
+                seen.add(number)
+                waiting.append((number, True))
+                waiting += [(child, False) for child in self.children(number)]
+        times = dict.fromkeys(reversed(order), 0)
+        for top in tops:
+            times[top] += 1
+        for number in times:
+            for child in self.children(number):
+                times[child] = (times[child] + times[number]) & _U64
+        return times
 
     def tell(self, what: str, error: ResticFormatError) -> None:
         """Tell of what cannot be counted, or raise it."""

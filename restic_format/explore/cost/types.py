@@ -134,7 +134,7 @@ class _TypeTrees(CostTrees):
 
     def costs(self, tops: Sequence[int], elsewhere: bytearray) -> tuple[list[TypeCost], Cost]:
         """What each type costs in the trees *tops* and below, and all together; *elsewhere* has the blobs others need."""
-        times = self._times(tops)
+        times = self.times(tops)
         count = len(self._types)
         entries, size, stored, unique, freed = ([0] * count for _ in range(5))
         owner, several = array("i", [-1]) * len(self.sizes), bytearray(len(self.sizes))
@@ -170,24 +170,3 @@ class _TypeTrees(CostTrees):
         rows = [TypeCost(name, Cost(*numbers)) for name, *numbers in columns if any(numbers)]
         total = Cost(sum(entries) & _U64, sum(size) & _U64, total_stored, sum(unique), total_freed)
         return rows, total
-
-    def _times(self, tops: Sequence[int]) -> dict[int, int]:
-        """How often each tree occurs in *tops* and below, every tree before those that are in it."""
-        order: list[int] = []
-        seen: set[int] = set()
-        waiting = [(top, False) for top in tops]
-        while waiting:
-            number, done = waiting.pop()
-            if done:
-                order.append(number)
-            elif number not in seen:
-                seen.add(number)
-                waiting.append((number, True))
-                waiting += [(child, False) for child in self.children(number)]
-        times = dict.fromkeys(reversed(order), 0)
-        for top in tops:
-            times[top] += 1
-        for number in times:
-            for child in self.children(number):
-                times[child] = (times[child] + times[number]) & _U64
-        return times

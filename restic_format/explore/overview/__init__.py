@@ -1,5 +1,6 @@
 """What a repository holds, as numbers: all that can be told from its index, its trees and its small files."""
 
+from restic_format.explore.overview.make import TOP, make_overview
 from restic_format.explore.overview.records import (
     Age,
     Author,
@@ -25,6 +26,7 @@ from restic_format.explore.overview.records import (
 )
 
 __all__ = [
+    "TOP",
     "Age",
     "Author",
     "BlobFacts",
@@ -46,4 +48,5 @@ __all__ = [
     "SnapshotFacts",
     "SpaceFacts",
     "TypeFacts",
+    "make_overview",
 ]

@@ -184,8 +184,10 @@ class SpaceFacts:
     """Bytes that restoring each of the snapshots would give together."""
     referenced: int
     """Plain bytes of the blobs that snapshots need, each once."""
+    referenced_data: int
+    """Of these the bytes of data: of files."""
     needed: int
-    """The same as stored."""
+    """Of what snapshots need, each blob once."""
     unused: int
     """Of blobs that no snapshot needs."""
     duplicate: int
@@ -204,12 +206,12 @@ class SpaceFacts:
 
     @property
     def dedup_ratio(self) -> float:
-        """How many times larger all snapshots are than what of them is different; 0 without anything."""
-        return self.restored / self.referenced if self.referenced else 0.0
+        """How many times larger the files of all snapshots are than what of them is different; 0 without anything."""
+        return self.restored / self.referenced_data if self.referenced_data else 0.0
 
     @property
     def total_ratio(self) -> float:
-        """How many times larger all snapshots are than what is stored for them; 0 without anything."""
+        """How many times larger the files of all snapshots are than what is stored for them; 0 without anything."""
         return self.restored / self.needed if self.needed else 0.0
 
 

@@ -15,6 +15,7 @@ from restic_format.maintenance.prune.records import (
     PruneEvent,
     PruneOptions,
     PrunePlan,
+    PruneStatistics,
     Stage,
     Unindexed,
 )
@@ -61,15 +62,13 @@ def plan(
     ids = repository.index.pack_ids()
     progress(Advance(Stage.PACKS, 0, len(ids)))
     sizes = dict(repository.list(FileKind.PACK))
-    trust = bytes(MISSING if pack not in sizes else MARKED if pack in marked else STORED for pack in ids)
-    packs = _choose(used.marks, ids, trust, sizes)
+    packs = choose_copies(used.marks, ids, sizes, marked)
     found = decide(options, repository.version, ids, packs, sizes, marked)
     overdue = found.marked_unused
     undated: list[bytes] = []
     if options.lock_free:
         overdue, undated = overdue_packs(marked, found.marked_unused, time.time_ns(), options.keep_delete)
-    found.statistics.packs.unreferenced += len(overdue)
-    found.statistics.size.unreferenced += sum(sizes[pack] for pack in overdue)
+    count_overdue(found.statistics, overdue, sizes)
     for pack in found.forget:
         progress(PackForgotten(pack))
     for pack in found.unreferenced:
@@ -91,8 +90,14 @@ def plan(
     )
 
 
-def _choose(marks: IndexUse, ids: Sequence[bytes], trust: bytes, sizes: Mapping[bytes, int]) -> list[PackUse]:
-    """Which copies are kept. A pack of another size than the index says is as good as none, where there are other copies."""
+def choose_copies(
+    marks: IndexUse, ids: Sequence[bytes], sizes: Mapping[bytes, int], marked: Collection[bytes]
+) -> list[PackUse]:
+    """Which copies are kept in the packs *ids*, given the files there are by id and size, and those *marked* for deletion.
+
+    A pack of another size than the index says is as good as none, where there are other copies.
+    """
+    trust = bytes(MISSING if pack not in sizes else MARKED if pack in marked else STORED for pack in ids)
     packs = marks.choose(trust)
     wrong = {
         number
@@ -102,6 +107,12 @@ def _choose(marks: IndexUse, ids: Sequence[bytes], trust: bytes, sizes: Mapping[
     if not wrong:
         return packs
     return marks.choose(bytes(MISSING if number in wrong else level for number, level in enumerate(trust)))
+
+
+def count_overdue(statistics: PruneStatistics, overdue: Collection[bytes], sizes: Mapping[bytes, int]) -> None:
+    """Count packs that were marked for deletion, and are removed now, as files that no index lists."""
+    statistics.packs.unreferenced += len(overdue)
+    statistics.size.unreferenced += sum(sizes[pack] for pack in overdue)
 
 
 def _check_options(repository: Repository, options: PruneOptions) -> None:
