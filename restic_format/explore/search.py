@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from restic_format.errors import SpecError, StorageError
-from restic_format.explore.remembering import Fault, RememberingSearch
 from restic_format.filter import AnyPattern
 from restic_format.repository import Repository
+from restic_format.snapshots.remembering import Fault, RememberingSearch
 from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import BlobMissing, Interrupted, ResticFormatError
-from restic_format.explore import remembering
 from restic_format.explore.search import PLACE_SIZE, ObjectSearch, PatternSearch, blobs_of_packs
 from restic_format.filter import AnyPattern, InvalidPattern
 from restic_format.repository import Repository
-from restic_format.snapshots import NodeUnusable, Walk
+from restic_format.snapshots import NodeUnusable, Walk, remembering
 from restic_format.storage import LocalStorage
 from restic_format.work import Cancel
 from restic_spec.pack import BlobType
