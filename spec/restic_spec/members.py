@@ -23,7 +23,7 @@ from restic_spec.lock import Lock, decode_lock
 from restic_spec.notes import field_notes
 from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding
 from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot
-from restic_spec.tree import Tree, decode_tree
+from restic_spec.tree import Node, Tree, decode_node, decode_tree
 
 if TYPE_CHECKING:
     from restic_spec.regions import Walk
@@ -45,6 +45,7 @@ DOCUMENTS: dict[Any, tuple[Callable[[bytes], Any], str]] = {
     MasterKeyJson: (decode_master_key, "KEY-7"),
     Snapshot: (decode_snapshot, "SNAP-1"),
     Tree: (decode_tree, "TREE-1"),
+    Node: (decode_node, "TREE-3"),
 }
 """Every JSON document: what reads it, and the clause of those of its members that have none of their own."""
 
