@@ -12,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "spec"), str(ROOT / "docs"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "spec"), str(ROOT / "docs"), str(ROOT / "tools"), str(ROOT / "conformance")]
 
 import schemas  # noqa: E402 (needs the path set above)
 import traceability  # noqa: E402

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 import bytemaps
+import examples
 import forms
 import schemas
 import traceability
@@ -57,6 +58,7 @@ class Pages:
             pieces.append(self._clause(start[1]))
             pieces.append(self._linked(text[stop:end]))
         pieces.insert(1, self._maps(name))
+        pieces.append(examples.of_chapter(name, self._address))
         return "\n\n".join(pieces)
 
     def _maps(self, chapter: str) -> str:

@@ -54,7 +54,7 @@ class KeyFile(wire.Document):
     """A file in ``keys/``; its name is the SHA-256 of its bytes. Fields in stored order (KEY-2)."""
 
     created: str | None = None
-    """When the key was added, RFC 3339. rustic may leave it out (KEY-12)."""
+    """When the key was added (KEY-2), RFC 3339; rustic may leave it out (KEY-12)."""
     username: str | None = None
     """User who added it (KEY-2); rustic may leave it out (KEY-12)."""
     hostname: str | None = None
