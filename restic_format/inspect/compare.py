@@ -8,21 +8,20 @@ longest list a region and its identity, some hundred bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from restic_format.inspect.way import Way
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
-from restic_spec.regions import Document, Region, explain
+from restic_spec.regions import Blob, Document, Region, Value, explain
 from restic_spec.tree import Tree
-
-Value = int | float | str | bytes | bool | None
 
 _BETWEEN = re.compile(r":(?:name|before|end)\Z")
 """Ends the names of what stands between the values of a JSON document."""
 _ELEMENT = re.compile(r"\[[0-9]+\]\Z")
+_BETWEEN_PARTS = "only what stands between its parts differs, or their order"
 _PIECE = 1 << 20
 """Bytes that are compared at once."""
 _IDENTITIES = (".id", ".name")
@@ -70,9 +69,24 @@ class Difference(NamedTuple):
     b: Side | None
 
 
-def compare(a: Document, b: Document, *, without: Container[str] = ()) -> Iterator[Difference]:
+HIDDEN = "hidden"
+"""The value of what is secret."""
+
+
+def compare(
+    a: Document,
+    b: Document,
+    *,
+    without: Sequence[str] = (),
+    is_secret: Callable[[Document], bool] = lambda _: False,
+) -> Iterator[Difference]:
     """The regions of *a* and *b*, and of what is inside of them, put side by side; but for those that *without* names."""
-    yield from _Comparison(without).parts("", _Parts("", a.regions()), _Parts("", b.regions()))
+    found = _Comparison(without, is_secret).parts("", _Parts("", a.regions()), _Parts("", b.regions()))
+    if without or _same_bytes(memoryview(a.data), memoryview(b.data)):
+        yield from found
+    else:
+        sides = [Side("", 0, document.size, None) for document in (a, b)]
+        yield from _or_at_least(Difference(State.CHANGED, "", "FILE-8", _BETWEEN_PARTS, *sides), found)
 
 
 class _Parts(NamedTuple):
@@ -80,14 +94,25 @@ class _Parts(NamedTuple):
 
     name: str
     regions: Iterable[Region]
+    secret: bool = False
+    """Whether no value of them is to be shown."""
+
+
+class _Inside(NamedTuple):
+    parts: _Parts | None
+    """What a region consists of; None for a leaf."""
+    content: _Parts | None
+    """What is inside of it once opened; None where nothing is, or it could not be opened."""
 
 
 class _Comparison:
-    def __init__(self, without: Container[str]) -> None:
+    def __init__(self, without: Container[str], is_secret: Callable[[Document], bool]) -> None:
         self._without = without
+        self._is_secret = is_secret
 
     def parts(self, name: str, a: _Parts, b: _Parts) -> Iterator[Difference]:
         """Compare the parts of what is called *name* in both."""
+        secret = a.secret or b.secret
         others = dict(_keyed(b))
         number_of = {step: number for number, step in enumerate(others)}
         last, in_order = -1, True
@@ -99,47 +124,52 @@ class _Comparison:
                 continue
             other = others.pop(step, None)
             if other is None:
-                yield _difference(State.ONLY_A, whole, region, None)
+                yield _difference(State.ONLY_A, whole, region, None, secret=secret)
                 continue
             in_order = in_order and number_of[step] > last
             last, first = number_of[step], first or region
-            yield from self.regions(whole, region, other)
+            yield from self.regions(whole, region, other, secret=secret)
         for step, region in others.items():
             whole = f"{name}{step}".lstrip(".")
             if whole not in self._without:
-                yield _difference(State.ONLY_B, whole, None, region)
+                yield _difference(State.ONLY_B, whole, None, region, secret=secret)
         if not in_order and first is not None:
             meaning = "those that both have stand in another order"
             sides = [Side(parts.name, None, None, None) for parts in (a, b)]
             yield Difference(State.MOVED, name, first.clause, meaning, *sides)
 
-    def regions(self, name: str, a: Region, b: Region) -> Iterator[Difference]:
+    def regions(self, name: str, a: Region, b: Region, *, secret: bool) -> Iterator[Difference]:
         """Compare two regions that are called *name*."""
-        if _same_bytes(a, b):
-            yield _difference(State.SAME, name, a, b)
+        if _same_bytes(a.raw, b.raw):
+            yield _difference(State.SAME, name, a, b, secret=secret)
             return
-        inside_a, inside_b = _inside(a), _inside(b)
-        if not (inside_a and inside_b):
-            yield _difference(State.CHANGED, name, a, b)
+        sides = [Side(region.name, region.offset, region.length, None) for region in (a, b)]
+        at_least = Difference(State.CHANGED, name, a.clause, _BETWEEN_PARTS, *sides)
+        yield from _or_at_least(at_least, self._different(name, a, b, secret=secret))
+
+    def _different(self, name: str, a: Region, b: Region, *, secret: bool) -> Iterator[Difference]:
+        inside_a, inside_b = self._inside(a, secret=secret), self._inside(b, secret=secret)
+        if inside_a.parts and inside_b.parts:
+            yield from self.parts(name, inside_a.parts, inside_b.parts)
+            if inside_a.content or inside_b.content:
+                nothing = _Parts(a.name, ())
+                yield from self.parts(name, inside_a.content or nothing, inside_b.content or nothing)
             return
         # Of what is compressed here and not there, the contents are compared.
-        for parts_a, parts_b in zip(_aligned(inside_a, len(inside_b)), _aligned(inside_b, len(inside_a)), strict=False):
-            yield from self.parts(name, parts_a, parts_b)
+        whole_a, whole_b = inside_a.content or inside_a.parts, inside_b.content or inside_b.parts
+        if whole_a and whole_b:
+            yield from self.parts(name, whole_a, whole_b)
+        else:
+            yield _difference(State.CHANGED, name, a, b, secret=secret)
 
-
-def _inside(region: Region) -> list[_Parts]:
-    """What a region consists of, and what is inside of it once opened; each where there is any."""
-    found = []
-    if next(iter(region.regions()), None) is not None:
-        found.append(_Parts(region.name, region.regions()))
-    content = region.content
-    if content is not None:
-        found.append(_Parts(region.name, content.regions()))
-    return found
-
-
-def _aligned(inside: list[_Parts], others: int) -> list[_Parts]:
-    return inside[-others:] if len(inside) > others else inside
+    def _inside(self, region: Region, *, secret: bool) -> _Inside:
+        leaf = next(iter(region.regions()), None) is None
+        content = region.content
+        hidden = secret or (content is not None and self._is_secret(content))
+        return _Inside(
+            None if leaf else _Parts(region.name, region.regions(), secret),
+            None if content is None else _Parts(region.name, content.regions(), hidden),
+        )
 
 
 def _keyed(parts: _Parts) -> Iterator[tuple[str, Region]]:
@@ -159,6 +189,8 @@ def _keyed(parts: _Parts) -> Iterator[tuple[str, Region]]:
 
 def _identity(region: Region, number: str) -> str:
     """What tells an element of a list from others: its id or name, or itself; its *number* where it has none."""
+    if isinstance(region, Blob):
+        return region.entry.id.hex()
     parts = False
     for part in region.regions():
         parts = True
@@ -171,21 +203,33 @@ def _text(value: Value) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _same_bytes(a: Region, b: Region) -> bool:
-    if a.length != b.length:
+def _same_bytes(a: memoryview, b: memoryview) -> bool:
+    if len(a) != len(b):
         return False
-    pieces = (slice(start, start + _PIECE) for start in range(0, a.length, _PIECE))
-    return all(bytes(a.raw[piece]) == bytes(b.raw[piece]) for piece in pieces)
+    pieces = (slice(start, start + _PIECE) for start in range(0, len(a), _PIECE))
+    return all(bytes(a[piece]) == bytes(b[piece]) for piece in pieces)
 
 
-def _side(region: Region | None) -> Side | None:
-    return None if region is None else Side(region.name, region.offset, region.length, region.value)
+def _or_at_least(difference: Difference, found: Iterator[Difference]) -> Iterator[Difference]:
+    """What was *found* to differ in two stretches that are not equal; *difference* where nothing was."""
+    differ = False
+    for item in found:
+        differ = differ or item.state is not State.SAME
+        yield item
+    if not differ:
+        yield difference
 
 
-def _difference(state: State, name: str, a: Region | None, b: Region | None) -> Difference:
+def _side(region: Region | None, *, secret: bool) -> Side | None:
+    if region is None:
+        return None
+    return Side(region.name, region.offset, region.length, HIDDEN if secret else region.value)
+
+
+def _difference(state: State, name: str, a: Region | None, b: Region | None, *, secret: bool) -> Difference:
     region = a or b
     assert region is not None
-    return Difference(state, name, region.clause, region.meaning, _side(a), _side(b))
+    return Difference(state, name, region.clause, region.meaning, _side(a, secret=secret), _side(b, secret=secret))
 
 
 # Paths in snapshots
