@@ -133,10 +133,13 @@ class Browser:
         width: int = 1000,
         height: int = 800,
         dark: bool = False,
-        media: str = "screen",
+        media: str = "",
         scripts: bool = True,
     ) -> Iterator[Page]:
-        """A page from a file, shown in a window of *width* x *height* CSS pixels, as on *media*, after it was loaded."""
+        """A page from a file, shown in a window of *width* x *height* CSS pixels, after it was loaded.
+
+        *media*: ``print`` shows it as paper does; without, the screen does, and paper when it is printed.
+        """
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         try:
