@@ -174,10 +174,11 @@ def _snapshots(overview: Overview) -> Section:
         Column("Size", "number"),
         Column("Added", "bar"),
         Column("Only here", "number"),
-        Column("Added, by its summary", "number"),
+        Column("By summary", "number"),
     ]
     note = f"The newest {MOST_SNAPSHOTS} of {number(len(found))}. " if len(found) > MOST_SNAPSHOTS else ""
-    note += "Added: stored bytes that no earlier snapshot needs. Only here: what is freed when it is forgotten and pruned."
+    note += "Added: stored bytes that no earlier snapshot needs. Only here: what is freed when it is forgotten and pruned. "
+    note += "By summary: stored bytes that it has added as its own summary says."
     blocks.append(Table("Snapshots, the newest first", columns, rows, note, folded=len(rows) > 15))
     return Section("snapshots", "Snapshots", "", blocks)
 
