@@ -8,52 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from restic_spec.config import Config, decode_config
-from restic_spec.errors import JsonInvalid, SpecError
-from restic_spec.index import IndexFile, decode_index
+from restic_spec.declared import UNKNOWN, Declared, declared
+from restic_spec.errors import JsonInvalid
+from restic_spec.faults import Faults, Path, find_faults
+from restic_spec.index import IndexFile
 from restic_spec.jsonspans import MAX_DEPTH
-from restic_spec.keyfile import KeyFile, MasterKeyJson, decode_keyfile, decode_master_key
-from restic_spec.lock import Lock, decode_lock
-from restic_spec.notes import field_notes
 from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding
-from restic_spec.snapshot import Snapshot, SnapshotSummary, decode_snapshot
-from restic_spec.tree import Node, Tree, decode_node, decode_tree
+from restic_spec.tree import Tree
 
 if TYPE_CHECKING:
-    from restic_spec.regions import Walk
-
-Path = tuple[str | int, ...]
-
-
-def _checked_key(raw: bytes) -> KeyFile:
-    key = decode_keyfile(raw)
-    key.derivation()
-    return key
-
-
-DOCUMENTS: dict[Any, tuple[Callable[[bytes], Any], str]] = {
-    Config: (decode_config, "CONFIG-2"),
-    IndexFile: (decode_index, "INDEX-1"),
-    KeyFile: (_checked_key, "KEY-2"),
-    Lock: (decode_lock, "LOCK-1"),
-    MasterKeyJson: (decode_master_key, "KEY-7"),
-    Snapshot: (decode_snapshot, "SNAP-1"),
-    Tree: (decode_tree, "TREE-1"),
-    Node: (decode_node, "TREE-3"),
-}
-"""Every JSON document: what reads it, and the clause of those of its members that have none of their own."""
-
-UNKNOWN = "FILE-8"
-"""The clause of what stands between the members, and of members that are not declared."""
-
-_RAW_MEMBERS: dict[tuple[Any, str], Any] = {(Snapshot, "summary"): SnapshotSummary}
-"""Declarations of members that are kept as they are."""
+    from restic_spec.walk import Walk
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -61,8 +30,6 @@ _WORD = re.compile(rb"[-+.0-9A-Za-z]++")
 _BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+([{}\[\]])', re.DOTALL)
 _OPENING = {ord("{"): ord("}"), ord("["): ord("]")}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_AT = re.compile(r" - at `\$([^`]*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _NAMES_KEPT = 10_000
 """Names of an object that are remembered to tell one that stands twice; from there on each has its number."""
 _NAME_SHOWN = 64
@@ -78,8 +45,10 @@ class Json:
         self.start = start
         self.end = end
         self.name = name
-        self._problem: tuple[SpecError, Path | None] | None = None
-        self._checked = False
+        self._faults: Faults | None = None
+        begin = _after_space(document.data, start, end)
+        # The oldest indexes are the list of packs itself (INDEX-13).
+        self._above = ("packs",) if declared is IndexFile and begin < end and document.data[begin] == ord("[") else ()
 
     def regions(self) -> Iterator[Region]:
         """What it consists of."""
@@ -91,46 +60,26 @@ class Json:
             return
         past = _scalar_end(data, begin, end)
         if past is None or _after_space(data, past, end) != end:
-            yield self._broken(self.start, end, self.name, "no JSON", begin)
+            clause = "FILE-4" if begin == end and self.declared is not Tree else UNKNOWN
+            yield self._broken(self.start, end, self.name, "no JSON", begin, clause)
             return
         yield Member(self, self.start, end, f"{self.name}:value", (), 0)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with the document, where no part of it is the one."""
-        problem, place = self.problem()
-        return (finding(self.name, problem),) if problem is not None and place == () else ()
+        return tuple(finding(self.name, problem) for problem in self.faults().get((), ()))
 
-    def problem(self) -> tuple[SpecError | None, Path | None]:
-        """What is wrong by the declaration, and the path to the member; None where the scan says so already."""
-        if not self._checked:
-            self._checked = True
-            try:
-                DOCUMENTS[self.declared][0](bytes(memoryview(self.document.data)[self.start : self.end]))
-            except SpecError as error:
-                self._problem = error, None
-                self._problem = error, self._place(error)
-        return self._problem or (None, None)
+    def faults(self) -> Faults:
+        """What is wrong by the declaration."""
+        if self._faults is None:
+            self._faults = {}
+            self._faults = find_faults(self)
+        return self._faults
 
-    def _place(self, problem: SpecError) -> Path | None:
-        match = _AT.search(problem.what)
-        if match is not None and isinstance(problem, JsonInvalid):
-            steps: Path = tuple(name if name else int(number) for name, number in _STEP.findall(match[1]))
-            while steps and self.member(steps) is None:
-                steps = steps[:-1]
-            return steps
-        return None if any(_has_finding(region) for region in self.regions()) else ()
-
-    def member(self, path: Path) -> Region | None:
-        """The member at *path*."""
-        here: Region | None = None
-        regions = self.regions()
-        for depth in range(1, len(path) + 1):
-            here = next((part for part in regions if isinstance(part, Member) and part.path == path[:depth]), None)
-            if here is None:
-                return None
-            regions = here.regions()
-        return here
+    def declaration(self, path: Path) -> Declared:
+        """What is declared of the member at *path*."""
+        return declared(self.declared, self._above + tuple(step for step in path if isinstance(step, str)))
 
     def parts(self, start: int, begin: int, stop: int, end: int, name: str, path: Path, depth: int) -> Iterator[Region]:
         """The parts of an object or list whose brackets are at *begin* and before *stop*; space before and behind it is its
@@ -186,8 +135,8 @@ class Json:
         """Clause and meaning of what stands before a value."""
         return UNKNOWN, "name of the member that follows" if is_object else "what stands before an element"
 
-    def _broken(self, start: int, end: int, name: str, why: str, at: int) -> Region:
-        problem = JsonInvalid(f"not JSON: {why} at byte {at}", clause=UNKNOWN)
+    def _broken(self, start: int, end: int, name: str, why: str, at: int, clause: str = UNKNOWN) -> Region:
+        problem = JsonInvalid(f"not JSON: {why} at byte {at}", clause=clause)
         return Unexplained(self.document, start, end - start, f"{name}.{UNEXPLAINED}", problem)
 
 
@@ -203,8 +152,8 @@ class Member(Region):
     __slots__ = ("depth", "json", "path")
 
     def __init__(self, json: Json, start: int, end: int, name: str, path: Path, depth: int) -> None:
-        clause, meaning, _ = declared(json.declared, tuple(step for step in path if isinstance(step, str)))
-        super().__init__(json.document, start, end - start, name, clause, meaning)
+        says = json.declaration(path)
+        super().__init__(json.document, start, end - start, name, says.clause, says.meaning)
         self.json = json
         self.path = path
         """Names of members and numbers of elements that lead to it from the document."""
@@ -227,10 +176,8 @@ class Member(Region):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the declaration has against it."""
-        problem, place = self.json.problem()
-        if problem is not None and place is not None and place == self.path and place:
-            return (finding(self.name, problem),)
-        return self.own_findings()
+        faults = self.json.faults().get(self.path, ()) if self.path else ()
+        return tuple(finding(self.name, problem) for problem in faults) or self.own_findings()
 
     def own_findings(self) -> tuple[Finding, ...]:
         """What is wrong with it as JSON."""
@@ -252,20 +199,14 @@ class Member(Region):
     @property
     def content(self) -> Document | None:
         """What is encoded as base64 in it."""
-        names = tuple(step for step in self.path if isinstance(step, str))
-        if self.length == 0 or not declared(self.json.declared, names)[2] or self.document.data[self.offset] != ord('"'):
+        if not self.json.declaration(self.path).encoded or self._holds_others():
             return None
         try:
             decoded = msgspec.json.decode(self.raw, type=bytes)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
+        names = tuple(step for step in self.path if isinstance(step, str))
         return self.json.walk.decoded(self.json.declared, names, decoded, self)
-
-
-def _has_finding(region: Region) -> bool:
-    if isinstance(region, Unexplained) or (isinstance(region, Member) and region.own_findings()):
-        return True
-    return any(_has_finding(part) for part in region.regions())
 
 
 def _after_space(data: Any, at: int, end: int) -> int:
@@ -321,41 +262,3 @@ def _called(name: str, step: str | int, number: int, seen: set[str]) -> str:
         again = again or len(step) > _NAME_SHOWN
         called = f"{name}[{json.dumps(step[:_NAME_SHOWN])}]"
     return f"{called}#{number}" if again else called
-
-
-@lru_cache(maxsize=4096)
-def declared(document: Any, names: tuple[str, ...]) -> tuple[str, str, bool]:
-    """Clause and meaning of the member that *names* lead to, and whether it is bytes, as base64."""
-    own = DOCUMENTS[document][1]
-    here: Any = document
-    clause, meaning, encoded = own, "the document", False
-    for step in names:
-        struct = _struct_of(here)
-        fields = {} if struct is None else {field.encode_name: field for field in msgspec.structs.fields(struct)}
-        if struct is None or step not in fields:
-            return UNKNOWN, "a member that this specification does not know", False
-        here = _RAW_MEMBERS.get((struct, step), fields[step].type)
-        note = field_notes(struct).get(fields[step].name)
-        clause = (note.clause if note else "") or own
-        meaning = _first_line(note.text) if note else f"{step.replace('_', ' ')}"
-        encoded = _is_bytes(here)
-    return clause, meaning, encoded
-
-
-def _first_line(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split())
-
-
-def _is_bytes(hint: Any) -> bool:
-    return hint is bytes or any(_is_bytes(argument) for argument in getattr(hint, "__args__", ()))
-
-
-def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
-    """The struct in a type: itself, what a list has as elements, one of several."""
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return hint
-    for argument in getattr(hint, "__args__", ()):
-        found = _struct_of(argument)
-        if found is not None:
-            return found
-    return None

@@ -109,6 +109,20 @@ class DeleteMark(NamedTuple):
 
 class _After(msgspec.Struct):
     After: str
+    """From when on it is to be removed, a time with zone (RUSTIC-8)."""
+
+
+class SnapshotMembers(msgspec.Struct, omit_defaults=True):
+    """rustic's members of a snapshot (RUSTIC-3)."""
+
+    label: str = ""
+    """A word for the snapshot, by which rustic groups (RUSTIC-3)."""
+    description: str = ""
+    """What people wrote about it (RUSTIC-3)."""
+    delete: str | _After | None = None
+    """When it may be removed: ``NotSet``, ``Never`` or a time (RUSTIC-8)."""
+    parents: list[str] = msgspec.field(default_factory=list)
+    """The snapshots that it was compared with, where there are several (RUSTIC-3)."""
 
 
 _delete_decoder: msgspec.json.Decoder[str | _After | None] = msgspec.json.Decoder(str | _After | None)

@@ -114,6 +114,13 @@ def summary_fields(summary: SnapshotSummary) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(msgspec.json.encode(summary), type=dict[str, msgspec.Raw])
 
 
+class OwnMembers(msgspec.Struct, omit_defaults=True):
+    """This program's member of a snapshot."""
+
+    partial: bool = False
+    """Whether the backup was interrupted, and this is what it has finished (SNAP-21)."""
+
+
 PARTIAL = "partial"
 """The member, and the tag, of a snapshot whose backup was interrupted (SNAP-21)."""
 

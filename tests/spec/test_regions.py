@@ -13,8 +13,9 @@ from restic_spec.blob import seal_blob
 from restic_spec.config import Config
 from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
 from restic_spec.index import IndexFile
-from restic_spec.keyfile import Kdf, derive, encode_keyfile, wrap
+from restic_spec.keyfile import Kdf, KeyFile, derive, encode_keyfile, wrap
 from restic_spec.layout import KINDS, FileKind
+from restic_spec.lock import Lock
 from restic_spec.pack import BlobType, decode_header, encode_header, encode_length
 from restic_spec.regions import Document, declaration_of, explain, findings, leaves
 from restic_spec.snapshot import Snapshot, encode_snapshot
@@ -248,12 +249,12 @@ def test_a_document_is_explained_member_by_member(version):
     [
         (SNAPSHOT.replace(b'"uid":5', b'"uid":1.5'), "d.uid", "SNAP-1"),
         (SNAPSHOT.replace(b'["/x"]', b'["/x",7]'), "d.paths[1]", "SNAP-1"),
-        (SNAPSHOT.replace(b"2020", b"20x0"), "d", "SNAP-3"),
+        (SNAPSHOT.replace(b"2020", b"20x0"), "d.time", "SNAP-3"),
         (SNAPSHOT[:-1], "d.unexplained", "FILE-8"),
         (b"{]", "d.unexplained", "FILE-8"),
         (b'{"time":"a",}', "d.unexplained", "FILE-8"),
         (b"5", "d", "SNAP-1"),
-        (b"", "d.unexplained", "FILE-8"),
+        (b"", "d.unexplained", "FILE-4"),
         (b"{} x", "d.unexplained", "FILE-8"),
         (b'{"time":"\\ud800"}', "d.time", "FILE-8"),
         (b'{"paths":["a"', "d.paths.unexplained", "FILE-8"),
@@ -264,6 +265,87 @@ def test_a_member_that_is_wrong_is_pointed_at(document, name, clause):
     whole = explain(plain(Snapshot), document)
     check_cover(whole)
     assert wrong(whole) == [(name, clause)]
+
+
+TREE_ID, OTHER_ID = "ab" * 32, "cd" * 32
+
+
+def _index(*blobs: dict, pack: str = TREE_ID) -> bytes:
+    good = {"id": OTHER_ID, "type": "data", "offset": 0, "length": 40}
+    return json.dumps({"packs": [{"id": TREE_ID, "blobs": [good]}, {"id": pack, "blobs": [good | b for b in blobs]}]}).encode()
+
+
+def _tree(*nodes: dict) -> bytes:
+    return json.dumps({"nodes": [{"name": "a", "type": "file"} | node for node in nodes]}).encode()
+
+
+def _key(**changed: object) -> bytes:
+    kdf = Kdf(2, 1, 1, bytes(64))
+    raw = encode_keyfile(wrap(KEY, b"pw", kdf, created="2020-01-01T00:00:00Z", username="u", hostname="h"))
+    return json.dumps(json.loads(raw) | changed).encode()
+
+
+def _config(**changed: object) -> bytes:
+    return json.dumps({"version": 2, "id": TREE_ID, "chunker_polynomial": "3635ff42f03fd3"} | changed).encode()
+
+
+@pytest.mark.parametrize(
+    ("form", "document", "expected"),
+    [
+        (IndexFile, _index({"id": "x"}, {}, {"type": "x"}),
+         [("packs[1].blobs[0].id", "INDEX-3"), ("packs[1].blobs[2].type", "INDEX-4")]),
+        (IndexFile, _index({"offset": -1}), [("packs[1].blobs[0]", "INDEX-5")]),
+        (IndexFile, _index({"offset": ""}), [("packs[1].blobs[0].offset", "INDEX-1")]),
+        (IndexFile, _index(pack="x"), [("packs[1].id", "INDEX-3")]),
+        (IndexFile, _index(pack="x").replace(b'{"packs": ', b"")[:-1], [("[1].id", "INDEX-3")]),
+        (Tree, _tree({}, {"name": "b", "type": "dir", "subtree": "x"}, {"name": "c", "uid": -1}),
+         [("nodes[1].subtree", "TREE-7"), ("nodes[2].uid", "TREE-1")]),
+        (Tree, _tree({"name": "b"}, {"name": "a"}, {"name": "c"}, {"name": "c"}),
+         [("nodes[1]", "TREE-4"), ("nodes[3]", "TREE-4")]),
+        (Tree, _tree({"name": ".."}, {"name": '"'}), [("nodes[0]", "TREE-6"), ("nodes[1].name", "TREE-5")]),
+        (Tree, _tree({"type": "dir"}), [("nodes[0]", "TREE-7")]),
+        (Tree, _tree({"content": ["x"]}, {"name": "b", "mtime": "x"}),
+         [("nodes[0].content", "TREE-8"), ("nodes[1]", "TREE-11")]),
+        (KeyFile, _key(kdf="x"), [("kdf", "KEY-3")]),
+        (KeyFile, _key(salt="eA=="), [("salt", "KEY-5")]),
+        (KeyFile, _key(N=1 << 60), [("", "KEY-6")]),
+        (KeyFile, _key(N="1"), [("N", "KEY-1")]),
+        (KeyFile, _key(data="!"), [("data", "KEY-1")]),
+        (Config, _config(version=3), [("version", "CONFIG-3")]),
+        (Config, _config(id="x"), [("id", "CONFIG-4")]),
+        (Config, _config(chunker_polynomial="10"), [("chunker_polynomial", "CHUNK-2")]),
+        (Snapshot, SNAPSHOT.replace(b"000000", b"x00000"), [("tree", "SNAP-4")]),
+        (Snapshot, SNAPSHOT[:-1] + b',"summary":{"files_new":"x"}}', [("summary.files_new", "SNAP-9")]),
+        (Lock, b'{"time":"2020-01-01T00:00:00Z","exclusive":1,"hostname":"","username":"","pid":1}', [("exclusive", "LOCK-1")]),
+    ],
+)  # fmt: skip
+def test_a_fault_is_shown_at_the_member_that_has_it(form, document, expected):
+    whole = explain(plain(form), document)
+    check_cover(whole)
+    names = [("d" + ("" if not name or name.startswith("[") else ".") + name, clause) for name, clause in expected]
+    assert wrong(whole) == names
+
+
+@pytest.mark.clause("RUSTIC-1", "RUSTIC-3", "SNAP-21", "TREE-20")
+def test_members_of_other_programs_have_their_clauses_too():
+    regions = by_name(explain(plain(Config), _config(is_hot=True, odd={"a": 1}, **{"a.b": 2})))
+    assert (regions["d.is_hot"].clause, regions["d.is_hot"].value) == ("RUSTIC-1", True)
+    assert regions["d.odd.a"].clause == "FILE-8"
+    assert regions['d["a.b"]'].value == 2
+    regions = by_name(explain(plain(Snapshot), SNAPSHOT[:-1] + b',"label":"x","partial":true,"delete":{"After":"x"}}'))
+    assert [regions[f"d.{name}"].clause for name in ("label", "partial", "delete")] == ["RUSTIC-3", "SNAP-21", "RUSTIC-8"]
+    regions = by_name(explain(plain(Tree), _tree({"generic_attributes": {"windows.file_attributes": 32}})))
+    assert regions['d.nodes[0].generic_attributes["windows.file_attributes"]'].clause == "TREE-20"
+
+
+def test_names_are_unique_whatever_the_document_calls_its_members():
+    odd = b'{"a":1,"a":2,"":3,"a:name":4,"unexplained":5,"\\u001b[31m":6,"' + b"x" * 300 + b'":7,"' + b"x" * 301 + b'":{"a":8}'
+    for document in (odd + b"}", odd + b',"y"'):
+        whole = explain(plain(Config), document)
+        check_cover(whole)
+        names = list(by_name(whole))
+        assert all(name.isprintable() and name.isascii() and len(name) < 200 for name in names)
+        assert {"d.a", "d.a#1"} < set(names)
 
 
 @pytest.mark.clause("KEY-7", "KEY-8")
@@ -324,7 +406,7 @@ def test_notes_and_members_are_found_by_their_place():
         {"packs": [{"id": "00" * 32, "blobs": [{"id": "11" * 32, "type": "data", "offset": 0, "length": 40}]}], "x": 1}
     )
     regions = by_name(explain(plain(IndexFile), raw.encode()))
-    assert regions["d.packs[0].blobs[0].length"].meaning == "Sealed bytes (INDEX-5)."
+    assert regions["d.packs[0].blobs[0].length"].meaning == "sealed bytes"
     assert regions["d.x"].clause == "FILE-8"
     assert wrong(explain(plain(Tree), b'{"nodes":[{"name":"a","type":7}]}')) == [("d.nodes[0].type", "TREE-1")]
     assert wrong(explain(plain(Config), b"{}")) == [("d", "CONFIG-2")]
