@@ -16,10 +16,11 @@ from restic_format.repository.header import decode_entries
 from restic_format.repository.packs import Run, coalesce
 from restic_format.work import in_order
 from restic_spec.errors import SpecError
+from restic_spec.faults import check
 from restic_spec.formats import FORMATS
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.regions import Blob, Document, Finding, Region, findings
-from restic_spec.tree import decode_tree
+from restic_spec.tree import Tree
 
 if TYPE_CHECKING:
     from restic_spec.crypto import MasterKey
@@ -87,7 +88,7 @@ def _suspects(document: Document, regions: Sequence[Region], coder: Coder) -> li
 
 def _is_tree(plain: bytes | memoryview) -> bool:
     try:
-        decode_tree(bytes(plain))
+        check(Tree, bytes(plain))
     except SpecError:
         return False
     return True
