@@ -84,7 +84,9 @@ def _inside(part: Part) -> Iterator[tuple[str, _Row]]:
             _Row(found, [(ciphertext, *step) for step in _opened(part.inner, "decrypted")]),
         )
     elif part.each is not None:
-        yield "one after the other", _many(part.each)
+        yield "one after the other", _many("entry", (0, "each entry", _struct(part.each)))
+    elif part.listed:
+        yield f"{part.name}: one for each of {part.listed}", _many("blob")
     elif part.how == "frame" and part.inner is not None:
         yield from _opened(part.inner, "decompressed")
 
@@ -99,9 +101,10 @@ def _opened(declaration: Any, how: str) -> Iterator[tuple[str, _Row]]:
             yield words, _struct(branch)
 
 
-def _many(declaration: Any) -> _Row:
-    boxes = [_Box(name, "", "", "", style, 90) for name, style in (("entry 0", "rest"), ("entry 1", "rest"), ("…", "more"))]
-    return _Row([*boxes, _Box("the last entry", "", "", "", "rest", 130)], [(0, "each entry", _struct(declaration))])
+def _many(what: str, *inside: tuple[int, str, _Row]) -> _Row:
+    """Any number of the same, one after the other; *inside* is what is in the first of them."""
+    boxes = [_Box(name, "", "", "", style, 90) for name, style in ((f"{what} 0", "rest"), (f"{what} 1", "rest"), ("…", "more"))]
+    return _Row([*boxes, _Box(f"the last {what}", "", "", "", "rest", 130)], list(inside))
 
 
 def _draw(row: _Row, left: float, top: float, link: Link, shapes: list[str]) -> float:

@@ -98,6 +98,8 @@ class Part(NamedTuple):
     """Declaration of what is inside; None for none."""
     each: Any = None
     """Of a field that consists of any number of others, what each of them is declared as."""
+    listed: str = ""
+    """Of a field whose parts are listed elsewhere, where: ``header.entries``."""
 
     @property
     def extent(self) -> str:
@@ -124,7 +126,8 @@ def parts(declaration: Any) -> Iterator[Part]:
             size: int | None = inner.sizeof()
         except cs.SizeofError:
             size = None
-        yield Part(field.name, size, optional, form, field.clause, field.meaning, field.how, field.inner, each)
+        listed = f"{field.listed.field}.{field.listed.entries}" if field.listed is not None else ""
+        yield Part(field.name, size, optional, form, field.clause, field.meaning, field.how, field.inner, each, listed)
 
 
 def documents(declaration: Any) -> tuple[type, ...]:

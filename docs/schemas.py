@@ -95,6 +95,8 @@ def _binary(declaration: Any, above: str = "") -> Iterator[str]:
             form += f" of a [{name_of(part.inner).lower()}](#{_anchor(part.inner)})"
         if part.each is not None:
             form = f"each a [{name_of(part.each).lower()}](#{_anchor(part.each)})"
+        if part.listed:
+            form = f"for each of `{part.listed}` a [blob](#blob) or [compressed blob](#compressed-blob)"
         yield f"| `{above}{part.name}` | {part.extent} | {form} | {part.meaning} ({part.clause}) |"
         if part.how and part.inner is not None and not names and not name_of(part.inner):
             for branch in branches(part.inner):
