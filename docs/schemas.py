@@ -8,12 +8,16 @@ import pkgutil
 import re
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from forms import FORMS, branches, documents, name_of, parts
 
 from restic_spec.notes import field_notes
+
+JSON_SCHEMAS = Path(__file__).resolve().parent / "reference" / "json"
+"""What ``scripts/jsonschemas.py`` writes."""
 
 DOCUMENTS = (
     ("config", "config", ("Config",)),
@@ -75,6 +79,9 @@ def messages_page() -> str:
         summary = (inspect.getdoc(module) or "").partition("\n")[0].replace("``", "`").rstrip(".")
         title = "several commands" if module is package else re.sub("^The messages? of ", "", summary)
         lines += ["", f"## Of {title}"]
+        file = f"{module.__name__.rpartition('.')[2]}.schema.json"
+        if (JSON_SCHEMAS / file).exists():
+            lines += ["", f"[JSON Schema](json/{file}), for programs that validate what they read."]
         for name, struct in vars(module).items():
             if inspect.isclass(struct) and issubclass(struct, msgspec.Struct) and struct.__module__ == module.__name__:
                 lines += ["", f"### {name}", "", *_struct(struct, "../specification/schemas.md")]
