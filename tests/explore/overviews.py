@@ -55,7 +55,7 @@ def empty_overview() -> Overview:
         snapshot_ages=None,
         files=tuple(FileFacts(kind, int(kind == "keys"), 450 if kind == "keys" else 0) for kind in _KINDS),
         packs=tuple(
-            PackFacts(kind, 0, 0, 0, 0, 16 << 20, 0, (), tuple(Range(*fill, 0, 0) for fill in _FILLS))
+            PackFacts(kind, 0, 0, 0, 0, 16 << 20, 0, 0, (), tuple(Range(*fill, 0, 0) for fill in _FILLS))
             for kind in ("data", "tree")
         ),
         blobs=tuple(BlobFacts(kind, 0, 0, 0, 0, ()) for kind in ("data", "tree")),
@@ -176,8 +176,8 @@ def example_overview(*, snapshots: int = 40, seed: int = 1, problems: int = 0, o
             for kind, count, size in zip(_KINDS, (3, 2, snapshots, 14, 230), (450, 155, 400, 90_000, 16 << 20), strict=True)
         ),
         packs=(
-            PackFacts("data", 210, 210 << 24, 4211, 17 << 20, 16 << 20, needed, sizes[16:], fills),
-            PackFacts("tree", 20, 20 << 22, 911, 16 << 20, 16 << 20, 20 << 21, sizes[6:], fills),
+            PackFacts("data", 210, 210 << 24, 4211, 17 << 20, 16 << 20, needed + (120 << 20), needed, sizes[16:], fills),
+            PackFacts("tree", 20, 20 << 22, 911, 16 << 20, 16 << 20, 20 << 22, 20 << 21, sizes[6:], fills),
         ),
         blobs=(BlobFacts("data", 5000, needed, needed * 2, 12, sizes), BlobFacts("tree", 900, 1 << 22, 1 << 24, 0, sizes[:12])),
         space=SpaceFacts(restored, needed * 2, needed * 9 // 5, needed, 123 << 20, 4 << 20, 1 << 20, 0, needed + (200 << 20)),

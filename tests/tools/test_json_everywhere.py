@@ -29,6 +29,7 @@ LINES: dict[str, list[str]] = {
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
     "diff": ["diff {first} {second} --metadata", "diff {second} {second}", "diff {first} {source}"],
+    "overview": ["overview", "overview latest --top 3"],
     "du": ["du", "du latest", "du --by-type --top 2", "du {first} {second}"],
     "dump": ["dump latest / --target {target}/all.tar", "dump latest / -a zip -t {target}/all"],
     "features": ["features"],

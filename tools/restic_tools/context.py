@@ -62,6 +62,10 @@ class Context:
                 if held is not None:
                     self._locks.remove(held)
 
+    def holds_lock(self, lock_id: bytes) -> bool:
+        """Whether a lock, by its id, is held by this process."""
+        return any(held.id == lock_id for held in self._locks)
+
     def check_lock(self) -> None:
         """Raise ``LockLost`` when a lock that this process holds has been lost; call it before removing anything."""
         for held in self._locks:

@@ -43,7 +43,7 @@ def percent_text(done: float, total: float) -> str:
 
 def shortened(text: str, width: int) -> str:
     """A line that fits: the middle of a longer one is left out."""
-    if _width(text) <= width:
+    if cells_wide(text) <= width:
         return text
     from rich.cells import set_cell_size
 
@@ -57,7 +57,7 @@ def _tail(text: str, width: int) -> str:
     start = len(text)
     used = 0
     while start > 0:
-        used += _width(text[start - 1])
+        used += cells_wide(text[start - 1])
         if used > width:
             break
         start -= 1
@@ -102,11 +102,11 @@ class Table:
         yield from self.footer
 
     def _widths(self) -> list[int]:
-        widths = [_width(header) for header in self.headers]
+        widths = [cells_wide(header) for header in self.headers]
         for row in self.rows:
             for column, lines in enumerate(row):
                 for line in lines:
-                    if (width := min(_width(line), MAX_COLUMN)) > widths[column]:
+                    if (width := min(cells_wide(line), MAX_COLUMN)) > widths[column]:
                         widths[column] = width
         return widths
 
@@ -127,14 +127,14 @@ class Table:
 
     @staticmethod
     def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-        return "  ".join([cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]).rstrip()
+        return "  ".join([cell + " " * (width - cells_wide(cell)) for cell, width in zip(cells, widths, strict=True)]).rstrip()
 
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _width(text: str) -> int:
+def cells_wide(text: str) -> int:
     """Columns of printable text."""
     if text.isascii():
         return len(text)

@@ -72,7 +72,7 @@ def make_overview(
 
     *select* says which snapshots are shown, by default all. What is said of keys, packs, blobs, space and a prune is of the
     whole repository; authors, types and paths are those of the snapshots that are shown. *is_own* says which locks, by id, are
-    the caller's. What cannot be read is a problem in the result, and counts as empty.
+    the caller's, and do not count. What cannot be read is a problem in the result, and counts as empty.
 
     Raises:
         StorageError: the files of a kind cannot be listed.
@@ -101,6 +101,8 @@ class _Making:
         ids = {one.found.id for one in shown}
         others = [one for one in known if one.found.id not in ids]
         sizes = {kind: dict(repository.list(kind)) for kind in FILES}
+        if is_own is not None:
+            sizes[FileKind.LOCK] = {name: size for name, size in sizes[FileKind.LOCK].items() if not is_own(name)}
         repository.index = BlobIndex()
         indexes = load_indexes(repository, list(sizes[FileKind.INDEX].items()), problems, self._progress, self._cancel)
         listed = len(repository.index.pack_ids())
@@ -195,7 +197,7 @@ class _Making:
     ) -> tuple[PackFacts, ...]:
         powers = {kind: Powers() for kind in BlobType}
         fills = {kind: Fills() for kind in BlobType}
-        used = dict.fromkeys(BlobType, 0)
+        used, stored = dict.fromkeys(BlobType, 0), dict.fromkeys(BlobType, 0)
         bounds: dict[BlobType, list[int]] = {kind: [] for kind in BlobType}
         for pack, use in zip(self._repository.index.pack_ids(), packs, strict=True):
             size = sizes.get(pack)
@@ -205,6 +207,7 @@ class _Making:
             powers[kind].add(size)
             fills[kind].add(size, use.used_size, use.unused_size)
             used[kind] += use.used_size
+            stored[kind] += use.used_size + use.unused_size
             found = bounds[kind]
             bounds[kind] = [min([size, *found]), max([size, *found])]
         targets = self._repository.pack_targets()
@@ -216,6 +219,7 @@ class _Making:
                 min(bounds[kind], default=0),
                 max(bounds[kind], default=0),
                 targets[kind],
+                stored[kind],
                 used[kind],
                 powers[kind].ranges(),
                 fills[kind].ranges(),

@@ -152,8 +152,10 @@ class PackFacts:
     largest: int
     target: int
     """Bytes that a new one should have."""
+    stored: int
+    """Bytes of the blobs in them, sealed."""
     used: int
-    """Bytes of the blobs in them that snapshots need, of each blob one copy."""
+    """Bytes of those that snapshots need, of each blob one copy."""
     by_size: tuple[Range, ...]
     """By powers of two, from the smallest to the largest that has any."""
     by_fill: tuple[Range, ...]
