@@ -177,7 +177,7 @@ def test_packs_are_verified_as_by_their_regions(tmp_path: Path) -> None:
     repo = Inspector(Access.with_password(LocalStorage(str(path)), PASSWORD.encode())).access
     assert repo is not None
     maker = Maker(repo.opened())
-    maker.finish([maker.file(f"f{number}", bytes([number]) * (number + 1)) for number in range(20)])
+    maker.finish([maker.file(f"f{number:02}", bytes([number]) * (number + 1)) for number in range(20)])
     packs = [name for name, _ in repo.storage.list(FileKind.PACK)]
     hurt = 0
     for name in packs:
