@@ -49,6 +49,7 @@ COMMANDS: list[Entry] = [
     Entry("diff", "diff:diff", "Show differences between two snapshots", shows=True),
     Entry("du", "du:app", "Show what snapshots, directories and types of files cost", own=True, shows=True),
     Entry("dump", "dump:dump", "Print a backed-up file to stdout", shows=True),
+    Entry("explore", "explore:app", "Look around in a repository on a terminal", own=True),
     Entry("find", "find:find", "Find files and directories, or blobs, trees and packs", shows=True),
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("features", "features:features", "Print the feature flags", group=ADVANCED, codes=(0, 1), shows=True),

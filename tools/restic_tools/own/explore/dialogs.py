@@ -1,0 +1,179 @@
+"""What stands before the list for a while: help, a question, what a restore is going to do, how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from restic_format.restore import Overwrite
+from restic_tools.own.explore.marks import CHOICES, restore_lines
+from restic_tools.own.explore.rowlist import safe
+from restic_tools.render import bytes_text, percent_text
+
+if TYPE_CHECKING:
+    from restic_format.explore.browse import RestorePart
+    from restic_format.restore import RestoreStats
+
+TOLD = 5
+"""Failures that are shown, the last ones."""
+
+
+class Dialog(ModalScreen[str | None]):
+    """A box before the list; the Escape key closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "close")]
+
+    def action_close(self) -> None:
+        """Close it without an answer."""
+        self.dismiss(None)
+
+
+def lines_of(lines: Sequence[str]) -> Text:
+    """Lines of text without any meaning to the terminal."""
+    return Text("\n".join(map(safe, lines)), no_wrap=False)
+
+
+class HelpDialog(Dialog):
+    """All keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,q,enter,f1", "close", "close")]
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll(id="help"):
+            yield Static(lines_of(self._lines))
+
+
+class QuestionDialog(Dialog):
+    """Asks for a line of text; the answer is None when the person does not want to."""
+
+    def __init__(self, question: str, hint: str, text: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._hint = hint
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """The question and the line."""
+        with Vertical(id="box"):
+            yield Static(lines_of([self._question]), classes="heading")
+            yield Input(self._text, id="answer")
+            yield Static(lines_of([self._hint]), classes="hint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Give the answer."""
+        event.stop()
+        self.dismiss(event.value)
+
+
+class ConfirmDialog(Dialog):
+    """Says what a restore is going to do, and asks; the answer is what becomes of existing files."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "confirm", "restore"),
+        Binding("n", "close", "do not restore"),
+        Binding("o", "change", "overwrite"),
+    ]
+
+    def __init__(self, parts: Sequence[RestorePart]) -> None:
+        super().__init__()
+        self._parts = parts
+        self._choice = 0
+
+    def compose(self) -> ComposeResult:
+        """The question."""
+        with Vertical(id="box"):
+            yield Static(lines_of(["Restore"]), classes="heading")
+            yield Static(self._text(), id="what")
+            yield Static(lines_of(["y restore   o which existing files to overwrite   n, Esc do not restore"]), classes="hint")
+
+    def _text(self) -> Text:
+        return lines_of(restore_lines(self._parts, CHOICES[self._choice]))
+
+    def action_confirm(self) -> None:
+        """Yes."""
+        self.dismiss(CHOICES[self._choice].value)
+
+    def action_change(self) -> None:
+        """Another choice for existing files."""
+        self._choice = (self._choice + 1) % len(CHOICES)
+        self.query_one("#what", Static).update(self._text())
+
+
+class RestoreState:
+    """How far a restore is, as its dialog asks for it; any thread may change it."""
+
+    def __init__(self, stats: Callable[[], RestoreStats], stop: Callable[[], None]) -> None:
+        self.stats = stats
+        self.stop = stop
+        self.failures: list[str] = []
+        self.ended = ""
+        """How it has ended, empty while it goes on."""
+
+    def fail(self, line: str) -> None:
+        """Note what could not be restored."""
+        self.failures = [*self.failures[1 - TOLD :], line]
+
+
+class ProgressDialog(Dialog):
+    """How far a restore is; the Escape key stops it, or closes the box when it has ended."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "finish", "close")]
+
+    def __init__(self, state: RestoreState) -> None:
+        super().__init__()
+        self.state = state
+
+    def compose(self) -> ComposeResult:
+        """Counters and failures."""
+        with Vertical(id="box"):
+            yield Static(lines_of(["Restore"]), classes="heading")
+            yield Static("", id="what")
+            yield Static("", id="hint", classes="hint")
+
+    def on_mount(self) -> None:
+        """Look again and again."""
+        self._show()
+        self.set_interval(0.1, self._show)
+
+    def _show(self) -> None:
+        stats = self.state.stats()
+        done = stats.files_restored + stats.files_skipped
+        share = percent_text(stats.bytes_restored + stats.bytes_skipped, stats.bytes_total)
+        lines = [
+            self.state.ended or "restoring ...",
+            f"{done:,} of {stats.files_total:,} files and directories, "
+            f"{bytes_text(stats.bytes_restored)} of {bytes_text(stats.bytes_total)} {share}",
+        ]
+        if stats.errors:
+            lines += [f"{stats.errors:,} errors, the last ones:", *self.state.failures]
+        self.query_one("#what", Static).update(lines_of(lines))
+        self.query_one("#hint", Static).update(lines_of(["Enter close" if self.state.ended else "Esc stop"]))
+
+    def action_close(self) -> None:
+        """Stop the restore, or close the box."""
+        if self.state.ended:
+            self.dismiss(None)
+        else:
+            self.state.stop()
+
+    def action_finish(self) -> None:
+        """Close the box when the restore has ended."""
+        if self.state.ended:
+            self.dismiss(None)
+
+
+def overwrite_of(answer: str) -> Overwrite:
+    """What `ConfirmDialog` has answered."""
+    return Overwrite(answer)
