@@ -151,13 +151,12 @@ class Explorer(App[None]):
             details = list(page.details(page.cursor)) if len(page) else []
         except Exception as error:  # noqa: BLE001 - what cannot be shown is no reason to end
             details = [error_line(error)]
-        self._set("details", "\n".join(f"  {safe(line)}" for line in details[:DETAILS]))
-        self._set("status", self._status(page))
+        self._set("details", "\n".join(row_line(f"  {safe(line)}", width) for line in details[:DETAILS]))
+        self._set("status", row_line(self._status(page), width))
         self._set("keys", " " + keys_line(page, width - 2))
 
     def _set(self, name: str, text: str) -> None:
-        shown = Text(text, no_wrap=True, overflow="ellipsis", end="")
-        self.screen_stack[0].query_one(f"#{name}", Static).update(shown)
+        self.screen_stack[0].query_one(f"#{name}", Static).update(Text(text))
 
     def _status(self, page: Page) -> str:
         """The line above the keys."""
