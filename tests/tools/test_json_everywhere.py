@@ -32,6 +32,7 @@ LINES: dict[str, list[str]] = {
     "overview": ["overview", "overview latest --top 3"],
     "du": ["du", "du latest", "du --by-type --top 2", "du {first} {second}"],
     "dump": ["dump latest / --target {target}/all.tar", "dump latest / -a zip -t {target}/all"],
+    "explore": ["explore"],
     "features": ["features"],
     "find": ["find *.txt", "find nothing", "find --pack {pack}", "find --blob 12345678"],
     "forget": [
@@ -74,6 +75,8 @@ LINES: dict[str, list[str]] = {
 """Lines for each command; words in braces are those of `places`."""
 
 WITHOUT_REPOSITORY = {"cache", "features", "generate", "help", "options", "self-update", "version"}
+REFUSED = {"explore", "self-update"}
+"""A screen has no messages, and what is not done has none."""
 TEXT_OF_RESTIC = {"forget {first} {second}": b""}
 """Where restic says nothing, and so do we."""
 
@@ -136,9 +139,9 @@ def test_standard_output_is_json(entry: Entry, places: dict[str, str], run: Runn
         threading.Thread(target=lambda: until(lambda: is_mounted(target)) and detach(target)).start()
     for line in LINES[name]:
         done = run(*words_of(line, places), "--json")
-        assert done.code in ((1,) if name == "self-update" else (0,)), (line, done)
+        assert done.code in ((1,) if name in REFUSED else (0,)), (line, done)
         told = json_in(done.out)
-        says_nothing = line in TEXT_OF_RESTIC or line in ("migrate", "list locks") or name in ("self-update", "dump")
+        says_nothing = line in TEXT_OF_RESTIC or line in ("migrate", "list locks") or name in {*REFUSED, "dump"}
         assert bool(told) is not says_nothing, line
         for message in told:
             assert isinstance(message, dict | list), (line, message)

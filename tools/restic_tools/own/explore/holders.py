@@ -59,7 +59,7 @@ class KeysPage(_Files):
     kind = "keys"
     opens = "bytes"
     file_kind = FileKind.KEY
-    columns = (Column("ID", 9), Column("User", 14), Column("Host", 18), Column("Created", 19), Column("scrypt", 0))
+    columns = (Column("ID", 9), Column("User", 10), Column("Host", 16), Column("Created", 19), Column("scrypt", 0))
 
     def __init__(self, model: Model) -> None:
         super().__init__(model, "Keys")

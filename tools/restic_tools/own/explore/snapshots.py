@@ -256,8 +256,8 @@ class FilePage(Page):
     def details(self, number: int) -> Sequence[str]:
         """See `Page`."""
         piece = self._pieces[number]
-        lines = [f"blob {piece.id.hex()}, number {number:,} of the file"]
-        lines += [f"pack {copy.pack.hex()}, {copy.length:,} bytes at {copy.offset:,}" for copy in piece.copies[:2]]
+        lines = [f"blob {piece.id.hex()}"]
+        lines += [f"pack {copy.pack.hex()}" for copy in piece.copies[:2]]
         if not piece.copies:
             lines.append("not in any index: run check, then repair index")
         return lines
