@@ -104,8 +104,8 @@ class Parts:
     def stretches(self) -> list[tuple[float, float]]:
         """Where each part begins and how long it is, in per cent; what there is at all can be seen."""
         total = sum(part.value for part in self.parts)
-        seen = [max(part.value * 100 / total, 0.4) if part.value else 0.0 for part in self.parts] if total else []
-        scale = 100 / sum(seen) if seen else 0.0
+        seen = [max(part.value * 100 / total, 0.4) if part.value else 0.0 for part in self.parts]
+        scale = 100 / sum(seen) if total else 0.0
         found, at = [], 0.0
         for share in seen:
             found.append((round(at, 2), round(share * scale, 2)))
