@@ -7,6 +7,7 @@ repositories are looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from restic_format.errors import DamagedFile, KeyUnusable, ResticFormatError, SpecError, StorageError
@@ -16,7 +17,7 @@ from restic_format.repository.keys import OpenedKey, find_key
 from restic_format.storage import MemoryStorage
 from restic_format.storage.cache import without_cache
 from restic_spec.config import Config, decode_config
-from restic_spec.layout import FileKind
+from restic_spec.layout import LISTED_KINDS, FileKind
 
 if TYPE_CHECKING:
     from restic_format.storage import Storage
@@ -29,6 +30,17 @@ Trouble = Callable[[str, ResticFormatError], None]
 def untold(name: str, error: ResticFormatError) -> None:
     """A `Trouble` that tells nobody."""
     del name, error
+
+
+def has_files(storage: Storage) -> bool:
+    """Whether there is any file of a repository in *storage*: a repository without its config may be looked at."""
+    if storage.exists(FileKind.CONFIG, ""):
+        return True
+    for kind in LISTED_KINDS:
+        with suppress(StorageError):
+            if next(iter(storage.list(kind)), None) is not None:
+                return True
+    return False
 
 
 class Access:
@@ -44,7 +56,7 @@ class Access:
         self.repository: Repository | None = None
         """The open repository; None without a key, and where its config is damaged."""
         self.trouble: ResticFormatError | None = None
-        """Why the config could not be read."""
+        """Why the password opens nothing, or the config could not be read."""
         self._index_loaded = False
         if key is not None:
             self.opener = make_cipher(key.master).open
@@ -52,17 +64,22 @@ class Access:
 
     @classmethod
     def with_password(cls, storage: Storage, password: bytes, key_hint: str | None = None) -> Access:
-        """The repository as far as *password* opens it.
+        """The repository as far as *password* opens it: not at all where a key that it may open cannot be used.
 
         Raises:
-            WrongPassword, KeyUnusable: no key opens with it, see `find_key`.
+            WrongPassword: it opens no key, and all are sound.
         """
         storage = without_cache(storage)
         try:
-            key = find_key(storage, password, key_hint, storage.load(FileKind.CONFIG, ""))
-        except (DamagedFile, StorageError):
-            # The config is damaged or missing, or the key is another repository's: what it opens will be seen.
-            key = find_key(storage, password, key_hint)
+            try:
+                key = find_key(storage, password, key_hint, storage.load(FileKind.CONFIG, ""))
+            except (DamagedFile, StorageError):
+                # The config is damaged or missing, or the key is another repository's: what it opens will be seen.
+                key = find_key(storage, password, key_hint)
+        except (KeyUnusable, StorageError) as error:
+            access = cls(storage, password=password)
+            access.trouble = error
+            return access
         return cls(storage, key=key, password=password)
 
     @classmethod

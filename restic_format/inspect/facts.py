@@ -119,7 +119,7 @@ def _pack(inspected: Inspected) -> Iterator[Fact]:
     counts: Counter[str] = Counter()
     if blobs is not None:
         counts.update(part.entry.type.value if isinstance(part, Blob) else "" for part in blobs.regions())
-        kinds = [f"{counts[kind]:,} {noun}" for kind, noun in (("data", "blobs of data"), ("tree", "trees")) if counts[kind]]
+        kinds = [f"{counts[kind]:,} {kind} blob{'' if counts[kind] == 1 else 's'}" for kind in ("data", "tree") if counts[kind]]
         if kinds:
             yield Fact("holds", " and ".join(kinds) + f", {blobs.length:,} bytes")
     if header is not None and header.content is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from restic_format.errors import UsageError
+from restic_format.errors import ResticFormatError, UsageError
 from restic_format.inspect.access import Access, Trouble, untold
 from restic_format.inspect.finding import BLOB_TYPES, Found, find_object
 from restic_format.inspect.shape import kind_of_bytes, kind_of_place, repository_of
@@ -16,6 +16,7 @@ from restic_format.inspect.verifying import pack_findings
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.index import Location
+from restic_format.storage import LocalStorage
 from restic_spec import binary
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import SpecError
@@ -50,6 +51,8 @@ class Inspected:
     document: Document
     notes: tuple[str, ...] = ()
     """What a person should know, a line each."""
+    trouble: ResticFormatError | None = None
+    """Why it was not opened although there is a password."""
     places: tuple[Location, ...] = field(default=())
     """Of a blob: every copy that an index lists; the first one is explained."""
 
@@ -94,13 +97,14 @@ class Inspector:
         self._master = master
         self._key_hint = key_hint
         self._trouble = trouble
+        self._homes: dict[str, Access] = {}
 
     def target(self, target: Target, stream: IO[bytes] | None = None) -> Inspected:
         """Whatever *target* names, but paths in snapshots; *stream* is standard input.
 
         Raises:
             TargetInvalid: it names nothing, or several things.
-            WrongPassword, KeyUnusable: the password does not open the repository of a lone file.
+            WrongPassword: the password does not open the repository of a lone file.
             ResticFormatError: it cannot be read.
         """
         if target.place is Place.FILE:
@@ -129,15 +133,19 @@ class Inspector:
         access = self.access
         if access is None:
             home = None if self._password is None and self._master is None else repository_of(path)
-            if home is None:
-                access = self._alone()
-            elif self._master is not None:
-                access = Access.with_master_key(home, self._master)
-            elif kind is ObjectKind.KEY:
-                access = Access(home, password=self._password)
-            else:
-                access = Access.with_password(home, self._password or b"", self._key_hint)
+            access = self._alone() if home is None or kind is ObjectKind.KEY else self._at_home(home)
         return self._explained(kind, path, data, access, name)
+
+    def _at_home(self, storage: LocalStorage) -> Access:
+        """The repository of a lone file; its keys are tried once."""
+        access = self._homes.get(storage.location)
+        if access is None:
+            if self._master is not None:
+                access = Access.with_master_key(storage, self._master)
+            else:
+                access = Access.with_password(storage, self._password or b"", self._key_hint)
+            self._homes[storage.location] = access
+        return access
 
     def _alone(self) -> Access | None:
         """What opens a file of which the repository is not known."""
@@ -162,6 +170,7 @@ class Inspector:
         if kind is ObjectKind.UNKNOWN:
             kind = kind_of_bytes(data, opener)
         notes: list[str] = []
+        trouble: ResticFormatError | None = None
         if kind is ObjectKind.KEY:
             opener = None
             if access is not None and access.password is not None:
@@ -171,6 +180,9 @@ class Inspector:
                 notes.append(_OTHER_KEY)
             else:
                 notes.append(_NO_PASSWORD)
+        elif opener is None and access is not None and access.trouble is not None:
+            trouble = access.trouble
+            notes.append(f"its content is not opened: {trouble}")
         elif opener is None:
             notes.append(_NO_PASSWORD if access is None or access.password is None else _NO_KEYS)
         version = None if access is None else access.version
@@ -178,7 +190,9 @@ class Inspector:
             binary.unpacked(None, marked=True) if kind is ObjectKind.UNKNOWN else declaration_of(FILE_KINDS[kind], version)
         )
         document = explain(declaration, data, opener=opener, version=version, name=stored_as or None)
-        return Inspected(kind, name, len(data), True, _is_opened(document.regions()), document, tuple(notes), access=access)
+        return Inspected(
+            kind, name, len(data), True, _is_opened(document.regions()), document, tuple(notes), trouble, access=access
+        )
 
 
 def _key_opener(data: Data, password: bytes, name: str) -> Opener | None:

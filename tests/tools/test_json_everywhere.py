@@ -44,6 +44,7 @@ LINES: dict[str, list[str]] = {
     "generate": ["generate --bash-completion - --man {target}", "generate --zsh-completion {target}/z"],
     "help": ["help", "help backup", "help key"],
     "init": ["init -r {new}"],
+    "inspect": ["inspect config latest", "inspect pack/{pack} --depth 0", "inspect {repo}/config --sealed", "inspect {pack}"],
     "key add": ["key add --new-password-file {pw} --host h"],
     "key list": ["key list"],
     "key passwd": ["key passwd --new-insecure-no-password"],

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from restic_format.errors import RepositoryNotFound
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
     from restic_tools.context import LockMode
@@ -80,18 +81,11 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
 
     For *stopping* see `open_repository`.
     """
-    from restic_format.errors import RepositoryNotFound, WrongPassword
+    from restic_format.errors import WrongPassword
     from restic_format.repository import Repository
-    from restic_format.storage import open_storage
-    from restic_format.storage.locations import parse_location
     from restic_spec.layout import FileKind
-    from restic_tools.certificates import check_certificates
 
-    location = repository_location(options)
-    check_certificates(options)
-    storage = open_storage(location, options.extended)
-    if options.limit_upload > 0 or options.limit_download > 0:
-        storage = _limited(storage, options, stopping)
+    storage = given_storage(options, stopping)
 
     def attempt(password: str) -> Repository:
         return Repository.open(
@@ -105,12 +99,7 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
         )
 
     if not storage.exists(FileKind.CONFIG, ""):
-        # Said before anybody is asked for a password.
-        config = os.path.normpath(os.path.join(parse_location(location).rest, "config"))
-        raise RepositoryNotFound(
-            f"repository does not exist: unable to open config file: stat {visible(config)}: no such file or directory\n"
-            f"Is there a repository at the following location?\n{visible(location)}"
-        )
+        raise no_repository(options)  # before anybody is asked for a password
     tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:
         tries -= 1
@@ -120,6 +109,32 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
             if tries == 0:
                 raise
             out.warn(f"{error}. Try again")
+
+
+def given_storage(options: GlobalOptions, stopping: Callable[[], bool]) -> Storage:
+    """The storage of the repository that is given, whatever is there; for *stopping* see `open_repository`."""
+    from restic_format.storage import open_storage
+    from restic_tools.certificates import check_certificates
+
+    location = repository_location(options)
+    check_certificates(options)
+    storage = open_storage(location, options.extended)
+    if options.limit_upload > 0 or options.limit_download > 0:
+        storage = _limited(storage, options, stopping)
+    return storage
+
+
+def no_repository(options: GlobalOptions) -> RepositoryNotFound:
+    """The error for a location without a repository."""
+    from restic_format.errors import RepositoryNotFound
+    from restic_format.storage.locations import parse_location
+
+    location = repository_location(options)
+    config = os.path.normpath(os.path.join(parse_location(location).rest, "config"))
+    return RepositoryNotFound(
+        f"repository does not exist: unable to open config file: stat {visible(config)}: no such file or directory\n"
+        f"Is there a repository at the following location?\n{visible(location)}"
+    )
 
 
 def _limited(storage: Storage, options: GlobalOptions, stopping: Callable[[], bool]) -> Storage:

@@ -56,6 +56,7 @@ COMMANDS: list[Entry] = [
     Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),
     Entry("help", "help:help_command", "Show the help of any command", codes=(0, 1), shows=True),
     Entry("init", "init:init", "Create a new repository"),
+    Entry("inspect", "inspect:app", "Explain every byte of a file or object of a repository", own=True, shows=True),
     Entry("key add", "key:key_add", "Add a new key (password) to the repository"),
     Entry("key list", "key:key_list", "List the keys (passwords)", shows=True),
     Entry("key passwd", "key:key_passwd", "Change the password: add a new key and remove the current one"),
