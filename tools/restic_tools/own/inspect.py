@@ -112,6 +112,7 @@ def inspect_command(
 def _inspect(tools: Context, inspector: Inspector, targets: list[Target], show: Callable[[Inspected], bool]) -> int:
     """Look at one target after the other; the exit code."""
     code = SUCCESS
+    failed: list[int] = []
     for number, target in enumerate(targets):
         if number and not tools.options.json:
             tools.out.line()
@@ -122,7 +123,7 @@ def _inspect(tools: Context, inspector: Inspector, targets: list[Target], show: 
             if len(targets) == 1:
                 raise
             _tell(tools, target.text, error)
-            code = code or exit_code(error)
+            failed.append(exit_code(error))
             continue
         if inspected.refused and target.name == inspected.name:
             code = code or WRONG_PASSWORD
@@ -130,6 +131,8 @@ def _inspect(tools: Context, inspector: Inspector, targets: list[Target], show: 
             code = code or exit_code(inspected.trouble)
         if not sound:
             code = FAILURE
+    if failed:
+        raise Failure(f"{len(failed)} of {len(targets)} targets could not be looked at", failed[0])
     return code
 
 
