@@ -205,7 +205,10 @@ def test_a_repository_without_anything(browser: Browser, tmp_path: Path) -> None
 def test_growth_is_the_sum_of_what_was_added() -> None:
     snapshots = example_overview(snapshots=400).snapshots
     whole = sum(one.added for one in snapshots)
-    steps = stored_over_time(snapshots)
+    steps = stored_over_time(snapshots, MADE)
+    assert (steps[-1].time, steps[-2].value) == (local_seconds(MADE), whole)
+    assert stored_over_time(snapshots, 0) == steps[:-1]
+    assert stored_over_time([], MADE) == []
     assert steps[-1].value == whole
     assert [step.value for step in steps] == sorted(step.value for step in steps)
     unit, spans = added_over_time(snapshots)

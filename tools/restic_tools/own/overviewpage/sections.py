@@ -130,7 +130,7 @@ def _snapshots(overview: Overview) -> Section:
                 lanes(dots, lane_names),
             )
         )
-        steps = stored_over_time(found)
+        steps = stored_over_time(found, overview.made)
         blocks.append(
             Figure(
                 "What snapshots need together",
@@ -257,7 +257,7 @@ def _packs(overview: Overview) -> Section:
         row("Size of new ones", lambda kind: size(kind.target)),
         row("Needed of them", lambda kind: percent(kind.used, kind.size)),
     ]
-    blocks: list[Block] = [Table("Packs", columns, rows)]
+    blocks: list[Block] = [Table("All packs", columns, rows)]
     kinds = [kind.type for kind in overview.packs]
     if any(kind.count for kind in overview.packs):
         blocks += [
@@ -283,7 +283,7 @@ def _blobs(overview: Overview) -> Section:
         row("Average plain size", lambda kind: size(kind.plain / kind.count) if kind.count else NOTHING),
         row("Not compressed", lambda kind: number(kind.uncompressed)),
     ]
-    blocks: list[Block] = [Table("Blobs", columns, rows)]
+    blocks: list[Block] = [Table("All blobs", columns, rows)]
     kinds = [kind.type for kind in overview.blobs]
     if any(kind.count for kind in overview.blobs):
         ranges = [kind.by_size for kind in overview.blobs]

@@ -24,12 +24,14 @@ def local_seconds(nanoseconds: int) -> float:
     return float(seconds + gotime.local_offset(seconds))
 
 
-def stored_over_time(snapshots: Iterable[SnapshotFacts]) -> list[Step]:
-    """The bytes that all snapshots up to each need."""
+def stored_over_time(snapshots: Iterable[SnapshotFacts], until: int) -> list[Step]:
+    """The bytes that all snapshots up to each need, and at the end, where none is later, the time *until* (nanoseconds)."""
     found, total = [], 0
     for snapshot in snapshots:
         total += snapshot.added
         found.append(Step(local_seconds(snapshot.time), total))
+    if found and found[-1].time < local_seconds(until):
+        found.append(Step(local_seconds(until), total))
     return found
 
 
