@@ -19,11 +19,13 @@ class IdSet:
 
     __slots__ = ("_count", "_ids", "_mask", "_table")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """*expected* is how many ids there will be, about: it saves time to have room for them at once."""
         self._ids = bytearray()
         self._count = 0
-        self._table = array("I", bytes(4 * _FIRST_SLOTS))
-        self._mask = _FIRST_SLOTS - 1
+        slots = max(_FIRST_SLOTS, 1 << (expected * 3 // 2).bit_length())
+        self._table = array("I", bytes(4 * slots))
+        self._mask = slots - 1
 
     def __len__(self) -> int:
         return self._count
@@ -58,10 +60,12 @@ class IdSet:
 
     def number_of(self, ident: bytes) -> int:
         """How many ids came before *ident*, which is put in where it was not there: then that is how many there were."""
-        slot = self._slot(ident)
-        number = self._table[slot]
-        if number:
-            return number - 1
+        mask, table, ids = self._mask, self._table, self._ids  # as `_slot`: most of the time of du and overview goes here
+        slot = hash(ident) & mask
+        while number := table[slot]:
+            if ids[number * ID_SIZE - ID_SIZE : number * ID_SIZE] == ident:
+                return number - 1
+            slot = (slot + 1) & mask
         self._put(slot, ident)
         return self._count - 1
 

@@ -126,7 +126,8 @@ class Bench:
     @staticmethod
     def kinds(name: str) -> list[str]:
         """The workloads of a source tree."""
-        done = ("backup", "unchanged", "restore", "check --read-data", "ls", "dump", "copy", "rewrite --exclude", "1 % changed")
+        done = ["backup", "unchanged", "restore", "check --read-data", "ls", "overview", "dump", "copy", "rewrite --exclude"]
+        done.append("1 % changed")
         return [*(f"{what} {name}" for what in done), *(f"dump a file of {kind}" for kind in LARGE if name == "big files")]
 
     def make_big(self, folder: Path) -> None:
@@ -172,6 +173,9 @@ class Bench:
             rounds=rounds,
         )
         self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
+        with self.having("overview", rustic=False):
+            whole = self.nearest("overview", lambda program: self.repo(program, "tree"))
+            self.add(f"overview {name}", whole, rounds=rounds)
         self.dumped(name, source, rounds)
         self.rewritten(name, rounds)
         if self.wanted(f"1 % changed {name}"):
@@ -282,9 +286,10 @@ class Bench:
 
     @staticmethod
     def counts() -> list[str]:
-        """The workloads that count what is in many snapshots; restic, which has no `du`, counts what is nearest to it."""
+        """The workloads that count what is in many snapshots; of our own commands restic does what is nearest."""
         modes = ("restore-size", "files-by-contents", "blobs-per-file", "raw-data")
-        return [*(f"stats --mode {mode}" for mode in modes), "du (restic: stats --mode raw-data)"]
+        own = [f"{command} (restic: stats --mode raw-data)" for command in ("du", "overview")]
+        return [*(f"stats --mode {mode}" for mode in modes), *own]
 
     def history_files(self) -> int:
         return 4_000 if self.quick else 20_000
@@ -301,14 +306,22 @@ class Bench:
         with self.having("diff"):
             for name, before in zip(self.comparisons(), (ids[-2], ids[0]), strict=True):
                 self.add(name, self.calling(repo, "diff", before, ids[-1]), rounds=7)
-        *modes, costs = self.counts()
+        *modes, costs, whole = self.counts()
         with self.having("stats", rustic=False):
             for name in modes:
                 self.add(f"{name}, {sources.HISTORY} snapshots", self.calling(repo, *name.split()), rounds=3)
-            nearest = ["stats", "--mode", "raw-data"]
-            self.add(
-                costs, lambda program: self.call(program, repo, *(nearest if program.name == "restic" else ["du"])), rounds=3
-            )
+            self.add(costs, self.nearest("du", lambda _: repo), rounds=3)
+        with self.having("overview", rustic=False):
+            self.add(whole, self.nearest("overview", lambda _: repo), rounds=3)
+
+    def nearest(self, command: str, repo: Callable[[Program], Path]) -> Callable[[Program], Sample]:
+        """A command that only ours has; restic counts all blobs instead."""
+
+        def once(program: Program) -> Sample:
+            words = ["stats", "--mode", "raw-data"] if program.name == "restic" else [command]
+            return self.call(program, repo(program), *words)
+
+        return once
 
     def mounted(self) -> list[str]:
         """The workloads that read through a mount."""

@@ -109,14 +109,11 @@ class Passing:
         self._uses.extend(array("I", [0]) * new)
         self._since.extend(array("i", [_NEVER]) * new)
         self._owner.extend(array("i", [_NEVER]) * new)
-        row = self._row + 1
         if root is not None:
-            for blob in self._count(root, 1):
-                self._come(blob, row)
+            self._come(self._count(root, 1), self._row + 1)
         if self._root is not None:
-            for blob in self._count(self._root, -1):
-                self._go(blob)
-        self._root, self._row = root, row
+            self._go(self._count(self._root, -1), self._row)
+        self._root, self._row = root, self._row + 1
 
     def _count(self, root: int, step: int) -> list[int]:
         """Count uses of *root*, and of what is below each tree that comes (*step* is 1) or goes (-1); these blobs."""
@@ -138,28 +135,34 @@ class Passing:
             waiting.extend(trees.children(number))
         return changed
 
-    def _come(self, blob: int, row: int) -> None:
-        size, since = self._trees.sizes[blob], self._since[blob]
-        self.present += size
-        self._since[blob] = row
-        if since == _NEVER:
-            self.ever += size
-            return
-        if since < len(self.unique) <= row:
-            self.needed_later += size
-        owner = self._owner[blob]
-        if 0 <= owner < len(self.unique):
-            self.unique[owner] -= size
-        self._owner[blob] = _SEVERAL
+    def _come(self, blobs: Sequence[int], row: int) -> None:
+        sizes, sinces, owners, shown = self._trees.sizes, self._since, self._owner, len(self.unique)
+        for blob in blobs:
+            size, since = sizes[blob], sinces[blob]
+            self.present += size
+            sinces[blob] = row
+            if since == _NEVER:
+                self.ever += size
+                continue
+            if since < shown <= row:
+                self.needed_later += size
+            owner = owners[blob]
+            if 0 <= owner < shown:
+                self.unique[owner] -= size
+            owners[blob] = _SEVERAL
 
-    def _go(self, blob: int) -> None:
-        size, row = self._trees.sizes[blob], self._row
-        self.present -= size
-        if self._owner[blob] != _NEVER:
-            return
-        if self._since[blob] != row:
-            self._owner[blob] = _SEVERAL
-            return
-        self._owner[blob] = row
-        if row < len(self.unique):
-            self.unique[row] += size
+    def _go(self, blobs: Sequence[int], row: int) -> None:
+        sizes, sinces, owners = self._trees.sizes, self._since, self._owner
+        alone = 0
+        for blob in blobs:
+            size = sizes[blob]
+            self.present -= size
+            if owners[blob] != _NEVER:
+                continue
+            if sinces[blob] != row:
+                owners[blob] = _SEVERAL
+                continue
+            owners[blob] = row
+            alone += size
+        if 0 <= row < len(self.unique):
+            self.unique[row] += alone

@@ -30,7 +30,7 @@ class CostTrees(TreeSizes):
         super().__init__()
         self._repository = repository
         self._damaged = damaged
-        self._data = IdSet()
+        self._data = IdSet(len(repository.index))
         self._data_blob = array("I")
         """For each data blob, in the order they were found, its number."""
         self._tree_blob = array("I")

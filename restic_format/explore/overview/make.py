@@ -235,12 +235,12 @@ class _Making:
                 continue
             if self._cancel is not None:
                 self._cancel.check()
-            for kind, length, plain in pack.lengths():
-                stored[kind] += length
-                if plain is None:
-                    uncompressed[kind] += 1
-                    plain = length - OVERHEAD
-                powers[kind].add(plain)
+            found = pack.lengths()
+            for kind in {one[0] for one in found}:
+                of_kind = [(length, plain) for one, length, plain in found if one is kind]
+                stored[kind] += sum(length for length, _ in of_kind)
+                uncompressed[kind] += sum(plain is None for _, plain in of_kind)
+                powers[kind].add_all(length - OVERHEAD if plain is None else plain for length, plain in of_kind)
         return tuple(
             BlobFacts(
                 kind.value, powers[kind].count, stored[kind], powers[kind].size, uncompressed[kind], powers[kind].ranges()

@@ -168,9 +168,9 @@ class _Paths:
         best: list[tuple[int, int]] = []
         for part in range(parts):
             sums: dict[int, int] = {}
-            for blob, key in enumerate(self._file):
-                if key % parts == part and key not in (_NONE, _SEVERAL) and not elsewhere[blob]:
-                    sums[key] = sums.get(key, 0) + sizes[blob]
+            for key, size, other in zip(self._file, sizes, elsewhere, strict=True):
+                if not other and key not in (_NONE, _SEVERAL) and key % parts == part:
+                    sums[key] = sums.get(key, 0) + size
             best = heapq.nlargest(top, [*best, *((size, key) for key, size in sums.items() if size)])
         wanted = {key: size for size, key in best}
         found = []

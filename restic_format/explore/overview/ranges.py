@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from restic_format.explore.overview.records import Range
 
 FILL_BOUNDS = ((0, 0), *((low + 1, min(low + 10, 99)) for low in range(0, 100, 10)), (100, 100))
@@ -24,6 +26,15 @@ class Powers:
         self._sizes[bits] += size
         self.count += 1
         self.size += size
+
+    def add_all(self, sizes: Iterable[int]) -> None:
+        """Count several more."""
+        counts, sums = self._counts, self._sizes
+        for size in sizes:
+            bits = size.bit_length()
+            counts[bits] += 1
+            sums[bits] += size
+        self.count, self.size = sum(counts), sum(sums)
 
     def ranges(self) -> tuple[Range, ...]:
         """From the smallest to the largest that has any."""

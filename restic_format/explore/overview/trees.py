@@ -6,6 +6,7 @@ Memory: that of `CostTrees`, and for each file in each different tree 20 bytes.
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
@@ -119,16 +120,6 @@ class OverviewTrees(CostTrees):
         self._owner.append(_NEVER)
         return number
 
-    def _known_blob(self, blob_id: bytes, length: int, plain: int) -> int:
-        """`data_blob` for one whose copy is known by its lengths."""
-        number = self._data.number_of(blob_id)
-        if number == len(self._data_blob):
-            self._data_blob.append(len(self.sizes))
-            self.sizes.append(length)
-            self.plain[BlobType.DATA] += plain or length - OVERHEAD
-            self._owner.append(_NEVER)
-        return self._data_blob[number]
-
     def read(self, tree_id: bytes, raw: bytes) -> Needed:
         """What a tree needs and adds. Raises as `TreeSizes.read`."""
         self.used.read(tree_id, raw)  # what is missing is told of by `new_blob`
@@ -187,27 +178,36 @@ class OverviewTrees(CostTrees):
             self._sums.extend((kind, entries, size & _U64))
 
     def _keep_files(self, columns: TreeColumns, sums: dict[int, tuple[int, int]]) -> None:
-        counts, ends, names = array("I", columns.blobs), array("Q", columns.name_ends), columns.names
-        lengths, plains, ids = array("I", columns.length), array("I", columns.uncompressed), columns.ids
-        start = blob = 0
-        for size, count, end in zip(array("Q", columns.size), counts, ends, strict=True):
-            name = names[start:end]
-            start = end
-            kind = self._type_number(name)
+        names, ids = columns.names, columns.ids
+        lengths, plains = array("I", columns.length), array("I", columns.uncompressed)
+        number_of, data_blob, sizes = self._data.number_of, self._data_blob, self.sizes
+        plain = 0
+        numbers = []
+        for place, length in enumerate(lengths):
+            number = number_of(ids[place * ID_SIZE : (place + 1) * ID_SIZE])
+            if number == len(data_blob):  # as `data_blob`, for a copy whose lengths are known
+                data_blob.append(len(sizes))
+                sizes.append(length)
+                plain += plains[place] or length - OVERHEAD
+            numbers.append(data_blob[number])
+        self.plain[BlobType.DATA] += plain
+        self._owner.extend([_NEVER] * (len(sizes) - len(self._owner)))
+        file_sizes, counts, ends = array("Q", columns.size), array("I", columns.blobs), array("Q", columns.name_ends)
+        files = [names[start:end] for start, end in zip(itertools.chain((0,), ends), ends, strict=False)]
+        kinds = list(map(self._type_number, files))
+        for kind, size in zip(kinds, file_sizes, strict=True):
             entries, bytes_ = sums.get(kind, (0, 0))
             sums[kind] = entries + 1, bytes_ + size
-            if count == 1:
-                place = blob * ID_SIZE
-                self._keep_file(name, kind, (self._known_blob(ids[place : place + ID_SIZE], lengths[blob], plains[blob]),))
-            elif count:
-                self._keep_file(
-                    name,
-                    kind,
-                    dict.fromkeys(
-                        self._known_blob(ids[one * ID_SIZE : (one + 1) * ID_SIZE], lengths[one], plains[one])
-                        for one in range(blob, blob + count)
-                    ),
-                )
+        if counts.count(1) == len(counts):
+            self._file_names.extend(map(hash, files))
+            self._file_blobs.extend(counts)
+            self._needed.extend(numbers)
+            self._own(numbers, kinds)
+            return
+        blob = 0
+        for name, kind, count in zip(files, kinds, counts, strict=True):
+            if count:
+                self._keep_file(name, kind, dict.fromkeys(numbers[blob : blob + count]))
             blob += count
 
     def _keep_entries(self, found: Iterable[_Entry], sums: dict[int, tuple[int, int]]) -> None:
@@ -227,16 +227,21 @@ class OverviewTrees(CostTrees):
         before = len(self._needed)
         self._needed.extend(blobs)
         self._file_blobs.append(len(self._needed) - before)
+        self._own(blobs, itertools.repeat(kind))
+
+    def _own(self, blobs: Iterable[int], kinds: Iterable[int]) -> None:
+        """Count that files of *kinds* need *blobs*."""
         if not self.counting:
             return
-        owner, sizes = self._owner, self.sizes
-        for blob in blobs:
+        owner, sizes, stored, alone = self._owner, self.sizes, self._stored, self._alone
+        for blob, kind in zip(blobs, kinds, strict=False):
             known = owner[blob]
             if known == kind:
                 continue
+            size = sizes[blob]
             if known == _NEVER:
                 owner[blob] = kind
-                self._alone[kind] += sizes[blob]
+                alone[kind] += size
             elif (blob, kind) in self._further:
                 continue
             else:
@@ -244,8 +249,8 @@ class OverviewTrees(CostTrees):
                 if known != _SEVERAL:
                     self._further.add((blob, known))
                     owner[blob] = _SEVERAL
-                    self._alone[known] -= sizes[blob]
-            self._stored[kind] += sizes[blob]
+                    alone[known] -= size
+            stored[kind] += size
 
     def _type_number(self, name: bytes) -> int:
         """The number of the type of files that are called so."""
