@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -167,3 +168,73 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsysbinary
     assert "\x1b" not in plain and all(len(line) <= 60 for line in plain.splitlines())
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in text_of(example_overview(), capsysbinary)
+
+
+# The page
+
+
+def test_the_page_is_written_whole(place: list[str], run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "page.html"
+    done = run("overview", "--html", str(target))
+    assert done.code == 0 and done.out.decode() == f"wrote {target}\n"
+    text = target.read_text()
+    assert text.startswith("<!DOCTYPE html>") and place[0][:8] in text and PASSWORD not in text
+    assert target.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+    assert run("overview", "--html", "-").out.startswith(b"<!DOCTYPE html>")
+    link = tmp_path / "link.html"
+    link.symlink_to("page.html")
+    target.write_text("old")
+    done = run("overview", "--json", "--html", str(link))
+    assert done.code == 0 and json.loads(done.out)["complete"]
+    assert link.is_symlink() and target.read_text().startswith("<!DOCTYPE html>")
+    target.write_text("old")
+
+    def fail(*names: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    done = run("overview", "--html", str(target))
+    assert done.code == 1 and b"cannot write the page: no space left on device" in done.err
+    assert target.read_text() == "old" and sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "page.html"]
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--html", "/nonexistent/page.html"], b"no such file or directory"),
+        (["--html", "/"], b"is a directory"),
+        (["--html", "/dev/full"], b"no space left on device"),
+        (["--html", "-", "--json"], b"only one of them"),
+        (["--html", ""], b"needs the name of a file"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_told(words: list[str], said: bytes, place: list[str], run: Runner) -> None:
+    done = run("overview", *words)
+    assert place and done.code == 1 and said in done.err and b"Traceback" not in done.err
+
+
+def test_without_the_extra_it_is_said_what_to_install(
+    place: list[str], run: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from restic_tools import htmlpage
+
+    monkeypatch.setattr(htmlpage, "ready", lambda: False)
+    done = run("overview", "--html", str(tmp_path / "page.html"))
+    assert place and done.code == 1 and b"restic-format[html]" in done.err and not list(tmp_path.iterdir())
+
+
+def test_a_damaged_repository_has_a_page(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "repository"
+    new_repository(folder)
+    (folder / "snapshots" / ("ef" * 32)).write_bytes(b"garbage")
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(folder))
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    done = run("overview", "--html", str(tmp_path / "page.html"))
+    assert done.code == 1 and b"2 items could not be read" in done.err
+    assert "efef" in (tmp_path / "page.html").read_text()

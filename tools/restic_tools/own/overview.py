@@ -1,14 +1,16 @@
-"""``overview``: what a repository holds, as numbers and charts; text or JSON."""
+"""``overview``: what a repository holds, as numbers and charts; text, JSON, or a page for a browser."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from restic_format.snapshots import FoundSnapshot, SnapshotFilter, filter_snapshots
+from restic_format.systemtext import errno_text
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
 from restic_tools.flagtypes import tag_list
@@ -30,6 +32,10 @@ def overview(
     host: Annotated[
         list[str] | None, typer.Option("--host", metavar="host", help=f"show only snapshots of this host {_MANY}")
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="file", help="write a page for a browser into this file; - is standard output"),
+    ] = None,
     path: Annotated[
         list[str] | None,
         typer.Option("--path", metavar="path", help=f"show only snapshots that include this absolute path {_MANY}"),
@@ -46,21 +52,32 @@ def overview(
     compression and deduplication save, what is not needed, what `prune` would free, index, locks, and what needs most.
 
     Of packs, blobs, space and `prune` it tells for the whole repository; snapshots, and what is said of their files, can be
-    chosen.
+    chosen. --html writes one page that opens without a network and holds no secrets, but names and paths from the repository.
 
     Only index, trees and small files are read. What cannot be read is named, everything else is told.
     """
     tools = context_of(ctx)
     if top < 0:
         raise Failure("--top must not be negative")
+    if html == "-" and tools.options.json:
+        raise Failure("--html - and --json both write to standard output: only one of them can be given")
+    if html == "":
+        raise Failure("--html needs the name of a file, or - for standard output")
+    if html is not None:
+        from restic_tools.htmlpage import MISSING, ready
+
+        if not ready():
+            raise Failure(MISSING)
     wanted = SnapshotFilter(host or [], [tag_list(given) for given in tag or []], path or []).absolute()
     with tools.open_repository(lock="shared") as repository:
         found = _make(tools, repository, _selection(repository, names or [], wanted), top)
+    if html is not None:
+        _write_page(tools, found, html)
     if tools.options.json:
         from restic_tools.messages.overview import overview_message
 
         tools.out.json(overview_message(found))
-    else:
+    elif html is None:
         from restic_tools.own.overviewtext import show
 
         show(tools.out, found)
@@ -87,3 +104,36 @@ def _make(ctx: Context, repository: Repository, select: Callable[[FoundSnapshot]
             progress = stack.enter_context(StagePrinter(ctx, {"index": "", "snapshots": ""}))
         cancel = stack.enter_context(stoppable(ctx))
         return make_overview(repository, select, top=top, is_own=ctx.holds_lock, progress=progress or silent, cancel=cancel)
+
+
+def _write_page(ctx: Context, found: Overview, target: str) -> None:
+    from restic_tools.own.overviewpage import page
+
+    text = page(found).encode()
+    if target == "-":
+        ctx.out.write(text)
+        return
+    try:
+        _replace(target, text)
+    except OSError as error:
+        raise Failure(f"{target}: cannot write the page: {errno_text(error)}") from error
+    ctx.out.info(f"wrote {target}")
+
+
+def _replace(target: str, content: bytes) -> None:
+    """Put *content* into a file whole: until then there is the old one, or none."""
+    target = os.path.realpath(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as device:
+            device.write(content)
+        return
+    folder, base = os.path.split(target)
+    name = os.path.join(folder, f".{base[:100]}.{os.urandom(4).hex()}")
+    try:
+        with open(name, "xb") as file:
+            file.write(content)
+        os.replace(name, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
