@@ -19,7 +19,7 @@ import msgspec  # noqa: E402 (needs the path set above)
 from restic_spec.notes import field_notes  # noqa: E402
 
 FOLDER = "docs/reference/json"
-MESSAGES = {"inspect": ("inspect", "InspectMessage")}
+MESSAGES = {"inspect": ("inspect", "InspectMessage"), "overview": ("overview", "OverviewMessage")}
 """Name of each schema, with the module of ``restic_tools.messages`` and the struct in it."""
 
 

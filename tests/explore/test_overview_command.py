@@ -7,12 +7,14 @@ import os
 import re
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
 from restic_format.explore.overview import Overview
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
+from restic_tools.messages import encode_message
 from restic_tools.messages.overview import OverviewMessage, overview_message
 from restic_tools.output import Output
 from restic_tools.own import overviewtext
@@ -78,10 +80,14 @@ def test_the_message_has_all_numbers(place: list[str], run: Runner) -> None:
 
 
 def test_the_message_is_of_its_schema(project_root: Path) -> None:
-    """What is committed is what the declarations say; made by scripts/generate.py."""
+    schema = json.loads((project_root / "docs/reference/json/overview.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
     for overview in (empty_overview(), example_overview(problems=2, odd=HOSTILE)):
-        raw = msgspec.json.encode(overview_message(overview))
-        assert msgspec.json.encode(msgspec.json.decode(raw, type=OverviewMessage)) == raw
+        raw = encode_message(overview_message(overview))
+        validator.validate(json.loads(raw))
+        assert encode_message(msgspec.json.decode(raw, type=OverviewMessage)) == raw
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({**json.loads(raw), "snapshots": [{}]})
     message = overview_message(example_overview())
     assert message.made == "2026-11-18T11:06:40Z" and message.locks[0].age == 60.0
     assert message.space.compression_ratio == 2
