@@ -7,21 +7,20 @@ import traceability
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_conformance import fixtures
 from restic_spec import binary
 from restic_spec.blob import seal_blob
 from restic_spec.config import Config
 from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
 from restic_spec.index import IndexFile
 from restic_spec.keyfile import Kdf, KeyFile, derive, encode_keyfile, wrap
-from restic_spec.layout import KINDS, FileKind
+from restic_spec.layout import FileKind
 from restic_spec.lock import Lock
 from restic_spec.pack import BlobType, decode_header, encode_header, encode_length
-from restic_spec.regions import Document, declaration_of, explain, findings, leaves
+from restic_spec.regions import Document, declaration_of, explain, findings
 from restic_spec.snapshot import Snapshot, encode_snapshot
 from restic_spec.tree import Node, Tree, encode_tree
 from restic_spec.unpacked import encode_unpacked
-from tests.spec.test_fixture_bytes import Opened
+from tests.spec.regionkit import by_name, check_cover, wrong
 
 KEY = MasterKey(bytes(range(1, 33)), bytes(range(1, 17)), bytes(range(2, 18)))
 CLAUSES = {clause.id for clause in traceability.clauses()}
@@ -37,56 +36,6 @@ def plain(document) -> object:
     return binary.Form("FILE-8", "a document", binary.Field("d", binary._rest(), "FILE-8", "-", inner=document, how="document"))
 
 
-def everything(regions) -> list:
-    """All regions, those of what is inside too, each before its parts."""
-    found = []
-    for region in regions:
-        found.append(region)
-        found += everything(region.regions())
-        if region.content is not None:
-            found += everything(region.content.regions())
-    return found
-
-
-def by_name(document: Document) -> dict:
-    regions = everything(document.regions())
-    named = {region.name: region for region in regions}
-    assert len(named) == len(regions), "names are unique"
-    return named
-
-
-def wrong(document: Document) -> list[tuple[str, str]]:
-    return [(found.region, found.clause) for found in findings(document)]
-
-
-def check_cover(document: Document) -> None:
-    """Regions lie side by side and fill what they are parts of, on every level, and in what is inside."""
-
-    def fill(regions, start: int, end: int) -> None:
-        position, any_region = start, False
-        for region in regions:
-            any_region = True
-            assert region.offset == position and region.length >= 0, region
-            position += region.length
-            assert region.clause or region.name.endswith("unexplained"), region
-            assert region.meaning and "\n" not in region.meaning, region
-            assert region.document is not None
-            parts = list(region.regions())
-            if parts:
-                assert region.value is None, region
-                fill(parts, region.offset, region.end)
-            if region.content is not None:
-                check_cover(region.content)
-        assert position == end or (not any_region and start == end), (position, end)
-
-    fill(document.regions(), 0, document.size)
-    position = 0
-    for leaf in leaves(document):
-        assert leaf.offset == position
-        position = leaf.end
-    assert position == document.size
-
-
 def a_pack(version: int = 2) -> bytes:
     tree = encode_tree([Node(quoted="a", type="file", content=["00" * 32], size=3)])
     first, one = seal_blob(KEY, BlobType.DATA, b"data", offset=0, version=version)
@@ -96,29 +45,6 @@ def a_pack(version: int = 2) -> bytes:
 
 
 PACK = declaration_of(FileKind.PACK)
-
-
-@pytest.mark.parametrize("name", fixtures.names())
-def test_every_byte_of_what_programs_wrote_has_its_place(name, tmp_path):
-    opened = Opened(name, tmp_path)
-
-    def unseal(sealed) -> bytes:
-        return open_sealed(opened.master, sealed)
-
-    for kind in FileKind:
-        paths = [opened.path / "config"] if kind is FileKind.CONFIG else opened.files(KINDS[kind].folder)
-        for path in paths[:2]:
-            raw = path.read_bytes()
-            named = None if kind is FileKind.CONFIG else path.name
-            for version in (opened.config.version, None):
-                declaration = declaration_of(kind, version)
-                whole = explain(declaration, raw, opener=None if kind is FileKind.KEY else unseal, version=version, name=named)
-                assert wrong(whole) == [], path
-                check_cover(whole)
-                assert {region.clause for region in by_name(whole).values()} <= CLAUSES
-            outside = explain(declaration, raw)
-            check_cover(outside)
-            assert wrong(outside) == []
 
 
 @pytest.mark.clause("PACK-1", "PACK-2", "PACK-5", "PACK-6", "PACK-10", "PACK-12", "CRYPTO-1")
