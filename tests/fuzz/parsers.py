@@ -1,4 +1,4 @@
-"""Fuzz targets: whatever reads bytes of a repository in C, held against the specification."""
+"""Fuzz targets: whatever reads bytes of a repository in C, and what explains them, held against the specification."""
 
 from __future__ import annotations
 
@@ -7,18 +7,30 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from restic_format.native.blobs import Context, PackCheck
 from restic_format.native.nodes import parse_tree
 from restic_format.native.table import BlobTable, DecodedIndex, decode_index, pack_record
 from restic_format.repository.header import decode_entries, encode_entries
 from restic_spec import index as index_format
-from restic_spec.crypto import OVERHEAD, MasterKey, seal
+from restic_spec.blob import seal_blob
+from restic_spec.config import Config
+from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed, seal
 from restic_spec.errors import SpecError
+from restic_spec.faults import check
 from restic_spec.ids import id_of
-from restic_spec.index import encode_pack, index_pack
+from restic_spec.index import IndexFile, encode_pack, index_pack
+from restic_spec.keyfile import KeyFile, encode_master_key
+from restic_spec.layout import FileKind
+from restic_spec.lock import Lock
 from restic_spec.pack import BlobType, PackEntry, decode_header, encode_length
+from restic_spec.regions import Region, declaration_of, explain, findings
+from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Tree, decode_tree
+from restic_spec.unpacked import decode_unpacked, encode_unpacked
 from tests.fuzz.mutate import changed_bytes, changed_document, odd_json
+from tests.spec.regionkit import base64_of, by_name, check_cover, json_of
 
 KEY = MasterKey(bytes(range(32)), b"k" * 16, b"r" * 16)
 BLOBS = [bytes([number]) * (number + 1) for number in range(5)]
@@ -48,6 +60,16 @@ TREE: dict[str, Any] = {
             ("e", "fifo", {"generic_attributes": {"a": "b"}, "error": "no", "device": 7}),
         )
     ]
+}  # fmt: skip
+SNAPSHOT: dict[str, Any] = {
+    "time": TIME, "parent": "ab" * 32, "tree": "cd" * 32, "paths": ["/a"], "hostname": "h", "username": "u", "uid": 5, "gid": 6,
+    "tags": ["t"], "original": "ef" * 32, "program_version": "restic 0.19.1", "label": "x",
+    "summary": {"backup_start": TIME, "backup_end": TIME, "files_new": 3, "data_blobs": 4, "command": "c"},
+}  # fmt: skip
+CONFIG: dict[str, Any] = {"version": 2, "id": "ab" * 32, "chunker_polynomial": "3635ff42f03fd3", "is_hot": True}
+KEYFILE: dict[str, Any] = {
+    "created": TIME, "username": "u", "hostname": "h", "kdf": "scrypt", "N": 2, "r": 1, "p": 1,
+    "salt": base64_of(bytes(64)), "data": base64_of(seal(KEY, encode_master_key(KEY))),
 }  # fmt: skip
 ENTRIES = [
     PackEntry(
@@ -159,9 +181,69 @@ def header(rng: random.Random, seed: Any) -> bytes:
     return changed_bytes(rng, encode_entries(entries)) if rng.random() < 0.9 else encode_entries(entries)
 
 
+DOCUMENTS = {FileKind.INDEX: (IndexFile, INDEX), FileKind.SNAPSHOT: (Snapshot, SNAPSHOT), FileKind.CONFIG: (Config, CONFIG)}
+
+
+def file(rng: random.Random, seed: Any) -> bytes:
+    """A file near one of the right form: its kind as the first byte, then its bytes, hurt before or after they were sealed."""
+    del seed
+    kind = rng.choice(list(FileKind))
+    if kind is FileKind.PACK:
+        raw = _pack(rng)
+    elif kind in DOCUMENTS:
+        plain = document(rng, DOCUMENTS[kind][1])
+        raw = seal(KEY, encode_unpacked(2, plain) if kind is not FileKind.CONFIG and rng.random() < 0.7 else plain)
+    else:
+        raw = document(rng, KEYFILE)
+    return bytes((list(FileKind).index(kind),)) + (changed_bytes(rng, raw) if rng.random() < 0.3 else raw)
+
+
+def _pack(rng: random.Random) -> bytes:
+    blobs, entries = b"", []
+    for number in range(rng.randrange(4)):
+        kind = rng.choice(list(BlobType))
+        plain = document(rng, TREE) if kind is BlobType.TREE else BLOBS[number]
+        entry, sealed = seal_blob(KEY, kind, plain, offset=len(blobs), version=rng.choice((1, 2)))
+        blobs += sealed
+        entries.append(entry)
+    listed = encode_entries(entries)
+    sealed = seal(KEY, changed_bytes(rng, listed) if rng.random() < 0.4 else listed)
+    return blobs + sealed + encode_length(len(sealed))
+
+
+def check_regions(raw: bytes) -> None:
+    """Regions cover a file whatever its state, and something is wrong with a document just where the specification says so."""
+    kind = list(FileKind)[raw[0] % len(FileKind)]
+    whole = explain(declaration_of(kind), raw[1:], opener=lambda sealed: open_sealed(KEY, sealed))
+    check_cover(whole)
+    regions = by_name(whole)
+    told = list(findings(whole))
+    assert all(found.clause and found.what.isprintable() for found in told)
+    if kind is FileKind.PACK:
+        return
+    declared = KeyFile if kind is FileKind.KEY else DOCUMENTS.get(kind, (Lock,))[0]
+    try:
+        text = raw[1:] if kind is FileKind.KEY else open_sealed(KEY, raw[1:])
+        text = text if kind in (FileKind.KEY, FileKind.CONFIG) else decode_unpacked(2, text)
+        check(declared, text)
+    except SpecError:
+        assert told, "the specification refuses what is explained as sound"
+    else:
+        inside = [found for found in told if not found.region.startswith("file.data.sealed")]
+        assert not inside, f"the specification takes what {inside} are told of"
+        if kind is not FileKind.KEY:
+            way = next(name for name in ("file.frame", "file.document") if name in regions)
+            assert json_of(_parts(regions[way])) == msgspec.json.decode(text)
+
+
+def _parts(region: Region) -> list[Region]:
+    return list(region.regions() if region.content is None else region.content.regions())
+
+
 Target = tuple[Callable[[random.Random, Any], bytes], Any, Callable[[bytes], None]]
 TARGETS: dict[str, Target] = {
     "index": (document, INDEX, check_index),
     "tree": (document, TREE, check_tree),
     "header": (header, None, check_header),
+    "regions": (file, None, check_regions),
 }
