@@ -69,8 +69,9 @@ _CHECKS: dict[Any, Callable[[bytes], Any]] = {
 }
 
 
-def find_faults(json: Json) -> Faults:
-    """What is wrong with a document, and where; what the scan of its regions tells itself is left out."""
+def find_faults(json: Json) -> tuple[Faults, bool]:
+    """What is wrong with a document, and where, and whether it is refused; what the scan of its regions tells itself is left
+    out."""
     try:
         check(json.declared, bytes(memoryview(json.document.data)[json.start : json.end]))
     except SpecError as error:
@@ -81,8 +82,8 @@ def find_faults(json: Json) -> Faults:
             place = _place(json.regions, (), error, json.declared)
             if place or not any(_is_broken(region) for region in json.regions()):
                 found[place] = [error]
-        return found
-    return {}
+        return found, True
+    return {}, False
 
 
 def _of_elements(json: Json) -> Iterator[tuple[Path, SpecError]]:
@@ -172,8 +173,8 @@ def _place(regions: Callable[[], Iterator[Region]], path: Path, problem: SpecErr
 
 def _is_broken(region: Region) -> bool:
     """Whether the scan of a region says itself that something in it is no JSON."""
-    from restic_spec.members import Member
+    from restic_spec.members import Between, Member
 
-    if isinstance(region, Unexplained) or (isinstance(region, Member) and region.own_findings()):
+    if isinstance(region, Unexplained | Between | Member) and region.problem is not None:
         return True
     return any(_is_broken(part) for part in region.regions())

@@ -33,6 +33,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NAMES_KEPT = 10_000
 """Names of an object that are remembered to tell one that stands twice; from there on each has its number."""
 _NAME_SHOWN = 64
+_PUNCTUATION = {
+    True: (UNKNOWN, "name of the member that follows"),
+    False: (UNKNOWN, "what stands before an element"),
+    None: (UNKNOWN, "end of what the bracket opens"),
+}
+"""Clause and meaning of what stands before a member, before an element, and behind the last of them."""
 
 
 class Json:
@@ -46,6 +52,7 @@ class Json:
         self.end = end
         self.name = name
         self._faults: Faults | None = None
+        self._refused = True
         begin = _after_space(document.data, start, end)
         # The oldest indexes are the list of packs itself (INDEX-13).
         self._above = ("packs",) if declared is IndexFile and begin < end and document.data[begin] == ord("[") else ()
@@ -73,9 +80,15 @@ class Json:
     def faults(self) -> Faults:
         """What is wrong by the declaration."""
         if self._faults is None:
-            self._faults = {}
-            self._faults = find_faults(self)
+            self._faults, self._refused = find_faults(self)
         return self._faults
+
+    def told(self, name: str, problem: JsonInvalid | None) -> tuple[Finding, ...]:
+        """The *problem* that the scan has with the region *name*: a warning, where readers pass over what it is in."""
+        if problem is None:
+            return ()
+        self.faults()
+        return (finding(name, problem, "error" if self._refused else "warning"),)
 
     def declaration(self, path: Path) -> Declared:
         """What is declared of the member at *path*."""
@@ -92,13 +105,13 @@ class Json:
         at = _after_space(data, begin + 1, stop)
         while number or at >= stop or data[at] != closing:
             step: str | int = number
+            problem = None
             if is_object:
                 key = _STRING.match(data, at, stop)
-                text = None if key is None else _text(key[0])
-                if key is None or text is None:
+                if key is None:
                     yield self._broken(done, end, name, "no name of a member", at)
                     return
-                step = text
+                step, problem = _text(key[0])
                 at = _after_space(data, key.end(), stop)
                 if at >= stop or data[at] != ord(":"):
                     yield self._broken(done, end, name, "no colon", at)
@@ -110,7 +123,7 @@ class Json:
                 return
             called = _called(name, step, number, seen)
             between = f"{called}:{'name' if is_object else 'before'}"
-            yield _Between(self.document, done, at - done, between, *self.punctuation(is_object))
+            yield Between(self, done, at, between, *_PUNCTUATION[is_object], problem)
             yield Member(self, at, past, called, (*path, step), depth + 1)
             done, number = past, number + 1
             if not closed and past == end:
@@ -125,25 +138,48 @@ class Json:
                 return
         if at + 1 != stop or _after_space(data, stop, end) != end:
             last = at + 1
-            yield _Between(self.document, done, last - done, f"{name}:end", UNKNOWN, "end of what the bracket opens")
+            yield Between(self, done, last, f"{name}:end", *_PUNCTUATION[None])
             yield self._broken(last, end, name, "bytes behind it", last)
             return
-        yield _Between(self.document, done, end - done, f"{name}:end", UNKNOWN, "end of what the bracket opens")
-
-    @staticmethod
-    def punctuation(is_object: bool) -> tuple[str, str]:
-        """Clause and meaning of what stands before a value."""
-        return UNKNOWN, "name of the member that follows" if is_object else "what stands before an element"
+        yield Between(self, done, end, f"{name}:end", *_PUNCTUATION[None])
 
     def _broken(self, start: int, end: int, name: str, why: str, at: int, clause: str = UNKNOWN) -> Region:
         problem = JsonInvalid(f"not JSON: {why} at byte {at}", clause=clause)
-        return Unexplained(self.document, start, end - start, f"{name}.{UNEXPLAINED}", problem)
+        return _Broken(self, start, end, f"{name}.{UNEXPLAINED}", problem)
 
 
-class _Between(Region):
+class _Broken(Unexplained):
+    """What is not JSON."""
+
+    __slots__ = ("_json",)
+
+    def __init__(self, json: Json, start: int, end: int, name: str, problem: JsonInvalid) -> None:
+        super().__init__(json.document, start, end - start, name, problem)
+        self._json = json
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Why it is none."""
+        return self._json.told(self.name, self.problem)
+
+
+class Between(Region):
     """Brackets, commas, names and space between the values."""
 
-    __slots__ = ()
+    __slots__ = ("_json", "problem")
+
+    def __init__(
+        self, json: Json, start: int, end: int, name: str, clause: str, meaning: str, problem: JsonInvalid | None = None
+    ) -> None:
+        super().__init__(json.document, start, end - start, name, clause, meaning)
+        self._json = json
+        self.problem = problem
+        """What is wrong with the name in it."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The same."""
+        return self._json.told(self.name, self.problem)
 
 
 class Member(Region):
@@ -177,19 +213,21 @@ class Member(Region):
     def findings(self) -> tuple[Finding, ...]:
         """What the declaration has against it."""
         faults = self.json.faults().get(self.path, ()) if self.path else ()
-        return tuple(finding(self.name, problem) for problem in faults) or self.own_findings()
+        return tuple(finding(self.name, problem) for problem in faults) or self.json.told(self.name, self.problem)
 
-    def own_findings(self) -> tuple[Finding, ...]:
+    @property
+    def problem(self) -> JsonInvalid | None:
         """What is wrong with it as JSON."""
         if not self._holds_others():
             try:
                 msgspec.json.decode(self.raw)
-            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-                return (finding(self.name, JsonInvalid(f"not JSON: {error}", clause=UNKNOWN)),)
+            except UnicodeDecodeError:
+                return JsonInvalid("not UTF-8", clause="GOJSON-11")
+            except (msgspec.MsgspecError, ValueError) as error:
+                return JsonInvalid(f"not JSON: {error}", clause=UNKNOWN)
         elif self.depth >= MAX_DEPTH:
-            problem = JsonInvalid(f"nested deeper than {MAX_DEPTH} levels", clause=UNKNOWN)
-            return (finding(self.name, problem),)
-        return ()
+            return JsonInvalid(f"nested deeper than {MAX_DEPTH} levels", clause=UNKNOWN)
+        return None
 
     def regions(self) -> Iterator[Region]:
         """The values in it and what stands between them."""
@@ -242,11 +280,15 @@ def _skip(data: Any, at: int, end: int, depth: int) -> tuple[int, bool]:
     return end, False
 
 
-def _text(raw: bytes) -> str | None:
+def _text(raw: bytes) -> tuple[str, JsonInvalid | None]:
+    """The text of a string, and what is wrong with it."""
     try:
-        return msgspec.json.decode(raw, type=str)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+        return msgspec.json.decode(raw, type=str), None
+    except UnicodeDecodeError:
+        problem = JsonInvalid("the name of the member is not UTF-8", clause="GOJSON-11")
+    except msgspec.MsgspecError as error:
+        problem = JsonInvalid(f"not JSON: the name of the member: {error}", clause=UNKNOWN)
+    return raw[1:-1].decode("utf-8", "replace"), problem
 
 
 def _called(name: str, step: str | int, number: int, seen: set[str]) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from restic_spec.errors import ResticFormatError
 
@@ -86,17 +86,18 @@ class Region:
 class Unexplained(Region):
     """A stretch that no declaration explains."""
 
-    __slots__ = ("_problem",)
+    __slots__ = ("problem",)
 
     def __init__(self, document: Document, offset: int, length: int, name: str, problem: ResticFormatError | None) -> None:
         clause = problem.clause if problem is not None else ""
         super().__init__(document, offset, length, name, clause, "bytes that cannot be explained")
-        self._problem = problem
+        self.problem: Any = problem
+        """Why nobody can, where no region beside it says so."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Why it cannot be explained, unless a region beside it says so."""
-        return () if self._problem is None else (finding(self.name, self._problem),)
+        return () if self.problem is None else (finding(self.name, self.problem),)
 
 
 class Document:
