@@ -174,7 +174,7 @@ def _inspect(
             _tell(tools, target.text, error)
             failed.append(exit_code(error))
             continue
-        if inspected.refused and target.name == inspected.name:
+        if inspected.refused and target.place in (Place.FILE, Place.INPUT):
             code = code or WRONG_PASSWORD
         if inspected.trouble is not None:
             code = code or exit_code(inspected.trouble)
