@@ -39,6 +39,8 @@ PICTURES: dict[str, list[str]] = {
     ],
     "stats": ["restic-format stats --mode raw-data", "restic-format stats --mode restore-size latest"],
     "du": ["restic-format du", "restic-format du latest"],
+    "overview": ["restic-format overview --top 3"],
+    "inspect": ["restic-format inspect latest"],
 }
 """The command lines that each picture shows, one after the other."""
 

@@ -75,7 +75,7 @@ class Snapshot(wire.Document):
     program_version: str = ""
     """Who wrote it, ``restic 0.19.1`` (SNAP-8)."""
     summary: dict[str, msgspec.Raw] | None = None
-    """`SnapshotSummary` (SNAP-9) as stored, so that other programs' fields survive (SNAP-10)."""
+    """Statistics of the backup (SNAP-9), as stored, so that other programs' members survive (SNAP-10)."""
 
     @property
     def time_ns(self) -> int:

@@ -1,5 +1,6 @@
 """What the guide shows works: its Python runs, its commands and options exist."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -59,3 +60,13 @@ def test_commands_and_options_exist(command, options):
     assert done.returncode == 0
     for option in options:
         assert re.search(rf"{option}\b", done.stdout), f"{' '.join(command)} has no {option}"
+
+
+def test_transcripts_show_what_the_commands_print(project_root, monkeypatch):
+    monkeypatch.syspath_prepend(str(project_root / "scripts"))
+    transcripts = importlib.import_module("transcripts")
+    for name in transcripts.PAGES:
+        page = (project_root / name).read_text(encoding="utf-8")
+        assert page.count("```console") >= 6
+        assert page.count("\n…\n") < page.count("```console")
+        assert transcripts.filled(page).splitlines() == page.splitlines(), f"{name}: run scripts/transcripts.py"

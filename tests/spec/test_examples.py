@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
+from typing import Any
 
 import examples
 import pytest
@@ -110,6 +116,32 @@ def test_examples_of_both_versions_differ_in_what_the_chapters_say() -> None:
     for chapter, only_new in (("unpacked", "file.mark"), ("packs", "uncompressed_length"), ("indexes", "uncompressed_length")):
         assert only_new not in _names(chapter, examples.OLD)
         assert only_new in _names(chapter, examples.SMALL)
+
+
+def test_an_example_is_what_the_command_prints() -> None:
+    for example in (one for one in EXAMPLES if one.fixture == examples.SMALL and not one.begin):
+        home = str(examples.repository(example.fixture))
+        arguments = ["-r", home, "inspect", "--json", "--all", "--depth", "0", "--show-secrets", examples.target(example)]
+        done = subprocess.run(
+            [sys.executable, "-m", "restic_tools", *arguments],
+            env={**os.environ, "RESTIC_PASSWORD": fixtures.describe(example.fixture).passwords[0]},
+            capture_output=True,
+            check=True,
+        )
+        printed = [
+            name for name in _leaves(json.loads(done.stdout)["regions"]) if not name.endswith((":name", ":before", ":end"))
+        ]
+        shown = [name.splitlines()[0].split(" = ")[0] for _, rows in _tables(example) for *_, name in rows if name]
+        assert sorted(shown) == sorted(printed)
+
+
+def _leaves(regions: list[dict[str, Any]]) -> Iterator[str]:
+    """Names of the regions without parts in the command's JSON."""
+    for region in regions:
+        if "regions" not in region:
+            yield region["name"]
+        yield from _leaves(region.get("regions", []))
+        yield from _leaves(region.get("content", {}).get("regions", []))
 
 
 def test_damage_stops_the_build(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ for what is wrong, and ``summary``. A comparison is ``difference`` for each, and
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 
@@ -82,7 +80,7 @@ class ContentMessage(msgspec.Struct):
 class WayMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``way``: how one gets to a path in a snapshot."""
 
-    message_type: Literal["way"]
+    message_type: str
     snapshot: str
     time: str
     """Of the snapshot."""
@@ -100,7 +98,7 @@ class WayMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class BlobMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``blob``: a blob of the file's content."""
 
-    message_type: Literal["blob"]
+    message_type: str
     number: int
     """Counted from 0."""
     id: str
@@ -114,7 +112,7 @@ class BlobMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class EntryMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``entry``: an entry of the directory."""
 
-    message_type: Literal["entry"]
+    message_type: str
     name: str
     type: str
     size: int = 0
@@ -127,7 +125,7 @@ class EntryMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class SharingMessage(msgspec.Struct):
     """``sharing``: what of the file's blobs others have, in bytes as stored; all are 0 for a directory."""
 
-    message_type: Literal["sharing"]
+    message_type: str
     stored: int
     """All of them, each once."""
     unique: int
@@ -141,7 +139,7 @@ class SharingMessage(msgspec.Struct):
 class ShareMessage(msgspec.Struct, kw_only=True):
     """``share``: a file that has some of the same blobs, or a directory that has the same tree."""
 
-    message_type: Literal["share"]
+    message_type: str
     path: str
     snapshots: list[str]
     blobs: int
@@ -153,11 +151,11 @@ class ShareMessage(msgspec.Struct, kw_only=True):
 class FindingMessage(msgspec.Struct):
     """``finding``: something is wrong."""
 
-    message_type: Literal["finding"]
+    message_type: str
     region: str
     """With what: ``blobs[3].copies[0]``."""
     clause: str
-    severity: Literal["error", "warning"]
+    severity: str
     """``error``, or ``warning`` for what does no harm by itself."""
     what: str
 
@@ -165,7 +163,7 @@ class FindingMessage(msgspec.Struct):
 class WaySummary(msgspec.Struct):
     """``summary`` of a way: how much is wrong."""
 
-    message_type: Literal["summary"]
+    message_type: str
     errors: int
     warnings: int
 
@@ -184,8 +182,8 @@ class SideMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class DifferenceMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``difference``: a region of one object or of both; those that are the same only with --all."""
 
-    message_type: Literal["difference"]
-    state: Literal["same", "changed", "moved", "only_a", "only_b"]
+    message_type: str
+    state: str
     """``same``, ``changed``, ``moved``, ``only_a`` or ``only_b``."""
     name: str
     """With what tells it from others in place of the number in a list."""
@@ -197,7 +195,7 @@ class DifferenceMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class DifferenceSummary(msgspec.Struct):
     """``summary`` of a comparison: how many regions of each state."""
 
-    message_type: Literal["summary"]
+    message_type: str
     same: int
     changed: int
     moved: int

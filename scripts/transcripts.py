@@ -1,0 +1,110 @@
+"""Fill in what commands print in the guide: ``python scripts/transcripts.py``.
+
+Each block ``console`` of the pages below is a transcript: lines that begin with ``$``, and what they print. Commands run in a
+folder with unpacked fixtures. Where a block leaves lines out, at a line ``…``, as many stay before and behind it as there are.
+A test fails when a page differs from what the commands print.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "conformance")]
+
+from restic_conformance import fixtures  # noqa: E402 (needs the path set above)
+
+PAGES = ("docs/guide/inspect.md",)
+FIXTURES = {"backup": "restic-0.19-v2", "damaged": "data-blob-flip"}
+"""The folders that the pages speak of, and which fixture each is."""
+
+COLUMNS = 112
+"""Of the terminal that the commands run in: as many as the pictures of terminals have."""
+LEFT_OUT = "…"
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """*page* (its text) with what its commands print now."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, fixture in FIXTURES.items():
+            fixtures.unpack(fixture, folder / "fixtures" / name).rename(folder / name)
+        settings = {"RESTIC_REPOSITORY": "backup", "RESTIC_PASSWORD": fixtures.describe("restic-0.19-v2").passwords[0]}
+        return _BLOCK.sub(lambda block: _transcript(block[0], folder, settings), page)
+
+
+def _transcript(block: str, folder: Path, settings: dict[str, str]) -> str:
+    """The *block* with new output. Lines ``$ export`` change the *settings* from there on, and so do those before a command."""
+    pieces = re.split(r"^(\$ .*\n)", block, flags=re.MULTILINE)
+    lines = [pieces[0]]
+    for command, shown in zip(pieces[1::2], pieces[2::2], strict=True):
+        lines.append(command)
+        words = shlex.split(command[2:], comments=True)
+        if words[:1] == ["export"]:
+            for word in words[1:]:
+                name, _, value = word.partition("=")
+                settings[name] = value
+        elif words[:1] == ["restic-format"] and shown:
+            lines.append(_abridged(_run(words[1:], folder, settings), shown))
+        else:
+            lines.append(shown)
+    return "".join(lines)
+
+
+def _run(arguments: list[str], folder: Path, settings: dict[str, str]) -> str:
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TZ": "UTC"}
+    environment |= {"RESTIC_CACHE_DIR": str(folder / "cache"), **settings}
+    environment["PYTHONPATH"] = os.pathsep.join(str(ROOT / part) for part in ("", "spec", "tools"))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "restic_tools", "-q", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # what reading gives when the last one who had the terminal open is gone
+        while piece := os.read(master, 1 << 16):
+            shown += piece
+    os.close(master)
+    process.wait()
+    return _STYLE.sub("", shown.decode().replace("\r\n", "\n"))
+
+
+def _abridged(printed: str, before: str) -> str:
+    """What was *printed*, with lines left out where *before* did so."""
+    old, new = before.splitlines(), [line.rstrip() for line in printed.splitlines()]
+    if LEFT_OUT in old:
+        first, last = old.index(LEFT_OUT), len(old) - old.index(LEFT_OUT) - 1
+        if len(new) > first + last:
+            new = [*new[:first], LEFT_OUT, *new[len(new) - last :]]
+    return "".join(f"{line}\n" for line in new)
+
+
+def main() -> None:
+    """Write the pages again."""
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
