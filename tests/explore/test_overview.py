@@ -90,6 +90,28 @@ def test_snapshots_add_what_sets_of_their_blobs_say(repo: Repository) -> None:
 
 
 def test_types_are_those_of_du(repo: Repository) -> None:
+    check_types(repo)
+
+
+def test_types_that_share_blobs_are_those_of_du(tmp_path: Path) -> None:
+    for seed in range(3):
+        forest = Forest(tmp_path / str(seed), seed)
+        forest.fill()
+        forest.repo.load_index()
+        check_types(forest.repo)
+    maker = Maker(memory_repo())
+    first, second, third = (bytes([number]) * 50 * number for number in (1, 2, 3))
+    nodes = [
+        maker.file("a.c", first, second, first),
+        maker.file("a.txt", first),
+        maker.file("b.c", third),
+        maker.file("n", first),
+    ]
+    made(maker.repo, maker.finish([*nodes, maker.folder("x", [maker.file("m.TXT", third, second)])]), 1)
+    check_types(maker.repo)
+
+
+def check_types(repo: Repository) -> None:
     for shown in selections(repo):
         others = [found for found in in_order(repo) if found.id not in {one.id for one in shown}]
         expected = {row.type: row.cost for row in type_costs(repo, shown, "", others).rows}
@@ -383,6 +405,7 @@ def test_marked_packs_and_superseded_indexes_are_told() -> None:
     assert (one.supersedes, one.marked, one.packs) == (2, 1, 0)
     assert (found.index.superseding, found.index.marked) == (1, 1)
     assert found.space.marked == 1000 and found.space.unindexed == 0
+    assert [blobs.count for blobs in found.blobs] == [1, 1] and found.index.blobs == 2, "what is marked does not count"
     assert {(ext.where, ext.name) for ext in found.repository.extensions} >= {("index", "packs_to_delete")}
     plan = prune.plan(repo)
     assert found.prune is not None and found.prune.freed == plan.statistics.size.total_remove
