@@ -19,27 +19,54 @@ import msgspec  # noqa: E402 (needs the path set above)
 from restic_spec.notes import field_notes  # noqa: E402
 
 FOLDER = "docs/reference/json"
-MESSAGES = {"inspect": ("inspect", "InspectMessage"), "overview": ("overview", "OverviewMessage")}
-"""Name of each schema, with the module of ``restic_tools.messages`` and the struct in it."""
+MESSAGES = {
+    "inspect": ("inspect", ["InspectMessage"]),
+    "inspect_way": (
+        "inspect_way",
+        [
+            "WayMessage",
+            "BlobMessage",
+            "EntryMessage",
+            "SharingMessage",
+            "ShareMessage",
+            "FindingMessage",
+            "WaySummary",
+            "DifferenceMessage",
+            "DifferenceSummary",
+        ],
+    ),
+    "overview": ("overview", ["OverviewMessage"]),
+}
+"""Name of each schema, with the module of ``restic_tools.messages`` and the structs in it: each line is one of them."""
+
+_COMMANDS = {"inspect_way": "inspect snapshotID:path or --diff"}
 
 
-def schema(module: str, struct: str) -> dict[str, Any]:
-    """The JSON schema of a message, with what its declaration says of each member."""
+def schema(title: str, module: str, structs: list[str]) -> dict[str, Any]:
+    """The JSON schema of messages, with what their declarations say of each member."""
     messages = importlib.import_module(f"restic_tools.messages.{module}")
-    found = msgspec.json.schema(getattr(messages, struct))
+    lines, defined = msgspec.json.schema_components(
+        [getattr(messages, struct) for struct in structs], ref_template="#/$defs/{name}"
+    )
+    found: dict[str, Any] = {**(lines[0] if len(lines) == 1 else {"anyOf": list(lines)}), "$defs": defined}
     for name, declared in found["$defs"].items():
         kind = getattr(messages, name, None)
         notes = {} if kind is None else field_notes(kind)
         for member, said in declared.get("properties", {}).items():
             if member in notes and "$ref" not in said:
                 declared["properties"][member] = {"description": " ".join(notes[member].text.split()), **said}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"restic-format {module} --json", **found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **found}
+
+
+def _title(name: str) -> str:
+    return f"restic-format {_COMMANDS.get(name, name)} --json"
 
 
 def files() -> dict[str, str]:
     """Path and text of each file."""
     return {
-        f"{FOLDER}/{name}.schema.json": json.dumps(schema(*place), indent=2) + "\n" for name, place in sorted(MESSAGES.items())
+        f"{FOLDER}/{name}.schema.json": json.dumps(schema(_title(name), *place), indent=2) + "\n"
+        for name, place in sorted(MESSAGES.items())
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from restic_format.errors import DamagedFile, KeyUnusable, ResticFormatError, SpecError, StorageError
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
-from restic_format.repository.keys import OpenedKey, find_key
+from restic_format.repository.keys import OpenedKey, find_key, opens_others
 from restic_format.storage import MemoryStorage
 from restic_format.storage.cache import without_cache
 from restic_spec.config import Config, decode_config
@@ -84,8 +84,15 @@ class Access:
 
     @classmethod
     def with_master_key(cls, storage: Storage, master: MasterKey) -> Access:
-        """The repository, to be opened with its master key."""
-        return cls(storage, key=OpenedKey(b"", master))
+        """The repository, to be opened with its master key.
+
+        Raises:
+            KeyUnusable: it is another repository's, as it opens nothing.
+        """
+        access = cls(storage, key=OpenedKey(b"", master))
+        if isinstance(access.trouble, DamagedFile) and opens_others(access.storage, master) is False:
+            raise KeyUnusable("the master key is another repository's: it opens nothing here")
+        return access
 
     @classmethod
     def without_storage(cls, master: MasterKey | None, password: bytes | None) -> Access:

@@ -95,6 +95,8 @@ def _snapshot(inspected: Inspected) -> Iterator[Fact]:
     if snapshot.tags:
         yield Fact("tags", ", ".join(snapshot.tags[:_SHOWN]))
     yield Fact("tree", snapshot.tree or "none")
+    if snapshot.program_version:
+        yield Fact("written by", snapshot.program_version)
 
 
 def _lock(inspected: Inspected) -> Iterator[Fact]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from restic_format.errors import ResticFormatError, UsageError
@@ -32,6 +32,7 @@ Opener = Callable[[Any], bytes]
 _NO_PASSWORD = "its content is not opened: a password (-p, --password-command, RESTIC_PASSWORD) or --key-file would open it"
 _OTHER_PASSWORD = "this password does not open this key: it is another one's"
 _OTHER_KEY = "the master key does not open key files: a password does"
+_BY_INDEX = "its header cannot be read: the blobs are where an index says that they are"
 _NO_KEYS = "its content is not opened: for that the keys of its repository are needed (-r), or the master key (--key-file)"
 
 
@@ -124,7 +125,26 @@ class Inspector:
             return self._blob(self.access, found)
         name = found.id.hex()
         data = load_file(self.access.storage, FILE_KINDS[found.kind], name)
-        return self._explained(found.kind, name or "config", data, self.access, name)
+        inspected = self._explained(found.kind, name or "config", data, self.access, name)
+        if found.kind is ObjectKind.PACK and not inspected.opened and self.access.repository is not None:
+            return self._by_index(self.access, found, inspected)
+        return inspected
+
+    def _by_index(self, access: Access, found: Found, inspected: Inspected) -> Inspected:
+        """A pack whose header cannot be read: its blobs are where an index says."""
+        index = access.indexed(self._trouble).index
+        entries = next((entries for _, entries in index.by_pack({found.id})), None)
+        if entries is None:
+            return inspected
+        document = explain(
+            declaration_of(FileKind.PACK, access.version),
+            inspected.document.data,
+            opener=access.opener,
+            version=access.version,
+            name=inspected.name,
+            entries=entries,
+        )
+        return replace(inspected, document=document, notes=(*inspected.notes, _BY_INDEX))
 
     def file(self, path: str) -> Inspected:
         """The lone file at *path*: its kind is told by its place and by its shape. Raises as `target`."""

@@ -211,7 +211,7 @@ class _Search:
     def _not_fitting(self) -> DamagedFile:
         """A key opens, but the config does not: which of the two is wrong is known by what else the key opens."""
         name, _, error = self._foreign[0]
-        opens = [_opens_others(self._storage, master) for _, master, _ in self._foreign]
+        opens = [opens_others(self._storage, master) for _, master, _ in self._foreign]
         if any(opens):
             return DamagedFile("config", error)
         if None in opens:
@@ -220,7 +220,7 @@ class _Search:
         return DamagedFile(f"keys/{name} is a key of another repository; {advice}", object=f"keys/{name}")
 
 
-def _opens_others(storage: Storage, master: MasterKey) -> bool | None:
+def opens_others(storage: Storage, master: MasterKey) -> bool | None:
     """Whether a master key opens any file of the repository but the config; None where there is none to try."""
     tried = False
     for kind in (FileKind.LOCK, FileKind.SNAPSHOT, FileKind.INDEX):

@@ -192,6 +192,15 @@ LENGTH_FIELD = cs.Int32ul
 """The last four bytes of a pack: length of the sealed header, little endian (PACK-2)."""
 
 
+KIND: Any = cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3)
+"""The kinds of header entries (PACK-5)."""
+
+
+def _is_compressed(kind: Any) -> bool:
+    """Whether a *kind*, its number or its word, is that of a compressed blob."""
+    return int(KIND.encmapping.get(kind, kind)) >= COMPRESSED_KINDS
+
+
 def _occurs(kind: int, this: Any) -> bool:
     """Whether the version, where it is known, has this kind; those that none has are another matter."""
     return kind >= 2 * COMPRESSED_KINDS or kind in this.get("_kinds", (kind,))
@@ -202,7 +211,7 @@ ENTRY = Form(
     "an entry: what the header says of one blob",
     Field(
         "kind",
-        cs.Enum(cs.Int8ul, data=0, tree=1, compressed_data=2, compressed_tree=3),
+        KIND,
         "PACK-5",
         "type of the blob, and whether it is compressed",
         Rule("PACK-5", HeaderInvalid, lambda kind, _: int(kind) < 2 * COMPRESSED_KINDS, "has unknown type {value}"),
@@ -217,7 +226,7 @@ ENTRY = Form(
     ),
     Field(
         "uncompressed_length",
-        cs.If(lambda this: int(this.kind) >= COMPRESSED_KINDS, cs.Int32ul),
+        cs.If(lambda this: _is_compressed(this.kind), cs.Int32ul),
         "PACK-6",
         "bytes of the plaintext; of compressed blobs only",
         Rule("PACK-20", HeaderInvalid, lambda length, _: length != 0, "is compressed and empty"),

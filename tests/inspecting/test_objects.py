@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from restic_conformance import fixtures
-from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, WrongPassword
+from restic_format.errors import FileMissing, FileUnusable, KeyUnusable, ResticFormatError, WrongPassword
 from restic_format.inspect import sources
 from restic_format.inspect.access import Access
 from restic_format.inspect.facts import facts
@@ -117,6 +117,24 @@ def test_a_damaged_config_hides_nothing(unpacked: Unpacked) -> None:
     assert look(access, f"pack/{pack}").opened
     with pytest.raises(ResticFormatError, match="config"):
         look(access, "latest")
+
+
+def test_blobs_of_a_pack_without_a_header_are_where_an_index_says(unpacked: Unpacked) -> None:
+    path = unpacked("header-flip")
+    access = Access.with_password(LocalStorage(str(path)), FIXTURE_PASSWORD)
+    (step,) = fixtures.describe_damage("header-flip").steps
+    name = step["path"].rpartition("/")[2]
+    found = look(access, f"pack/{name}")
+    blobs = [region for region in leaves(found.document) if region.name.startswith("blobs[")]
+    assert blobs and not found.opened and "index" in found.notes[-1]
+    assert {finding.region for finding in found.findings()} == {"", "header"}
+    assert not [region for region in leaves(look(Access(access.storage), f"pack/{name}").document) if "[" in region.name]
+
+
+def test_a_master_key_of_another_repository(unpacked: Unpacked) -> None:
+    other = memory_repo().master_key
+    with pytest.raises(KeyUnusable, match="another repository"):
+        Access.with_master_key(LocalStorage(str(unpacked("restic-0.19-v2"))), other)
 
 
 def test_blobs_are_found_by_the_beginnings_of_their_ids() -> None:

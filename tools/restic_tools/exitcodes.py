@@ -11,12 +11,13 @@ from restic_format.systemtext import errno_text
 from restic_format.words import visible
 from restic_tools.argv import UsageFailure
 
-SUCCESS, FAILURE, INCOMPLETE = 0, 1, 3
+SUCCESS, FAILURE, NOT_COMPARED, INCOMPLETE = 0, 1, 2, 3
 NO_REPOSITORY, LOCK_FAILED, WRONG_PASSWORD, INTERRUPTED, READER_GONE = 10, 11, 12, 130, 141
 
 MEANINGS = {
     SUCCESS: "success",
     FAILURE: "the command failed",
+    NOT_COMPARED: "two things could not be compared, as far as that is not said by another code",
     INCOMPLETE: "the rest was done: some source data could not be read, or some snapshots not removed",
     NO_REPOSITORY: "the repository does not exist",
     LOCK_FAILED: "the repository is locked by another process",

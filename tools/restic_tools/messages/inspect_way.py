@@ -6,6 +6,8 @@ for what is wrong, and ``summary``. A comparison is ``difference`` for each, and
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -80,7 +82,7 @@ class ContentMessage(msgspec.Struct):
 class WayMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``way``: how one gets to a path in a snapshot."""
 
-    message_type: str
+    message_type: Literal["way"]
     snapshot: str
     time: str
     """Of the snapshot."""
@@ -98,7 +100,7 @@ class WayMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class BlobMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``blob``: a blob of the file's content."""
 
-    message_type: str
+    message_type: Literal["blob"]
     number: int
     """Counted from 0."""
     id: str
@@ -112,7 +114,7 @@ class BlobMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class EntryMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``entry``: an entry of the directory."""
 
-    message_type: str
+    message_type: Literal["entry"]
     name: str
     type: str
     size: int = 0
@@ -125,7 +127,7 @@ class EntryMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class SharingMessage(msgspec.Struct):
     """``sharing``: what of the file's blobs others have, in bytes as stored; all are 0 for a directory."""
 
-    message_type: str
+    message_type: Literal["sharing"]
     stored: int
     """All of them, each once."""
     unique: int
@@ -139,7 +141,7 @@ class SharingMessage(msgspec.Struct):
 class ShareMessage(msgspec.Struct, kw_only=True):
     """``share``: a file that has some of the same blobs, or a directory that has the same tree."""
 
-    message_type: str
+    message_type: Literal["share"]
     path: str
     snapshots: list[str]
     blobs: int
@@ -151,11 +153,11 @@ class ShareMessage(msgspec.Struct, kw_only=True):
 class FindingMessage(msgspec.Struct):
     """``finding``: something is wrong."""
 
-    message_type: str
+    message_type: Literal["finding"]
     region: str
     """With what: ``blobs[3].copies[0]``."""
     clause: str
-    severity: str
+    severity: Literal["error", "warning"]
     """``error``, or ``warning`` for what does no harm by itself."""
     what: str
 
@@ -163,7 +165,7 @@ class FindingMessage(msgspec.Struct):
 class WaySummary(msgspec.Struct):
     """``summary`` of a way: how much is wrong."""
 
-    message_type: str
+    message_type: Literal["summary"]
     errors: int
     warnings: int
 
@@ -182,8 +184,8 @@ class SideMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class DifferenceMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """``difference``: a region of one object or of both; those that are the same only with --all."""
 
-    message_type: str
-    state: str
+    message_type: Literal["difference"]
+    state: Literal["same", "changed", "moved", "only_a", "only_b"]
     """``same``, ``changed``, ``moved``, ``only_a`` or ``only_b``."""
     name: str
     """With what tells it from others in place of the number in a list."""
@@ -195,7 +197,7 @@ class DifferenceMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
 class DifferenceSummary(msgspec.Struct):
     """``summary`` of a comparison: how many regions of each state."""
 
-    message_type: str
+    message_type: Literal["summary"]
     same: int
     changed: int
     moved: int

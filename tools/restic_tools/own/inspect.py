@@ -33,6 +33,7 @@ def inspect_command(
     depth: Annotated[
         int | None, typer.Option("--depth", "-d", metavar="n", help="show so many levels of regions; 0 for all of them")
     ] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="compare two targets, region by region")] = False,
     hexadecimal: Annotated[bool, typer.Option("--hex", help="show the bytes, with the names of regions beside them")] = False,
     key_file: Annotated[
         str,
@@ -41,17 +42,24 @@ def inspect_command(
     raw: Annotated[
         str | None, typer.Option("--raw", metavar="region", help="write the bytes of this region, as they are")
     ] = None,
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="open and hash all blobs of a file in a snapshot, however large it is")
+    ] = False,
     region: Annotated[
         str | None, typer.Option("--region", metavar="region", help="show only this region, and what is in it")
     ] = None,
     sealed: Annotated[bool, typer.Option("--sealed", help="open nothing: show what can be known without a password")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="show which files and snapshots have the same blobs as a file in a snapshot")
+    ] = False,
     show_secrets: Annotated[bool, typer.Option("--show-secrets", help="show the master key that is in a key file")] = False,
 ) -> int:
     """Explain every byte of a file or object of a repository
 
     A target is the path of a file (no repository is needed for it), "-" for standard input, or in the repository that is given
     an ID or the beginning of one, "config", "latest", or a kind and an ID: "key/ID", "index/ID", "snapshot/ID", "lock/ID",
-    "pack/ID", "blob/ID", "tree/ID". "./config" is a file, "config" the repository's where one is given.
+    "pack/ID", "blob/ID", "tree/ID". "./config" is a file, "config" the repository's where one is given. "snapshotID:path" is a
+    path in a snapshot, which may be "latest".
 
     Shown are the regions of it, down to the byte, with the clauses of the specification that say what they are, and what is
     wrong with them. With a password, or a master key, also what is inside; without one what can be known: the kind of file,
@@ -64,9 +72,18 @@ def inspect_command(
     Of a pack every blob is opened and verified. The master key in a key file is hidden unless --show-secrets is given. No lock
     is taken, as nothing is changed, and files are read past the local cache.
 
-    The exit code is 1 when something is wrong with what is looked at.
+    Of a path in a snapshot the way to it is shown: the trees, the node with all its members, the blobs of a file and the packs
+    and index files that each of them is in, or the entries of a directory. The blobs are opened and hashed if they are not more
+    than 64 MiB, or with --read-data. With --shared every tree of the repository is read to find who has the same blobs.
+
+    With --diff two targets are compared: their regions, or what the paths in snapshots lead to. Packs, blobs, and entries of
+    trees are put side by side by their IDs and names, wherever they stand: "M" has changed, "R" is at another place, "-" is
+    only in the first and "+" only in the second. What is the same is shown with --all.
+
+    The exit code is 1 when something is wrong with what is looked at. With --diff it is 0 when there is no difference, 1 when
+    there is one, and 2 when the two could not be compared.
     """
-    from restic_format.inspect.target import parse_target
+    from restic_format.inspect.target import Place, parse_target
     from restic_tools.own.inspecting.opening import make_inspector
 
     tools = context_of(ctx)
@@ -79,9 +96,30 @@ def inspect_command(
         raise Failure(f"{given[0]} is for one target")
     if tools.options.json and (hexadecimal or raw is not None or decoded is not None):
         raise Failure("--json and --hex, --raw or --decoded are mutually exclusive")
+    for_paths = [name for name, value in (("--shared", shared), ("--read-data", read_data)) if value]
+    for_objects = [*given, *(name for name, value in (("--depth", depth), ("--hex", hexadecimal)) if value)]
     has_repository = bool(tools.options.repo or tools.options.repository_file)
+    if diff:
+        from restic_tools.own.inspecting.differences import comparing, show_difference
+
+        with comparing():
+            if for_paths or for_objects:
+                raise Failure(f"--diff and {(for_paths + for_objects)[0]} are mutually exclusive")
+            pair = [parse_target(text, repository=has_repository) for text in targets]
+            inspector = make_inspector(tools, sealed=sealed, key_file=key_file)
+            return int(show_difference(tools, inspector, pair, everything=everything, show_secrets=show_secrets))
     parsed = [parse_target(text, repository=has_repository) for text in targets]
+    if for_objects and any(target.place is Place.SNAPSHOT for target in parsed):
+        raise Failure(f"{for_objects[0]} is not for a path in a snapshot")
+    if for_paths and any(target.place is not Place.SNAPSHOT for target in parsed):
+        raise Failure(f"{for_paths[0]} is for paths in snapshots only, such as latest:/etc/hosts")
     inspector = make_inspector(tools, sealed=sealed, key_file=key_file)
+
+    def show_way(target: Target) -> bool:
+        from restic_tools.own.inspecting.paths import show_path
+
+        assert inspector.access is not None
+        return show_path(tools, inspector.access, target, everything=everything, shared=shared, read_data=read_data)
 
     def select(inspected: Inspected) -> Selection:
         from restic_tools.own.inspecting.selection import Selection, depth_of, find_region
@@ -106,17 +144,28 @@ def inspect_command(
             return pages.write_json(tools, selection)
         return pages.write_text(tools, selection, hexadecimal=hexadecimal, everything=everything)
 
-    return _inspect(tools, inspector, parsed, show)
+    return _inspect(tools, inspector, parsed, show, show_way)
 
 
-def _inspect(tools: Context, inspector: Inspector, targets: list[Target], show: Callable[[Inspected], bool]) -> int:
+def _inspect(
+    tools: Context,
+    inspector: Inspector,
+    targets: list[Target],
+    show: Callable[[Inspected], bool],
+    show_way: Callable[[Target], bool],
+) -> int:
     """Look at one target after the other; the exit code."""
+    from restic_format.inspect.target import Place
+
     code = SUCCESS
     failed: list[int] = []
     for number, target in enumerate(targets):
         if number and not tools.options.json:
             tools.out.line()
         try:
+            if target.place is Place.SNAPSHOT:
+                code = code if show_way(target) else FAILURE
+                continue
             inspected = inspector.target(target, None if sys.stdin is None else sys.stdin.buffer)
             sound = show(inspected)
         except (ResticFormatError, Failure) as error:
@@ -125,7 +174,7 @@ def _inspect(tools: Context, inspector: Inspector, targets: list[Target], show: 
             _tell(tools, target.text, error)
             failed.append(exit_code(error))
             continue
-        if inspected.refused and target.name == inspected.name:
+        if inspected.refused and target.place in (Place.FILE, Place.INPUT):
             code = code or WRONG_PASSWORD
         if inspected.trouble is not None:
             code = code or exit_code(inspected.trouble)

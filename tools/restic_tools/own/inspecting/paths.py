@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal
 
+from restic_format.errors import ResticFormatError
 from restic_format.words import printable
+from restic_spec.gomode import mode_string
 from restic_spec.tree import DIR, FILE, Node
 from restic_tools.context import Context
 from restic_tools.gotext import snapshot_line
@@ -23,12 +26,18 @@ from restic_tools.messages.inspect_way import (
     WaySummary,
     WayTreeMessage,
 )
+from restic_tools.own.inspecting.values import columns, cut
 from restic_tools.render import Table, bytes_text
 
 if TYPE_CHECKING:
+    from restic_format.inspect.access import Access
     from restic_format.inspect.places import Copy, Stored
     from restic_format.inspect.sharing import Sharing
+    from restic_format.inspect.target import Target
     from restic_format.inspect.way import Way, WayBlob
+    from restic_format.repository import Repository
+    from restic_format.snapshots import FoundSnapshot
+    from restic_format.work import Advance
     from restic_spec.regions import Document, Finding, Region
 
 FIRST = 20
@@ -40,8 +49,59 @@ _SHORT = 8
 """Digits of an id that are shown to people."""
 
 
+def open_way(ctx: Context, access: Access, target: Target, *, read_data: bool = False) -> Way:
+    """The way to the path in a snapshot that *target* names.
+
+    Raises:
+        SnapshotNotFound: there is no such snapshot or path.
+        ResticFormatError: the repository cannot be opened, or fails.
+    """
+    from restic_format.inspect.way import find_way
+    from restic_format.snapshots import find_snapshot
+    from restic_format.work import Cancel
+
+    repository = access.indexed(lambda *_: None)  # the way tells what is wrong with index files
+    found, _ = find_snapshot(repository, target.name)
+    cancel = Cancel(health=ctx.interrupt.check)
+    return find_way(repository, found, target.path, read=True if read_data else None, cancel=cancel)
+
+
+def show_path(ctx: Context, access: Access, target: Target, *, everything: bool, shared: bool, read_data: bool) -> bool:
+    """Show the way to a path in a snapshot; whether nothing is wrong. Raises as `open_way`."""
+    way = open_way(ctx, access, target, read_data=read_data)
+    printer = WayPrinter(ctx, every=everything)
+    printer.show(way, _sharing(ctx, way, printer) if shared else None)
+    return not printer.errors
+
+
+def _sharing(ctx: Context, way: Way, printer: WayPrinter) -> Sharing:
+    from restic_format.inspect.sharing import find_sharing
+    from restic_format.work import Cancel
+
+    every = sorted(_snapshots_of(way.repository, printer), key=lambda found: (found.time_ns, found.id))
+    with ExitStack() as stack:
+        counter = stack.enter_context(ctx.counter("snapshots", len(every))) if ctx.out.stdout_is_terminal else None
+
+        def progress(event: Advance) -> None:
+            if counter is not None:
+                counter.done = event.done
+
+        return find_sharing(way, every, progress=progress, cancel=Cancel(health=ctx.interrupt.check))
+
+
+def _snapshots_of(repository: Repository, printer: WayPrinter) -> Iterator[FoundSnapshot]:
+    from restic_format.snapshots import all_snapshots
+    from restic_spec.regions import Finding
+
+    def damaged(snapshot_id: bytes, error: ResticFormatError) -> None:
+        what = f"snapshot {snapshot_id.hex()} cannot be looked at, so that others may share more: {error}"
+        printer.unread.append(Finding("shared", error.clause or "SNAP-1", "error", what))
+
+    yield from all_snapshots(repository, damaged)
+
+
 class WayPrinter:
-    """Shows ways; with *every* nothing is folded. `errors` counts what is wrong in all of them."""
+    """Shows ways; with *every* nothing is left out. ``errors`` says how much is wrong with the last one."""
 
     def __init__(self, ctx: Context, *, every: bool) -> None:
         self._ctx = ctx
@@ -49,14 +109,17 @@ class WayPrinter:
         self._json = ctx.options.json
         self._first = None if every else FIRST
         self._findings: list[Finding] = []
-        self._untold = 0
+        self._all_read = True
         self.errors = 0
         self.warnings = 0
+        self.unread: list[Finding] = []
+        """What could not be looked at for who shares something."""
 
     def show(self, way: Way, sharing: Sharing | None) -> None:
         """Show one way."""
-        self.errors = self.warnings = self._untold = 0
+        self.errors = self.warnings = 0
         self._findings = []
+        self._all_read = way.read
         if self._json:
             self._out.json(_message(way))
         else:
@@ -82,22 +145,26 @@ class WayPrinter:
         else:
             self.warnings += 1
         if self._json:
-            self._out.json(FindingMessage("finding", *finding))
+            severity: Literal["error", "warning"] = "warning" if finding.severity == "warning" else "error"
+            self._out.json(FindingMessage("finding", finding.region, finding.clause, severity, finding.what))
         elif len(self._findings) < MOST_FINDINGS:
             self._findings.append(finding)
-        else:
-            self._untold += 1
 
     def _tell_findings(self) -> None:
         self._out.line()
-        if not self._findings:
-            self._out.line("nothing is wrong")
+        count = self.errors + self.warnings
+        if not count:
+            self._out.line(
+                "nothing is wrong" if self._all_read else "nothing is wrong as far as can be told without --read-data"
+            )
             return
-        self._heading(f"{self.errors} errors, {self.warnings} warnings")
+        self._heading(f"{count:,} {'thing is' if count == 1 else 'things are'} wrong:")
         shown = self._findings[: self._first]
         for finding in shown:
-            self._out.line(f"{finding.severity}: {finding.region} [{finding.clause}]: {finding.what}")
-        self._more(len(self._findings) - len(shown) + self._untold, "findings")
+            warning = "" if finding.severity == "error" else f" ({finding.severity})"
+            self._out.line(f"  {printable(finding.region)}: {finding.what} [{finding.clause}]{warning}")
+        if count > len(shown):
+            self._out.line(f"  and {count - len(shown):,} more" + ("" if self._first is None else " (--all)"))
 
     # For people
 
@@ -109,7 +176,7 @@ class WayPrinter:
 
     def _more(self, count: int, noun: str) -> None:
         if count > 0:
-            self._out.line(f"… {count:,} more {noun} (--all)")
+            self._out.line(f"  … {count:,} more {noun} (--all)")
 
     def _table(self, headers: Sequence[str], rows: Iterator[list[str]], fold: int) -> None:
         table = Table(headers, width=self._out.width if self._out.stdout_is_terminal else None, fold=fold)
@@ -129,7 +196,7 @@ class WayPrinter:
             text += f", stored in {bytes_text(amounts.stored)}{_percent(amounts.stored, amounts.length)}"
         self._out.line(text)
         if not way.read:
-            self._out.line("its blobs are not read, opened and hashed, for they are large: --read-data does so")
+            self._out.line("its blobs are not opened and hashed here, as they are large: --read-data does that")
         self._out.line()
         self._heading("Trees on the way")
         rows = ([printable(step.path), *_stored_cells(step.stored)] for step in way.trees)
@@ -138,8 +205,16 @@ class WayPrinter:
             return
         self._out.line()
         self._heading(f"Node: entry {way.node.number} of tree {way.node.tree.hex()[:_SHORT]}")
-        rows = (list(row) for row in _member_rows(_members(way.node.document)))
-        self._table(["Member", "Value", "Clause", "Meaning"], rows, 3)
+        self._members(list(_member_rows(_members(way.node.document))))
+
+    def _members(self, rows: list[tuple[str, str, str, str]]) -> None:
+        """The members of the node, a line each: what there is no room for of their meanings is left out."""
+        width = self._out.width if self._out.stdout_is_terminal else None
+        names, values, clauses = (max((columns(row[column]) for row in rows), default=0) for column in range(3))
+        values = min(values, LONGEST_VALUE)
+        for name, value, clause, meaning in rows:
+            line = f"{_padded(name, names)}  {_padded(value, values)}  {_padded(clause, clauses)}  {meaning}".rstrip()
+            self._out.line(line if width is None else cut(line, width))
 
     def _blobs(self, way: Way) -> None:
         assert way.amounts is not None
@@ -177,7 +252,7 @@ class WayPrinter:
             self._more(count - self._first, "entries")
 
     def _sharing(self, way: Way, sharing: Sharing) -> None:
-        for finding in sharing.findings:
+        for finding in (*self.unread, *sharing.findings):
             self._found(finding)
         if self._json:
             self._out.json(SharingMessage("sharing", sharing.stored, sharing.unique, sharing.freed, sharing.left_out))
@@ -238,6 +313,10 @@ class _BlobLines:
             state = _state(copy)
             yield self._line(*first, *cells, *([] if state in ("intact", "not read") else [state]))
             first, name = ["", "", ""], ""
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - columns(text))
 
 
 def _percent(part: int, whole: int) -> str:
@@ -310,6 +389,8 @@ def _member_rows(members: Sequence[MemberMessage], depth: int = 0) -> Iterator[t
         value = "" if member.value is None else str(member.value)
         if isinstance(member.value, bool):
             value = value.lower()
+        elif member.name == "mode" and isinstance(member.value, int):
+            value += f" {mode_string(member.value)}"
         if len(value) > LONGEST_VALUE:
             value = f"{value[: LONGEST_VALUE - 1]}…"
         yield "  " * depth + printable(member.name), printable(value), member.clause, member.meaning
