@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 from restic_format.inspect.way import Way
 from restic_spec.ids import parse_id
+from restic_spec.members import Between
 from restic_spec.pack import BlobType
 from restic_spec.regions import Blob, Document, Region, Value, explain
 from restic_spec.tree import Tree
 
-_BETWEEN = re.compile(r":(?:name|before|end)\Z")
-"""Ends the names of what stands between the values of a JSON document."""
 _ELEMENT = re.compile(r"\[[0-9]+\]\Z")
 _BETWEEN_PARTS = "only what stands between its parts differs, or their order"
 _PIECE = 1 << 20
@@ -28,11 +27,6 @@ _IDENTITIES = (".id", ".name")
 """Members that tell one element of a list from another."""
 _CONTENTS = {".frame": ".content", ".document": ".content"}
 """What takes the place of what, where one of two things is compressed and the other is not."""
-
-
-def is_between(region: Region) -> bool:
-    """Whether it is what stands between the values of a JSON document: brackets, commas, names, space."""
-    return _BETWEEN.search(region.name) is not None
 
 
 class State(Enum):
@@ -176,7 +170,7 @@ def _keyed(parts: _Parts) -> Iterator[tuple[str, Region]]:
     """The parts, each with the last part of its name, by which it is compared; what stands between values is left out."""
     seen: dict[str, int] = {}
     for region in parts.regions:
-        if is_between(region):
+        if isinstance(region, Between):
             continue
         step = region.name.removeprefix(parts.name)
         if _ELEMENT.fullmatch(step):

@@ -145,7 +145,7 @@ class Places:
                 if self._cancel is not None:
                     self._cancel.check()
                 if isinstance(found, ResticFormatError):
-                    what = f"cannot be used, so that nothing is known of what it lists: {found}"
+                    what = f"cannot be used, so that nothing is known of what it lists: {found.cause or found}"
                     self.findings.append(Finding(f"index/{file_id.hex()}", found.clause or "INDEX-1", "error", what))
                 elif isinstance(found, Exception):
                     raise found

@@ -214,6 +214,9 @@ def find_way(
     for step, stored in zip(steps, way.places.stored_as(wanted, read=way.read), strict=True):
         way.trees.append(WayTree(step.path, step.entry, stored))
         way.findings += stored.findings
+        # Where no copy can be had, its places say why.
+        if step.problem is not None and (step.problem.opened or not stored.findings):
+            way.findings.append(step.problem.finding)
     return way
 
 
@@ -227,10 +230,19 @@ def reason_of(error: ResticFormatError) -> str:
     return error.what if isinstance(error, SpecError) else str(error)
 
 
+class _Problem(NamedTuple):
+    """What is wrong with a tree."""
+
+    finding: Finding
+    opened: bool
+    """Whether its plaintext could be had."""
+
+
 class _Step(NamedTuple):
     path: str
     tree: bytes
     entry: int | None
+    problem: _Problem | None = None
 
 
 def _steps(way: Way, root: bytes) -> Iterator[_Step]:
@@ -239,12 +251,14 @@ def _steps(way: Way, root: bytes) -> Iterator[_Step]:
     tree, path = root, "/"
     for number, name in enumerate(names):
         below = posixpath.join(path, name)
-        found = _entry(way, f"trees[{number}]", tree, name)
-        if found is None:
-            yield _Step(path, tree, None)
-            if not way.findings:
-                raise SnapshotNotFound(f"path {below}: not found")
+        try:
+            found = _entry(way.repository, tree, name)
+        except ResticFormatError as error:
+            finding = Finding(f"trees[{number}]", error.clause or "TREE-24", "error", reason_of(error))
+            yield _Step(path, tree, None, _Problem(finding, opened=isinstance(error, SpecError)))
             return
+        if found is None:
+            raise SnapshotNotFound(f"path {below}: not found")
         yield _Step(path, tree, found.number)
         node, last = found.node, number == len(names) - 1
         subtree = None if node is None or node.type != DIR or node.subtree is None else parse_id(node.subtree)
@@ -265,14 +279,16 @@ def _steps(way: Way, root: bytes) -> Iterator[_Step]:
     yield _Step(path, tree, None)
 
 
-def _entry(way: Way, region: str, tree: bytes, name: str) -> WayNode | None:
-    """The first entry of a tree that has this name; None where there is none, or the tree cannot be read that far."""
-    try:
-        for number, raw in enumerate(_raw_nodes(way.repository, tree)):
-            if _has_name(raw, name):
-                return _way_node(tree, number, bytes(raw))
-    except ResticFormatError as error:
-        way.findings.append(Finding(region, error.clause or "TREE-24", "error", reason_of(error)))
+def _entry(repository: Repository, tree: bytes, name: str) -> WayNode | None:
+    """The first entry of a tree that has this name, None where there is none.
+
+    Raises:
+        ResticFormatError: the tree cannot be had.
+        SpecError: what stands before an entry of that name is no tree.
+    """
+    for number, raw in enumerate(_raw_nodes(repository, tree)):
+        if _has_name(raw, name):
+            return _way_node(tree, number, bytes(raw))
     return None
 
 

@@ -16,7 +16,9 @@ from restic_format.inspect.way import Way, WayBlob, find_way
 from restic_format.repository import Repository
 from restic_format.snapshots import FoundSnapshot, all_snapshots
 from restic_format.storage import LocalStorage, MemoryStorage
+from restic_format.storage.cachefolder import CacheFolder
 from restic_format.work import Cancel
+from restic_spec.ids import id_of
 from restic_spec.index import decode_index
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -24,7 +26,7 @@ from restic_spec.regions import Finding
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import DIR, FILE
 from tests.inspecting.waykit import T0, paths_of, snapshot
-from tests.restore.kit import Maker, memory_repo
+from tests.restore.kit import PASSWORD, Maker, cheap_repo, memory_repo
 
 
 def all_findings(found: Way) -> list[Finding]:
@@ -114,6 +116,30 @@ def test_every_copy_is_found_with_duplicates(tmp_path: Path) -> None:
     first = next(seen.blobs())
     assert [copy.intact for copy in first.stored.copies] == [True, False]
     assert [(told.region, told.clause) for told in first.stored.findings] == [("blobs[0].copies[1]", "CRYPTO-4")]
+
+
+@pytest.mark.parametrize("recipe", ["data-blob-flip", "v1-data-blob-flip"])
+def test_a_byte_that_was_hurt_is_told_by_every_file_that_has_it(recipe: str, tmp_path: Path) -> None:
+    damage = fixtures.describe_damage(recipe)
+    (step,) = damage.steps
+    folder = fixtures.unpack(recipe, tmp_path / "unpacked")
+    repo = Repository.open(LocalStorage(str(folder)), fixtures.describe(damage.fixture).passwords[0])
+    repo.load_index()
+    hurt = Path(step["path"]).name
+    offset = step["offset"] if step["offset"] >= 0 else step["offset"] + (folder / step["path"]).stat().st_size
+    seen = told = 0
+    for found in all_snapshots(repo):
+        for path, node in paths_of(repo, found):
+            if node.type != FILE:
+                continue
+            for blob in find_way(repo, found, path).blobs():
+                for copy in blob.stored.copies:
+                    place = copy.place
+                    inside = place.pack.hex() == hurt and place.offset <= offset < place.offset + place.length
+                    assert copy.intact is not inside
+                    seen += inside
+                told += len(blob.stored.findings)
+    assert seen == told > 0
 
 
 # By hand
@@ -206,7 +232,7 @@ def test_a_tree_that_is_gone_ends_the_way(maker: Maker) -> None:
     found = snapshot(maker, inner)
     seen = find_way(maker.repo, found, "d/f")
     assert seen.broken and [step.path for step in seen.trees] == ["/", "/d"]
-    assert {told.region for told in seen.findings} == {"trees[1]"}
+    assert [told.region for told in seen.findings] == ["trees[1]"]
     folder = find_way(maker.repo, found, "d")
     assert not folder.broken and {told.region for told in all_findings(folder)} == {"trees[1]", "entries"}
 
@@ -279,6 +305,35 @@ def test_an_index_that_cannot_be_read_is_told(maker: Maker) -> None:
     maker.repo.storage.save(FileKind.INDEX, "ab" * 32, b"x" * 100)
     told = all_findings(find_way(maker.repo, found, "f"))
     assert [finding.region for finding in told] == [f"index/{'ab' * 32}"]
+
+
+def test_a_broken_blob_is_told_wherever_it_is_repeated(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = snapshot(maker, maker.file("f", b"one", b"two", b"one", b"two", b"one"))
+    place = maker.repo.index.lookup(BlobType.DATA, id_of(b"one"))
+    assert place is not None
+    raw = bytearray(maker.repo.storage.load(FileKind.PACK, place.pack.hex()))
+    raw[place.offset + 20] ^= 1
+    maker.repo.storage.remove(FileKind.PACK, place.pack.hex())
+    maker.repo.storage.save(FileKind.PACK, place.pack.hex(), raw)
+    monkeypatch.setattr(way, "WINDOW", 1)
+    for remembered in (0, 10):
+        monkeypatch.setattr(places, "MOST_BROKEN", remembered)
+        told = [finding.region for finding in all_findings(find_way(maker.repo, found, "f"))]
+        assert told == ["blobs[0].copies[0]", "blobs[2].copies[0]", "blobs[4].copies[0]"]
+
+
+def test_a_cache_does_not_hide_what_is_gone(tmp_path: Path) -> None:
+    folder = cheap_repo(tmp_path / "repo")
+    maker = Maker(Repository.open(LocalStorage(str(folder)), PASSWORD))
+    found = snapshot(maker, maker.folder("d", [maker.file("f", b"one")]))
+    repo = maker.repo
+    repo.use_cache(CacheFolder(str(tmp_path / "cache"), repo.id))
+    assert all_findings(find_way(repo, found, "d")) == []
+    for pack, _ in list(repo.list(FileKind.PACK)):
+        (folder / "data" / pack.hex()[:2] / pack.hex()).unlink()
+    # The trees are still read, from the cache.
+    seen = find_way(repo, found, "d")
+    assert [told.clause for told in all_findings(seen)] == ["ORDER-1", "ORDER-1"] and not seen.broken
 
 
 class Refusing(MemoryStorage):

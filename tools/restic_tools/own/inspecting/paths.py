@@ -205,7 +205,8 @@ class WayPrinter:
             return
         self._out.line()
         self._heading(f"Node: entry {way.node.number} of tree {way.node.tree.hex()[:_SHORT]}")
-        self._members(list(_member_rows(_members(way.node.document))))
+        blobs = "null" if way.amounts is None else f"{way.amounts.blobs:,} blobs"
+        self._members(list(_member_rows(_members(way.node.document), blobs)))
 
     def _members(self, rows: list[tuple[str, str, str, str]]) -> None:
         """The members of the node, a line each: what there is no room for of their meanings is left out."""
@@ -370,10 +371,10 @@ def _members(document: Document) -> list[MemberMessage]:
 
 
 def _members_of(above: str, regions: Iterator[Region]) -> Iterator[MemberMessage]:
-    from restic_format.inspect.compare import is_between
+    from restic_spec.members import Between
 
     for region in regions:
-        if is_between(region):
+        if isinstance(region, Between):
             continue
         name = region.name.removeprefix(above).removeprefix(".")
         value = region.value
@@ -384,9 +385,12 @@ def _members_of(above: str, regions: Iterator[Region]) -> Iterator[MemberMessage
         yield message
 
 
-def _member_rows(members: Sequence[MemberMessage], depth: int = 0) -> Iterator[tuple[str, str, str, str]]:
+def _member_rows(members: Sequence[MemberMessage], content: str, depth: int = 0) -> Iterator[tuple[str, str, str, str]]:
+    """Lines of members; *content* is what is said of the node's."""
     for member in members:
         value = "" if member.value is None else str(member.value)
+        if member.name == "content" and not depth:
+            value = content
         if isinstance(member.value, bool):
             value = value.lower()
         elif member.name == "mode" and isinstance(member.value, int):
@@ -394,7 +398,7 @@ def _member_rows(members: Sequence[MemberMessage], depth: int = 0) -> Iterator[t
         if len(value) > LONGEST_VALUE:
             value = f"{value[: LONGEST_VALUE - 1]}…"
         yield "  " * depth + printable(member.name), printable(value), member.clause, member.meaning
-        yield from _member_rows(member.members, depth + 1)
+        yield from _member_rows(member.members, content, depth + 1)
 
 
 # Messages
