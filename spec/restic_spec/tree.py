@@ -83,7 +83,7 @@ class Node(wire.Document):
 
     It tells what the entry is; the type bits of ``mode`` may be missing (RUSTIC-5)."""
     mode: wire.U32 = 0
-    """Go's FileMode (TREE-10; see `restic_spec.gomode`)."""
+    """Type and permissions as the bits of Go's FileMode (TREE-10)."""
     mtime: wire.Time | None = None
     """Modification time, RFC 3339 with nanoseconds (TREE-11); restic always writes it, rustic may not (RUSTIC-4)."""
     atime: wire.Time | None = None
