@@ -143,7 +143,8 @@ def _blob(inspected: Inspected) -> Iterator[Fact]:
     if found is not None:
         yield Fact("content", f"{len(found):,} bytes")
         if inspected.kind is ObjectKind.TREE:
-            yield Fact("folder", f"{len(decode_tree(bytes(found)).nodes or ()):,} entries")
+            entries = len(decode_tree(bytes(found)).nodes or ())
+            yield Fact("directory", f"{entries:,} entr{'y' if entries == 1 else 'ies'}")
 
 
 def _nothing(inspected: Inspected) -> Iterator[Fact]:

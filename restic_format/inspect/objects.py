@@ -30,6 +30,7 @@ Opener = Callable[[Any], bytes]
 """Verifies and decrypts a sealed message, or raises `SpecError`."""
 
 _NO_PASSWORD = "its content is not opened: a password (-p, --password-command, RESTIC_PASSWORD) or --key-file would open it"
+_NO_KEY_PASSWORD = "the master key in it is not opened: its password (-p, --password-command, RESTIC_PASSWORD) would open it"
 _OTHER_PASSWORD = "this password does not open this key: it is another one's"
 _OTHER_KEY = "the master key does not open key files: a password does"
 _BY_INDEX = "its header cannot be read: the blobs are where an index says that they are"
@@ -52,6 +53,8 @@ class Inspected:
     document: Document
     notes: tuple[str, ...] = ()
     """What a person should know, a line each."""
+    named: bool = False
+    """Whether its name must be the hash of its bytes, so that a wrong one is found."""
     trouble: ResticFormatError | None = None
     """Why it was not opened although there is a password."""
     places: tuple[Location, ...] = field(default=())
@@ -199,7 +202,7 @@ class Inspector:
             elif access is not None and access.master is not None:
                 notes.append(_OTHER_KEY)
             else:
-                notes.append(_NO_PASSWORD)
+                notes.append(_NO_KEY_PASSWORD)
         elif opener is None and access is not None and access.trouble is not None:
             trouble = access.trouble
             notes.append(f"its content is not opened: {trouble}")
@@ -210,9 +213,9 @@ class Inspector:
             binary.unpacked(None, marked=True) if kind is ObjectKind.UNKNOWN else declaration_of(FILE_KINDS[kind], version)
         )
         document = explain(declaration, data, opener=opener, version=version, name=stored_as or None)
-        return Inspected(
-            kind, name, len(data), True, _is_opened(document.regions()), document, tuple(notes), trouble, access=access
-        )
+        opened = _is_opened(document.regions())
+        found = Inspected(kind, name, len(data), True, opened, document, tuple(notes))
+        return replace(found, named=bool(stored_as), trouble=trouble, access=access)
 
 
 def _key_opener(data: Data, password: bytes, name: str) -> Opener | None:

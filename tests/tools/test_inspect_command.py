@@ -324,6 +324,22 @@ def test_damage_is_told(damage: str, tmp_path: Path, run: Runner, monkeypatch: p
     assert told == hurt
 
 
+def test_what_is_wrong_is_shown_in_its_place(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = fixtures.unpack("data-blob-flip", tmp_path / "f")
+    (step,) = fixtures.describe_damage("data-blob-flip").steps
+    monkeypatch.setenv("RESTIC_PASSWORD", "correct horse")
+    for more in ((), ("--all",), ("--depth", "0"), ("--hex",), ("--depth", "1")):
+        lines = run("inspect", str(repo / step["path"]), *more).out.decode().splitlines()
+        (place,) = (number for number, line in enumerate(lines) if line.lstrip().startswith("! "))
+        if "1" in more:
+            assert "something in it is wrong" in lines[place] and " blobs " in lines[place - 1]
+        else:
+            assert "ciphertext verification failed [CRYPTO-4]" in lines[place]
+        if more == ():
+            assert "[44]" in lines[place - 1] and "34 more" in lines[place - 2] and "44 more" in lines[place + 1]
+        assert lines[-1] == "  blobs[44]: ciphertext verification failed [CRYPTO-4]"
+
+
 def test_nothing_acts_on_the_terminal(tmp_path: Path, run: Runner, password: str) -> None:
     new_repository(tmp_path / "repo")
     repo = Repository.open(LocalStorage(str(tmp_path / "repo")), PASSWORD)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from restic_spec.regions import Document, Finding, Region
 from restic_tools.own.inspecting.selection import Selection, is_between, parts_of
-from restic_tools.own.inspecting.tree import FOLDED, FORMS, Style
+from restic_tools.own.inspecting.tree import FOLDED, FORMS, Style, hurt_regions
 from restic_tools.own.inspecting.values import cut, escaped, summary
 
 _ROW = 16
@@ -25,6 +25,7 @@ class HexView:
     def __init__(self, selection: Selection, findings: Mapping[str, Sequence[Finding]], style: Style) -> None:
         self._selection = selection
         self._findings = findings
+        self._hurt = hurt_regions(findings)
         self._style = style
         self._row = _ROW if style.width is None or style.width >= _WIDE else _NARROW_ROW
         self._digits = max(len(f"{selection.inspected.size:x}"), 6)
@@ -38,10 +39,8 @@ class HexView:
         shown = left = 0
         for region in regions:
             # In a long list the first parts are shown.
-            if self._style.fold and shown >= FOLDED and not is_between(region):
-                left += 1
-                continue
-            if left:
+            if self._style.fold and shown >= FOLDED and (region.name not in self._hurt or shown >= 2 * FOLDED):
+                left += not is_between(region)
                 continue
             shown += not is_between(region)
             yield from self._region(region, level, secret=secret)

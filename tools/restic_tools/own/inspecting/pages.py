@@ -109,7 +109,8 @@ def _end(inspected: Inspected, found: list[Finding], style: Style) -> Iterator[s
 
 def _verdict(inspected: Inspected) -> str:
     if not inspected.opened:
-        return "nothing is wrong as far as can be told: what is sealed was not opened, and not verified"
+        name = "its bytes fit its name; " if inspected.named else ""
+        return f"nothing is wrong as far as can be told: {name}what is sealed was not opened, and not verified"
     if inspected.kind is ObjectKind.PACK:
         return "nothing is wrong: every blob was opened and fits its id"
     return "nothing is wrong"
