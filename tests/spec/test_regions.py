@@ -2,6 +2,7 @@
 
 import json
 
+import construct as cs
 import pytest
 import traceability
 from hypothesis import given
@@ -229,6 +230,7 @@ def _config(**changed: object) -> bytes:
         (Tree, _tree({"name": "b"}, {"name": "a"}, {"name": "c"}, {"name": "c"}),
          [("nodes[1]", "TREE-4"), ("nodes[3]", "TREE-4")]),
         (Tree, _tree({"name": ".."}, {"name": '"'}), [("nodes[0]", "TREE-6"), ("nodes[1].name", "TREE-5")]),
+        (Tree, _tree({"name": ".."}, {"name": "b"}), [("nodes[0]", "TREE-6")]),
         (Tree, _tree({"type": "dir"}), [("nodes[0]", "TREE-7")]),
         (Tree, _tree({"content": ["x"]}, {"name": "b", "mtime": "x"}),
          [("nodes[0].content", "TREE-8"), ("nodes[1]", "TREE-11")]),
@@ -262,6 +264,32 @@ def test_members_of_other_programs_have_their_clauses_too():
     assert [regions[f"d.{name}"].clause for name in ("label", "partial", "delete")] == ["RUSTIC-3", "SNAP-21", "RUSTIC-8"]
     regions = by_name(explain(plain(Tree), _tree({"generic_attributes": {"windows.file_attributes": 32}})))
     assert regions['d.nodes[0].generic_attributes["windows.file_attributes"]'].clause == "TREE-20"
+
+
+@pytest.mark.clause("GOJSON-11", "FILE-8")
+def test_what_readers_pass_over_is_a_warning():
+    odd = _index({}).replace(b'"offset": 0', b'"offset": 0, "x\xff": {"y": "\xff"}')
+    passed = explain(plain(IndexFile), odd)
+    check_cover(passed)
+    assert len(list(findings(passed))) == 4
+    assert {(found.clause, found.severity) for found in findings(passed)} == {("GOJSON-11", "warning")}
+    refused = explain(plain(IndexFile), odd.replace(b'"data"', b'"dat"'))
+    assert {found.severity for found in findings(refused)} == {"error"}
+
+
+def test_fields_of_fixed_size_are_found_from_the_end():
+    fields = [
+        binary.Field("some", binary._rest(6), "PACK-1", "-"),
+        *(binary.Field(name, cs.Int16ul, "PACK-1", "-") for name in ("one", "two", "three")),
+    ]
+    form = binary.Form("PACK-1", "three numbers", *fields)
+    for raw, expected in ((b"\1\0\2\0\3\0", {"some": b"", "one": 1, "two": 2, "three": 3}),
+                          (b"\7\2\0\3\0", {"unexplained": b"\7", "two": 2, "three": 3}),
+                          (b"\7", {"unexplained": b"\7"})):  # fmt: skip
+        whole = explain(form, raw)
+        check_cover(whole)
+        assert {region.name: region.value for region in whole.regions()} == expected
+        assert wrong(whole) == ([("unexplained", "PACK-1")] if "unexplained" in expected else [])
 
 
 def test_names_are_unique_whatever_the_document_calls_its_members():
