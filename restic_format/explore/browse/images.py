@@ -62,9 +62,9 @@ def _webp(head: bytes) -> ImageFacts | None:
         return None
     chunk = head[12:16]
     if chunk == b"VP8X":
-        flags = head[20]
-        width = int.from_bytes(head[24:27], "little") + 1
-        height = int.from_bytes(head[27:30], "little") + 1
+        flags, sizes = struct.unpack_from("<B3x6s", head, 20)
+        width = int.from_bytes(sizes[:3], "little") + 1
+        height = int.from_bytes(sizes[3:], "little") + 1
         told = [name for bit, name in ((0x10, "alpha"), (0x02, "animated")) if flags & bit]
         return ImageFacts("WebP", width, height, ", ".join(told))
     if chunk == b"VP8L" and head[20] == 0x2F:
