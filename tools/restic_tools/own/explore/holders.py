@@ -77,7 +77,7 @@ class KeysPage(_Files):
                 cells = [key.username or "", key.hostname or ""]
                 costs = f"N={key.N} r={key.r} p={key.p}"
             except ResticFormatError as error:
-                self.tell(f"key {name}", error)
+                self.tell(f"key {name[:SHORT_ID]}", error)
                 self.add(key_id, [current + name[:SHORT_ID], "unreadable", "", "", ""], [f"key {name}"])
                 continue
             opened = ", opened with the password that was given" if current == "*" else ""
@@ -103,7 +103,7 @@ class LocksPage(_Files):
             cancel.check()
             name = lock_id.hex()
             if isinstance(lock, ResticFormatError):
-                self.tell(f"lock {name}", lock)
+                self.tell(f"lock {name[:SHORT_ID]}", lock)
                 self.add(lock_id, [name[:SHORT_ID], "unreadable", "", "", "", ""], [f"lock {name}"])
                 continue
             stale = is_stale(lock)

@@ -54,6 +54,7 @@ KEYS: Sequence[Key] = (
     Key("f", "f", "folder", "folder", "go to the directory that this is in", _can("folder")),
     Key("d", "d", "diff", "diff", "what differs between the two marked snapshots", lambda page: page.kind == "snapshots"),
     Key("i", "i", "named", "ID", "find anything by an ID, or its first digits"),
+    Key("e", "e", "errors", "", "what went wrong here, in full"),
     Key("m", "m", "marks", "", "what is marked"),
     Key("c", "c", "clear", "", "take all marks away"),
     Key("1", "1", "snapshots", "", "snapshots"),
@@ -95,8 +96,9 @@ def help_lines() -> list[str]:
     lines += [f"  {key.shown:<7} {key.long}" for key in KEYS]
     lines += [
         "",
-        "Snapshots lead to directories, these to files, files to their blobs, blobs to their packs,",
-        "and packs to their bytes. The line above the keys tells what is at the cursor.",
-        "Nothing here changes the repository; a restore writes to the directory that you give.",
+        "Snapshots lead to directories, these to files, files to their blobs,",
+        "blobs to their packs, and packs to their bytes.",
+        "Nothing changes the repository. A restore writes to the directory that",
+        "you give.",
     ]
     return lines

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200_000
 """Rows of a list that is found by searching; what comes after them is not shown."""
+MOST_TOLD = 100
+"""Errors of a page that are told in full."""
 SHORT_ID = 8
 
 
@@ -55,6 +57,8 @@ class Page:
         """The last thing that went wrong, one line."""
         self.troubles = 0
         """How many things went wrong."""
+        self.told: list[str] = []
+        """The last ones of them."""
         self.note = ""
         """Something else to know, one line."""
         self.cursor = 0
@@ -116,6 +120,7 @@ class Page:
         """Note that something about *item* went wrong; the rest goes on."""
         self.troubles += 1
         self.trouble = visible(f"{printable(item)}: {error}" if item else str(error))
+        self.told = [*self.told[1 - MOST_TOLD :], self.trouble]
 
 
 def time_text(ns: int | None) -> str:

@@ -92,35 +92,33 @@ class Explorer(App[None]):
         self._shown: object = None
         """What the screen has shown last: it is drawn anew when that has changed."""
         self._restoring = False
+        self.rows = RowList()
+        """The list."""
+        self._lines = {name: Static(id=name) for name in ("title", "columns", "details", "status", "keys")}
 
     # The screen
 
     def compose(self) -> ComposeResult:
         """The lines from top to bottom."""
-        yield Static(id="title")
-        yield Static(id="columns")
-        yield RowList()
-        yield Static(id="details")
-        yield Static(id="status")
-        yield Static(id="keys")
+        yield self._lines["title"]
+        yield self._lines["columns"]
+        yield self.rows
+        yield self._lines["details"]
+        yield self._lines["status"]
+        yield self._lines["keys"]
 
     def on_mount(self) -> None:
         """Begin with the snapshots."""
         self._main_loop = asyncio.get_running_loop()
         self.model.width = self.size.width
         self.set_interval(TICK, self._tick)
-        self.query_one(RowList).focus()
+        self.rows.focus()
         self._restart(SnapshotsPage(self.model, self._wanted))
 
     def on_resize(self, event: events.Resize) -> None:
         """Use the new size."""
         self.model.width = event.size.width
         self._draw()
-
-    @property
-    def rows(self) -> RowList:
-        """The list."""
-        return self.screen_stack[0].query_one(RowList)
 
     def _tick(self) -> None:
         page = self.model.page
@@ -156,7 +154,7 @@ class Explorer(App[None]):
         self._set("keys", " " + keys_line(page, width - 2))
 
     def _set(self, name: str, text: str) -> None:
-        self.screen_stack[0].query_one(f"#{name}", Static).update(Text(text))
+        self._lines[name].update(Text(text))
 
     def _status(self, page: Page) -> str:
         """The line above the keys."""
@@ -165,7 +163,7 @@ class Explorer(App[None]):
         if self._opening is not None:
             return "  opening ... (Esc stops)"
         if page.trouble:
-            more = f"{page.troubles:,} errors, the last one: " if page.troubles > 1 else "error: "
+            more = f"{page.troubles:,} errors (e), the last one: " if page.troubles > 1 else "error (e): "
             return f"  {more}{safe(page.trouble)}"
         return f"  {safe(page.note)}"
 
@@ -437,6 +435,13 @@ class Explorer(App[None]):
     def action_help(self) -> None:
         """Show the help."""
         self.push_screen(HelpDialog(help_lines()))
+
+    def action_errors(self) -> None:
+        """Show all that is wrong with the page."""
+        page = self.model.page
+        more = page.troubles - len(page.told)
+        lines = [*page.told, *([f"and {more:,} before these"] if more > 0 else [])] or ["nothing went wrong here"]
+        self.push_screen(HelpDialog(["Errors", "", *lines]))
 
     def action_leave(self) -> None:
         """End."""

@@ -170,6 +170,11 @@ class NamedPage(Page):
         named = self._rows[number]
         return [kind_text(named.kind), named.id.hex(), size_text(named.size)]
 
+    def details(self, number: int) -> Sequence[str]:
+        """See `Page`."""
+        named = self._rows[number]
+        return [f"{kind_text(named.kind)} {named.id.hex()}", f"{named.size:,} bytes"]
+
     def open(self, number: int) -> Page:
         """A snapshot's files, a pack's blobs, a blob in its pack, other files byte by byte."""
         from restic_tools.own.explore.packs import PackPage
@@ -231,7 +236,7 @@ class UsersPage(Page):
         """Search all snapshots, the newest first."""
         repository = self.model.repository
         found = []
-        for item in all_snapshots(repository, lambda name, error: self.tell(f"snapshot {name.hex()}", error)):
+        for item in all_snapshots(repository, lambda name, error: self.tell(f"snapshot {name.hex()[:SHORT_ID]}", error)):
             cancel.check()
             found.append(item)
         found.sort(key=lambda item: (item.time_ns, item.id), reverse=True)

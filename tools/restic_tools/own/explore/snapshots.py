@@ -41,7 +41,7 @@ class SnapshotsPage(Page):
     def load(self, cancel: Cancel) -> None:
         """Read the snapshots; they appear when all are known, as only then their order is."""
         found = []
-        every = all_snapshots(self.model.repository, lambda name, error: self.tell(f"snapshot {name.hex()}", error))
+        every = all_snapshots(self.model.repository, lambda name, error: self.tell(f"snapshot {name.hex()[:SHORT_ID]}", error))
         for read, item in enumerate(every, 1):
             cancel.check()
             self.note = f"{read:,} snapshots read"
@@ -204,9 +204,9 @@ class FilePage(Page):
         Column("Offset", 14, right=True),
         Column("Length", 11, right=True),
         Column("Pack", 8),
-        Column("At", 10, right=True),
+        Column("At", 9, right=True),
         Column("Stored", 11, right=True),
-        Column("Ratio", 7, right=True),
+        Column("Ratio", 8, right=True),
     )
     empty = "no content"
 
