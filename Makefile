@@ -61,7 +61,7 @@ docs: ## build the documentation into site/ (strict)
 	$(VENV)/mkdocs build --strict
 
 pictures: ## make the pictures of terminals in the documentation
-	@$(environment)
+	@$(environment) explore
 	$(VENV)/python scripts/pictures.py
 
 compatibility: ## compare the help of real restic with ours, command by command; the table into docs

@@ -7,11 +7,13 @@ Writes docs/assets/terminal/NAME.svg. What the commands print (ids, sizes) is wh
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import io
 import os
 import pty
 import random
+import re
 import shlex
 import struct
 import subprocess
@@ -43,6 +45,12 @@ PICTURES: dict[str, list[str]] = {
     "inspect": ["restic-format inspect latest"],
 }
 """The command lines that each picture shows, one after the other."""
+
+SCREENS: dict[str, str] = {
+    "explore": "down space enter enter enter end up space",
+    "explore-bytes": "down enter b end enter end enter down enter down enter",
+}
+"""The keys that lead to each picture of the explorer."""
 
 # No fonts from elsewhere: a page that is read offline looks the same.
 SVG = """\
@@ -118,9 +126,36 @@ def date(path: Path, day: int) -> None:
     os.utime(path, (changed, changed), follow_symlinks=False)
 
 
+def explorer_screen(repository: str, password: str, keys: str) -> str:
+    """The screen of the explorer after some keys, as SVG, with fonts of the reader's system."""
+    from restic_format.repository import Repository
+    from restic_format.storage import LocalStorage
+    from restic_tools.own.explore.model import Model
+    from restic_tools.own.explore.screen import Explorer
+
+    opened = Repository.open(LocalStorage(repository), password)
+    opened.load_index()
+
+    async def picture() -> str:
+        with Model(opened) as model:
+            explorer = Explorer(model)
+            async with explorer.run_test(size=(100, 24)) as pilot:
+                for key in ["", *keys.split()]:
+                    if key:
+                        await pilot.press(key)
+                    # A key works on what the one before has brought to the screen.
+                    await pilot.pause(0.5)
+                svg = explorer.export_screenshot(title="restic-format explore")
+            explorer.finish()
+        return svg
+
+    svg = re.sub(r"@font-face \{.*?\}", "", asyncio.run(picture()), flags=re.DOTALL)
+    return svg.replace("Fira Code", "DejaVu Sans Mono")
+
+
 def main() -> None:
     """Make the pictures that are named, or all."""
-    names = sys.argv[1:] or list(PICTURES)
+    names = sys.argv[1:] or [*PICTURES, *SCREENS]
     TARGET.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -145,6 +180,11 @@ def main() -> None:
                 change_source(folder / "project")
         (folder / "project" / "data" / "march.csv").write_text("day,value\n")
         for name in names:
+            if name in SCREENS:
+                svg = explorer_screen(env["RESTIC_REPOSITORY"], env["RESTIC_PASSWORD"], SCREENS[name])
+                (TARGET / f"{name}.svg").write_text(svg)
+                print(TARGET / f"{name}.svg")
+                continue
             console = Console(width=COLUMNS, record=True, file=io.StringIO(), color_system="truecolor", force_terminal=True)
             for number, line in enumerate(PICTURES[name]):
                 shown = in_terminal(line, folder, env).replace(str(folder), "/home/ada")

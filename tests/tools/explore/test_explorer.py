@@ -261,7 +261,7 @@ def test_errors_of_a_restore_are_told(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         await screen.pilot.pause()
         text = screen.text()
-        assert "restored, but with errors" in text and "1 errors" in text and "found in the index" in text
+        assert "restored, but with errors" in text and "1 error," in text and "found in the index" in text
         assert "\x1b" not in text
 
     on_screen(opened(storage), steps)

@@ -12,7 +12,7 @@ from restic_format.explore.browse.images import HEAD
 from restic_format.snapshots import FoundSnapshot, open_file
 from restic_format.words import printable, visible
 from restic_spec.tree import Node
-from restic_tools.own.explore.page import Column, Page
+from restic_tools.own.explore.page import Column, Page, counted
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -44,7 +44,9 @@ def content_page(model: Model, found: FoundSnapshot | None, path: str, node: Nod
     facts = image_facts(head)
     if facts is not None:
         colours = f", {facts.colours}" if facts.colours else ""
-        hexadecimal.note = f"{facts.format} image, {facts.width} x {facts.height} pixels{colours}, {stream.size:,} bytes"
+        hexadecimal.note = (
+            f"{facts.format} image, {facts.width} x {facts.height} pixels{colours}, {counted(stream.size, 'byte')}"
+        )
     page: Page = hexadecimal
     if facts is None and is_text(head):
         page = TextPage(model, hexadecimal, stream.pread, stream.size)
@@ -88,9 +90,9 @@ class TextPage(Page):
             shown = visible(line.removesuffix("\r").expandtabs())
             lines += [shown[start : start + width] for start in range(0, len(shown), width)] or [""]
         self._lines = lines if raw else []
-        self.note = f"{self._size:,} bytes"
+        self.note = counted(self._size, "byte")
         if self._size > TEXT:
-            self.note = f"the first {TEXT >> 20} MiB of {self._size:,} bytes; the rest in hexadecimal only (t)"
+            self.note = f"the first {TEXT >> 20} MiB of {counted(self._size, 'byte')}; the rest in hexadecimal only (t)"
 
     def cells(self, number: int) -> Sequence[str]:
         """See `Page`."""
@@ -118,7 +120,7 @@ class HexPage(Page):
         """By number; None for one that cannot be read. Those used last stand at the end."""
         self.back_to: Page | None = None
         """The same as text."""
-        self.note = f"{size:,} bytes"
+        self.note = counted(size, "byte")
 
     def __len__(self) -> int:
         return (self._size + WIDTH - 1) // WIDTH

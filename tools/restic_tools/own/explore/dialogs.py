@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from restic_format.restore import Overwrite
 from restic_tools.own.explore.marks import CHOICES, restore_lines
+from restic_tools.own.explore.page import counted
 from restic_tools.own.explore.rowlist import safe
 from restic_tools.render import bytes_text, percent_text
 
@@ -157,7 +158,7 @@ class ProgressDialog(Dialog):
             f"{bytes_text(stats.bytes_restored)} of {bytes_text(stats.bytes_total)} {share}",
         ]
         if stats.errors:
-            lines += [f"{stats.errors:,} errors, the last ones:", *self.state.failures]
+            lines += [f"{counted(stats.errors, 'error')}, the last ones:", *self.state.failures]
         self.query_one("#what", Static).update(lines_of(lines))
         self.query_one("#hint", Static).update(lines_of(["Enter close" if self.state.ended else "Esc stop"]))
 

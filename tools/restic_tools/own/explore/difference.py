@@ -13,7 +13,7 @@ from restic_format.snapshots import FoundSnapshot
 from restic_format.words import printable
 from restic_spec.ids import parse_id
 from restic_spec.tree import FILE, Node
-from restic_tools.own.explore.page import MOST_ROWS, Column, Page, size_text
+from restic_tools.own.explore.page import MOST_ROWS, Column, Page, counted, size_text
 from restic_tools.own.explore.searching import MORE, folder_of, open_path
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class DifferencePage(Page):
             self._paths.append(difference.path)
         added, removed = diff.statistics.added, diff.statistics.removed
         self.note = (
-            f"{diff.statistics.changed_files:,} files changed, {added.files:,} new, {removed.files:,} removed; "
+            f"{counted(diff.statistics.changed_files, 'file')} changed, {added.files:,} new, {removed.files:,} removed; "
             f"{size_text(added.bytes)} added, {size_text(removed.bytes)} removed"
         )
 

@@ -11,7 +11,7 @@ from restic_format.repository.lock import is_stale, read_locks
 from restic_format.words import printable
 from restic_spec.layout import FileKind
 from restic_tools.gotext import canonical, local_text
-from restic_tools.own.explore.page import SHORT_ID, Column, Page, size_text
+from restic_tools.own.explore.page import SHORT_ID, Column, Page, counted, size_text
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -81,7 +81,7 @@ class KeysPage(_Files):
                 self.add(key_id, [current + name[:SHORT_ID], "unreadable", "", "", ""], [f"key {name}"])
                 continue
             opened = ", opened with the password that was given" if current == "*" else ""
-            lines = [f"key {name}", f"{size:,} bytes{opened}", f"{printable(key.kdf)}, {costs}"]
+            lines = [f"key {name}", f"{counted(size, 'byte')}{opened}", f"{printable(key.kdf)}, {costs}"]
             self.add(key_id, [current + name[:SHORT_ID], *map(printable, cells), created, costs], lines)
 
 
@@ -129,4 +129,4 @@ class IndexesPage(_Files):
         """List the index files."""
         for file_id, size in self.model.repository.list(FileKind.INDEX):
             cancel.check()
-            self.add(file_id, [file_id.hex(), size_text(size)], [f"{size:,} bytes"])
+            self.add(file_id, [file_id.hex(), size_text(size)], [counted(size, "byte")])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from restic_format.errors import ResticFormatError
 from restic_spec.layout import FileKind
 from restic_spec.pack import PackEntry
-from restic_tools.own.explore.page import SHORT_ID, Column, Page, share_text, size_text
+from restic_tools.own.explore.page import SHORT_ID, Column, Page, counted, share_text, size_text
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -46,9 +46,8 @@ class PacksPage(Page):
     def details(self, number: int) -> Sequence[str]:
         """See `Page`."""
         listed = self.model.repository.index.has_pack(self._ids[number])
-        return [
-            f"{self._sizes[number]:,} bytes, {'listed in an index' if listed else 'not listed in any index: run repair index'}"
-        ]
+        told = "listed in an index" if listed else "not listed in any index: run repair index"
+        return [f"{counted(self._sizes[number], 'byte')}, {told}"]
 
     def open(self, number: int) -> Page:
         """Its blobs."""
@@ -92,7 +91,7 @@ class PackPage(Page):
         try:
             size = repository.storage.size(FileKind.PACK, self.pack.hex())
             entries = repository.packs.header(self.pack, size)
-            self.note = f"{size:,} bytes, {len(entries):,} blobs"
+            self.note = f"{counted(size, 'byte')}, {counted(len(entries), 'blob')}"
         except ResticFormatError as error:
             self.tell("", error)
             self.note = "as the index has it"
@@ -118,7 +117,7 @@ class PackPage(Page):
         """See `Page`."""
         entry = self._entries[number]
         how = "compressed" if entry.uncompressed_length is not None else "not compressed"
-        return [f"{entry.type.value} blob {entry.id.hex()}", f"{entry.length:,} bytes at {entry.offset:,}, {how}"]
+        return [f"{entry.type.value} blob {entry.id.hex()}", f"{counted(entry.length, 'byte')} at {entry.offset:,}, {how}"]
 
     def open(self, number: int) -> Page:
         """The blob, byte by byte."""

@@ -130,6 +130,11 @@ def time_text(ns: int | None) -> str:
     return "" if ns is None else local_text(gotime.format_ns(ns))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 byte``, ``2,000 bytes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def size_text(count: int) -> str:
     """A number of bytes in twelve characters at most."""
     return bytes_text(count)

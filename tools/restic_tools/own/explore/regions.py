@@ -15,7 +15,7 @@ from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.regions import Document, Region, Value
 from restic_tools.own.explore.content import HexPage, hex_text, text_of
-from restic_tools.own.explore.page import MOST_ROWS, SHORT_ID, Column, Page
+from restic_tools.own.explore.page import MOST_ROWS, SHORT_ID, Column, Page, counted
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -160,10 +160,10 @@ class RegionsPage(Page):
 
     def _about(self) -> str:
         if self._whole:
-            return "; ".join((f"{self._inspected.size:,} bytes", *self._inspected.notes))
+            return "; ".join((counted(self._inspected.size, "byte"), *self._inspected.notes))
         if self._region is not None:
             return f"{self._region.meaning} [{self._region.clause}]"
-        return f"{self._document.size:,} bytes, {_FORMS.get(self._document.form, self._document.form)}"
+        return f"{counted(self._document.size, 'byte')}, {_FORMS.get(self._document.form, self._document.form)}"
 
     def lacks(self, first: int, count: int) -> bool:
         """See `Page`."""
@@ -180,7 +180,7 @@ class RegionsPage(Page):
     def _texts(self, row: Region | Document) -> tuple[Sequence[str], Sequence[str]]:
         if isinstance(row, Document):
             how = _FORMS.get(row.form, row.form)
-            return ["", f"{row.size:,}", f"({row.form})", f"what is inside, {how}"], [f"{row.size:,} bytes, {how}"]
+            return ["", f"{row.size:,}", f"({row.form})", f"what is inside, {how}"], [f"{counted(row.size, 'byte')}, {how}"]
         wrong = self.findings.of(row.name)
         value = f"! {wrong}" if wrong else value_text(row.value)
         if not value and self.findings.has(row.name):

@@ -27,7 +27,7 @@ from restic_tools.own.explore.dialogs import (
 from restic_tools.own.explore.keymap import KEYS, help_lines, keys_line
 from restic_tools.own.explore.marks import MarksPage, target_of
 from restic_tools.own.explore.model import Model, Tasks, error_line
-from restic_tools.own.explore.page import Page
+from restic_tools.own.explore.page import Page, counted
 from restic_tools.own.explore.rowlist import RowList, row_text, safe
 from restic_tools.own.explore.snapshots import SnapshotsPage
 
@@ -52,7 +52,8 @@ class Explorer(App[None]):
     #columns {{ height: 1; text-style: bold underline; }}
     RowList {{ height: 1fr; }}
     #details {{ height: {DETAILS}; background: $surface; }}
-    #status {{ height: 1; color: $text-warning; }}
+    #status {{ height: 1; }}
+    #status.told {{ color: $text-warning; }}
     #keys {{ height: 1; background: $primary; color: $text; }}
     Dialog {{ align: center middle; }}
     #box {{
@@ -151,6 +152,7 @@ class Explorer(App[None]):
             details = [error_line(error)]
         self._set("details", "\n".join(row_line(f"  {safe(line)}", width) for line in details[:DETAILS]))
         self._set("status", row_line(self._status(page), width))
+        self._lines["status"].set_class(bool(self._said or page.trouble), "told")
         self._set("keys", " " + keys_line(page, width - 2))
 
     def _set(self, name: str, text: str) -> None:
@@ -491,7 +493,7 @@ class Explorer(App[None]):
 
             self.push_screen(ConfirmDialog(parts), confirmed)
 
-        count = "1 item" if len(marks) == 1 else f"{len(marks):,} items"
+        count = counted(len(marks), "item")
         hint = "Enter goes on, Esc does not restore. Paths of the snapshot are kept below the directory."
         self.push_screen(QuestionDialog(f"Restore {count} to which directory?", hint), answered)
 

@@ -16,7 +16,7 @@ from restic_spec.ids import parse_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, FILE, Node
-from restic_tools.own.explore.page import MOST_ROWS, SHORT_ID, Column, Page, size_text, time_text
+from restic_tools.own.explore.page import MOST_ROWS, SHORT_ID, Column, Page, counted, size_text, time_text
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -173,7 +173,7 @@ class NamedPage(Page):
     def details(self, number: int) -> Sequence[str]:
         """See `Page`."""
         named = self._rows[number]
-        return [f"{kind_text(named.kind)} {named.id.hex()}", f"{named.size:,} bytes"]
+        return [f"{kind_text(named.kind)} {named.id.hex()}", counted(named.size, "byte")]
 
     def open(self, number: int) -> Page:
         """A snapshot's files, a pack's blobs, a blob in its pack, other files byte by byte."""
@@ -257,7 +257,7 @@ class UsersPage(Page):
                     self.note = MORE
                     return
                 self._rows.append((item, place.path))
-        self.note = f"{len(found):,} snapshots searched"
+        self.note = f"{counted(len(found), 'snapshot')} searched"
 
     def cells(self, number: int) -> Sequence[str]:
         """See `Page`."""

@@ -16,7 +16,7 @@ from restic_spec.ids import parse_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, FILE, SYMLINK, Node
-from restic_tools.own.explore.page import SHORT_ID, Column, Page, share_text, size_text, time_text
+from restic_tools.own.explore.page import SHORT_ID, Column, Page, counted, share_text, size_text, time_text
 
 if TYPE_CHECKING:
     from restic_format.work import Cancel
@@ -44,7 +44,7 @@ class SnapshotsPage(Page):
         every = all_snapshots(self.model.repository, lambda name, error: self.tell(f"snapshot {name.hex()[:SHORT_ID]}", error))
         for read, item in enumerate(every, 1):
             cancel.check()
-            self.note = f"{read:,} snapshots read"
+            self.note = f"{counted(read, 'snapshot')} read"
             if self._wanted.matches(item.snapshot):
                 found.append(item)
         found.sort(key=lambda item: (item.time_ns, item.id), reverse=True)
@@ -74,7 +74,7 @@ class SnapshotsPage(Page):
             statistics = None
         if statistics is not None:
             parent += (
-                f", {statistics.total_files_processed:,} files, {size_text(statistics.total_bytes_processed)}, "
+                f", {counted(statistics.total_files_processed, 'file')}, {size_text(statistics.total_bytes_processed)}, "
                 f"added {size_text(statistics.data_added_packed or statistics.data_added)}"
             )
         lines.append(parent)
@@ -151,7 +151,7 @@ class FolderPage(Page):
     def details(self, number: int) -> Sequence[str]:
         """See `Page`."""
         row = self._rows[number]
-        size = f", {row.size:,} bytes" if row.type == FILE else ""
+        size = f", {counted(row.size, 'byte')}" if row.type == FILE else ""
         return [printable(self.path_of(number)), f"{printable(row.type)}{size}, owner {row.uid}:{row.gid}"]
 
     def _node(self, number: int) -> Node:
@@ -226,14 +226,17 @@ class FilePage(Page):
         self._pieces.fill(cancel)
         if self._pieces.missing:
             self.troubles = self._pieces.missing
-            self.trouble = f"{self._pieces.missing:,} blobs of the file are not in any index: run check, then repair index"
+            self.trouble = (
+                f"{counted(self._pieces.missing, 'blob')} of the file are not in any index: run check, then repair index"
+            )
 
     def _about(self) -> str:
         node = self.node
         if node.type == SYMLINK:
             return f"symlink to {printable(node.target)}"
         owner = printable(f"{node.user or node.uid}:{node.group or node.gid}")
-        return f"{printable(node.type)}, {node.size:,} bytes, {len(node.blobs):,} blobs, owner {owner}, inode {node.inode}"
+        size = f"{counted(node.size, 'byte')}, {counted(len(node.blobs), 'blob')}"
+        return f"{printable(node.type)}, {size}, owner {owner}, inode {node.inode}"
 
     def cells(self, number: int) -> Sequence[str]:
         """See `Page`."""
