@@ -173,7 +173,7 @@ class Bench:
             rounds=rounds,
         )
         self.add(f"ls {name}", lambda program: self.call(program, self.repo(program, "tree"), "ls", "latest"), rounds=rounds)
-        with self.having("overview", rustic=False):
+        with self.having("stats", rustic=False):
             whole = self.nearest("overview", lambda program: self.repo(program, "tree"))
             self.add(f"overview {name}", whole, rounds=rounds)
         self.dumped(name, source, rounds)
@@ -311,7 +311,6 @@ class Bench:
             for name in modes:
                 self.add(f"{name}, {sources.HISTORY} snapshots", self.calling(repo, *name.split()), rounds=3)
             self.add(costs, self.nearest("du", lambda _: repo), rounds=3)
-        with self.having("overview", rustic=False):
             self.add(whole, self.nearest("overview", lambda _: repo), rounds=3)
 
     def nearest(self, command: str, repo: Callable[[Program], Path]) -> Callable[[Program], Sample]:

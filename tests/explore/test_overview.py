@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import re
@@ -238,7 +237,7 @@ def test_packs_and_blobs_are_those_of_the_index(repo: Repository) -> None:
     assert sum(packs.size for packs in found.packs) == sum(listed.values())
     for packs in found.packs:
         assert sum(one.count for one in packs.by_fill) == sum(one.count for one in packs.by_size) == packs.count
-        assert packs.by_fill[-1] == dataclasses.replace(packs.by_fill[-1], count=packs.count, size=packs.size)
+        assert packs.by_fill[-1] == msgspec.structs.replace(packs.by_fill[-1], count=packs.count, size=packs.size)
         assert packs.smallest in listed.values() and packs.largest in listed.values()
     files = {one.kind: (one.count, one.size) for one in found.files}
     for kind in (FileKind.KEY, FileKind.INDEX, FileKind.SNAPSHOT, FileKind.PACK):
@@ -313,7 +312,7 @@ def test_trees_that_are_decoded_say_the_same_as_columns(
             patch.setattr(IndexUse, "mark_tree", lambda *args: None)
             second = overview_of(repo, shown, top=50)
         # The size of a file that is told of is that of some snapshot.
-        assert dataclasses.replace(second, made=first.made) == first
+        assert msgspec.structs.replace(second, made=first.made) == first
         assert first.types and first.largest_files
 
 

@@ -154,13 +154,9 @@ def test_snapshots_at_the_ends_of_time_are_shown(capsysbinary: pytest.CaptureFix
     overview = example_overview(snapshots=20)
     ends = [-62_135_596_800 * 10**9, 253_402_300_799 * 10**9]
     first, *rest = overview.snapshots
-    odd = [type(first)(**{**_fields(first), "time": end}) for end in ends]
-    text = text_of(type(overview)(**{**_fields(overview), "snapshots": (odd[0], *rest, odd[1])}), capsysbinary)
+    odd = [msgspec.structs.replace(first, time=end) for end in ends]
+    text = text_of(msgspec.structs.replace(overview, snapshots=(odd[0], *rest, odd[1])), capsysbinary)
     assert "earlier" in text and "by each year" in text
-
-
-def _fields(record: object) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]
 
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> None:

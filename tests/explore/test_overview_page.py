@@ -221,7 +221,7 @@ def test_growth_is_the_sum_of_what_was_added() -> None:
     [(0.01, "hour"), (1, "hour"), (30, "day"), (300, "week"), (1500, "month"), (4000, "quarter"), (20_000, "year")],
 )
 def test_stretches_of_time_are_as_short_as_can_be_seen(days: float, unit: str) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     one = example_overview(snapshots=1).snapshots[0]
     snapshots = [replace(one, time=MADE + int(days * 86_400e9 * part / 500)) for part in range(501)]
@@ -235,7 +235,7 @@ def test_stretches_of_time_are_as_short_as_can_be_seen(days: float, unit: str) -
 
 
 def test_times_at_the_ends_of_the_calendar(browser: Browser, tmp_path: Path) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     overview = example_overview(snapshots=3)
     times = (-62_135_596_800 * 10**9, 0, 253_402_300_799 * 10**9)

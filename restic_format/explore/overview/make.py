@@ -281,7 +281,7 @@ class _Making:
     def _prune(self, packs: Sequence[PackUse], sizes: Mapping[bytes, int], marked: Mapping[bytes, object]) -> PruneFacts | None:
         """What `prune` would do: what it would say, by its own rules."""
         if any(problem.category in _BLOCKING for problem in self._problems.told):
-            error = PruneRefused("it would refuse, for it is not known what is needed: see the other problems")
+            error = PruneRefused("it would refuse: what is needed is not known, see the other problems")
             self._problems.add("prune", error, Category.PACK)
             return None
         repository = self._repository

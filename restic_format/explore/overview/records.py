@@ -5,11 +5,10 @@ Texts come from the repository as they are there: whoever shows them escapes the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True, gc=False):
     """How many there are with a size, or a share, in a range. Both ends belong to it."""
 
     lowest: int
@@ -20,8 +19,7 @@ class Range:
     """Bytes of all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(msgspec.Struct, frozen=True, gc=False):
     """Something in the repository that the design of restic does not have."""
 
     where: str
@@ -36,8 +34,7 @@ class Extension:
     """What it says, as JSON, for the config; "" for the others, and where it is long."""
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryFacts:
+class RepositoryFacts(msgspec.Struct, frozen=True, gc=False):
     """What the config says."""
 
     id: str
@@ -53,8 +50,7 @@ class RepositoryFacts:
     extensions: tuple[Extension, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFacts:
+class KeyFacts(msgspec.Struct, frozen=True, gc=False):
     """A key file, and what trying a password with it costs."""
 
     id: str
@@ -86,8 +82,7 @@ MIN_WORK = (1 << 15) * 8
 """N · r · p of such keys, at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(msgspec.Struct, frozen=True, gc=False):
     """Who made snapshots: a program, a host or a user."""
 
     name: str
@@ -100,8 +95,7 @@ class Author:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotFacts:
+class SnapshotFacts(msgspec.Struct, frozen=True, gc=False):
     """A snapshot: what is in it, and what it has added. They are in order of their times."""
 
     id: str
@@ -127,8 +121,7 @@ class SnapshotFacts:
     """The same as stored; None where the summary does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileFacts(msgspec.Struct, frozen=True, gc=False):
     """The files of one kind."""
 
     kind: str
@@ -137,8 +130,7 @@ class FileFacts:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class PackFacts:
+class PackFacts(msgspec.Struct, frozen=True, gc=False):
     """The packs of one type; one with both types counts as one of trees, as it is cached (PACK-9)."""
 
     type: str
@@ -162,8 +154,7 @@ class PackFacts:
     """By how much of a pack's blobs is needed: 0 %, 1-10 %, 11-20 %, …, 91-99 %, 100 %; all twelve, also those without any."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobFacts:
+class BlobFacts(msgspec.Struct, frozen=True, gc=False):
     """The blobs of one type that the index lists, every copy."""
 
     type: str
@@ -178,8 +169,7 @@ class BlobFacts:
     """By their plain size, by powers of two, from the smallest to the largest that has any."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceFacts:
+class SpaceFacts(msgspec.Struct, frozen=True, gc=False):
     """What the space goes to. Bytes of blobs as stored, unless it says otherwise."""
 
     restored: int
@@ -217,8 +207,7 @@ class SpaceFacts:
         return self.restored / self.needed if self.needed else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class PruneFacts:
+class PruneFacts(msgspec.Struct, frozen=True, gc=False):
     """What `prune` with default options would do: its own numbers."""
 
     packs_removed: int
@@ -233,8 +222,7 @@ class PruneFacts:
     """Bytes that would stay unused."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFileFacts:
+class IndexFileFacts(msgspec.Struct, frozen=True, gc=False):
     """One index file."""
 
     id: str
@@ -250,8 +238,7 @@ class IndexFileFacts:
     """When it was written, where the storage says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFacts:
+class IndexFacts(msgspec.Struct, frozen=True, gc=False):
     """The index files."""
 
     files: tuple[IndexFileFacts, ...]
@@ -274,8 +261,7 @@ MOST_INDEX_FILES = 100
 """Index files that are told of one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockFacts:
+class LockFacts(msgspec.Struct, frozen=True, gc=False):
     """A lock, that of the overview itself left out."""
 
     id: str
@@ -290,8 +276,7 @@ class LockFacts:
     """Whether it was not refreshed for half an hour (LOCK-5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypeFacts:
+class TypeFacts(msgspec.Struct, frozen=True, gc=False):
     """The files of one type in all snapshots that are shown; a file counts in each of them."""
 
     type: str
@@ -305,8 +290,7 @@ class TypeFacts:
     """Bytes of those that files of no other type need."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTypeFacts:
+class NodeTypeFacts(msgspec.Struct, frozen=True, gc=False):
     """The entries of one type in all snapshots that are shown; an entry counts in each of them."""
 
     type: str
@@ -315,8 +299,7 @@ class NodeTypeFacts:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class LargeItem:
+class LargeItem(msgspec.Struct, frozen=True, gc=False):
     """A file or a directory, in whichever snapshots it is, whatever was in it at the time."""
 
     path: str
@@ -326,16 +309,14 @@ class LargeItem:
     """Bytes of a file as one of the latest snapshots has it; 0 for a directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Age:
+class Age(msgspec.Struct, frozen=True, gc=False):
     """The oldest and the newest of something."""
 
     oldest: int
     newest: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """Something that could not be read, so that numbers are too small."""
 
     item: str
@@ -352,8 +333,7 @@ class Category:
     KEY, LOCK, INDEX, SNAPSHOT, TREE, BLOB, PACK, FILE = "key", "lock", "index", "snapshot", "tree", "blob", "pack", "file"
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True, gc=False):
     """What a repository holds, as numbers."""
 
     made: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,8 +66,9 @@ class _Page:
         self._out.line("  " + shortened(visible(text), self.width - 2))
 
     def warning(self, text: str) -> None:
-        """A line about something wrong."""
-        self._paint(_WARNING, "  ", shortened(visible(text), self.width - 2))
+        """What is wrong, in as many lines as it takes."""
+        for number, line in enumerate(textwrap.wrap(visible(text), self.width - 4)):
+            self._paint(_WARNING, "    " if number else "  ", shortened(line, self.width - 4))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> None:
         """Rows under *headers*, if any; those columns for which *right* has a ``>`` stand at the right."""
@@ -123,7 +125,7 @@ def _repository(page: _Page, overview: Overview) -> None:
     page.line(f"ID        {found.id}")
     page.line(f"format    version {found.version}")
     level = {None: "", 0: ", no compression"}.get(found.compression, f", compression level {found.compression}")
-    page.line(f"settings  {'append-only' if found.append_only else 'nothing special'}{level}")
+    page.line(f"settings  {'append-only' if found.append_only else 'as in restic'}{level}")
     if found.hot:
         page.line("kind      hot half of a hot/cold repository: packs with data are elsewhere")
     page.table(
@@ -138,10 +140,12 @@ def _repository(page: _Page, overview: Overview) -> None:
             ["Where", "What", "Of", "Count", "Value"],
             [
                 [one.where, printable(one.name), one.program or "?", f"{one.count:,}", printable(one.value)]
-                for one in found.extensions
+                for one in found.extensions[: 2 * MOST_ROWS]
             ],
             "   >",
         )
+        if len(found.extensions) > 2 * MOST_ROWS:
+            page.line(f"and {_some(len(found.extensions) - 2 * MOST_ROWS, 'other')}")
 
 
 def _snapshots(page: _Page, overview: Overview) -> None:
@@ -299,9 +303,9 @@ def _content(blob_type: str) -> str:
 
 
 def _ranges(page: _Page, ranges: Sequence[Range]) -> None:
-    """Sizes by powers of two; each row is named by the least one of the next row."""
+    """Sizes by powers of two; each row is named by the least one of the next."""
     page.bars(
-        [(["up to", _short(one.highest + 1), f"{one.count:,}", bytes_text(one.size)], one.count) for one in ranges], " >>>"
+        [(["below", _short(one.highest + 1), f"{one.count:,}", bytes_text(one.size)], one.count) for one in ranges], " >>>"
     )
 
 
@@ -390,7 +394,7 @@ def _keys(page: _Page, overview: Overview) -> None:
                 f"{key.p}",
                 bytes_text(key.memory),
                 f"{key.strength:.2f}",
-                printable(f"{key.username}@{key.hostname}") + (", weak" if key.weak else ""),
+                _user(key.username, key.hostname) + (", weak" if key.weak else ""),
             ]
             for key in overview.keys
         ],
@@ -399,6 +403,10 @@ def _keys(page: _Page, overview: Overview) -> None:
     page.line("work 1.00 is that of a key by restic on an ordinary machine: N 32768, r 8, p 5")
     if weak := sum(key.weak for key in overview.keys):
         page.warning(f"{_some(weak, 'key')} can be tried faster than any that restic makes: change the password")
+
+
+def _user(name: str, host: str) -> str:
+    return printable(f"{name}@{host}") if name or host else "(not said)"
 
 
 def _index(page: _Page, overview: Overview) -> None:
@@ -443,7 +451,7 @@ def _locks(page: _Page, overview: Overview) -> None:
                 _time(one.time),
                 _age(one.age),
                 ("exclusive" if one.exclusive else "shared") + (", stale" if one.stale else ""),
-                printable(f"{one.username}@{one.hostname}") + f", process {one.pid}",
+                _user(one.username, one.hostname) + f", process {one.pid}",
             ]
             for one in overview.locks[:MOST_ROWS]
         ],
