@@ -236,10 +236,21 @@ def compare_ways(a: Way, b: Way) -> Iterator[Difference]:
     Raises:
         ResticFormatError: a tree cannot be read.
     """
+    found = _different_ways(a, b)
+    if a.node is None or b.node is None or a.node.raw == b.node.raw:
+        yield from found
+    else:
+        sides = [Side("node", None, len(way.node.raw), None) for way in (a, b) if way.node is not None]
+        yield from _or_at_least(Difference(State.CHANGED, "node", "TREE-3", _BETWEEN_PARTS, *sides), found)
+
+
+def _different_ways(a: Way, b: Way) -> Iterator[Difference]:
+    files = a.file is not None and b.file is not None
     if a.node is not None and b.node is not None:
-        for found in compare(a.node.document, b.node.document, without=("content",)):
-            yield found._replace(name=f"node.{found.name}")
-    if a.file is not None and b.file is not None:
+        # The blobs of two files are compared by themselves: with where they are in the file.
+        for found in compare(a.node.document, b.node.document, without=("content",) if files else ()):
+            yield found._replace(name=f"node.{found.name}" if found.name else "node")
+    if files:
         yield from _blobs(a, b)
     elif a.subtree is not None and b.subtree is not None:
         yield from compare(*(explain(Tree, way.repository.load_blob(BlobType.TREE, way.subtree or b"")) for way in (a, b)))

@@ -24,6 +24,7 @@ from restic_spec.ids import id_of
 from restic_spec.index import IndexBlob, IndexFile, IndexPack, encode_index
 from restic_spec.keyfile import KeyFile, decode_keyfile, encode_master_key
 from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
 from restic_spec.regions import Document, declaration_of, explain
 from restic_spec.tree import Tree, encode_tree
 from tests.inspecting.waykit import snapshot
@@ -199,6 +200,19 @@ def test_directories_and_items_of_other_types() -> None:
     assert list(found("/")) == ["nodes[d].subtree", *list(found("/"))[1:]]
     assert found("f")["node.type"] == ("changed", "file", "symlink")
     assert shown(compare_ways(find_way(maker.repo, a, "/"), find_way(maker.repo, a, "/"))) == {}
+
+
+def test_nodes_that_cannot_be_decoded_or_differ_in_space_only() -> None:
+    maker = Maker(memory_repo())
+
+    def found(*nodes: bytes) -> dict[str, tuple[str, Any, Any]]:
+        trees = [maker.writer.save_blob(BlobType.TREE, b'{"nodes":[%b]}' % node).id for node in nodes]
+        snapshots = [snapshot(maker, tree=tree) for tree in trees]
+        return shown(compare_ways(*(find_way(maker.repo, item, "f") for item in snapshots)))
+
+    good = b'{"name":"f","type":"file","content":["%b"]}' % (b"ab" * 32)
+    assert list(found(good, good.replace(b",", b" ,"))) == ["node"]
+    assert list(found(good, good.replace(b"ab", b"zz"))) == [f"node.content[{'ab' * 32}]", f"node.content[{'zz' * 32}]"]
 
 
 # Whatever stands there

@@ -15,6 +15,7 @@ from restic_format.repository import Repository
 from restic_format.storage import LocalStorage
 from restic_spec.layout import FileKind
 from restic_spec.snapshot import Snapshot
+from restic_spec.tree import ExtendedAttribute
 from tests.restore.kit import PASSWORD as KIT_PASSWORD
 from tests.restore.kit import Maker, cheap_repo
 from tests.tools.kit import PASSWORD, Filled, Outcome, Runner
@@ -152,6 +153,21 @@ def test_damage_is_told_and_the_rest_goes_on(tmp_path: Path, run: Runner, monkey
     assert nothing.code == 1 and [found["region"] for found in of_type(lines(nothing), "finding")] == ["trees[0]"]
 
 
+def test_a_node_with_any_number_of_members_is_shown_in_bounds(
+    tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch, schema: Any
+) -> None:
+    attributes = [ExtendedAttribute(f"user.{number}", b"v") for number in range(6000)]
+    folder = made(tmp_path, lambda maker: [maker.node("f", "fifo", 0, extended_attributes=attributes)])
+    monkeypatch.setenv("RESTIC_PASSWORD", KIT_PASSWORD)
+    words = ["-r", str(folder), "inspect", "latest:f"]
+    messages = lines(run("--json", *words))
+    valid(messages, schema)
+    (way,) = of_type(messages, "way")
+    (listed,) = [member for member in way["node"]["members"] if member["name"] == "extended_attributes"]
+    assert way["node"]["left_out"] and 3000 < len(listed["members"]) < 3400
+    assert len(run(*words).out.splitlines()) < 130 and len(run(*words, "--all").out.splitlines()) > 9000
+
+
 def test_paths_that_are_not_there_and_options_that_do_not_fit(here: Filled, run: Runner) -> None:
     gone = run("inspect", "latest:/nope")
     assert gone.code == 1 and gone.err == b"path /nope: not found\n"
@@ -172,7 +188,7 @@ def test_exit_codes_of_diff(here: Filled, run: Runner, monkeypatch: pytest.Monke
     for words in (
         ["config"],
         ["config", "latest:/"],
-        ["config", "index/00"],
+        ["config", "index/" + "00" * 32],
         ["latest:/nope", "latest:/"],
         ["--hex", "a", "b"],
     ):
@@ -214,6 +230,8 @@ def test_lone_files_are_compared(run: Runner, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RESTIC_PASSWORD", fixtures.describe("rustic-v2").passwords[0])
     opened = run("inspect", "--diff", *(str(folder / "config") for folder in folders))
     assert opened.code == 1 and b"M file.content.id " in opened.out and b"CONFIG-4" in opened.out
+    monkeypatch.setenv("RESTIC_PASSWORD", "another")
+    assert run("inspect", "--diff", *(str(folder / "config") for folder in folders)).code == 12
 
 
 @pytest.mark.clause("KEY-7")

@@ -55,7 +55,7 @@ class MemberMessage(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Those; those of ``content`` are left out, for each of them is a ``blob``."""
 
 
-class WayNodeMessage(msgspec.Struct):
+class WayNodeMessage(msgspec.Struct, omit_defaults=True):
     """The entry that the way leads to."""
 
     tree: str
@@ -63,6 +63,8 @@ class WayNodeMessage(msgspec.Struct):
     number: int
     """Which of that tree's entries it is, counted from 0."""
     members: list[MemberMessage]
+    left_out: bool = False
+    """Whether there are more members than the 10,000 that are told of."""
 
 
 class ContentMessage(msgspec.Struct):

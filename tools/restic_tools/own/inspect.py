@@ -87,27 +87,27 @@ def inspect_command(
     from restic_tools.own.inspecting.opening import make_inspector
 
     tools = context_of(ctx)
+    given = [name for name, value in (("--raw", raw), ("--decoded", decoded), ("--region", region)) if value is not None]
+    for_objects = [*given, *(name for name, value in (("--depth", depth), ("--hex", hexadecimal)) if value)]
+    for_paths = [name for name, value in (("--shared", shared), ("--read-data", read_data)) if value]
+    has_repository = bool(tools.options.repo or tools.options.repository_file)
+    if diff:
+        from restic_tools.own.inspecting.differences import comparing, show_difference
+
+        with comparing():
+            if for_objects or for_paths:
+                raise Failure(f"--diff and {[*for_objects, *for_paths][0]} are mutually exclusive")
+            pair = [parse_target(text, repository=has_repository) for text in targets]
+            inspector = make_inspector(tools, sealed=sealed, key_file=key_file)
+            return int(show_difference(tools, inspector, pair, everything=everything, show_secrets=show_secrets))
     if depth is not None and depth < 0:
         raise Failure("--depth must not be negative")
-    given = [name for name, value in (("--raw", raw), ("--decoded", decoded), ("--region", region)) if value is not None]
     if len(given) > 1:
         raise Failure(f"{given[0]} and {given[1]} are mutually exclusive")
     if given and len(targets) > 1:
         raise Failure(f"{given[0]} is for one target")
     if tools.options.json and (hexadecimal or raw is not None or decoded is not None):
         raise Failure("--json and --hex, --raw or --decoded are mutually exclusive")
-    for_paths = [name for name, value in (("--shared", shared), ("--read-data", read_data)) if value]
-    for_objects = [*given, *(name for name, value in (("--depth", depth), ("--hex", hexadecimal)) if value)]
-    has_repository = bool(tools.options.repo or tools.options.repository_file)
-    if diff:
-        from restic_tools.own.inspecting.differences import comparing, show_difference
-
-        with comparing():
-            if for_paths or for_objects:
-                raise Failure(f"--diff and {(for_paths + for_objects)[0]} are mutually exclusive")
-            pair = [parse_target(text, repository=has_repository) for text in targets]
-            inspector = make_inspector(tools, sealed=sealed, key_file=key_file)
-            return int(show_difference(tools, inspector, pair, everything=everything, show_secrets=show_secrets))
     parsed = [parse_target(text, repository=has_repository) for text in targets]
     if for_objects and any(target.place is Place.SNAPSHOT for target in parsed):
         raise Failure(f"{for_objects[0]} is not for a path in a snapshot")

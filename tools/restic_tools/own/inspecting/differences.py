@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from restic_spec.regions import Document
 
 LONGEST_VALUE = 40
+"""Characters of a value that people see."""
+FIRST_BYTES = 8
+"""Bytes of one."""
 _MARKS = {"same": "=", "changed": "M", "moved": "R", "only_a": "-", "only_b": "+"}
 _COLOURS = {"changed": 33, "moved": 36, "only_a": 31, "only_b": 32}
 _ID = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
@@ -65,6 +68,9 @@ def show_difference(
                 raise Failure(f"{printable(name)} cannot be compared: {way.findings[0].what}")
         return printer.show(names, compare_ways(*ways))
     a, b = (inspector.target(target, None if sys.stdin is None else sys.stdin.buffer) for target in targets)
+    for inspected in (a, b):
+        if inspected.trouble is not None:
+            raise inspected.trouble
     for note in dict.fromkeys((*a.notes, *b.notes)):
         ctx.out.line(f"note: {note}")
 
@@ -155,11 +161,11 @@ def _text(side: Side) -> str:
     value = side.value
     if value is None:
         return "" if side.length is None else f"{side.length:,} bytes"
-    text = value.hex() if isinstance(value, bytes) else str(value).lower() if isinstance(value, bool) else str(value)
-    text = printable(_shortened(text))
-    if len(text) > LONGEST_VALUE:
-        text = f"{text[: LONGEST_VALUE - 1]}…"
-    return text if side.offset is None or not isinstance(value, bytes) else f"{text} ({side.length:,} bytes)"
+    if isinstance(value, bytes):
+        text = value[:FIRST_BYTES].hex()
+        return f"{text}… ({side.length:,} bytes)" if (side.length or 0) > FIRST_BYTES else text
+    text = printable(_shortened(str(value).lower() if isinstance(value, bool) else str(value)))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _side(side: Side | None) -> SideMessage | None:

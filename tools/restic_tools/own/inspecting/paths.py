@@ -44,7 +44,12 @@ FIRST = 20
 """Blobs, entries, files and findings that are shown unless all are asked for."""
 MOST_FINDINGS = 1000
 """Findings that are kept for the end of what people read; the others are counted."""
+MOST_MEMBERS = 10_000
+"""Members of a node that are told of: an ordinary one has less than twenty, and a few for each extended attribute."""
+MOST_LINES = 100
+"""Members that people see unless all are asked for."""
 LONGEST_VALUE = 48
+"""Characters of a value that people see."""
 _SHORT = 8
 """Digits of an id that are shown to people."""
 
@@ -206,7 +211,14 @@ class WayPrinter:
         self._out.line()
         self._heading(f"Node: entry {way.node.number} of tree {way.node.tree.hex()[:_SHORT]}")
         blobs = "null" if way.amounts is None else f"{way.amounts.blobs:,} blobs"
-        self._members(list(_member_rows(_members(way.node.document), blobs)))
+        members = _Members(way.node.document)
+        lines = list(_member_rows(members.members, blobs))
+        shown = lines[: None if self._first is None else MOST_LINES]
+        self._members(shown)
+        if members.left_out:
+            self._out.line(f"  … more than {MOST_MEMBERS:,} members in all")
+        else:
+            self._more(len(lines) - len(shown), "members")
 
     def _members(self, rows: list[tuple[str, str, str, str]]) -> None:
         """The members of the node, a line each: what there is no room for of their meanings is left out."""
@@ -366,23 +378,34 @@ def _entry_line(node: Node) -> str:
 # The node's document
 
 
-def _members(document: Document) -> list[MemberMessage]:
-    return list(_members_of("", document.regions()))
+class _Members:
+    """The members of the node, as many as `MOST_MEMBERS`."""
 
+    def __init__(self, document: Document) -> None:
+        self._room = MOST_MEMBERS
+        self.members = list(self._of("", document.regions()))
 
-def _members_of(above: str, regions: Iterator[Region]) -> Iterator[MemberMessage]:
-    from restic_spec.members import Between
+    @property
+    def left_out(self) -> bool:
+        """Whether there are more."""
+        return self._room < 0
 
-    for region in regions:
-        if isinstance(region, Between):
-            continue
-        name = region.name.removeprefix(above).removeprefix(".")
-        value = region.value
-        shown = value.hex() if isinstance(value, bytes) else value
-        message = MemberMessage(name=name, clause=region.clause, meaning=region.meaning, value=shown)
-        if name != "content" or above:
-            message.members = list(_members_of(region.name, region.regions()))
-        yield message
+    def _of(self, above: str, regions: Iterator[Region]) -> Iterator[MemberMessage]:
+        from restic_spec.members import Between
+
+        for region in regions:
+            if isinstance(region, Between):
+                continue
+            self._room -= 1
+            if self._room < 0:
+                return
+            name = region.name.removeprefix(above).removeprefix(".")
+            value = region.value
+            shown = value.hex() if isinstance(value, bytes) else value
+            message = MemberMessage(name=name, clause=region.clause, meaning=region.meaning, value=shown)
+            if name != "content" or above:
+                message.members = list(self._of(region.name, region.regions()))
+            yield message
 
 
 def _member_rows(members: Sequence[MemberMessage], content: str, depth: int = 0) -> Iterator[tuple[str, str, str, str]]:
@@ -438,7 +461,8 @@ def _message(way: Way) -> WayMessage:
         read=way.read,
     )
     if way.node is not None:
-        message.node = WayNodeMessage(way.node.tree.hex(), way.node.number, _members(way.node.document))
+        members = _Members(way.node.document)
+        message.node = WayNodeMessage(way.node.tree.hex(), way.node.number, members.members, members.left_out)
     if way.amounts is not None:
         message.content = ContentMessage(*way.amounts)
     return message
