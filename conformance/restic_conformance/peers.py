@@ -33,6 +33,9 @@ MIRROR_VARIABLE = "RESTIC_FORMAT_DEBIAN_MIRROR"
 SUITES = ("bookworm", "trixie", "sid")
 """Debian releases that carry the versions wanted (0.14, 0.18 and 0.19 in this order)."""
 
+PATIENCE = 120.0
+"""Seconds that a program may take to tell its version: the first start reads all of it from a slow disk."""
+
 KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
@@ -57,6 +60,8 @@ class DebianPeer:
     """Debian's name of the program where it differs from ``program``."""
     suite: str = ""
     """The one release that it is taken from; empty for any."""
+    asked: tuple[str, ...] = ("version", "--version")
+    """What makes it tell its version, the first of these that it understands."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ PEERS = (
         "",
         packaged_as="chromium-headless-shell",
         suite=SUITES[0],
+        asked=("--version",),  # "version" would be the address of a page
         alone=("chromium-common",),  # of it only the tables of characters are needed, not the programs for a desktop
         # Libraries that it takes where it finds them, and fonts.
         beside=("libwayland-client0", "libxcb-shm0", "fonts-dejavu-core", "fonts-liberation2"),
@@ -264,17 +270,20 @@ class PrivateApt:
         shutil.rmtree(downloads)
 
 
-def program_version(program: Path) -> str:
+def program_version(program: Path, asked: Sequence[str] = DebianPeer.asked) -> str:
     """First line of what the program says about its version.
 
     Raises :class:`PeerError` when it cannot be run.
     """
-    for arguments in (["version"], ["--version"]):
-        command = [str(program), *arguments]
+    for argument in asked:
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            done = subprocess.run(
+                [str(program), argument], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
+            )
         except OSError as error:
             raise PeerError(f"{program} cannot be run: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise PeerError(f"{program} does not say its version") from error
         if done.returncode == 0:
             return done.stdout.strip().splitlines()[0]
     raise PeerError(f"{program} cannot be run: {done.stderr.strip()}")
@@ -293,7 +302,7 @@ def _install(apt: PrivateApt, peer: DebianPeer, dest: Path) -> None:
         folder = next((folder for folder in ("usr/bin", "bin") if (fresh / "root" / folder / name).exists()), "usr/bin")
         (fresh / peer.program).symlink_to(f"root/{folder}/{name}")
     (fresh / "doc").symlink_to(f"root/usr/share/doc/{peer.package}")
-    program_version(fresh / peer.program)
+    program_version(fresh / peer.program, peer.asked)
     shutil.rmtree(dest / peer.folder, ignore_errors=True)
     fresh.rename(dest / peer.folder)
 
@@ -376,9 +385,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         fetch(dest, options.allow_unsigned)
         rustic = find_rustic(dest) or (build_rustic(dest) if options.rustic else None)
-        programs = [dest / peer.folder / peer.program for peer in PEERS] + ([rustic] if rustic else [])
-        for program in programs:
-            print(f"{program.relative_to(dest.parent)}: {program_version(program)}")
+        programs = [(dest / peer.folder / peer.program, peer.asked) for peer in PEERS]
+        for program, asked in programs + ([(rustic, DebianPeer.asked)] if rustic else []):
+            print(f"{program.relative_to(dest.parent)}: {program_version(program, asked)}")
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -53,7 +53,10 @@ CONTRAST = """(() => {
 """Where writing cannot be told from what is behind it (WCAG 2, AA)."""
 UNSEEN = """[...document.querySelectorAll('section, section > h2, h3, figcaption, tbody tr, dl.tiles > div, .notice, footer')]
   .filter(element => !element.closest('details:not([open])') || matchMedia('print').matches)
-  .filter(element => { const box = element.getBoundingClientRect(); return box.width < 20 || box.height < 8; })
+  .filter(element => {
+    const box = element.getBoundingClientRect();
+    return !element.checkVisibility() || box.width < 20 || box.height < 8;
+  })
   .map(element => element.outerHTML.slice(0, 200))"""
 OUTSIDE = """[...document.querySelectorAll('main *')]
   .filter(element => element.getClientRects().length && !element.closest('.scroll, nav, svg'))
