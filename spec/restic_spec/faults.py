@@ -16,7 +16,7 @@ import msgspec
 from restic_spec import wire
 from restic_spec.config import Config, decode_config
 from restic_spec.declared import member_with
-from restic_spec.errors import JsonInvalid, PolynomialInvalid, SpecError
+from restic_spec.errors import JsonInvalid, LengthInvalid, PolynomialInvalid, SpecError
 from restic_spec.ids import HEX_SIZE
 from restic_spec.index import IndexBlob, IndexFile, IndexPack, check_pack, decode_index, decode_pack
 from restic_spec.keyfile import KeyFile, MasterKeyJson, decode_keyfile, decode_master_key
@@ -34,6 +34,9 @@ Faults = dict[Path, list[SpecError]]
 
 MAX_FAULTS = 1000
 """Faults that are told of one document at most."""
+
+AT_ONCE = 64 << 20
+"""Bytes of a document that is decoded as a whole; objects take many times the bytes of the JSON."""
 
 _AT = re.compile(r" - at `\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -72,12 +75,13 @@ _CHECKS: dict[Any, Callable[[bytes], Any]] = {
 def find_faults(json: Json) -> tuple[Faults, bool]:
     """What is wrong with a document, and where, and whether it is refused; what the scan of its regions tells itself is left
     out."""
+    raw = memoryview(json.document.data)[json.start : json.end]
+    if len(raw) > AT_ONCE:
+        return _of_large(json)
     try:
-        check(json.declared, bytes(memoryview(json.document.data)[json.start : json.end]))
+        check(json.declared, bytes(raw))
     except SpecError as error:
-        found: Faults = {}
-        for path, problem in islice(_of_elements(json), MAX_FAULTS):
-            found.setdefault(path, []).append(problem)
+        found = _of_elements(json)
         if not found:
             place = _place(json.regions, (), error, json.declared)
             if place or not any(_is_broken(region) for region in json.regions()):
@@ -86,8 +90,25 @@ def find_faults(json: Json) -> tuple[Faults, bool]:
     return {}, False
 
 
-def _of_elements(json: Json) -> Iterator[tuple[Path, SpecError]]:
-    """What is wrong with elements that are read one by one, with the whole path to them."""
+def _of_large(json: Json) -> tuple[Faults, bool]:
+    """`find_faults` for a document of which nobody should hold all objects at once."""
+    found = _of_elements(json)
+    if not found and json.declared not in (Tree, IndexFile):
+        what = f"{json.end - json.start} bytes are too many to hold the members against their declaration"
+        return {(): [LengthInvalid(what, clause="FILE-6")]}, False
+    return found, bool(found) or any(_is_broken(region) for region in json.regions())
+
+
+def _of_elements(json: Json) -> Faults:
+    """What is wrong with elements that are read one by one."""
+    found: Faults = {}
+    for path, problem in islice(_each_element(json), MAX_FAULTS):
+        found.setdefault(path, []).append(problem)
+    return found
+
+
+def _each_element(json: Json) -> Iterator[tuple[Path, SpecError]]:
+    """The same, one after the other with the whole path to them."""
     if json.declared is Tree:
         nodes = _below(json.regions, ("nodes",))
         if nodes is not None:

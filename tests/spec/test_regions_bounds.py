@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restic_spec import binary, walk
+from restic_spec import binary, faults, walk
 from restic_spec.blob import seal_blob
 from restic_spec.crypto import MasterKey, open_sealed, seal
 from restic_spec.index import IndexFile
@@ -18,6 +18,8 @@ from restic_spec.layout import FileKind
 from restic_spec.listing import read_entries
 from restic_spec.pack import BlobType, PackEntry, encode_entry, encode_header, encode_length
 from restic_spec.regions import Region, declaration_of, explain, leaves
+from restic_spec.snapshot import Snapshot
+from restic_spec.tree import Tree
 from restic_spec.unpacked import COMPRESSED_MARK
 from tests.spec.regionkit import by_name, check_cover, wrong
 from tests.spec.test_regions import KEY, a_pack, opener, plain
@@ -187,6 +189,24 @@ def test_odd_documents_end(document):
     assert count < 200_000
     assert (len(wrong(whole)) == 0) is document.startswith(b'{"a"')
     assert len(wrong(whole)) <= 2000
+
+
+@pytest.mark.clause("FILE-6")
+@pytest.mark.parametrize("form", [IndexFile, Tree, Snapshot])
+def test_large_documents_are_read_element_by_element(monkeypatch, form):
+    samples = {
+        IndexFile: b'{"packs":[{"id":"%s","blobs":[]},{"id":"%s","blobs":[]}]}' % (b"ab" * 32, b"cd" * 32),
+        Tree: b'{"nodes":[{"name":"ab","type":"file"},{"name":"cd","type":"file"}]}',
+        Snapshot: b'{"time":"2020-01-01T00:00:00Z","hostname":"cd"}',
+    }
+    monkeypatch.setattr(faults, "AT_ONCE", 10)
+    sound = explain(plain(form), samples[form])
+    assert wrong(sound) == ([("d", "FILE-6")] if form is Snapshot else [])
+    hurt = explain(plain(form), samples[form].replace(b'"cd', b"7"))
+    check_cover(hurt)
+    monkeypatch.setattr(faults, "AT_ONCE", 1 << 20)
+    if form is not Snapshot:
+        assert wrong(hurt) == wrong(explain(plain(form), samples[form].replace(b'"cd', b"7"))) != []
 
 
 def test_a_key_that_does_not_fit_is_told_once_for_each_message():

@@ -15,6 +15,7 @@ import traceability
 
 from restic_conformance import fixtures
 from restic_spec import gotime
+from restic_spec.constants import LENGTH_SIZE
 from restic_spec.crypto import MasterKey, open_sealed
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of, is_hex_id
@@ -111,6 +112,30 @@ def test_every_file_of_every_fixture_is_covered_and_sound(opened, name):
                 name: region.value for name, region in regions.items()
             }
     assert deep >= set(FileKind) - {FileKind.LOCK}
+
+
+@pytest.mark.clause("CRYPTO-4", "PACK-2", "PACK-3")
+@pytest.mark.parametrize("name", ["tiny-v1", "tiny-v2"])
+def test_every_byte_that_is_hurt_or_cut_away_is_missed(opened, name):
+    repo = opened(name)
+    for path in repo.path.rglob("*"):
+        relative = str(path.relative_to(repo.path))
+        kind = kind_of(relative)
+        if not path.is_file() or kind is None or kind is FileKind.KEY:
+            continue
+        raw = path.read_bytes()
+        for at in range(0, len(raw), 3):
+            short = explain(declaration_of(kind, repo.config.version), raw[:at], opener=opener_for(repo, kind, raw))
+            assert sum(leaf.length for leaf in leaves(short)) == at
+            assert wrong(short), (relative, at)
+            hurt = bytearray(raw)
+            hurt[at] ^= 1 << at % 8
+            whole = explain(declaration_of(kind, repo.config.version), bytes(hurt), opener=opener_for(repo, kind, raw))
+            assert sum(leaf.length for leaf in leaves(whole)) == len(raw)
+            places = [shown_at(whole, found.region) for found in findings(whole)]
+            if kind is not FileKind.PACK or at < len(raw) - LENGTH_SIZE:
+                assert any(start <= at < end for start, end in places), (relative, at)
+            assert places, (relative, at)
 
 
 def hurt_bytes(step: dict[str, Any], before: bytes | None, after: bytes) -> set[int]:
