@@ -145,6 +145,8 @@ def _type(hint: object, page: str = "") -> str:
         return f"object of {_type(arguments[1], page)}"
     if origin is typing.Annotated:
         return _type(arguments[0], page)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
     if arguments:
         return " or ".join(_type(argument, page) for argument in arguments if argument is not msgspec.UnsetType)
     if hint in (str, int, float, bool):

@@ -1,5 +1,6 @@
-"""The messages of ``inspect SNAPSHOT:PATH`` and ``inspect --diff``: a line each, as they are found out.
+"""The messages of ``inspect snapshotID:path`` and ``inspect --diff``.
 
+Each is a line that is written as it is found out.
 A way is ``way``, then ``blob`` or ``entry`` for each there is, with --shared ``sharing`` and ``share`` for each, ``finding``
 for what is wrong, and ``summary``. A comparison is ``difference`` for each, and ``summary``.
 """
