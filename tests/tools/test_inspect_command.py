@@ -27,6 +27,7 @@ from restic_spec.keyfile import encode_master_key
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from tests.tools.kit import PASSWORD, Filled, Runner, new_repository, quick_kdf
+from tests.tools.test_access import Terminal
 
 MARKER = "\x1b]0;taken\x07\x9b31m\u202eesrever\x7f\b\r\nFORGED line\t"
 ACTING = (b"\x1b", b"\x07", b"\xc2\x9b", "\u202e".encode(), b"\x7f", b"\b", b"\r")
@@ -265,6 +266,25 @@ def test_passwords(fixture_repo: Path, run: Runner, spawn: Runner, tmp_path: Pat
     assert spawn("inspect", "-r", str(tmp_path / "none"), "config").code == 10
     assert spawn("inspect", *repo, "latest").err.count(b"password is needed") == 1
     assert run("inspect", "--sealed", "--key-file", "x", *repo, "config").code == 1
+
+
+def test_on_a_terminal(fixture_repo: Path, key: str, environment: dict[str, str]) -> None:
+    """The password is asked for, lines fit and have colours, and bytes do not go there."""
+    repo = ["-r", str(fixture_repo)]
+    for words, code in ((["config", key, "pack/64b5"], 0), (["--hex", "latest"], 0), (["config", "--raw", "file.iv"], 1),
+                        (["config", "--decoded", "file"], 0)):  # fmt: skip
+        session = Terminal(["inspect", *repo, *words], {**environment, "TERM": "xterm", "COLUMNS": "80"})
+        session.read_until(b"enter password for repository: ")
+        session.type("correct horse")
+        assert session.finish() == code
+        shown = session.seen.decode()
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        if "--decoded" in words:
+            assert json.loads(shown)["version"] == 2
+        elif code:
+            assert lines[-1] == "Fatal: stdout is the terminal, please redirect output"
+        else:
+            assert "\x1b[36m" in shown and max(map(len, lines)) <= 80
 
 
 def test_targets_that_are_nothing(fixture_repo: Path, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

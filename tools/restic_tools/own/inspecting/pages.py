@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -20,6 +21,9 @@ from restic_tools.own.inspecting.values import COLOURED, PLAIN, escaped
 
 _AT_ONCE = 500
 """Lines that are written together."""
+_LABEL = 10
+_LEAST = 30
+"""Columns into which words are fitted at the least."""
 _SHOWN = 20
 """Findings that are listed at the end, unless all are asked for."""
 
@@ -78,16 +82,21 @@ def _head(inspected: Inspected, style: Style) -> Iterator[str]:
     kind = "" if inspected.name == inspected.kind.value else f"{inspected.kind.value} "
     yield f"{ink.strong}{kind}{escaped(inspected.name)}{ink.end}"
     state = "opened" if inspected.opened else "not opened"
-    yield _fact("size", f"{inspected.size:,} bytes, sealed, {state}")
-    for label, text in facts(inspected):
-        yield _fact(label, escaped(text))
-    for note in inspected.notes:
-        yield _fact("note", note)
+    shown = [("size", f"{inspected.size:,} bytes, sealed, {state}"), *facts(inspected)]
+    shown += [("note", note) for note in inspected.notes]
+    for label, text in shown:
+        yield from _wrapped(f"  {label:<{_LABEL}}  ", escaped(text), style)
     yield ""
 
 
-def _fact(label: str, text: str) -> str:
-    return f"  {label:<10}  {text}"
+def _wrapped(start: str, text: str, style: Style) -> Iterator[str]:
+    """*text* behind *start*, in lines that end with words where they must fit into a terminal."""
+    if style.width is None:
+        yield start + text
+        return
+    room = max(style.width - len(start), _LEAST)
+    for number, line in enumerate(textwrap.wrap(text, room, break_on_hyphens=False) or [""]):
+        yield (" " * len(start) if number else start) + line
 
 
 def _end(inspected: Inspected, found: list[Finding], style: Style) -> Iterator[str]:
@@ -95,14 +104,14 @@ def _end(inspected: Inspected, found: list[Finding], style: Style) -> Iterator[s
     ink = style.ink
     yield ""
     if not found:
-        yield _verdict(inspected)
+        yield from _wrapped("", _verdict(inspected), style)
         return
     yield f"{ink.bad}{len(found):,} {'thing is' if len(found) == 1 else 'things are'} wrong:{ink.end}"
     shown = found[:_SHOWN] if style.fold else found
     for finding in shown:
         where = escaped(finding.region) or "the file"
         warning = "" if finding.severity == "error" else f" ({finding.severity})"
-        yield f"  {where}: {visible(finding.what)} [{finding.clause}]{warning}"
+        yield from _wrapped("  ", f"{where}: {visible(finding.what)} [{finding.clause}]{warning}", style)
     if len(found) > len(shown):
         yield f"  and {len(found) - len(shown):,} more (--all)"
 
