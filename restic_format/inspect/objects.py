@@ -12,7 +12,7 @@ from restic_format.inspect.finding import BLOB_TYPES, Found, find_object
 from restic_format.inspect.shape import kind_of_bytes, kind_of_place, repository_of
 from restic_format.inspect.sources import Data, load_file, read_file, read_stream
 from restic_format.inspect.target import FILE_KINDS, ObjectKind, Place, Target
-from restic_format.inspect.verifying import pack_findings
+from restic_format.inspect.verifying import index_findings, pack_findings
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.index import Location
@@ -68,6 +68,8 @@ class Inspected:
         access = self.access
         if self.kind is ObjectKind.PACK and self.opened and access is not None and access.master is not None:
             return pack_findings(self.document, access.master, access.version)
+        if self.kind is ObjectKind.INDEX:
+            return index_findings(self.document)
         return findings(self.document)
 
     @property

@@ -1,13 +1,19 @@
-"""What is wrong with a pack: the blobs are opened and hashed many at once, and only what is not sound is looked at by regions.
+"""What is wrong with a pack or an index, fast: regions look only at what is not sound as a whole.
+
+The blobs of a pack are opened and hashed many at once.
 
 The findings are those of `restic_spec.regions.findings`, in the same order; a test proves it.
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.coder import Coder, make_coder
@@ -18,6 +24,7 @@ from restic_format.work import in_order
 from restic_spec.errors import SpecError
 from restic_spec.faults import check
 from restic_spec.formats import FORMATS
+from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index
 from restic_spec.pack import BlobType, PackEntry
 from restic_spec.regions import Blob, Document, Finding, Region, findings
 from restic_spec.tree import Tree
@@ -28,6 +35,12 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 13
 """Blobs that are verified together at most."""
 _NEWEST = max(FORMATS)
+_PIECE = 1 << 20
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_MEMBER = re.compile(rb'"([^"]*)"\s*:')
+_INDEX_MEMBERS = {
+    field.encode_name.encode() for struct in (IndexFile, IndexPack, IndexBlob) for field in msgspec.structs.fields(struct)
+}
 
 
 def pack_findings(document: Document, master: MasterKey, version: int | None) -> Iterator[Finding]:
@@ -92,3 +105,36 @@ def _is_tree(plain: bytes | memoryview) -> bool:
     except SpecError:
         return False
     return True
+
+
+def index_findings(document: Document) -> Iterator[Finding]:
+    """What is wrong with the index *document*: into one that is written as programs write it nobody looks member by member."""
+    yield from document.findings
+    for region in document.regions():
+        yield from region.findings
+        for part in region.regions():
+            yield from _of_region(part)
+        content = region.content
+        if content is not None and not _is_sound_index(content.data):
+            yield from index_findings(content)
+
+
+def _is_sound_index(data: bytes | memoryview) -> bool:
+    """Whether *data* are an index in which there can be nothing to warn of either: no escapes, no unknown members."""
+    raw = bytes(data)
+    if raw[:1] not in (b"{", b"[") or b"\\" in raw or _CONTROL.search(raw):
+        return False
+    if any(name not in _INDEX_MEMBERS for name in {found[1] for found in _MEMBER.finditer(raw)}):
+        return False
+    try:
+        _check_utf8(raw)
+        decode_index(raw)
+    except (SpecError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _check_utf8(raw: bytes) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), _PIECE):
+        decoder.decode(raw[start : start + _PIECE], final=start + _PIECE >= len(raw))

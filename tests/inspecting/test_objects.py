@@ -15,10 +15,11 @@ from restic_format.inspect.access import Access
 from restic_format.inspect.facts import facts
 from restic_format.inspect.objects import Inspected, Inspector
 from restic_format.inspect.target import ObjectKind, TargetInvalid, parse_target
-from restic_format.storage import LocalStorage
+from restic_format.repository import Repository
+from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec.layout import FileKind
 from restic_spec.regions import Document, leaves
-from tests.restore.kit import PASSWORD, Maker, cheap_repo, memory_repo
+from tests.restore.kit import CHEAP, PASSWORD, Maker, cheap_repo, memory_repo
 
 FIXTURE_PASSWORD = b"correct horse"
 Unpacked = Callable[[str], Path]
@@ -210,3 +211,35 @@ def test_packs_are_verified_as_by_their_regions(tmp_path: Path) -> None:
         place.write_bytes(sound)
         assert list(look(repo, f"pack/{name}").findings()) == []
     assert hurt > 40
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"", b""),
+        (b'"type":"data"', b'"type":"dat\\u0061"'),
+        (b'"type":"data"', b'"type":"other"'),
+        (b'"packs":[', b'"more":{"a":[1,2,"\xff"]},"packs":['),
+        (b'"packs":[', b'"more":"\xff","packs":['),
+        (b'"packs":[', b'"\xff":1,"packs":['),
+        (b'"packs":[', b'"more":"\x01","packs":['),
+        (b'"packs":[', b'"more":' + b"[" * 200 + b"]" * 200 + b',"packs":['),
+        (b'"length":', b'"length":-'),
+        (b"}", b""),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_indexes_are_verified_as_by_their_regions(change: tuple[bytes, bytes], version: int) -> None:
+    from restic_spec.regions import findings
+
+    repo = Repository.init(MemoryStorage(), PASSWORD, version=version, kdf=CHEAP)
+    maker = Maker(repo)
+    maker.finish([maker.file("a", b"some", b"data")])
+    (index,) = (index_id for index_id, _ in repo.list(FileKind.INDEX))
+    raw = repo.load_unpacked(FileKind.INDEX, index)
+    changed = repo.save_unpacked(FileKind.INDEX, raw.replace(*change, 1) if change[0] else raw)
+    found = look(Access.of(repo), f"index/{changed.hex()}")
+    assert found.opened
+    assert list(found.findings()) == list(findings(found.document))
+    assert bool(list(found.findings())) is (change[0] != b"" and b"0061" not in change[1] and b"\\xff]" not in change[1])
