@@ -80,7 +80,7 @@ def _inside(part: Part) -> Iterator[tuple[str, _Row]]:
         found = [_box(one) for one in parts(binary.SEALED)]
         ciphertext = next(number for number, box in enumerate(found) if box.style == "rest")
         yield (
-            f"{part.name} is a sealed message",
+            f"{part.name}: a sealed message",
             _Row(found, [(ciphertext, *step) for step in _opened(part.inner, "decrypted")]),
         )
     elif part.each is not None:

@@ -265,15 +265,15 @@ def _layout() -> str:
     for path in sorted(path for path in home.rglob("*") if path.is_file()):
         place = path.relative_to(home)
         chapter = chapters.get(place.parts[0], place.parts[0])
-        rows.append(f"| `{place}` | {path.stat().st_size} | [byte by byte]({chapter}.md#worked-example) |")
+        rows.append(f"| [`{place}`]({chapter}.md#worked-example) | {path.stat().st_size} |")
     return "\n".join(
         [
             _heading(SMALL),
             "",
             "Its files, beside the folders `data/00` to `data/ff` that are empty:",
             "",
-            "| file | bytes | |",
-            "| --- | --- | --- |",
+            "| file | bytes |",
+            "| --- | --- |",
             *rows,
         ]
     )

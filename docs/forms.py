@@ -12,7 +12,7 @@ import construct as cs
 from restic_spec import binary
 from restic_spec.config import Config
 from restic_spec.index import IndexFile
-from restic_spec.keyfile import MasterKeyJson
+from restic_spec.keyfile import KeyFile, MasterKeyJson
 from restic_spec.lock import Lock
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Tree
@@ -37,6 +37,7 @@ _UNPACKED = Snapshot | IndexFile | Lock
 FORMS = (
     Form("sealed-message", "Sealed message", "crypto", binary.SEALED, "Everything in a repository but key files (CRYPTO-1)."),
     Form("derived-key", "Derived key", "keys", binary.DERIVED_KEY, "What scrypt makes of a password (KEY-4)."),
+    Form("key-file", "Key file", "keys", binary.key_file(KeyFile), "A file in `keys/`, which is not sealed (KEY-1)."),
     Form(
         "key-data",
         "Data of a key file",

@@ -58,6 +58,15 @@ def page() -> str:
         module = importlib.import_module(f"restic_spec.{module_name}")
         for name in structs:
             lines += ["", f"### {name}", "", f"[The chapter]({chapter}.md).", "", *_struct(getattr(module, name))]
+    lines += [
+        "",
+        "## What our program says of them",
+        "",
+        "`restic-format inspect --json` explains any file by these declarations, in [messages](../reference/messages.md) that",
+        "have a JSON Schema, for programs to validate what they read:",
+        "",
+        *(f"- [`{path.name}`](../reference/json/{path.name})" for path in sorted(JSON_SCHEMAS.glob("*.schema.json"))),
+    ]
     return "\n".join(lines) + "\n"
 
 

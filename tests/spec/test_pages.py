@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import schemas
 import traceability
-from forms import FORMS, Form, parts
+from forms import FORMS, Form, branches, documents, parts
 from pages import CHAPTERS, Pages
 
 from restic_spec import binary
@@ -50,6 +50,26 @@ def test_every_field_of_a_binary_form_is_drawn_and_in_a_table(pages: dict[str, s
         assert f"[{part.clause}](" in row
 
 
+def test_every_binary_declaration_is_shown() -> None:
+    shown = {_shape(form.declaration) for form in FORMS}
+    public = [getattr(binary, name) for name in binary.__all__]
+    declared = [one for one in public if isinstance(one, binary.Form)]
+    declared += [binary.blob(compressed=False), binary.blob(compressed=True), binary.pack_file()]
+    declared += [make(None) for make in (binary.config_file, binary.key_data, binary.key_file)]
+    declared += [binary.unpacked(None, marked=marked) for marked in (False, True)]
+    assert len(declared) > 10
+    assert {_shape(one) for one in declared} <= shown
+
+
+def _shape(declaration: cs.Struct) -> tuple[object, ...]:
+    """The fields of a form and of those inside of it, without the documents in them."""
+    fields = []
+    for part in parts(declaration):
+        inside = () if part.how == "document" or part.inner is None or documents(part.inner) else branches(part.inner)
+        fields.append((part.name, part.clause, *(_shape(one) for one in inside)))
+    return tuple(fields)
+
+
 def test_sizes_in_a_map_come_from_the_declaration() -> None:
     seven = cs.Struct(
         binary.Field("odd", cs.Bytes(7), "PACK-1", "seven & more"), binary.Field("one", cs.Int8ul, "PACK-2", "a single <byte>")
@@ -64,7 +84,7 @@ def test_sizes_in_a_map_come_from_the_declaration() -> None:
 def test_what_is_inside_stands_below(pages: dict[str, str]) -> None:
     second = next(svg for svg in SVG.findall(pages["unpacked"]) if "version 2" in svg)
     texts = _texts(second)
-    for earlier, later in (("file is a sealed message", "iv"), ("decrypted, either", "document"), ("decrypted, or", "mark")):
+    for earlier, later in (("file: a sealed message", "iv"), ("decrypted, either", "document"), ("decrypted, or", "mark")):
         assert texts.index(earlier) > texts.index("file")
         assert later in texts
     assert texts[-1] == "JSON: Snapshot or IndexFile or Lock"
