@@ -22,7 +22,8 @@ from restic_format.maintenance.prune import PruneOptions
 from restic_format.repository import Repository
 from restic_format.repository.index import BlobIndex, IndexUse
 from restic_format.snapshots import FoundSnapshot, Walk
-from restic_format.storage import LocalStorage
+from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
+from restic_format.storage.faulty import Call, Fail, Fault
 from restic_spec.index import IndexFile, encode_index, index_pack
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
@@ -490,3 +491,36 @@ def test_what_is_missing_is_named() -> None:
     assert told >= {f"data blob {'cd' * 32}", f"tree {'ab' * 32}", "prune"} and len(told) == 4
     assert found.prune is None and len(found.snapshots) == 2
     assert {item.path for item in found.largest_files} == {"/good/h"}
+
+
+def test_a_storage_that_fails_once_is_a_problem_or_an_error() -> None:
+    calls: list[str] = []
+    failing = [-1]
+
+    def plan(call: Call) -> Fault | None:
+        calls.append(call.operation)
+        return Fail() if len(calls) - 1 == failing[0] else None
+
+    repo = memory_repo(FaultyStorage(MemoryStorage(), plan))
+    maker = Maker(repo)
+    for day in (1, 2):
+        nodes = [maker.file(f"f{day}.txt", b"%d" % day * 100), maker.folder("x", [maker.file("g", b"1")])]
+        made(repo, maker.finish(nodes), day)
+    repo.save_unpacked(FileKind.LOCK, encode_lock(Lock("2020-01-01T00:00:00Z", False, "h", "u", 7)))
+    calls.clear()
+    sound = make_overview(repo)
+    assert sound.complete
+    count, told, raised = len(calls), 0, 0
+    for number in range(count):
+        failing[0] = number
+        calls.clear()
+        try:
+            found = make_overview(repo)
+        except ResticFormatError:
+            raised += 1
+            continue
+        told += not found.complete
+        if found.complete:
+            where = calls[number]
+            assert msgspec.structs.replace(found, made=0, locks=()) == msgspec.structs.replace(sound, made=0, locks=()), where
+    assert told and raised and count > 20

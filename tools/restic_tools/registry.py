@@ -73,7 +73,7 @@ COMMANDS: list[Entry] = [
     Entry("merge", "merge:app", "Merge snapshots into one new snapshot", own=True),
     Entry("migrate", "migrate:migrate", "Apply migrations"),
     Entry("mount", "mount:mount", "Mount the repository"),
-    Entry("overview", "overview:app", "Show what the repository holds, as numbers and charts", own=True),
+    Entry("overview", "overview:app", "Show what the repository holds, as numbers and charts", own=True, shows=True),
     Entry("prune", "prune:prune", "Remove unneeded data from the repository"),
     Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),

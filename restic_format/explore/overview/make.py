@@ -112,12 +112,12 @@ class _Making:
         facts, roots, restored, needed_later = self._walk(trees, shown, others)
         for name, count in trees.members.items():
             extensions.add("node", name, "", count)
+        packs = choose_copies(trees.used.marks, repository.index.pack_ids(), sizes[FileKind.PACK], marked)
+        prune = None if hot else self._prune(packs, sizes[FileKind.PACK], marked)
         elsewhere = bytearray(len(trees.sizes))
         mark_needed(trees, needed_later, elsewhere)
         largest = find_largest(repository, trees, reversed(roots), elsewhere, top, cancel=self._cancel)
         types = trees.count_types(roots)
-        packs = choose_copies(trees.used.marks, repository.index.pack_ids(), sizes[FileKind.PACK], marked)
-        prune = None if hot else self._prune(packs, sizes[FileKind.PACK], marked)
         return Overview(
             made=now,
             repository=repository_facts(repository, extensions, hot=hot),

@@ -61,6 +61,8 @@ def find_largest(
 ) -> Largest:
     """The *top* largest in the trees *roots*, the latest first; *elsewhere* marks the blobs that others need.
 
+    Names are read again: the trees that have them may be damaged by now, which is told as when they are read first.
+
     Raises:
         Interrupted: it was cancelled.
     """
@@ -227,6 +229,6 @@ class _Paths:
                 for node in nodes:
                     if node.type == node_type and hash(node.name_bytes) == name:
                         return node
-        except ResticFormatError:
-            return None
+        except ResticFormatError as error:
+            self._trees.tell(f"tree {tree_id.hex()}", error)
         return None
