@@ -18,6 +18,7 @@ from restic_tools.own.overviewpage.series import MOST_SPANS, added_over_time, lo
 from restic_tools.own.overviewpage.texts import bound, ratio, size
 from tests.browser import Browser, Page
 from tests.explore.overviews import MADE, empty_overview, example_overview
+from tests.tools.kit import PASSWORD, Runner, new_repository
 
 HOSTILE = (
     "<script>hurt = 1</script>",
@@ -195,6 +196,46 @@ def test_pages_of_real_repositories(browser: Browser, tmp_path: Path, name: str)
     for problem in overview.problems[:30]:
         assert problem.item in text
     assert size(overview.space.files) in text
+
+
+def test_the_command_writes_a_page_of_what_restic_has_stored(
+    browser: Browser, tmp_path: Path, restic: Runner, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts, tags, folders and files that mean harm, from real restic through the command into the browser."""
+    source, repository, target = tmp_path / "<script>hurt = 1<", tmp_path / "repository", tmp_path / "page.html"
+    names = [odd.replace("/", "|") for odd in HOSTILE[:4]] + ["\u202egnp.exe\x1b[31m\n"]
+    source.mkdir()
+    for number, odd in enumerate(names):
+        (source / odd).mkdir()
+        (source / odd / f"{odd}.{odd}").write_bytes(bytes([number]) * (9000 << number))
+    new_repository(repository)
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(repository))
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    env = {"RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": PASSWORD}
+    for odd in names:
+        assert restic("backup", "-q", "--host", odd, "--tag", odd, str(source), env=env).code == 0
+    assert run("overview", "--html", str(target)).code == 0
+    with browser.open(target) as shown:
+        is_quiet(shown)
+        assert shown.evaluate("typeof hurt") == "undefined"
+        assert shown.evaluate(UNSEEN) == []
+        text = shown.evaluate("document.body.textContent")
+    for odd in names[:4]:
+        assert f"/{odd}/{odd}.{odd}" in text
+        assert text.count(odd) > 5
+    assert r"\u202egnp.exe\x1b[31m" in text
+    assert PASSWORD not in target.read_text(encoding="utf-8")
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_repository(tmp_path / "repository")
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(tmp_path / "repository"))
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    monkeypatch.setattr("restic_tools.htmlpage.ready", lambda: False)
+    done = run("overview", "--html", str(tmp_path / "page.html"))
+    assert (done.code, done.out) == (1, b"")
+    assert b"pip install 'restic-format[html]'" in done.err
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_repository_without_anything(browser: Browser, tmp_path: Path) -> None:

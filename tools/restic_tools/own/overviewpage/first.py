@@ -65,7 +65,7 @@ def tiles(overview: Overview) -> list[Tile]:
     found = [
         Tile("Snapshots", number(len(overview.snapshots)), _others(overview)),
         Tile("Stored", size(space.files), "all files of the repository"),
-        Tile("Restored size", size(space.restored), f"{size(space.referenced)} of it different"),
+        Tile("Restored size", size(space.restored), f"{size(space.referenced_data)} of it different"),
         Tile(
             "Saved",
             ratio(space.total_ratio),

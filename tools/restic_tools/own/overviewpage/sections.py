@@ -89,17 +89,22 @@ def _space(overview: Overview) -> Section:
     ]
     columns = [Column("What"), Column("Size", "number"), Column("Ratio", "number"), Column("Meaning")]
     rows = [
-        ["Snapshots as restored", size(space.restored), "", "each of the snapshots written out"],
-        ["different content", size(space.referenced), ratio(space.dedup_ratio), "what of it is different (deduplication)"],
+        ["files as restored", size(space.restored), "", "each of the snapshots written out"],
+        ["different data", size(space.referenced_data), ratio(space.dedup_ratio), "what of it is different (deduplication)"],
+        ["with folders", size(space.referenced), "", "and the trees that say what is in each folder"],
         ["stored", size(space.needed), ratio(space.compression_ratio), "the same compressed and sealed (compression)"],
         ["together", "", ratio(space.total_ratio), "how many times smaller the stored form is"],
     ]
     blocks: list[Block] = [Parts("What the space goes to", parts), Table("From files to what is stored", columns, rows)]
     if prune is not None:
         rows = [
-            ["freed", size(prune.freed), f"{counted(prune.packs_removed, 'pack')} go, {counted(prune.blobs_freed, 'blob')} go"],
+            [
+                "freed",
+                size(prune.freed),
+                f"{counted(prune.packs_removed, 'pack')} and {counted(prune.blobs_freed, 'blob')} removed",
+            ],
             ["written anew", size(prune.repacked), f"{counted(prune.packs_repacked, 'pack')} repacked"],
-            ["unused afterwards", size(prune.unused_after), f"{counted(prune.packs_kept, 'pack')} stay as they are"],
+            ["unused afterwards", size(prune.unused_after), f"{counted(prune.packs_kept, 'pack')} kept as they are"],
         ]
         columns = [Column("A prune now"), Column("Size", "number"), Column("How")]
         blocks.append(Table("What a prune with its usual settings would do", columns, rows))
@@ -255,7 +260,7 @@ def _packs(overview: Overview) -> Section:
         row("Average", lambda kind: size(kind.size / kind.count) if kind.count else NOTHING),
         row("Largest", lambda kind: size(kind.largest)),
         row("Size of new ones", lambda kind: size(kind.target)),
-        row("Needed of them", lambda kind: percent(kind.used, kind.size)),
+        row("Needed of their blobs", lambda kind: percent(kind.used, kind.stored)),
     ]
     blocks: list[Block] = [Table("All packs", columns, rows)]
     kinds = [kind.type for kind in overview.packs]
