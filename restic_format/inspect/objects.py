@@ -31,6 +31,8 @@ Opener = Callable[[Any], bytes]
 
 _NO_PASSWORD = "its content is not opened: a password (-p, --password-command, RESTIC_PASSWORD) or --key-file would open it"
 _NO_KEY_PASSWORD = "the master key in it is not opened: its password (-p, --password-command, RESTIC_PASSWORD) would open it"
+_NO_KEY = "no key can be derived from a password by what it says"
+_NO_MEMORY = "there is not enough memory to derive its key"
 _OTHER_PASSWORD = "this password does not open this key: it is another one's"
 _OTHER_KEY = "the master key does not open key files: a password does"
 _BY_INDEX = "its header cannot be read: the blobs are where an index says that they are"
@@ -199,8 +201,7 @@ class Inspector:
         if kind is ObjectKind.KEY:
             opener = None
             if access is not None and access.password is not None:
-                opener = _key_opener(data, access.password, stored_as)
-                notes += [] if opener else [_OTHER_PASSWORD]
+                opener, notes = _key_opener(data, access.password, stored_as)
             elif access is not None and access.master is not None:
                 notes.append(_OTHER_KEY)
             else:
@@ -220,20 +221,23 @@ class Inspector:
         return replace(found, named=bool(stored_as), trouble=trouble, access=access)
 
 
-def _key_opener(data: Data, password: bytes, name: str) -> Opener | None:
-    """What opens the sealed part of a key file; None where it is certain that another password does."""
+def _key_opener(data: Data, password: bytes, name: str) -> tuple[Opener | None, list[str]]:
+    """What opens the sealed part of a key file, and why nothing does: where it is certain that another password does."""
     try:
         key = decode_keyfile(bytes(data))
         kdf = key.derivation()
+        derived = scrypt.derive(password, kdf.salt, kdf.N, kdf.r, kdf.p)
     except SpecError:
-        return None  # its regions tell what is wrong
-    cipher = make_cipher(MasterKey.from_derived(scrypt.derive(password, kdf.salt, kdf.N, kdf.r, kdf.p)))
+        return None, [_NO_KEY]
+    except MemoryError:
+        return None, [_NO_MEMORY]
+    cipher = make_cipher(MasterKey.from_derived(derived))
     try:
         cipher.open(key.data or b"")
     except SpecError:
-        intact = not name or id_of(memoryview(data)).hex() == name
-        return None if intact else cipher.open
-    return cipher.open
+        if not name or id_of(memoryview(data)).hex() == name:
+            return None, [_OTHER_PASSWORD]
+    return cipher.open, []
 
 
 def _is_opened(regions: Iterable[Region]) -> bool:

@@ -108,6 +108,20 @@ def test_a_password_that_opens_nothing(unpacked: Unpacked) -> None:
     assert not found.opened and found.refused and list(found.findings()) == []
 
 
+def test_keys_that_no_password_opens(unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    for damage, note in (("key-costs-absurd", "no key can be derived"), ("key-truncated", "no key can be derived")):
+        (step,) = fixtures.describe_damage(damage).steps[:1]
+        found = Inspector(password=FIXTURE_PASSWORD).file(str(unpacked(damage) / step["path"]))
+        assert not found.opened and not found.refused and note in found.notes[0] and list(found.findings())
+
+    def derive(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("restic_format.inspect.objects.scrypt.derive", derive)
+    found = Inspector(password=FIXTURE_PASSWORD).file(str(next((unpacked("restic-0.19-v2") / "keys").iterdir())))
+    assert not found.opened and not found.refused and "not enough memory" in found.notes[0]
+
+
 def test_a_damaged_config_hides_nothing(unpacked: Unpacked) -> None:
     path = unpacked("config-flip")
     access = Access.with_password(LocalStorage(str(path)), FIXTURE_PASSWORD)
