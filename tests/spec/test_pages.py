@@ -124,3 +124,11 @@ def test_every_chapter_has_the_maps_of_its_forms(pages: dict[str, str]) -> None:
         assert len(SVG.findall(pages[name])) == sum(form.chapter == name for form in DRAWN)
     ids = re.findall(r'id="(map-[^"]+)"', "".join(pages.values()))
     assert len(ids) == len(set(ids))
+
+
+def test_the_introduction_shows_the_declaration_as_it_is() -> None:
+    text = (traceability.CHAPTERS / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r'Field\("(\w+)", \S+, "([A-Z]+-\d+)", "([^"…]+)', text)
+    declared = [(part.name, part.clause, part.meaning) for part in parts(binary.SEALED)]
+    assert [one[:2] for one in shown] == [one[:2] for one in declared]
+    assert all(meaning.startswith(beginning.strip()) for (*_, beginning), (*_, meaning) in zip(shown, declared, strict=True))
