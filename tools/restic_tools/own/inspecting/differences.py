@@ -159,6 +159,8 @@ def _shortened(text: str) -> str:
 def _text(side: Side) -> str:
     """What a person sees of one side."""
     value = side.value
+    if side.region.startswith("blobs[") and isinstance(value, str):  # of a file: its id is in the name
+        return f"at {side.offset or 0:,}, {side.length or 0:,} bytes"
     if value is None:
         return "" if side.length is None else f"{side.length:,} bytes"
     if isinstance(value, bytes):

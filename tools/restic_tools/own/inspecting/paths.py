@@ -197,7 +197,7 @@ class WayPrinter:
         text = f"{kind} {printable(way.path)}"
         if way.amounts is not None:
             amounts = way.amounts
-            text += f": {amounts.blobs:,} blobs, {bytes_text(amounts.length)}"
+            text += f": {_blobs_text(amounts.blobs)}, {bytes_text(amounts.length)}"
             text += f", stored in {bytes_text(amounts.stored)}{_percent(amounts.stored, amounts.length)}"
         self._out.line(text)
         if not way.read:
@@ -210,7 +210,7 @@ class WayPrinter:
             return
         self._out.line()
         self._heading(f"Node: entry {way.node.number} of tree {way.node.tree.hex()[:_SHORT]}")
-        blobs = "null" if way.amounts is None else f"{way.amounts.blobs:,} blobs"
+        blobs = "null" if way.amounts is None else _blobs_text(way.amounts.blobs)
         members = _Members(way.node.document)
         lines = list(_member_rows(members.members, blobs))
         shown = lines[: None if self._first is None else MOST_LINES]
@@ -330,6 +330,10 @@ class _BlobLines:
 
 def _padded(text: str, width: int) -> str:
     return text + " " * (width - columns(text))
+
+
+def _blobs_text(count: int) -> str:
+    return f"{count:,} blob{'' if count == 1 else 's'}"
 
 
 def _percent(part: int, whole: int) -> str:
