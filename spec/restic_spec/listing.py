@@ -146,28 +146,32 @@ class Listing(Part):
         gaps, done, clause = 0, 0, ""
         for number, (offset, entry) in enumerate(entries):
             clause = clause or self.field.listed.part(entry).clause
+            if offset > self.length:
+                what = f"blob {number} of the list begins {offset - self.length} bytes behind the last"
+                yield self._gap(done, self.length, gaps, what)
+                return
             if offset > done:
-                yield self._gap(done, min(offset, self.length), gaps)
+                yield self._gap(done, offset, gaps)
                 gaps += 1
             start, end = max(offset, done), offset + entry.length
-            if start > self.length:
-                return
             problems: list[SpecError] = []
+            if offset < done:
+                problems.append(HeaderInvalid("blob begins before the one before it ends", clause="PACK-1"))
             if end > self.length:
                 what = f"blob ends {end - self.length} bytes behind the last"
                 problems.append(HeaderInvalid(what, clause="PACK-11"))
                 end = self.length
             done = max(start, end)
             yield Blob(self, number, self.offset + start, done - start, problems, entry, clause)
-            if problems:
+            if offset + entry.length > self.length:
                 return
         if done < self.length:
             yield self._gap(done, self.length, gaps)
 
-    def _gap(self, start: int, end: int, number: int) -> Region:
-        again = f"#{number}" if number else ""
-        problem = HeaderInvalid(f"{end - start} bytes that no entry accounts for", clause="PACK-11")
-        return Unexplained(self.document, self.offset + start, end - start, f"{self.name}.{UNEXPLAINED}{again}", problem)
+    def _gap(self, start: int, end: int, number: int, what: str = "") -> Region:
+        name = f"{self.name}.{UNEXPLAINED}" + (f"#{number}" if number else "")
+        problem = HeaderInvalid(what or f"{end - start} bytes that no entry accounts for", clause="PACK-11")
+        return Unexplained(self.document, self.offset + start, end - start, name, problem.clause, problem)
 
 
 class Blob(Sealed):

@@ -18,7 +18,7 @@ from restic_spec.errors import JsonInvalid
 from restic_spec.faults import Faults, Path, find_faults
 from restic_spec.index import IndexFile
 from restic_spec.jsonspans import MAX_DEPTH
-from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding
+from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding, join
 from restic_spec.tree import Tree
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Json:
 
     def _broken(self, start: int, end: int, name: str, why: str, at: int, clause: str = UNKNOWN) -> Region:
         problem = JsonInvalid(f"not JSON: {why} at byte {at}", clause=clause)
-        return _Broken(self, start, end, f"{name}.{UNEXPLAINED}", problem)
+        return _Broken(self, start, end, join(name, UNEXPLAINED), problem)
 
 
 class _Broken(Unexplained):
@@ -154,7 +154,7 @@ class _Broken(Unexplained):
     __slots__ = ("_json",)
 
     def __init__(self, json: Json, start: int, end: int, name: str, problem: JsonInvalid) -> None:
-        super().__init__(json.document, start, end - start, name, problem)
+        super().__init__(json.document, start, end - start, name, problem.clause, problem)
         self._json = json
 
     @property
@@ -299,7 +299,7 @@ def _called(name: str, step: str | int, number: int, seen: set[str]) -> str:
     if not again:
         seen.add(step)
     if _PLAIN_NAME.fullmatch(step) and step != UNEXPLAINED:
-        called = f"{name}.{step}"
+        called = join(name, step)
     else:
         again = again or len(step) > _NAME_SHOWN
         called = f"{name}[{json.dumps(step[:_NAME_SHOWN])}]"

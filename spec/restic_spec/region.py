@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from restic_spec.errors import ResticFormatError
+
+if TYPE_CHECKING:
+    from restic_spec.members import Json
 
 SHOWN = 64
 """Bytes of a value that a region repeats at most; all of it is in the data."""
@@ -88,8 +91,15 @@ class Unexplained(Region):
 
     __slots__ = ("problem",)
 
-    def __init__(self, document: Document, offset: int, length: int, name: str, problem: ResticFormatError | None) -> None:
-        clause = problem.clause if problem is not None else ""
+    def __init__(
+        self,
+        document: Document,
+        offset: int,
+        length: int,
+        name: str,
+        clause: str,
+        problem: ResticFormatError | None,
+    ) -> None:
         super().__init__(document, offset, length, name, clause, "bytes that cannot be explained")
         self.problem: Any = problem
         """Why nobody can, where no region beside it says so."""
@@ -103,7 +113,7 @@ class Unexplained(Region):
 class Document:
     """Bytes with coordinates of their own: a file, or what a sealed, compressed or encoded part holds."""
 
-    __slots__ = ("_findings", "_regions", "data", "form", "size")
+    __slots__ = ("_findings", "_regions", "data", "form", "json", "size")
 
     def __init__(
         self,
@@ -116,6 +126,8 @@ class Document:
         """``file``, ``opened`` (decrypted), ``expanded`` (decompressed) or ``decoded`` (from base64)."""
         self.data = data
         self.size = len(data)
+        self.json: Json | None = None
+        """What it is as JSON, where it is that."""
         self._regions = regions
         self._findings = findings
 
@@ -127,6 +139,11 @@ class Document:
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with it as a whole."""
         return self._findings()
+
+
+def join(name: str, part: str) -> str:
+    """The whole name of a *part* of *name*."""
+    return f"{name}.{part}" if name else part
 
 
 def finding(region: str, problem: ResticFormatError, severity: str = "error") -> Finding:

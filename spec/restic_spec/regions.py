@@ -70,7 +70,7 @@ def explain(
     repository kinds of blobs that it does not have are found (PACK-9). *name* is the file's: the hash of its bytes
     (LAYOUT-1). *entries*, what an index says of a pack, divide its blobs where its own header cannot be read.
     """
-    walk = Walk(opener, version, None if entries is None else sorted(entries, key=lambda entry: entry.offset))
+    walk = Walk(opener, version, None if entries is None else sorted(set(entries), key=lambda entry: entry.offset))
     view = memoryview(data)
 
     def misnamed() -> tuple[Finding, ...]:

@@ -20,7 +20,7 @@ from restic_spec.ids import id_of
 from restic_spec.keyfile import KeyFile, MasterKeyJson
 from restic_spec.members import Json
 from restic_spec.pack import MAX_BLOB_SIZE, PackEntry
-from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding
+from restic_spec.region import SHOWN, UNEXPLAINED, Document, Finding, Region, Unexplained, Value, finding, join
 from restic_spec.unpacked import MAX_UNPACKED, decompress
 
 Opener = Callable[[memoryview], bytes]
@@ -58,7 +58,7 @@ class Walk:
         if declaration is None:
             return Document(form, data, partial(_whole, name=f"{name}.content"), found)
         if isinstance(declaration, type):
-            return Document(form, data, lambda made: Json(self, declaration, made, 0, made.size, name).regions(), found)
+            return self._json(form, declaration, data, name, found)
         kept: list[Region] = []
 
         def regions(made: Document) -> Iterable[Region]:
@@ -67,6 +67,12 @@ class Walk:
             return kept
 
         return Document(form, data, regions, found)
+
+    def _json(self, form: str, declaration: Any, data: Any, name: str, found: Callable[[], tuple[Finding, ...]]) -> Document:
+        """A document of JSON. What is wrong with it as a whole is shown by the region that it is in, where there is one."""
+        document = Document(form, data, lambda _: json.regions(), lambda: found() + (() if name else json.findings))
+        document.json = json = Json(self, declaration, document, 0, document.size, name)
+        return document
 
     def fields(self, form: Any, document: Document, start: int, end: int, name: str) -> Iterator[Region]:
         """The fields of a binary form at ``[start:end]`` of *document*."""
@@ -82,10 +88,10 @@ class Walk:
             parsed[field.name] = value
             if value is None and stream.tell() == at:
                 continue
-            yield self.field(field, document, (at, stream.tell()), _join(name, field.name), value, parsed)
+            yield self.field(field, document, (at, stream.tell()), join(name, field.name), value, parsed)
         if stream.tell() < end:
             problem = form.error(f"bytes behind {form.meaning}", clause=form.clause)
-            yield Unexplained(document, stream.tell(), end - stream.tell(), _join(name, UNEXPLAINED), problem)
+            yield Unexplained(document, stream.tell(), end - stream.tell(), join(name, UNEXPLAINED), form.clause, problem)
 
     def _broken(
         self, form: Any, number: int, document: Document, place: tuple[int, int], name: str, parsed: dict[str, Any]
@@ -102,10 +108,10 @@ class Walk:
                 break
             end -= size
             value = _parse(field, _Window(memoryview(document.data), end, end + size), parsed)
-            tail.append(self.field(field, document, (end, end + size), _join(name, field.name), value, parsed))
+            tail.append(self.field(field, document, (end, end + size), join(name, field.name), value, parsed))
         problem = form.error(f"{form.meaning} is cut short in its {form.subcons[number].name}", clause=form.clause)
         said = any(region.findings for region in tail)
-        yield Unexplained(document, at, end - at, _join(name, UNEXPLAINED), None if said else problem)
+        yield Unexplained(document, at, end - at, join(name, UNEXPLAINED), form.clause, None if said else problem)
         yield from reversed(tail)
 
     def field(
@@ -144,10 +150,6 @@ def _whole(
 ) -> Iterable[Region]:
     """The one region of bytes that have no form."""
     yield Region(document, 0, document.size, name, clause, meaning)
-
-
-def _join(name: str, part: str) -> str:
-    return f"{name}.{part}" if name else part
 
 
 def _parse(field: Any, stream: _Window, parsed: dict[str, Any]) -> Any:
@@ -309,6 +311,8 @@ class Sealed(_Opening):
             return None
         bound = MAX_SEALED if self.field.bound is None else self.field.bound
         if self.length > bound:
+            if self.field.bound is not None:
+                return None  # where its length is written, that is said
             raise LengthInvalid(f"{self.length} bytes are not opened, bound is {bound}", clause="PACK-14")
         try:
             plaintext = bytes(self._walk.opener(self.raw))
@@ -335,7 +339,7 @@ class Sealed(_Opening):
 class Frame(_Opening):
     """A zstandard frame."""
 
-    __slots__ = ("_json",)
+    __slots__ = ()
 
     @property
     def value(self) -> Value:
@@ -352,6 +356,4 @@ class Frame(_Opening):
         if self.field.states is not None and content.size != self.field.states:
             problem = LengthInvalid(f"expands to {content.size} bytes, not {self.field.states}", clause="PACK-12")
             found += (finding(self.name, problem),)
-        if self.field.inner is not None:
-            found += Json(self._walk, self.field.inner, content, 0, content.size, self.name).findings
-        return found
+        return found if content.json is None else found + content.json.findings

@@ -48,7 +48,7 @@ def _fill(regions: Iterable[Region], start: int, end: int) -> None:
     for region in regions:
         assert region.offset == position and region.length >= 0, region
         position += region.length
-        assert region.clause or "unexplained" in region.name, region
+        assert region.clause, region
         assert region.meaning and "\n" not in region.meaning, region
         parts = list(region.regions())
         if parts:

@@ -154,6 +154,24 @@ def test_blobs_are_divided_by_an_index_where_the_header_is_lost():
     regions = by_name(whole)
     assert regions["blobs.unexplained"].length == entries[1].offset
     assert regions["blobs[0].frame.nodes[0].name"].value == "a"
+    size = regions["blobs"].length
+    for odd, expected in (
+        (entries[1]._replace(offset=size + 5), ("blobs.unexplained", "PACK-11")),
+        (entries[1]._replace(offset=size - 5), ("blobs[1]", "PACK-11")),
+        (entries[1]._replace(offset=5), ("blobs[1]", "PACK-1")),
+    ):
+        whole = explain(PACK, bytes(raw), opener=opener, entries=[entries[0], odd, entries[0]])
+        check_cover(whole)
+        assert expected in wrong(whole)
+
+
+@pytest.mark.clause("TREE-1")
+def test_a_document_may_stand_alone():
+    whole = explain(Tree, b'{"nodes":[{"name":"a","type":7}]}')
+    assert wrong(whole) == [("nodes[0].type", "TREE-1")]
+    assert list(by_name(whole))[:2] == ["nodes:name", "nodes"]
+    assert wrong(explain(Tree, b"{}")) == [("", "TREE-1")]
+    assert wrong(explain(Tree, b"{")) == [("unexplained", "FILE-8")]
 
 
 @pytest.mark.clause("FILE-1", "FILE-2", "FILE-3", "SNAP-2")
