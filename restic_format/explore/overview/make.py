@@ -74,6 +74,8 @@ def make_overview(
     whole repository; authors, types and paths are those of the snapshots that are shown. *is_own* says which locks, by id, are
     the caller's, and do not count. What cannot be read is a problem in the result, and counts as empty.
 
+    Memory: some 100 bytes for each blob, 24 for each file in each different tree, 200 for each path of a directory.
+
     Raises:
         StorageError: the files of a kind cannot be listed.
         Interrupted: it was cancelled.

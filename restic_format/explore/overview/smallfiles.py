@@ -32,7 +32,6 @@ from restic_format.snapshots import FoundSnapshot
 from restic_format.work import Advance, Cancel, Progress
 from restic_spec import gotime
 from restic_spec.errors import JsonInvalid
-from restic_spec.index import decode_index
 from restic_spec.keyfile import decode_keyfile
 from restic_spec.layout import FileKind
 from restic_spec.lock import STALE_AFTER
@@ -234,6 +233,15 @@ def _summary_of(snapshot: Snapshot, extensions: Extensions) -> _Summary:
     )
 
 
+class _Superseding(msgspec.Struct):
+    """That part of an index, which has been decoded before."""
+
+    supersedes: list[str] | None = None
+
+
+_superseding = msgspec.json.Decoder(_Superseding)
+
+
 @dataclass
 class IndexFiles:
     """The index files as files, while they are loaded."""
@@ -273,7 +281,7 @@ def load_indexes(
 
     def look(file_id: bytes, raw: bytes, prepared: PreparedIndex) -> None:
         start, end = raw[:_ENDS], raw[-_ENDS:]
-        supersedes = len(decode_index(raw).supersedes) if b'"supersedes"' in start else 0
+        supersedes = len(_superseding.decode(raw).supersedes or ()) if start[:1] == b"{" and b'"supersedes"' in start else 0
         if b'"time":' in end or b'"size":' in end:
             loaded.rustic += 1
         counts = [blobs for _, blobs in prepared.decoded.records()]
