@@ -101,6 +101,7 @@ def test_a_wheel_with_the_native_form(unpacked: Path, tmp_path: Path) -> None:
         # A folder without __init__.py would be left out without a word.
         sources = {path.relative_to(unpacked / below).as_posix() for path in (unpacked / below / package).rglob("*.py")}
         assert sources <= held
+    assert {"restic_tools/htmlpage/page.html", "restic_tools/htmlpage/style.css"} <= held
     assert not [name for name in held if name.endswith((".c", ".pyx", ".h"))]
     assert not [name for name in held if name.startswith(("tests/", "docs/", "scripts/", "fixtures/"))]
     with zipfile.ZipFile(built) as archive:
