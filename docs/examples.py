@@ -52,7 +52,7 @@ EXAMPLES = (
         "[example of a key file](keys.md#worked-example).",
     ),
     Example("keys", SMALL, "keys", "A key file, its salt and its sealed data decoded, and the master key in there."),
-    Example("config", SMALL, "config", "The config. That of a repository of version 1 differs in the number alone."),
+    Example("config", SMALL, "config", "The config. In a repository of version 1 it has the same form."),
     Example("unpacked", OLD, "locks", "A lock in a repository of version 1: the document under its seal.", levels=1),
     Example("unpacked", SMALL, "locks", "A lock in a repository of version 2: a mark, and a frame with the document."),
     Example("packs", SMALL, "data", "A pack with one compressed blob of data, and its header."),
@@ -60,7 +60,7 @@ EXAMPLES = (
         "packs",
         OLD,
         "data",
-        "The same data in a repository of version 1: the blob is not compressed, and its entry is four bytes shorter.",
+        "The same data in a repository of version 1: the blob is not compressed, and its entry has no `uncompressed_length`.",
     ),
     Example("indexes", SMALL, "index", "The document of an index with both packs.", "file.frame"),
     Example(

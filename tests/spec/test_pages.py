@@ -118,6 +118,17 @@ def test_links_of_the_maps_lead_somewhere(pages: dict[str, str]) -> None:
         assert anchor in anchors[page], link
 
 
+def test_links_between_the_pages_lead_somewhere(pages: dict[str, str]) -> None:
+    anchors = {name: _anchors(text) for name, text in pages.items()}
+    found = {
+        (name, page or name, anchor)
+        for name, text in pages.items()
+        for page, anchor in re.findall(r"\]\((?:([\w-]+)\.md)?(?:#([\w-]+))?\)", text)
+    }
+    assert len(found) > 500
+    assert {one for one in found if one[1] not in pages or (one[2] and one[2] not in anchors[one[1]])} == set()
+
+
 def test_every_chapter_has_the_maps_of_its_forms(pages: dict[str, str]) -> None:
     assert {form.chapter for form in DRAWN} <= set(CHAPTERS)
     for name in CHAPTERS:
