@@ -494,6 +494,48 @@ def test_the_way_back_is_bounded() -> None:
         assert model.page is first
 
 
+def test_long_lines_are_folded_and_nothing_of_them_is_lost() -> None:
+    text = "".join(f"{number:04}" for number in range(60)) + "\n\n" + "漢字" * 60 + "\tend\r\nlast"
+    storage = memory(lambda maker: [maker.file("f", text.encode())])
+
+    async def steps(screen: Screen) -> None:
+        await screen.press("enter", "v")
+        seen = "".join(line.strip() for line in screen.lines()[2:19])
+        assert seen.replace(" ", "") == text.replace("\n", "").replace("\r", "").replace("\t", "")
+        assert "last" in [line.strip() for line in screen.lines()]
+
+    on_screen(opened(storage), steps)
+
+
+def test_looking_for_faults_of_a_large_tree_is_cancelled() -> None:
+    from restic_format.errors import Interrupted
+    from restic_format.work import Cancel
+    from restic_tools.own.explore.snapshots import SnapshotsPage
+
+    blob = "00" * 32
+    storage = memory(lambda maker: [maker.node("huge", "file", 0o644, size=1, content=[blob] * 20_000)])
+    with Model(opened(storage)) as model:
+        page = SnapshotsPage(model)
+        page.load(Cancel())
+        tree = page.open(0)
+        tree.load(Cancel())
+        from restic_spec.ids import parse_id
+        from restic_spec.pack import BlobType
+        from restic_tools.own.explore.regions import blob_page
+
+        raw = blob_page(model, BlobType.TREE, parse_id(str(page.found(0).snapshot.tree)))
+        asked = 0
+
+        def health() -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 500:
+                raise Interrupted("enough")
+
+        with pytest.raises(Interrupted):
+            raw.load(Cancel(health=health))
+
+
 # What a terminal must not get
 
 

@@ -29,7 +29,7 @@ ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
 class Terminal:
     """A terminal of 80 columns and 24 lines, and a program in it."""
 
-    def __init__(self, words: list[str], env: Mapping[str, str]) -> None:
+    def __init__(self, words: list[str], env: Mapping[str, str], program: tuple[str, ...] = ("-m", "restic_tools")) -> None:
         self.master, self._slave = pty.openpty()
         ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self._slave)
@@ -41,7 +41,7 @@ class Terminal:
             for descriptor in range(3):
                 os.dup2(self._slave, descriptor)
             os.closerange(3, 64)
-            os.execve(sys.executable, [sys.executable, "-m", "restic_tools", *words], dict(env))
+            os.execve(sys.executable, [sys.executable, *program, *words], dict(env))
 
     def __enter__(self) -> Terminal:
         return self
@@ -125,8 +125,8 @@ def terminal(repo: Path, environment: dict[str, str], tmp_path: Path) -> Iterato
     }
     open_ones = []
 
-    def begin(*words: str, **extra: str) -> Terminal:
-        begun = Terminal(["explore", *words], {**env, **extra})
+    def begin(*words: str, program: tuple[str, ...] = ("-m", "restic_tools"), **extra: str) -> Terminal:
+        begun = Terminal(["explore", *words], {**env, **extra}, program)
         open_ones.append(begun)
         return begun
 
@@ -189,6 +189,23 @@ def test_who_asks_whether_it_lives_does_not_end_it(terminal: Callable[..., Termi
     begun.wait_for("tree/")
     begun.type(b"q")
     assert begun.end() == 0 and locks(repo) == 0
+
+
+def test_a_fault_of_our_own_is_told_in_a_line(terminal: Callable[..., Terminal], repo: Path) -> None:
+    """Terminal and repository are left as they were also then."""
+    code = (
+        "from restic_tools.own.explore.screen import Explorer\n"
+        "def action_down(self): raise ValueError('a fault of our own')\n"
+        "Explorer.action_down = action_down\n"
+        "from restic_tools.cli import run; run()"
+    )
+    begun = terminal(program=("-c", code))
+    begun.wait_for("ef57a321")
+    begun.type(b"\x1b[B")
+    assert begun.end() == 1
+    said = begun.seen[begun.seen.rindex(LEFT) :]
+    assert b"a fault of our own" in said and b"Traceback" not in begun.seen
+    assert begun.after() == begun.before and locks(repo) == 0
 
 
 def test_only_snapshots_that_fit(terminal: Callable[..., Terminal]) -> None:

@@ -77,3 +77,5 @@ def _explore(ctx: Context, wanted: SnapshotFilter) -> None:
             finally:
                 ctx.interrupt.announce = announce
     ctx.interrupt.check()
+    if explorer.failure is not None:
+        raise explorer.failure

@@ -6,6 +6,8 @@ import codecs
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import chop_cells
+
 from restic_format.errors import ResticFormatError
 from restic_format.explore.browse import image_facts
 from restic_format.explore.browse.images import HEAD
@@ -22,6 +24,8 @@ WIDTH = 16
 """Bytes in a row."""
 TEXT = 1 << 20
 """Bytes of a file that are shown as text; the rest only in hexadecimal."""
+_MARGIN = 3
+"""Columns of the screen that no text stands in."""
 _CHUNK = 64 << 10
 _CHUNKS = 32
 """Chunks of bytes that are kept."""
@@ -82,13 +86,13 @@ class TextPage(Page):
 
     def load(self, cancel: Cancel) -> None:
         """Read it."""
-        width = max(self.model.width, 20)
+        width = max(self.model.width - _MARGIN, 1)
         raw = self._read(0, min(self._size, TEXT))
         cancel.check()
         lines = []
         for line in raw.decode("utf-8", "replace").removesuffix("\n").split("\n"):
             shown = visible(line.removesuffix("\r").expandtabs())
-            lines += [shown[start : start + width] for start in range(0, len(shown), width)] or [""]
+            lines += chop_cells(shown, width) or [""]
         self._lines = lines if raw else []
         self.note = counted(self._size, "byte")
         if self._size > TEXT:

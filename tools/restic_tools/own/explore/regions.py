@@ -13,7 +13,7 @@ from restic_format.inspect.target import OBJECT_KINDS, ObjectKind
 from restic_format.words import printable
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
-from restic_spec.regions import Document, Region, Value
+from restic_spec.regions import Document, Finding, Region, Value
 from restic_tools.own.explore.content import HexPage, hex_text, text_of
 from restic_tools.own.explore.page import MOST_ROWS, SHORT_ID, Column, Page, counted
 
@@ -86,6 +86,15 @@ class _Findings:
         return self._names.get(name, "")
 
 
+def _findings_of(part: Region | Document, cancel: Cancel) -> Iterator[Finding]:
+    cancel.check()
+    yield from part.findings
+    for region in part.regions():
+        yield from _findings_of(region, cancel)
+    if isinstance(part, Region) and (content := part.content) is not None:
+        yield from _findings_of(content, cancel)
+
+
 class RegionsPage(Page):
     """The regions of a document, or the parts of one region, with what is inside of them."""
 
@@ -144,13 +153,20 @@ class RegionsPage(Page):
             self._rows.append(part)
         if not self._whole:
             return
-        for number, finding in enumerate(self._inspected.findings()):
+        for number, finding in enumerate(self._all_findings(cancel)):
             cancel.check()
             if number == _MOST_FINDINGS:
                 break
             self.findings.add(finding.region, f"{finding.what} [{finding.clause}]")
             self._made.clear()
             self.tell(finding.region, UsageError(f"{finding.what} [{finding.clause}]"))
+
+    def _all_findings(self, cancel: Cancel) -> Iterator[Finding]:
+        """What is wrong with the object: as `Inspected.findings`, but so that it can be cancelled in a large document."""
+        inspected = self._inspected
+        if inspected.kind is ObjectKind.PACK:
+            return inspected.findings()
+        return _findings_of(inspected.document, cancel)
 
     @property
     def _whole(self) -> bool:

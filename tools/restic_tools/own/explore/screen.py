@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.console import Console
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
@@ -80,6 +82,7 @@ class Explorer(App[None]):
     ) -> None:
         """*health* raises when the lock is lost. *name* is that of the repository."""
         super().__init__()
+        self.error_console = Console(file=io.StringIO())  # whoever has run it tells of a failure
         self.model = model
         self.tasks = Tasks(self._post, health)
         self._wanted = wanted
@@ -96,6 +99,11 @@ class Explorer(App[None]):
         self.rows = RowList()
         """The list."""
         self._lines = {name: Static(id=name) for name in ("title", "columns", "details", "status", "keys")}
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has ended the explorer that should not have."""
+        return self._exception
 
     # The screen
 
