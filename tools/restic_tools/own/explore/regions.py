@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from restic_tools.own.explore.model import Model
 
 _MOST_FINDINGS = 10_000
+_AT_ONCE = 20
+"""Findings that are seen in the list at once; others when all are known."""
 _KEPT = 1000
 """Rows of which the texts are kept."""
 _BYTES = 1000
@@ -123,6 +125,8 @@ class RegionsPage(Page):
         """What is inside of the region stands behind its parts."""
         self._made: dict[int, tuple[Sequence[str], Sequence[str]]] = {}
         """Cells and details of the rows that were looked at last."""
+        self._known = 0
+        """Changes with what is known of all rows."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -158,8 +162,15 @@ class RegionsPage(Page):
             if number == _MOST_FINDINGS:
                 break
             self.findings.add(finding.region, f"{finding.what} [{finding.clause}]")
-            self._made.clear()
+            if number < _AT_ONCE:
+                self._renew()
             self.tell(finding.region, UsageError(f"{finding.what} [{finding.clause}]"))
+        self._renew()
+
+    def _renew(self) -> None:
+        """Let the texts be made anew: more is known than when they were made."""
+        self._known += 1
+        self._made.clear()
 
     def _all_findings(self, cancel: Cancel) -> Iterator[Finding]:
         """What is wrong with the object: as `Inspected.findings`, but so that it can be cancelled in a large document."""
@@ -189,7 +200,9 @@ class RegionsPage(Page):
         """See `Page`; looking at a value may open what it is in."""
         for number in range(first, min(first + count, len(self._rows))):
             if number not in self._made:
-                self._made[number] = self._texts(self._rows[number])
+                known, texts = self._known, self._texts(self._rows[number])
+                if known == self._known:
+                    self._made[number] = texts
         while len(self._made) > _KEPT:
             del self._made[next(iter(self._made))]
 

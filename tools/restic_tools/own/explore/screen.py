@@ -150,7 +150,8 @@ class Explorer(App[None]):
             count += "+"
         if len(self.model.selection):
             count += f"  {len(self.model.selection):,} marked"
-        title = safe(f" {page.title}")
+        of_all = f"  {self._repository_name}" if self._repository_name and len(self.model.pages) == 1 else ""
+        title = safe(f" {page.title}{of_all}")
         room = max(width - len(count) - 2, 0)
         self._set("title", row_line(title, room) + f" {count} ")
         self._set("columns", row_text(page.columns, [column.title for column in page.columns], width))
