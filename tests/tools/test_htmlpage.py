@@ -46,6 +46,13 @@ def test_texts_stay_readable() -> None:
     assert shown(7) == 7
 
 
+def test_a_name_without_end_is_cut_wherever_it_stands() -> None:
+    name = "endless" * 100_000
+    assert shown(name) == name[: htmlpage.LONGEST] + "…"
+    assert len(report(Table(name, [Column(name)], [[name]] * 100), Notice(name, name))) < 110 * (htmlpage.LONGEST + 100)
+    assert len(plots.lanes([plots.Dot(name, 0), plots.Dot("b", 9)], [name, "b"]).wide) < 20_000
+
+
 def test_parts_fill_the_whole_and_small_ones_are_seen() -> None:
     stretches = Parts("", [Part("", 10**12, ""), Part("", 1, ""), Part("", 0, "")]).stretches
     assert stretches[0][0] == 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from restic_tools.htmlpage.plots import Drawn
 
+LONGEST = 2000
+"""Characters of one text that are shown: names in a repository can be of any length, and stand in many rows."""
 Tone = Literal["", "good", "warn", "bad"]
 MISSING = "a page as HTML needs more packages: pip install 'restic-format[html]'"
 """What to say when the extra is not installed, see `ready`."""
@@ -176,10 +178,13 @@ def render(report: Report) -> str:
 def shown(value: Any) -> Any:
     """A text of the repository's without what acts on the text around it: controls and bidirectional marks are escaped.
 
-    Bytes that are not UTF-8 (surrogates) become ``\\xNN``. Anything but plain text stays what it is.
+    Bytes that are not UTF-8 (surrogates) become ``\\xNN``, what is longer than `LONGEST` is cut. Anything but plain text stays
+    as it is.
     """
     if type(value) is not str:
         return value
+    if len(value) > LONGEST:
+        value = f"{value[:LONGEST]}…"
     return "".join(
         f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else "\ufffd" if "\ud800" <= char <= "\udfff" else char
         for char in visible(value, block=True)

@@ -21,6 +21,8 @@ NARROW: Final = 330
 """Widths in CSS pixels, writing included."""
 POINTS: Final = 400
 """Steps that an area has at most: more are not seen."""
+LONGEST_LABEL: Final = 60
+"""Characters of a name beside a plot; Vega cuts it to what there is room for, which takes long for long ones."""
 _ELEMENTS = {"svg", "g", "path", "line", "rect", "text", "tspan", "title", "defs", "clipPath", "circle"}
 _FORBIDDEN = ("on", "href", "style", "src")
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -154,7 +156,7 @@ def lanes(dots: Iterable[Dot], names: Sequence[str]) -> Drawn:
     width_of_one = max(1.0, (max((time for _, time in points), default=0.0) - first) / POINTS)
     thinned = {(lane, int((time - first) / width_of_one)): time for lane, time in points}
     values = [{"l": lane, "t": time * 1000} for (lane, _), time in thinned.items()]
-    labels = [shown(name) for name in names]
+    labels = [shown(name)[:LONGEST_LABEL] for name in names]
     times = [time for _, time in points]
 
     def spec(width: int) -> Spec:
