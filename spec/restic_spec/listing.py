@@ -120,7 +120,7 @@ def _type_of(kind: int) -> BlobType:
 class Listing(Part):
     """The blobs of a pack, which its header lists."""
 
-    __slots__ = ()
+    __slots__ = ("_header",)
 
     @property
     def value(self) -> Value:
@@ -130,7 +130,10 @@ class Listing(Part):
     def _entries(self) -> Iterator[tuple[int, Entry]] | None:
         """Offset and entry of each blob; None where there is no list."""
         listed = self.field.listed
-        header = next((part for part in self.document.regions() if part.name == listed.field), None)
+        header = getattr(self, "_header", None)
+        if header is None:
+            header = next((part for part in self.document.regions() if part.name == listed.field), None)
+            self._header: Region | None = header
         content = None if header is None else header.content
         if content is None:
             given = self._walk.entries

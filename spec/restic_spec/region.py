@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 from restic_spec.errors import ResticFormatError
 
@@ -39,7 +40,7 @@ class Finding(NamedTuple):
 class Region:
     """A stretch of a document, and what the declaration says of it. As it is here it has no parts and shows its bytes."""
 
-    __slots__ = ("clause", "document", "length", "meaning", "name", "offset")
+    __slots__ = ("__weakref__", "clause", "document", "length", "meaning", "name", "offset")
 
     def __init__(self, document: Document, offset: int, length: int, name: str, clause: str, meaning: str) -> None:
         self.document = document
@@ -113,21 +114,22 @@ class Unexplained(Region):
 class Document:
     """Bytes with coordinates of their own: a file, or what a sealed, compressed or encoded part holds."""
 
-    __slots__ = ("_findings", "_regions", "data", "form", "json", "size")
+    __slots__ = ("_findings", "_json", "_make_json", "_regions", "data", "form", "size")
 
     def __init__(
         self,
         form: str,
         data: Buffer,
         regions: Callable[[Document], Iterable[Region]],
-        findings: Callable[[], tuple[Finding, ...]] = lambda: (),
+        findings: Callable[[Document], tuple[Finding, ...]] = lambda _: (),
+        json: Callable[[Document], Json] | None = None,
     ) -> None:
         self.form = form
         """``file``, ``opened`` (decrypted), ``expanded`` (decompressed) or ``decoded`` (from base64)."""
         self.data = data
         self.size = len(data)
-        self.json: Json | None = None
-        """What it is as JSON, where it is that."""
+        self._make_json = json
+        self._json: ref[Json] | None = None
         self._regions = regions
         self._findings = findings
 
@@ -138,7 +140,18 @@ class Document:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with it as a whole."""
-        return self._findings()
+        return self._findings(self)
+
+    @property
+    def json(self) -> Json | None:
+        """What it is as JSON, with all that is wrong with it, where it is that; kept as long as somebody holds it."""
+        if self._make_json is None:
+            return None
+        json = None if self._json is None else self._json()
+        if json is None:
+            json = self._make_json(self)
+            self._json = ref(json)
+        return json
 
 
 def join(name: str, part: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import construct as cs
 
@@ -49,30 +50,36 @@ class Walk:
     ) -> Document:
         """A document of what *declaration* says; *name* comes before the names of its regions.
 
-        Regions of a binary form are few, and kept with what was opened in them.
+        Regions of a binary form are few: those that somebody holds are given again, with what was opened in them. Nothing
+        holds itself here, so that what was opened goes as soon as nobody has it any more.
         """
         if isinstance(declaration, cs.IfThenElse):
             condition: Any = declaration.condfunc
             stream = _Window(memoryview(data), 0, len(data))
             declaration = declaration.thensubcon if condition(cs.Container(_io=stream)) else declaration.elsesubcon
         if declaration is None:
-            return Document(form, data, partial(_whole, name=f"{name}.content"), found)
+            return Document(form, data, partial(_whole, name=f"{name}.content"), lambda _: found())
         if isinstance(declaration, type):
-            return self._json(form, declaration, data, name, found)
-        kept: list[Region] = []
+
+            def whole(made: Document) -> tuple[Finding, ...]:
+                # A region around it shows them, where there is one.
+                return found() + (made.json.findings if made.json is not None and not name else ())
+
+            json = partial(self._json, declaration, name)
+            return Document(form, data, lambda made: made.json.regions() if made.json else (), whole, json)
+        given: list[ref[Region]] = []
 
         def regions(made: Document) -> Iterable[Region]:
-            if not kept:
-                kept.extend(self.fields(declaration, made, 0, made.size, name))
-            return kept
+            held = [region for one in given if (region := one()) is not None]
+            if not given or len(held) < len(given):
+                held = list(self.fields(declaration, made, 0, made.size, name))
+                given[:] = map(ref, held)
+            return held
 
-        return Document(form, data, regions, found)
+        return Document(form, data, regions, lambda _: found())
 
-    def _json(self, form: str, declaration: Any, data: Any, name: str, found: Callable[[], tuple[Finding, ...]]) -> Document:
-        """A document of JSON. What is wrong with it as a whole is shown by the region that it is in, where there is one."""
-        document = Document(form, data, lambda _: json.regions(), lambda: found() + (() if name else json.findings))
-        document.json = json = Json(self, declaration, document, 0, document.size, name)
-        return document
+    def _json(self, declaration: Any, name: str, document: Document) -> Json:
+        return Json(self, declaration, document, 0, document.size, name)
 
     def fields(self, form: Any, document: Document, start: int, end: int, name: str) -> Iterator[Region]:
         """The fields of a binary form at ``[start:end]`` of *document*."""
@@ -261,7 +268,7 @@ class _Text(Part):
 class _Opening(Part):
     """A field with something inside."""
 
-    __slots__ = ("_opened",)
+    __slots__ = ("_held", "_opened")
 
     @property
     def value(self) -> Value:
@@ -320,7 +327,9 @@ class Sealed(_Opening):
             if error.clause == "CRYPTO-8":
                 return None  # the region of the IV says so
             raise
-        return self._walk.document("opened", self.field.inner, plaintext, self.name)
+        content = self._walk.document("opened", self.field.inner, plaintext, self.name)
+        self._held: Any = list(content.regions())
+        return content
 
     def _inner_findings(self, content: Document) -> tuple[Finding, ...]:
         if self.field.states is None:
@@ -349,7 +358,9 @@ class Frame(_Opening):
     def _open(self) -> Document | None:
         limit, clause = _BOUNDS[self.field.clause]
         data = decompress(self.raw, limit, clause)
-        return self._walk.document("expanded", self.field.inner, data, self.name)
+        content = self._walk.document("expanded", self.field.inner, data, self.name)
+        self._held: Any = content.json
+        return content
 
     def _inner_findings(self, content: Document) -> tuple[Finding, ...]:
         found: tuple[Finding, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import construct as cs
@@ -128,6 +129,30 @@ def test_a_line_for_each_blob_opens_none_and_holds_none():
     tracemalloc.stop()
     assert most < 100_000, "regions are made one after the other"
     assert opened == [header.length]
+
+
+@pytest.mark.clause("PACK-14")
+def test_what_was_opened_goes_when_nobody_has_it():
+    """Without waiting for what collects circles: a pack may have many blobs, each of which expands to much."""
+    blobs, entries = b"", []
+    for number in range(12):
+        plaintext = b'{"nodes":[]}' + b" " * (1 << 20) if number & 1 else bytes([number]) * (1 << 20)
+        kind = BlobType.TREE if number & 1 else BlobType.DATA
+        entry, sealed = seal_blob(KEY, kind, plaintext, offset=len(blobs))
+        blobs += sealed
+        entries.append(entry)
+    header = seal(KEY, encode_header(entries))
+    whole = explain(PACK, blobs + header + encode_length(len(header)), opener=opener)
+    gc.collect()
+    gc.disable()
+    try:
+        tracemalloc.start()
+        assert wrong(whole) == []
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    finally:
+        gc.enable()
+    assert most < 5 << 20
 
 
 def test_data_are_not_copied():
