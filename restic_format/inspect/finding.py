@@ -60,7 +60,7 @@ def find_object(access: Access, target: Target, trouble: Trouble) -> Found:
             if not candidates:
                 told = f"no file has an id that {'is' if whole else 'begins with'} {target.name}"
                 raise TargetInvalid(f"{told}, and its blobs are not known: {error}", cause=error) from error
-    if len(candidates) == 1:
+    if len(candidates) == 1 or (whole and candidates):
         return candidates[0]
     what = "object" if target.kind is None else target.kind.value
     if not candidates:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
-from restic_format.errors import ResticFormatError, UsageError
+from restic_format.errors import ResticFormatError, StorageError, UsageError
 from restic_format.inspect.access import Access, Trouble, untold
 from restic_format.inspect.finding import BLOB_TYPES, Found, find_object
 from restic_format.inspect.shape import kind_of_bytes, kind_of_place, repository_of
@@ -15,6 +15,7 @@ from restic_format.inspect.target import FILE_KINDS, ObjectKind, Place, Target
 from restic_format.inspect.verifying import index_findings, pack_findings
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
+from restic_format.repository.coder import check_size
 from restic_format.repository.index import Location
 from restic_format.storage import LocalStorage
 from restic_spec import binary
@@ -181,16 +182,26 @@ class Inspector:
         return self.access
 
     def _blob(self, access: Access, found: Found) -> Inspected:
-        place = found.places[0]
-        pack = place.pack.hex()
-        data = access.storage.load(FileKind.PACK, pack, place.offset, place.length)
+        place, data = self._first_copy(access, found)
         document = Tree if found.kind is ObjectKind.TREE else None
         plain = place.uncompressed_length
         declaration = binary.blob(document, compressed=plain is not None, size=plain, digest=found.id)
         explained = explain(declaration, data, opener=access.opener, version=access.version)
-        return Inspected(
-            found.kind, found.id.hex(), place.length, True, _is_opened(explained.regions()), explained, places=found.places
-        )
+        places = (place, *(other for other in found.places if other != place))
+        opened = _is_opened(explained.regions())
+        return Inspected(found.kind, found.id.hex(), place.length, True, opened, explained, places=places, access=access)
+
+    def _first_copy(self, access: Access, found: Found) -> tuple[Location, bytes]:
+        """The first copy of a blob that can be read, intact or not."""
+        for number, place in enumerate(found.places, 1):
+            try:
+                check_size(place.entry(BLOB_TYPES[found.kind], found.id))
+                return place, access.storage.load(FileKind.PACK, place.pack.hex(), place.offset, place.length)
+            except (SpecError, StorageError) as error:
+                if number == len(found.places):
+                    raise
+                self._trouble(f"pack/{place.pack.hex()}", error)
+        raise UsageError(f"{found.kind.value} {found.id.hex()} is in no pack")
 
     def _explained(self, kind: ObjectKind, name: str, data: Data, access: Access | None, stored_as: str = "") -> Inspected:
         opener = None if access is None else access.opener

@@ -18,6 +18,7 @@ from restic_format.inspect.target import ObjectKind, TargetInvalid, parse_target
 from restic_format.repository import Repository
 from restic_format.storage import LocalStorage, MemoryStorage
 from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
 from restic_spec.regions import Document, leaves
 from tests.restore.kit import CHEAP, PASSWORD, Maker, cheap_repo, memory_repo
 
@@ -257,3 +258,20 @@ def test_indexes_are_verified_as_by_their_regions(change: tuple[bytes, bytes], v
     assert found.opened
     assert list(found.findings()) == list(findings(found.document))
     assert bool(list(found.findings())) is (change[0] != b"" and b"0061" not in change[1] and b"\\xff]" not in change[1])
+
+
+def test_a_copy_of_a_blob_is_taken_that_can_be_read(tmp_path: Path) -> None:
+    path = fixtures.unpack("duplicates-v2", tmp_path / "f")
+    password = fixtures.describe("duplicates-v2").passwords[0].encode()
+    access = Access.with_password(LocalStorage(str(path)), password)
+    repo = access.indexed(lambda *_: None)
+    _, entry = next(item for item in repo.index.entries() if item[1].type is BlobType.DATA)
+    target = parse_target(f"blob/{entry.id.hex()}", repository=True)
+    first, second = Inspector(access).target(target).places
+    Path(LocalStorage(str(path)).path_of(FileKind.PACK, first.pack.hex()).decode()).unlink()
+    told: list[str] = []
+    found = Inspector(access, trouble=lambda name, _: told.append(name)).target(target)
+    assert found.opened and found.places == (second, first) and told == [f"pack/{first.pack.hex()}"]
+    Path(LocalStorage(str(path)).path_of(FileKind.PACK, second.pack.hex()).decode()).unlink()
+    with pytest.raises(FileMissing):
+        Inspector(access).target(target)

@@ -30,7 +30,8 @@ def make_inspector(ctx: Context, *, sealed: bool, key_file: str) -> Inspector:
     Raises:
         Failure: options that do not fit together, or a file that holds no master key.
         RepositoryNotFound: there is no repository.
-        WrongPassword, KeyUnusable: no key opens.
+        WrongPassword: no key opens.
+        KeyUnusable: the master key is another repository's.
     """
     if sealed and key_file:
         raise Failure("--sealed and --key-file are mutually exclusive")
