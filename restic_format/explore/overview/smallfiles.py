@@ -68,21 +68,20 @@ class Extensions:
     """Counts what restic's design does not have."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], list[object]] = {}
+        self._found: dict[tuple[str, str], Extension] = {}
 
     def add(self, where: str, name: str, program: str, count: int = 1, value: str = "") -> None:
         """Count that something has a member."""
         key = where, name[:_LONGEST]
-        if key in self._found or len(self._found) < MOST_EXTENSIONS:
-            found = self._found.setdefault(key, [program, 0, value if len(value) <= _LONGEST else ""])
-            found[1] = int(str(found[1])) + count
+        known = self._found.get(key)
+        if known is not None:
+            self._found[key] = msgspec.structs.replace(known, count=known.count + count)
+        elif len(self._found) < MOST_EXTENSIONS:
+            self._found[key] = Extension(*key, program, count, value if len(value) <= _LONGEST else "")
 
     def all(self) -> tuple[Extension, ...]:
         """All that were counted, by where they are and their names."""
-        return tuple(
-            Extension(where, name, str(program), int(str(count)), str(value))
-            for (where, name), (program, count, value) in sorted(self._found.items(), key=lambda item: item[0])
-        )
+        return tuple(found for _, found in sorted(self._found.items()))
 
 
 def look_at_config(repository: Repository, extensions: Extensions, problems: Problems) -> bool:
@@ -175,8 +174,7 @@ def look_at_locks(
     return tuple(sorted(found, key=lambda one: (one.time, one.id)))
 
 
-@dataclass
-class _Summary:
+class _Summary(NamedTuple):
     added: int | None = None
     packed: int | None = None
 
