@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from restic_format.repository import Repository
-from restic_format.storage import LocalStorage, Storage
+from restic_format.storage import LocalStorage
 from restic_tools.own.explore.model import Model
 from restic_tools.own.explore.screen import Explorer
 
@@ -20,9 +21,10 @@ SIZE = (80, 24)
 DEADLINE = 60.0
 
 
-def open_repository(folder: Path, storage: Storage | None = None) -> Repository:
-    """The repository in *folder*, with its index."""
-    repository = Repository.open(storage or LocalStorage(str(folder)), PASSWORD)
+@cache
+def open_repository(folder: Path) -> Repository:
+    """The repository in *folder*, with its index; opened once, as that takes longer than a test."""
+    repository = Repository.open(LocalStorage(str(folder)), PASSWORD)
     repository.load_index()
     return repository
 
@@ -78,6 +80,10 @@ class Screen:
     def text(self) -> str:
         """The same as one text."""
         return "\n".join(self.lines())
+
+    def words(self) -> str:
+        """The words of the screen, however they are folded in a box."""
+        return " ".join(self.text().replace("│", " ").split())
 
 
 @asynccontextmanager

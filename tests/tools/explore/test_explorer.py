@@ -173,7 +173,7 @@ def test_marked_items_are_restored(fixture: Callable[[str], Path], tmp_path: Pat
     async def steps(screen: Screen) -> None:
         await screen.press("down", "enter", "enter", "down", "space", "end", "space", "r")
         await screen.write(str(target))
-        assert "/tree/names, /tree/two-equal-chunks-of-zeros" in screen.text() and not target.exists()
+        assert "/tree/names, /tree/two-equal-chunks-of-zeros" in screen.words() and not target.exists()
         await screen.press("y")
         assert "restored" in screen.text() and "Enter close" in screen.text()
         await screen.press("enter")
@@ -206,9 +206,9 @@ def test_what_becomes_of_existing_files_is_chosen(fixture: Callable[[str], Path]
     async def steps(screen: Screen) -> None:
         await screen.press("space", "r")
         await screen.write(str(tmp_path))
-        assert "which is not empty" in screen.text() and "existing files are overwritten: always" in screen.text()
+        assert "which is not empty" in screen.words() and "existing files are overwritten: always" in screen.words()
         await screen.press("o", "o", "o")
-        assert "existing files are overwritten: never" in screen.text()
+        assert "existing files are overwritten: never" in screen.words()
         await screen.press("y", "enter")
 
     on_screen(open_repository(fixture("restic-0.19-v2")), steps)
@@ -260,7 +260,7 @@ def test_errors_of_a_restore_are_told(tmp_path: Path) -> None:
         await screen.press("y")
         await asyncio.sleep(0.3)
         await screen.pilot.pause()
-        text = screen.text()
+        text = screen.words()
         assert "restored, but with errors" in text and "1 error," in text and "found in the index" in text
         assert "\x1b" not in text
 
