@@ -151,10 +151,11 @@ class ProgressDialog(Dialog):
     def _show(self) -> None:
         stats = self.state.stats()
         done = stats.files_restored + stats.files_skipped
+        # Directories on the way to what is selected are restored, and not counted before.
         share = percent_text(stats.bytes_restored + stats.bytes_skipped, stats.bytes_total)
         lines = [
             self.state.ended or "restoring ...",
-            f"{done:,} of {stats.files_total:,} files and directories, "
+            f"{done:,} of {max(done, stats.files_total):,} files and directories, "
             f"{bytes_text(stats.bytes_restored)} of {bytes_text(stats.bytes_total)} {share}",
         ]
         if stats.errors:
