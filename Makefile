@@ -19,7 +19,7 @@ installed = { test -d build/installed || $(VENV)/python -m venv build/installed;
 bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills lint format docs pictures compatibility peers conformance bench native sanitize fuzz parts profile dist clean
+.PHONY: help install demo test kills lint format docs pictures compatibility peers conformance zoo bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +77,11 @@ conformance: ## every scenario, writer and reader against each other; a matrix i
 	@$(environment) test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 	$(VENV)/python -m restic_conformance --full --report-dir reports
+
+zoo: ## damage a repository in every way, let programs repair it; a table into docs (ZOO_FLAGS="--only header")
+	@$(environment) --kernel require test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python -m restic_conformance.zoo --output docs $(ZOO_FLAGS)
 
 bench: ## our program against real restic as whole processes; tables and plot into docs (BENCH_FLAGS=--quick: minutes)
 	@$(environment) --kernel require bench

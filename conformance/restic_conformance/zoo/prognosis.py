@@ -1,0 +1,226 @@
+"""What can still be had from a damaged repository, and by what: computed from its files before and after.
+
+The prognosis knows the healthy files, so it can say what is there in principle: a sealed blob that lies somewhere intact, or
+one whose damage its MAC determines. It says nothing of what some program does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from restic_conformance.zoo.change import Change, Hurt
+from restic_conformance.zoo.site import (
+    Files,
+    Key,
+    Place,
+    Site,
+    in_folder,
+    indexed,
+    listed_in_header,
+    open_at,
+    open_master,
+    read_indexes,
+)
+from restic_spec.constants import IV_SIZE
+from restic_spec.constants import MAC_SIZE as TAG_SIZE
+from restic_spec.crypto import OVERHEAD
+from restic_spec.keyfile import decode_keyfile
+from restic_spec.pack import BlobType
+
+BLOCK = 16
+"""Bytes of a block of the MAC."""
+
+GUESSED = 2
+"""Bytes at the end of a file that can be tried one after the other where the file's name judges."""
+
+
+class Way(Enum):
+    """By what something is brought back, the surest first."""
+
+    IN_PLACE = "in place"
+    COPY = "other copy"
+    INDEX = "index rebuilt"
+    SCAN = "found by its MAC"
+    RENAMED = "under another name"
+    CUT = "cut to its length"
+    WRITTEN = "pack written anew"
+    OTHER_KEY = "other key"
+    SOLVED = "solved"
+    REBUILT = "rebuilt"
+    RECOVERED = "from its trees"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Prognosis:
+    """What a damage costs."""
+
+    hurts: tuple[Hurt, ...]
+    """The ranges of bytes that are not as they were."""
+    blobs: dict[Key, Way]
+    files: dict[str, Way]
+    """Files of any kind that are hurt; a pack's is what becomes of it, its blobs have theirs."""
+    opens: bool
+    """Whether the master key can be had."""
+    chunks: dict[str, dict[tuple[bytes, ...], tuple[bool, ...]]]
+    """By snapshot and path: which of the file's chunks can be had."""
+    recoverable: int
+    """Bytes in the files of all snapshots that can be had."""
+    total: int
+
+    @property
+    def lost(self) -> set[Key]:
+        """Blobs that are lost for good."""
+        return {key for key, way in self.blobs.items() if way is Way.LOST}
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """By what, in words, each once, the surest first."""
+        found = {way for way in (*self.blobs.values(), *self.files.values()) if way is not Way.IN_PLACE}
+        return tuple(way.value for way in Way if way in found)
+
+
+def _flipped(before: bytes, now: bytes) -> list[int]:
+    """Numbers of the bytes in which two strings of one length differ."""
+    return [number for number, (one, other) in enumerate(zip(before, now, strict=True)) if one != other]
+
+
+def solvable(before: bytes, now: bytes) -> bool:
+    """Whether the MAC of a sealed box and the hash of its content give back *before* from *now*.
+
+    So it is with any damage to the IV alone, to the tag alone or to one block of the ciphertext, and with two flipped bits.
+    """
+    if len(before) != len(now) or len(before) < OVERHEAD:
+        return False
+    where = _flipped(before, now)
+    if sum((before[one] ^ now[one]).bit_count() for one in where) <= 2:
+        return True
+    end = len(before) - TAG_SIZE
+    if all(one < IV_SIZE for one in where) or all(one >= end for one in where):
+        return True
+    return all(IV_SIZE <= one < end for one in where) and len({(one - IV_SIZE) // BLOCK for one in where}) == 1
+
+
+def _guessable(before: bytes, now: bytes) -> bool:
+    """Whether a file that is not sealed as a whole is found by trying, its name being the judge.
+
+    So it is with two flipped bits, with one byte, and with a few bytes that are missing at the end.
+    """
+    if len(now) == len(before):
+        where = _flipped(before, now)
+        return len(where) <= 1 or sum((before[one] ^ now[one]).bit_count() for one in where) <= 2
+    return before.startswith(now) and len(before) - len(now) <= GUESSED
+
+
+def _data_solvable(before: bytes, now: bytes) -> bool:
+    """Whether a key file's sealed master key is found by its MAC: all else in it is as it was."""
+    try:
+        left, right = decode_keyfile(before), decode_keyfile(now)
+    except Exception:  # noqa: BLE001  whatever makes it no key file
+        return False
+    same = (left.N, left.r, left.p, left.salt, left.kdf) == (right.N, right.r, right.p, right.salt, right.kdf)
+    return same and solvable(left.data or b"", right.data or b"")
+
+
+def _file_way(path: str, before: bytes, after: Files) -> Way:
+    """How the file that was *before* at *path* is had again from its own remains."""
+    now = after.get(path)
+    if now == before:
+        return Way.IN_PLACE
+    if any(data == before for data in after.values()):
+        return Way.RENAMED
+    if now is None:
+        return Way.LOST
+    if len(now) > len(before) and now.startswith(before):
+        return Way.CUT
+    if path.startswith("data/"):
+        return Way.LOST
+    if path.startswith("keys/"):
+        return Way.SOLVED if _guessable(before, now) or _data_solvable(before, now) else Way.LOST
+    if len(now) < len(before):
+        return Way.SOLVED if before.startswith(now) and len(before) - len(now) <= TAG_SIZE else Way.LOST
+    return Way.SOLVED if solvable(before, now) else Way.LOST
+
+
+class _Judge:
+    def __init__(self, site: Site, change: Change) -> None:
+        self.site = site
+        self.after = change.applied(site.files)
+        self.indexes = read_indexes(site.master, self.after)
+        self.data = in_folder(self.after, "data")
+        self.headers = {path: listed_in_header(site.master, self.after[path]) for path in self.data}
+
+    def files(self, blobs: dict[Key, Way]) -> dict[str, Way]:
+        """How each file that is hurt is had again, with what becomes of its *blobs*."""
+        found: dict[str, Way] = {}
+        for path, before in self.site.files.items():
+            way = _file_way(path, before, self.after)
+            if way is Way.LOST and path.startswith("data/"):
+                entries = self.site.packs.get(path.rpartition("/")[2], [])
+                kept = any(blobs[entry.type, entry.id] is not Way.LOST for entry in entries)
+                way = Way.WRITTEN if kept and path in self.after else way
+            elif way is Way.LOST and path.startswith("index/"):
+                way = Way.INDEX
+            elif way is Way.LOST and path == "config":
+                way = Way.REBUILT
+            if way is not Way.IN_PLACE:
+                found[path] = way
+        return found
+
+    def blobs(self) -> dict[Key, Way]:
+        """How each blob is had again."""
+        good: set[Key] = set()
+        bad: set[Key] = set()
+        for place in indexed(self.indexes):
+            key = place.entry.type, place.entry.id
+            if key in self.site.plain:
+                (bad if open_at(self.site.master, self.after, place) is None else good).add(key)
+        return {
+            key: (Way.COPY if key in bad else Way.IN_PLACE) if key in good else self._search(key) for key in self.site.plain
+        }
+
+    def _search(self, key: Key) -> Way:
+        """The surest way to a blob that no index leads to."""
+        ways = {way for place in self.site.places[key] for way in self._copy(key, place)}
+        return next(way for way in Way if way in ways or way is Way.LOST)
+
+    def _copy(self, key: Key, place: Place) -> Iterator[Way]:
+        entry = place.entry
+        sealed = self.site.files[place.path][entry.offset : entry.offset + entry.length]
+        for path in self.data:
+            offset = self.after[path].find(sealed)
+            if offset >= 0:
+                listed = any((one.type, one.id) == key and one.offset == offset for one in self.headers[path])
+                yield Way.INDEX if listed else Way.SCAN
+        now = self.after.get(place.path, b"")[entry.offset : entry.offset + entry.length]
+        if now != sealed and solvable(sealed, now):
+            yield Way.SOLVED
+
+
+def foresee(site: Site, change: Change) -> Prognosis:
+    """What *change* costs a repository that is *site*."""
+    judge = _Judge(site, change)
+    blobs = judge.blobs()
+    files = judge.files(blobs)
+    keys = {path: way for path, way in files.items() if path.startswith("keys/")}
+    healthy = open_master(judge.after) is not None
+    opens = healthy or any(way is not Way.LOST for way in keys.values())
+    if healthy:
+        files |= {path: Way.OTHER_KEY for path, way in keys.items() if way is Way.LOST}
+    for name, snapshot in site.snapshots.items():
+        path = f"snapshots/{name}"
+        if files.get(path) is Way.LOST and blobs[BlobType.TREE, bytes.fromhex(str(snapshot.tree))] is not Way.LOST:
+            files[path] = Way.RECOVERED
+    chunks: dict[str, dict[tuple[bytes, ...], tuple[bool, ...]]] = {}
+    sizes: Counter[bool] = Counter()
+    for name, saved in site.saved.items():
+        for file in saved:
+            there = opens and blobs[BlobType.TREE, file.trees[-1]] is not Way.LOST
+            had = tuple(there and blobs[BlobType.DATA, chunk] is not Way.LOST for chunk in file.chunks)
+            chunks.setdefault(name, {})[file.path] = had
+            for chunk, one in zip(file.chunks, had, strict=True):
+                sizes[one] += len(site.plain[BlobType.DATA, chunk])
+    return Prognosis(tuple(change.hurts(site.files)), blobs, files, opens, chunks, sizes[True], site.total)

@@ -1,0 +1,166 @@
+"""The zoo's table: what was measured as ``zoo.json``, and a page of it for the documentation, ``zoo.md``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from restic_conformance.programs import Program, version_of
+from restic_conformance.zoo.judge import Outcome
+
+GROUPS = {
+    "files": "Files",
+    "index": "Indexes that lie, that name too little, that are gone",
+    "packs": "Packs and the blobs in them",
+    "several": "Locks, strays, permissions, several faults at once",
+}
+
+HEAD = """# The damage zoo
+
+Made by `make zoo`: a small healthy repository is damaged in {kinds} ways, one at a time, always at the same bytes. Then each
+program repairs a copy as its documentation tells users to, and real restic 0.19.1 restores all snapshots from it. A cell says
+how many bytes of the snapshots' files are back at their place, of those that can be had: what is recoverable, and by what, is
+computed from the repository's files before and after the damage. Bold where all of it is back. A ✗ behind it says that restic's
+`check --read-data` still finds faults afterwards, a − that blobs which could be read before cannot be read any more.
+
+- **restic**: `unlock`; where `check --read-data` finds something `repair index`, then `repair packs` with the packs it names;
+  `recover`; where files lost parts `repair snapshots --forget`.
+- **rustic**: `check --read-data`, `repair index`, `repair snapshots --delete`.
+- **ours**: {ours}
+
+Where nothing has to be brought back the column "by what" is empty: such damage is in the way, but costs nothing.
+"""
+
+WITH_HEAL = "`heal --yes`; `heal --undo` then brought back every byte of the damaged repository in {undone} of {all} cases."
+WITHOUT_HEAL = "the same commands as with restic."
+
+
+@dataclass
+class Measured:
+    """What one program made of one damage; see `Outcome`."""
+
+    recovered: int
+    clean: bool
+    healthy_lost: int
+    undone: bool | None
+    processor_seconds: float
+    more_lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Row:
+    """One kind of damage."""
+
+    name: str
+    group: str
+    what: str
+    ways: list[str]
+    recoverable: int
+    total: int
+    programs: dict[str, Measured] = field(default_factory=dict)
+
+
+def measured(outcome: Outcome) -> Measured:
+    """What of an outcome is kept."""
+    return Measured(
+        outcome.recovered,
+        outcome.clean,
+        outcome.healthy_lost,
+        outcome.undone,
+        round(outcome.processor_seconds, 2),
+        list(outcome.more_lost),
+    )
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What ``zoo.json`` in *folder* holds, empty where there is none."""
+    path = folder / "zoo.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def decode_rows(raw: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of ``zoo.json``."""
+    return [Row(**{**row, "programs": {name: Measured(**one) for name, one in row["programs"].items()}}) for row in raw]
+
+
+def merged(before: Sequence[Row], now: Sequence[Row]) -> list[Row]:
+    """The rows *now*, and of those *before* what was not measured again."""
+    old = {row.name: row for row in before}
+    fresh = {row.name: row for row in now}
+    for name, row in fresh.items():
+        if name in old and (row.recoverable, row.total) == (old[name].recoverable, old[name].total):
+            row.programs = {**old[name].programs, **row.programs}
+    return [fresh.get(name, old.get(name)) or fresh[name] for name in dict.fromkeys([*old, *fresh])]
+
+
+def write(
+    folder: Path, repository: str, seed: int, programs: Sequence[Program], rows: Sequence[Row], before: Mapping[str, Any]
+) -> None:
+    """Write ``zoo.json`` and ``zoo.md`` into *folder*; rows of *before* that are not measured again are kept.
+
+    What was measured on another repository or with another seed is not kept.
+    """
+    same = (before.get("repository"), before.get("seed")) == (repository, seed)
+    versions = {program.name: version_of(list(program.command))[0] for program in programs}
+    kept = {
+        "repository": repository,
+        "seed": seed,
+        "programs": {**(before.get("programs", {}) if same else {}), **versions},
+        "rows": [asdict(row) for row in merged(decode_rows(before.get("rows", ())) if same else [], rows)],
+    }
+    (folder / "zoo.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "zoo.md").write_text(page(kept), encoding="utf-8")
+
+
+def _cell(row: Row, name: str) -> str:
+    found = row.programs.get(name)
+    if found is None:
+        return "·"
+    if row.recoverable == 0:
+        share = "–"
+    elif found.recovered >= row.recoverable:
+        share = "**100 %**"
+    else:
+        share = f"{min(99.9, 100 * found.recovered / row.recoverable):.1f} %"
+    return share + ("" if found.clean else " ✗") + (" −" if found.healthy_lost else "")
+
+
+def _sum(rows: Sequence[Row], name: str) -> str:
+    fitting = [row for row in rows if name in row.programs]
+    whole = sum(row.programs[name].recovered >= row.recoverable for row in fitting)
+    recovered = sum(min(row.programs[name].recovered, row.recoverable) for row in fitting)
+    share = 100 * recovered / max(1, sum(row.recoverable for row in fitting))
+    clean = sum(row.programs[name].clean for row in fitting)
+    return f"| {name} | {whole} of {len(fitting)} | {share:.1f} % | {clean} |"
+
+
+def page(kept: Mapping[str, Any]) -> str:
+    """The page, of what ``zoo.json`` holds."""
+    rows = decode_rows(kept["rows"])
+    names = list(kept["programs"])
+    undone = [one.undone for row in rows if (one := row.programs.get("ours")) and one.undone is not None]
+    ours = WITH_HEAL.format(undone=sum(undone), all=len(undone)) if undone else WITHOUT_HEAL
+    lines = [HEAD.format(kinds=len(rows), ours=ours)]
+    lines += [
+        f"The repository is {kept['repository']} with two snapshots, {rows[0].total / 1e6:.1f} MB of files in both together.",
+        "",
+    ]
+    lines += ["| program | all that can be had is back | bytes of those that can be had | restic's check is clean |"]
+    lines += ["| --- | --- | --- | --- |", *(_sum(rows, name) for name in names), ""]
+    lines += [f"- {name}: {version}" for name, version in kept["programs"].items()]
+    for group, title in GROUPS.items():
+        fitting = [row for row in rows if row.group == group]
+        if not fitting:
+            continue
+        lines += ["", f"## {title}", "", "| damage | can be had | by what | " + " | ".join(names) + " |"]
+        lines += ["| --- | --- | --- | " + " | ".join("---" for _ in names) + " |"]
+        for row in fitting:
+            share = 100 * row.recoverable / max(1, row.total)
+            had = "all" if row.recoverable == row.total else "nothing" if row.recoverable == 0 else f"{share:.1f} %"
+            cells = " | ".join(_cell(row, name) for name in names)
+            lines += [f"| {row.what} | {had} | {', '.join(row.ways)} | {cells} |"]
+    return "\n".join(lines) + "\n"

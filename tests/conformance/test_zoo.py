@@ -1,0 +1,320 @@
+"""The damage zoo: kinds of damage are always the same bytes, what they cost is computed, and the judge sees what is missing."""
+
+import random
+import shutil
+
+import pytest
+
+from restic_conformance.programs import PASSWORD, Program, Run, make_program
+from restic_conformance.zoo import report, repositories
+from restic_conformance.zoo.change import Change, Hurt, differing
+from restic_conformance.zoo.judge import Judge
+from restic_conformance.zoo.prognosis import Way, foresee, solvable
+from restic_conformance.zoo.recipes import RECIPES, recipe
+from restic_conformance.zoo.recipes_files import flip_bits, overwrite
+from restic_conformance.zoo.rescuers import Rescue, ResticRepair, RusticRepair
+from restic_conformance.zoo.site import Site, open_master, pack_path, read_files, readable
+from restic_spec.pack import BlobType
+
+
+@pytest.fixture(scope="module")
+def reference(peer) -> Program:
+    return make_program("restic-0.19", [str(peer("restic-0.19"))])
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture(scope="module")
+def foreign(reference, zoo):
+    return repositories.write_small(reference, 2, zoo / "foreign")
+
+
+@pytest.fixture(scope="module")
+def site(reference, zoo, foreign):
+    return Site(repositories.write(reference, 2, zoo / "v2"), foreign)
+
+
+@pytest.fixture(scope="module")
+def twice(reference, zoo, foreign):
+    return Site(repositories.write_twice(reference, 1, zoo / "twice"), foreign)
+
+
+@pytest.fixture(scope="module")
+def judge(site, reference, zoo):
+    return Judge(site, reference, zoo)
+
+
+def _prognosis(site, name, seed=1):
+    return foresee(site, recipe(name).change(site, seed))
+
+
+def test_there_are_kinds_enough_and_each_has_a_name_of_its_own():
+    assert len(RECIPES) >= 60
+    assert len({one.name for one in RECIPES}) == len(RECIPES)
+    assert len({one.what for one in RECIPES}) == len(RECIPES)
+
+
+@pytest.mark.parametrize("one", RECIPES, ids=lambda one: one.name)
+def test_the_same_seed_changes_the_same_bytes(one, site):
+    change = one.change(site, 1)
+    assert change == one.change(site, 1)
+    assert change.applied(site.files) != site.files or change.modes or change.without_folders
+    prognosis = foresee(site, change)
+    assert 0 <= prognosis.recoverable <= prognosis.total == site.total
+    # What is lost is lost, and what is whole is whole: no file counts that has no chunk left.
+    assert (prognosis.recoverable == prognosis.total) or prognosis.lost or not prognosis.opens
+
+
+def test_other_seeds_change_other_bytes(site):
+    for name in ("data-blob-bit", "snapshot-byte", "index-block", "header-bit"):
+        assert len({str(sorted(recipe(name).change(site, seed).hurts(site.files))) for seed in range(5)}) > 1
+
+
+def test_every_kind_applies_to_version_1_too(twice):
+    left_out = {one.name for one in RECIPES if one.change(twice, 1) is None}
+    # Nothing is compressed in it, and it has one snapshot.
+    assert left_out == {"index-lies-uncompressed-length", "snapshot-swapped"}
+
+
+def test_a_change_on_disk_is_the_change_in_memory(site, tmp_path):
+    for name in ("data-pack-swapped", "index-folder-gone", "strays", "key-half"):
+        shutil.copytree(site.repository, tmp_path / name)
+        change = recipe(name).change(site, 1)
+        change.apply(tmp_path / name)
+        assert read_files(tmp_path / name) == change.applied(site.files)
+
+
+def test_hurts_are_ranges(site):
+    name = site.packs_of(BlobType.DATA)[0]
+    raw = site.files[pack_path(name)]
+    change = Change({pack_path(name): overwrite(raw, 5000, bytes(4096)), "config": None})
+    config, pack = change.hurts(site.files)
+    assert config == Hurt("config", 0, len(site.files["config"]))
+    assert (pack.path, 5000 <= pack.start < 5100, 9000 <= pack.end <= 9096) == (pack_path(name), True, True)
+    assert differing(b"abc" * 20, b"abc" * 20 + b"more") == [(60, 64)]
+    assert differing(b"a" * 100, b"b" + b"a" * 50 + b"b" + b"a" * 48) == [(0, 1), (51, 52)]
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("index-missing", "index rebuilt"),
+        ("index-lies-offset", "index rebuilt"),
+        ("snapshot-missing", "from its trees"),
+        ("snapshot-bit", "solved"),
+        ("config-missing", "rebuilt"),
+        ("config-bit", "solved"),
+        ("key-missing", "other key"),
+        ("keys-bit", "solved"),
+        ("keys-gone", "lost"),
+        ("data-blob-bit", "pack written anew, solved"),
+        ("data-blob-iv", "pack written anew, solved"),
+        ("header-lost", "pack written anew"),
+        ("data-pack-renamed", "index rebuilt, under another name"),
+        ("data-pack-grown", "cut to its length"),
+        ("no-index-and-no-header", "index rebuilt, found by its MAC, pack written anew"),
+        ("pack-stray", ""),
+        ("lock-garbage", ""),
+    ],
+)
+def test_by_what_it_can_be_had(site, name, ways):
+    prognosis = _prognosis(site, name)
+    assert ", ".join(prognosis.ways) == ways
+    assert prognosis.recoverable == (0 if name == "keys-gone" else site.total)
+
+
+def test_the_cost_is_that_of_the_blobs(site):
+    prognosis = _prognosis(site, "data-blob-two-blocks")
+    (lost,) = prognosis.lost
+    uses = sum(file.chunks.count(lost[1]) for saved in site.saved.values() for file in saved)
+    assert uses
+    assert site.total - prognosis.recoverable == uses * len(site.plain[lost])
+
+
+def test_a_tree_that_is_lost_costs_what_is_in_its_folder_and_no_more(site):
+    prognosis = _prognosis(site, "tree-pack-half")
+    lost = {key[1] for key in prognosis.lost}
+    for name, saved in site.saved.items():
+        for file in filter(lambda file: file.chunks, saved):
+            assert all(prognosis.chunks[name][file.path]) is (file.trees[-1] not in lost)
+
+
+def test_of_two_copies_one_is_enough(twice):
+    for name in ("data-pack-missing", "data-blob-two-blocks", "tree-pack-empty", "pack-start-zeroed"):
+        prognosis = _prognosis(twice, name)
+        assert (prognosis.recoverable, not prognosis.lost) == (twice.total, True)
+        assert Way.COPY in prognosis.blobs.values()
+
+
+def test_what_the_mac_determines():
+    chance = random.Random(1)
+    box = chance.randbytes(16 + 100 + 16)
+    whole = overwrite(box, 32, bytes(16))
+    assert solvable(box, whole)
+    assert solvable(box, overwrite(box, 0, bytes(16)))
+    assert solvable(box, overwrite(box, len(box) - 16, bytes(16)))
+    assert solvable(box, flip_bits(box, (3, 1), (120, 8)))
+    assert not solvable(box, overwrite(box, 31, bytes(2)))
+    assert not solvable(box, flip_bits(whole, (3, 1)))
+    assert not solvable(box, box[:-1])
+
+
+FAST = (
+    "index-missing",
+    "index-lies-pack",
+    "data-pack-unindexed",
+    "data-pack-missing",
+    "data-blob-bit",
+    "tree-pack-missing",
+    "snapshot-missing",
+    "key-missing",
+    "lock-dead-exclusive",
+    "no-index-and-bit",
+    "data-pack-grown",
+    "config-bit",
+)
+ALL_BACK = {
+    "index-missing",
+    "data-pack-unindexed",
+    "snapshot-missing",
+    "key-missing",
+    "lock-dead-exclusive",
+    "data-pack-missing",
+}
+"""What restic itself brings back whole."""
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_what_restic_brings_back(judge, site, reference, name):
+    outcome = judge.case(recipe(name).change(site, 1), ResticRepair(reference))
+    assert outcome.recovered <= outcome.recoverable
+    assert (not outcome.more_lost) is (outcome.recovered == outcome.recoverable)
+    if name in ALL_BACK:
+        assert outcome.recovered == outcome.recoverable
+        assert outcome.clean
+    if name in ("data-blob-bit", "no-index-and-bit"):
+        assert 0 < outcome.recovered < outcome.recoverable
+        assert outcome.clean
+    if name == "data-pack-grown":
+        assert outcome.healthy_lost == len(site.packs[site.packs_of(BlobType.DATA)[0]])
+    if name == "config-bit":
+        assert (outcome.recovered, outcome.clean) == (0, False)
+    assert outcome.undone is None
+
+
+class Nothing:
+    """Repairs nothing, but says that it takes back."""
+
+    def __init__(self, program, then=None, undo=()):
+        self.program = program
+        self.then = then
+        self.undo = undo
+
+    def rescue(self, rescue: Rescue) -> None:
+        if self.then:
+            self.then(rescue.repository)
+
+
+def test_the_judge_sees_that_nothing_was_done(judge, site, reference):
+    outcome = judge.case(recipe("index-missing").change(site, 1), Nothing(reference))
+    assert outcome.recovered < outcome.recoverable
+    assert not outcome.clean
+    assert outcome.healthy_lost == 0
+    assert outcome.more_lost
+
+
+def test_the_judge_sees_what_a_repair_destroys(judge, site, reference):
+    gone = site.packs_of(BlobType.DATA)[-1]
+
+    def destroy(repository):
+        (repository / pack_path(gone)).unlink()
+
+    outcome = judge.case(Change(), Nothing(reference, destroy, ("snapshots",)))
+    assert outcome.healthy_lost == len(site.packs[gone])
+    assert outcome.recoverable == site.total > outcome.recovered
+    assert outcome.undone is False
+
+
+def test_the_judge_sees_that_all_was_taken_back(judge, reference):
+    assert judge.case(Change(), Nothing(reference, undo=("snapshots", "--no-lock"))).undone is True
+    assert judge.case(Change(), Nothing(reference, undo=("no-such-command",))).undone is False
+
+
+def test_blobs_count_as_readable_through_an_index_only(site):
+    everything = set(site.plain)
+    assert readable(site.files) == everything
+    assert readable(recipe("indexes-gone").change(site, 1).applied(site.files)) == set()
+    one = recipe("data-blob-bit").change(site, 1)
+    assert len(everything - readable(one.applied(site.files))) == 1
+    assert readable(recipe("keys-gone").change(site, 1).applied(site.files)) == set()
+
+
+def test_the_password_that_still_opens_is_used(site):
+    assert open_master(site.files)[1] == PASSWORD
+    assert open_master(recipe("key-missing").change(site, 1).applied(site.files))[1] != PASSWORD
+
+
+def test_a_fixture_of_rustic_can_be_damaged(tmp_path, foreign):
+    site = Site(repositories.from_fixture("rustic-v2", tmp_path / "rustic"), foreign)
+    assert site.total
+    for name in ("data-blob-bit", "index-lies-id", "tree-pack-missing"):
+        assert foresee(site, recipe(name).change(site, 1)).hurts
+
+
+class Recorder(Program):
+    """Answers every call with the next of some codes and outputs."""
+
+    def __init__(self, name, answers):
+        super().__init__(name, [name])
+        self.answers = list(answers)
+
+    def run(self, repository, *arguments, **_):
+        code, output = self.answers.pop(0)
+        return Run(arguments, code, output, "")
+
+
+def test_restic_is_asked_for_what_its_check_suggests(tmp_path):
+    packs = " ".join((str(number) * 64) for number in (1, 2))
+    suggests = f"restic repair packs {packs}\nrestic repair snapshots --forget\n"
+    program = Recorder("restic", [(0, ""), (1, "bad"), (0, ""), (1, suggests), (0, ""), (2, "panic"), (0, ""), (0, "")])
+    rescue = Rescue(tmp_path, tmp_path)
+    ResticRepair(program).rescue(rescue)
+    assert [" ".join(run.command) for run in rescue.runs] == [
+        "unlock", "check --read-data", "repair index", "check --read-data", f"repair packs {packs}", "recover", "unlock",
+        "repair snapshots --forget",
+    ]  # fmt: skip
+
+
+def test_what_is_healthy_is_left_alone(tmp_path):
+    rescue = Rescue(tmp_path, tmp_path)
+    ResticRepair(Recorder("restic", [(0, "")] * 3)).rescue(rescue)
+    RusticRepair(Recorder("rustic", [(0, "")])).rescue(rescue)
+    assert [" ".join(run.command) for run in rescue.runs] == [
+        "unlock", "check --read-data", "recover", "check --read-data",
+    ]  # fmt: skip
+
+
+def _row(name, recovered, *, program="restic-0.19", recoverable=100):
+    row = report.Row(name, "files", f"{name} is hurt", ["solved"], recoverable, 200)
+    row.programs[program] = report.Measured(recovered, recovered == 100, 0, None, 0.1)
+    return row
+
+
+def test_the_table_keeps_what_was_not_measured_again(tmp_path, reference):
+    report.write(tmp_path, "r", 1, [reference], [_row("one", 100), _row("two", 30)], {})
+    ours = Program("ours", ["true"])
+    report.write(tmp_path, "r", 1, [ours], [_row("two", 100, program="ours")], report.read(tmp_path))
+    lines = (tmp_path / "zoo.md").read_text().splitlines()
+    assert "| one is hurt | 50.0 % | solved | **100 %** | · |" in lines
+    assert "| two is hurt | 50.0 % | solved | 30.0 % ✗ | **100 %** |" in lines
+    assert "| restic-0.19 | 1 of 2 | 65.0 % | 1 |" in lines
+    report.write(tmp_path, "r", 2, [ours], [_row("two", 100, program="ours")], report.read(tmp_path))
+    assert "one is hurt" not in (tmp_path / "zoo.md").read_text()
+
+
+def test_a_cell_never_rounds_up_to_all(tmp_path, reference):
+    report.write(tmp_path, "r", 1, [reference], [_row("one", 99_999, recoverable=100_000)], {})
+    assert "| 99.9 % ✗ |" in (tmp_path / "zoo.md").read_text()
