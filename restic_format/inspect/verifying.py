@@ -26,7 +26,7 @@ from restic_spec.faults import check
 from restic_spec.formats import FORMATS
 from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index
 from restic_spec.pack import BlobType, PackEntry
-from restic_spec.regions import Blob, Document, Finding, Region, findings
+from restic_spec.regions import Blob, Document, Finding, Region, findings, findings_of
 from restic_spec.tree import Tree
 
 if TYPE_CHECKING:
@@ -52,19 +52,10 @@ def pack_findings(document: Document, master: MasterKey, version: int | None) ->
         parts = region.regions()
         while batch := list(islice(parts, _AT_ONCE)):
             for part in _suspects(document, batch, coder):
-                yield from _of_region(part)
+                yield from findings_of(part)
         content = region.content
         if content is not None and not _is_sound_header(content, version):
             yield from findings(content)
-
-
-def _of_region(region: Region) -> Iterator[Finding]:
-    yield from region.findings
-    for part in region.regions():
-        yield from _of_region(part)
-    content = region.content
-    if content is not None:
-        yield from findings(content)
 
 
 def _is_sound_header(content: Document, version: int | None) -> bool:
@@ -113,7 +104,7 @@ def index_findings(document: Document) -> Iterator[Finding]:
     for region in document.regions():
         yield from region.findings
         for part in region.regions():
-            yield from _of_region(part)
+            yield from findings_of(part)
         content = region.content
         if content is not None and not _is_sound_index(content.data):
             yield from index_findings(content)

@@ -188,13 +188,14 @@ def findings(document: Document) -> Iterator[Finding]:
     """Everything that is wrong: with the document, its regions, and what is inside of them, in their order."""
     yield from document.findings
     for region in document.regions():
-        yield from _findings_of(region)
+        yield from findings_of(region)
 
 
-def _findings_of(region: Region) -> Iterator[Finding]:
+def findings_of(region: Region) -> Iterator[Finding]:
+    """The same of one region: its own, its parts', and what is inside of it."""
     yield from region.findings
     for part in region.regions():
-        yield from _findings_of(part)
+        yield from findings_of(part)
     content = region.content
     if content is not None:
         yield from findings(content)

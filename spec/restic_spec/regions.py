@@ -30,6 +30,7 @@ from restic_spec.region import Unexplained as Unexplained
 from restic_spec.region import Value as Value
 from restic_spec.region import finding
 from restic_spec.region import findings as findings
+from restic_spec.region import findings_of as findings_of
 from restic_spec.region import leaves as leaves
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import Tree

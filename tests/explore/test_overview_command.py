@@ -39,6 +39,18 @@ def text_of(overview: Overview, capsysbinary: pytest.CaptureFixture[bytes]) -> s
     return capsysbinary.readouterr().out.decode()
 
 
+@pytest.mark.parametrize("command", ["overview", "du"])
+def test_the_host_of_the_environment_is_the_default(
+    place: list[str], run: Runner, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("RESTIC_HOST", "h1")
+    counts = []
+    for options in ([], ["-H", "h1"], ["--host", ""], ["--host", "other"]):
+        found = json.loads(run(command, "--json", *options).out)
+        counts.append(len(found["snapshots" if command == "overview" else "rows"]))
+    assert counts == [2, 2, len(place), 0]
+
+
 def test_the_text_has_every_section(place: list[str], run: Runner) -> None:
     done = run("overview")
     assert done.code == 0 and not done.err

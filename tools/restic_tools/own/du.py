@@ -15,11 +15,11 @@ from restic_format.words import printable
 from restic_tools.commands.ls import load_index
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import tag_list
 from restic_tools.gotext import local_text
 from restic_tools.messages import ErrorText, ObjectError
 from restic_tools.messages.du import CostMessage, CostsMessage, StoredMessage
 from restic_tools.own.running import context_of
+from restic_tools.own.snapshotoptions import HostOption, PathOption, TagOption, chosen
 from restic_tools.render import Table, bytes_text
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from restic_format.work import Advance, Cancel
 
 app = typer.Typer()
-
-_MANY = "(can be given several times)"
 
 
 class Key(StrEnum):
@@ -72,22 +70,14 @@ def du(
     names: Annotated[list[str] | None, typer.Argument(metavar="[snapshotID[:dir] ...]")] = None,
     by_type: Annotated[bool, typer.Option("--by-type", help="what files cost by what their names end with")] = False,
     depth: Annotated[int, typer.Option("--depth", "-d", metavar="n", help="show directories down to this depth")] = 1,
-    host: Annotated[
-        list[str] | None, typer.Option("--host", metavar="host", help=f"show only snapshots of this host {_MANY}")
-    ] = None,
-    path: Annotated[
-        list[str] | None,
-        typer.Option("--path", metavar="path", help=f"show only snapshots that include this absolute path {_MANY}"),
-    ] = None,
+    host: HostOption = None,
+    path: PathOption = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="reverse the order")] = False,
     sort: Annotated[
         Key | None,
         typer.Option("--sort", "-s", metavar="key", help="sort by name, size, stored, unique, shared or freed, largest first"),
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="tag[,tag,...]", help=f"show only snapshots that have all of these tags {_MANY}"),
-    ] = None,
+    tag: TagOption = None,
     top: Annotated[int, typer.Option("--top", "-n", metavar="n", help="show only the first n rows, of each directory")] = 0,
 ) -> None:
     """Show what snapshots, directories and types of files cost
@@ -105,7 +95,7 @@ def du(
     if depth < 0 or top < 0:
         raise Failure("--depth and --top must not be negative")
     asked = names or []
-    wanted = SnapshotFilter(host or [], [tag_list(given) for given in tag or []], path or []).absolute()
+    wanted = chosen(host, tag, path)
     faults = _Faults(tools)
     with tools.open_repository(lock="shared") as repository:
         load_index(tools, repository)

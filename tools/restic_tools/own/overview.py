@@ -13,8 +13,8 @@ from restic_format.snapshots import FoundSnapshot, SnapshotFilter, filter_snapsh
 from restic_format.systemtext import errno_text
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import tag_list
 from restic_tools.own.running import context_of
+from restic_tools.own.snapshotoptions import HostOption, PathOption, TagOption, chosen
 
 if TYPE_CHECKING:
     from restic_format.explore.overview import Overview
@@ -22,28 +22,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_MANY = "(can be given several times)"
-
 
 @app.command()
 def overview(
     ctx: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[snapshotID ...]")] = None,
-    host: Annotated[
-        list[str] | None, typer.Option("--host", metavar="host", help=f"show only snapshots of this host {_MANY}")
-    ] = None,
+    host: HostOption = None,
     html: Annotated[
         str | None,
         typer.Option("--html", metavar="file", help="write a page for a browser into this file; - is standard output"),
     ] = None,
-    path: Annotated[
-        list[str] | None,
-        typer.Option("--path", metavar="path", help=f"show only snapshots that include this absolute path {_MANY}"),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="tag[,tag,...]", help=f"show only snapshots that have all of these tags {_MANY}"),
-    ] = None,
+    path: PathOption = None,
+    tag: TagOption = None,
     top: Annotated[int, typer.Option("--top", "-n", metavar="n", help="show the n largest files and directories")] = 10,
 ) -> None:
     """Show what the repository holds, as numbers and charts
@@ -68,7 +58,7 @@ def overview(
 
         if not ready():
             raise Failure(MISSING)
-    wanted = SnapshotFilter(host or [], [tag_list(given) for given in tag or []], path or []).absolute()
+    wanted = chosen(host, tag, path)
     with tools.open_repository(lock="shared") as repository:
         found = _make(tools, repository, _selection(repository, names or [], wanted), top)
     if html is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from restic_format.snapshots import SnapshotFilter
@@ -11,29 +9,20 @@ from restic_format.words import printable
 from restic_tools.access import repository_location
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import tag_list
 from restic_tools.own.running import context_of
+from restic_tools.own.snapshotoptions import HostOption, PathOption, TagOption, chosen
 
 app = typer.Typer()
 
-_MANY = "(can be given several times)"
 INSTALL = "pip install 'restic-format[explore]'"
 
 
 @app.command()
 def explore(
     ctx: typer.Context,
-    host: Annotated[
-        list[str] | None, typer.Option("--host", "-H", metavar="host", help=f"show only snapshots of this host {_MANY}")
-    ] = None,
-    path: Annotated[
-        list[str] | None,
-        typer.Option("--path", metavar="path", help=f"show only snapshots that include this absolute path {_MANY}"),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="tag[,tag,...]", help=f"show only snapshots that have all of these tags {_MANY}"),
-    ] = None,
+    host: HostOption = None,
+    path: PathOption = None,
+    tag: TagOption = None,
 ) -> None:
     """Look around in a repository on a terminal
 
@@ -54,7 +43,7 @@ def explore(
         import textual  # noqa: F401
     except ImportError:
         raise Failure(f"explore needs the library Textual, which is not installed: {INSTALL}") from None
-    _explore(tools, SnapshotFilter(host or [], [tag_list(given) for given in tag or []], path or []).absolute())
+    _explore(tools, chosen(host, tag, path))
 
 
 def _explore(ctx: Context, wanted: SnapshotFilter) -> None:
