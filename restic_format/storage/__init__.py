@@ -7,6 +7,7 @@ from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.locations import open_storage
 from restic_format.storage.memory import MemoryStorage
+from restic_format.storage.side import SideFiles
 
 __all__ = [
     "Buffer",
@@ -14,6 +15,7 @@ __all__ = [
     "FaultyStorage",
     "LocalStorage",
     "MemoryStorage",
+    "SideFiles",
     "Storage",
     "WrappedStorage",
     "Writer",

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from restic_format.errors import FileExists, FileMissing, FileUnusable
+from restic_format.errors import FileExists, FileMissing, FileUnusable, UsageError
 from restic_spec.layout import KINDS, FileKind
+
+if TYPE_CHECKING:
+    from restic_format.storage.side import SideFiles
 
 Buffer = bytes | bytearray | memoryview
 """Anything a file's content may be given as."""
@@ -224,6 +227,14 @@ class Storage(ABC):
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file. Raises `FileMissing` or `StorageError`."""
 
+    def side_files(self, folder: str) -> SideFiles:
+        """This program's own files in *folder*, one of `restic_spec.layout.SIDE_FOLDERS` (LAYOUT-12).
+
+        Raises:
+            UsageError: this storage keeps none.
+        """
+        raise UsageError(f"{self.location} keeps no files in {folder}/: name another place for them")
+
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove unfinished packs, index files and snapshots to which nothing was written for *age* seconds; says how many.
 
@@ -322,6 +333,10 @@ class WrappedStorage(Storage):
     def remove(self, kind: FileKind, name: str) -> None:
         """See `Storage`."""
         self.inner.remove(kind, name)
+
+    def side_files(self, folder: str) -> SideFiles:
+        """See `Storage`."""
+        return self.inner.side_files(folder)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """See `Storage`."""

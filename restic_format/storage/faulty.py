@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from restic_format.errors import StorageError
 from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, name_of, pieces_of
+from restic_format.storage.side import SideFiles
 from restic_spec.layout import FileKind
 
 
@@ -94,6 +95,46 @@ class _FaultyWriter(HeldWriter):
         """See `Writer`."""
         self._before()
         super().append(data)
+
+
+class _FaultySideFiles(SideFiles):
+    """Passes everything on, after a look at the plan."""
+
+    def __init__(self, inner: SideFiles, before: Callable[[str, FileKind, str], Fault | None]) -> None:
+        self._inner = inner
+        self._before = before
+        self.location = inner.location
+
+    def begin(self) -> Writer:
+        """See `SideFiles`."""
+        self._before("side begin", FileKind.CONFIG, "")
+        return HeldWriter(self._keep)
+
+    def _keep(self, name: str, data: Content) -> None:
+        fault = self._before("side save", FileKind.CONFIG, name)
+        self._inner.save(name, data)
+        _after("side save", FileKind.CONFIG, name, fault)
+
+    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `SideFiles`."""
+        self._before("side load", FileKind.CONFIG, name)
+        return self._inner.load(name, offset, length)
+
+    def size(self, name: str) -> int:
+        """See `SideFiles`."""
+        self._before("side size", FileKind.CONFIG, name)
+        return self._inner.size(name)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """See `SideFiles`."""
+        self._before("side list", FileKind.CONFIG, prefix)
+        return self._inner.list(prefix)
+
+    def remove(self, name: str) -> None:
+        """See `SideFiles`."""
+        fault = self._before("side remove", FileKind.CONFIG, name)
+        self._inner.remove(name)
+        _after("side remove", FileKind.CONFIG, name, fault)
 
 
 class FaultyStorage(WrappedStorage):
@@ -193,6 +234,10 @@ class FaultyStorage(WrappedStorage):
         fault = self._before("remove", kind, name)
         self.inner.remove(kind, name)
         _after("remove", kind, name, fault)
+
+    def side_files(self, folder: str) -> SideFiles:
+        """Side files that misbehave by the same plan; their calls are ``side save`` and the like, on the kind of the config."""
+        return _FaultySideFiles(self.inner.side_files(folder), self._before)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove what killed writers have left."""

@@ -17,11 +17,14 @@ from restic_format.errors import FileUnusable, StorageError
 from restic_format.storage import oserrors
 from restic_format.storage.base import Content, Storage, Writer, check_range, name_of
 from restic_format.storage.localwriter import LocalWriter, make_folders
+from restic_format.storage.side import LocalSideFiles, SideFiles
 from restic_spec import gojson
 from restic_spec.ids import is_hex_id
-from restic_spec.layout import LISTED_KINDS, FileKind, Layout, folder_of, folders, path_of
+from restic_spec.layout import LISTED_KINDS, SIDE_FOLDERS, FileKind, Layout, folder_of, folders, path_of
 
 _TEMPORARY_NAME = re.compile(rb"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
+
+_SIDE_FOLDERS = frozenset(name.encode() for name in SIDE_FOLDERS)
 
 _ONE_VIEW = frozenset({"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "vfat", "xfs", "zfs"})
 """File systems of one machine, on which a name is there for everybody as soon as a rename has returned. Those of a network
@@ -239,6 +242,8 @@ class LocalStorage(Storage):
 
         known = {self._folder(folder) for folder in folders(self.layout)}
         for folder, subfolders, files in os.walk(self._root, onerror=fail):
+            if folder == self._root:
+                subfolders[:] = [name for name in subfolders if name not in _SIDE_FOLDERS]
             subfolders.sort()
             for name in sorted(files):
                 path = gojson.to_text(os.path.relpath(os.path.join(folder, name), self._root))
@@ -252,6 +257,11 @@ class LocalStorage(Storage):
         if not in_known_folder or not is_hex_id(name):
             return False
         return any(path == path_of(kind, name, self.layout) for kind in LISTED_KINDS)
+
+    def side_files(self, folder: str) -> SideFiles:
+        """This program's own files in a folder of the repository (see `Storage.side_files`)."""
+        assert folder in SIDE_FOLDERS
+        return LocalSideFiles(self._folder(folder), modes=self.modes, nameless=self.lists_at_once)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove what killed writers have left, restic's as well as ours (see `Storage.remove_unfinished`)."""

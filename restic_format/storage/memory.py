@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from restic_format.errors import FileMissing
 from restic_format.storage.base import Content, Storage, already_there, check_range, name_of, pieces_of
+from restic_format.storage.side import MemorySideFiles, SideFiles
 from restic_spec.layout import FileKind, path_of
 
 
@@ -18,6 +19,7 @@ class MemoryStorage(Storage):
 
     def __init__(self) -> None:
         self.files: dict[tuple[FileKind, str], bytes] = {}
+        self.sides: dict[str, MemorySideFiles] = {}
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file."""
@@ -56,3 +58,7 @@ class MemoryStorage(Storage):
         """Remove a file."""
         self._get(kind, name)
         del self.files[kind, name]
+
+    def side_files(self, folder: str) -> SideFiles:
+        """This program's own files."""
+        return self.sides.setdefault(folder, MemorySideFiles())

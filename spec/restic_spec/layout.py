@@ -60,6 +60,10 @@ LISTED_KINDS: Final = tuple(kind for kind, found in KINDS.items() if found.folde
 """Every kind that has a folder; ``config`` is a single file."""
 
 
+SIDE_FOLDERS: Final = ("parity", "quarantine")
+"""Folders in which this program keeps files of its own; no other program looks there (LAYOUT-12)."""
+
+
 def folder_of(kind: FileKind, layout: Layout = Layout.DEFAULT) -> str:
     """The folder, relative to the repository, in which files of *kind* live; "" for the config."""
     return KINDS[kind].folder if layout is Layout.DEFAULT else KINDS[kind].legacy_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from restic_format.errors import FileExists, FileMissing, FileUnusable
+from restic_format.errors import FileExists, FileMissing, FileUnusable, UsageError
 from restic_format.storage import Storage
 from restic_spec.errors import NameInvalid
 from restic_spec.ids import id_of
@@ -22,6 +22,8 @@ def name_for(kind: FileKind) -> str:
 
 class StorageContract:
     """The subclasses give the fixture ``storage``: an empty one, created."""
+
+    keeps_side_files = True
 
     def test_what_is_saved_can_be_loaded_sized_and_removed(self, storage: Storage) -> None:
         for kind in FileKind:
@@ -164,3 +166,41 @@ class StorageContract:
         storage.save(FileKind.PACK, NAME, CONTENT)
         storage.create()
         assert storage.load(FileKind.PACK, NAME) == CONTENT
+
+    def test_side_files_are_kept_apart(self, storage: Storage) -> None:
+        if not self.keeps_side_files:
+            with pytest.raises(UsageError, match="keeps no files in quarantine/: name another place"):
+                storage.side_files("quarantine")
+            return
+        side, other = storage.side_files("quarantine"), storage.side_files("parity")
+        assert list(side.list()) == []
+        side.save("run-1/journal", [b"first", b"second"])
+        side.save("run-1/pack/a.b_c", CONTENT)
+        side.save("run-1/journal", b"third")
+        assert list(side.list()) == [("run-1/journal", 5), ("run-1/pack/a.b_c", len(CONTENT))]
+        assert list(side.list("run-1/p")) == [("run-1/pack/a.b_c", len(CONTENT))] and list(other.list()) == []
+        assert side.load("run-1/journal") == b"third" and side.load("run-1/journal", 1, 2) == b"hi"
+        assert side.size("run-1/journal") == 5
+        writer = side.begin()
+        writer.append(b"never named")
+        assert len(list(side.list())) == 2
+        writer.abort()
+        for offset, length in ((0, 6), (6, None), (6, 0)):
+            with pytest.raises(FileUnusable, match=r"run-1/journal: has 5 bytes"):
+                side.load("run-1/journal", offset, length)
+        assert list(storage.strays()) == [] and not any(list(storage.list(kind)) for kind in LISTED_KINDS)
+        for name, _ in list(side.list()):
+            side.remove(name)
+        assert list(side.list()) == []
+        for act in (side.load, side.size, side.remove):
+            with pytest.raises(FileMissing):
+                act("run-1/journal")
+
+    @pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", ".hidden", "a b", "\u00e4", "a" * 513])
+    def test_a_side_file_cannot_be_anywhere_else(self, storage: Storage, name: str) -> None:
+        if self.keeps_side_files:
+            side = storage.side_files("quarantine")
+            for act in (side.load, side.size, side.remove, lambda name: side.save(name, b"")):
+                with pytest.raises(FileUnusable, match="cannot name a file beside those of the repository"):
+                    act(name)
+            assert list(side.list()) == []

@@ -14,6 +14,7 @@ from restic_format.storage.base import HeldWriter
 from restic_format.storage.cache import CachedStorage
 from restic_format.storage.cachefolder import CacheFolder
 from restic_format.storage.limited import LimitedStorage
+from restic_format.storage.side import MemorySideFiles
 from restic_spec.layout import FileKind
 from tests.storage.contract import CONTENT, NAME, StorageContract
 from tests.storage.nameless import without_nameless_files
@@ -72,6 +73,8 @@ class TestMemory(StorageContract):
 
 
 class TestPlain(StorageContract):
+    keeps_side_files = False
+
     @pytest.fixture
     def storage(self) -> Storage:
         return Plain()
@@ -119,7 +122,12 @@ class Noted(Storage):
         if name not in PUBLIC:
             return object.__getattribute__(self, name)
         self.asked.append(name)  # type: ignore[attr-defined]
-        given = {"list": iter(()), "strays": iter(()), "begin": HeldWriter(lambda name, data: None)}
+        given = {
+            "list": iter(()),
+            "strays": iter(()),
+            "begin": HeldWriter(lambda name, data: None),
+            "side_files": MemorySideFiles(),
+        }
         return lambda *words, **named: given.get(name, bytes(3))
 
 
@@ -150,6 +158,7 @@ def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
         "list": [FileKind.PACK],
         "strays": [],
         "remove": [FileKind.PACK, NAME],
+        "side_files": ["quarantine"],
         "remove_unfinished": [0.0, lambda: True],
     }
     properties = [name for name in PUBLIC if isinstance(inspect.getattr_static(Storage, name), property)]
