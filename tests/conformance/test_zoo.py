@@ -1,5 +1,6 @@
 """The damage zoo: kinds of damage are always the same bytes, what they cost is computed, and the judge sees what is missing."""
 
+import json
 import random
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from restic_conformance.programs import PASSWORD, Program, Run, make_program
 from restic_conformance.zoo import report, repositories
 from restic_conformance.zoo.change import Change, Hurt, differing
+from restic_conformance.zoo.diagnosis import HurtPath, expect, heard, joined
 from restic_conformance.zoo.judge import Judge
 from restic_conformance.zoo.prognosis import Way, foresee, solvable
 from restic_conformance.zoo.recipes import RECIPES, recipe
@@ -262,6 +264,92 @@ def test_a_fixture_of_rustic_can_be_damaged(tmp_path, foreign):
     assert site.total
     for name in ("data-blob-bit", "index-lies-id", "tree-pack-missing"):
         assert foresee(site, recipe(name).change(site, 1)).hurts
+
+
+@pytest.mark.parametrize("name", ["restic-0.14-v1", "restic-0.18-v2", "duplicates-v2"])
+def test_what_old_programs_wrote_can_be_damaged(tmp_path, foreign, name):
+    site = Site(repositories.from_fixture(name, tmp_path / "fixture"), foreign)
+    for kind in ("index-lies-offset", "header-bit", "tree-pack-missing", "snapshot-missing", "config-bit"):
+        prognosis = foresee(site, recipe(kind).change(site, 1))
+        assert prognosis.ways
+        assert prognosis.recoverable == site.total or kind == "tree-pack-missing"
+
+
+def _expected(site, name):
+    change = recipe(name).change(site, 1)
+    return expect(site, change, foresee(site, change))
+
+
+def _diagnosis(expected, **messages):
+    """A run of ``diagnose`` that says exactly what is expected, but for what is given."""
+    whole = [
+        {"message_type": "snapshot", "id": name, "whole": name in expected.whole} for name in expected.whole | expected.hurt
+    ]
+    paths = [
+        {
+            "message_type": "path",
+            "path": one.path,
+            "type": one.type,
+            "hope": "damaged",
+            "ranges": [{"start": start, "end": end} for start, end in one.ranges],
+        }
+        for one in expected.paths
+    ]
+    faults = [{"message_type": "fault", "object": "pack", "id": name} for name in expected.named if name != "config"]
+    faults += [{"message_type": "fault", "object": "config", "id": ""}] if "config" in expected.named else []
+    said = {"faults": faults, "paths": paths, "snapshots": whole, "summary": [{"message_type": "summary"}], **messages}
+    return Run(("diagnose",), 1, "".join(json.dumps(one) + "\n" for part in said.values() for one in part), "")
+
+
+def test_a_diagnosis_has_to_name_the_file_and_what_it_costs(site):
+    expected = _expected(site, "data-blob-bit")
+    pack = site.packs_of(BlobType.DATA)[0]
+    assert expected.named == {pack}
+    change = recipe("data-blob-bit").change(site, 1)
+    (lost,) = set(site.plain) - readable(change.applied(site.files))
+    using = {name: [file for file in saved if lost[1] in file.chunks] for name, saved in site.saved.items()}
+    assert expected.hurt == {name for name, files in using.items() if files}
+    assert expected.whole == set(site.saved) - expected.hurt
+    assert {one.path for one in expected.paths} == {
+        "/" + b"/".join(file.path).decode() for files in using.values() for file in files
+    }
+    for one in expected.paths:
+        assert sum(end - start for start, end in one.ranges) == len(site.plain[lost])
+
+
+def test_a_folder_that_cannot_be_read_stands_for_what_is_in_it(site):
+    expected = _expected(site, "tree-pack-empty")
+    assert HurtPath("/", "dir", ()) in expected.paths
+    assert {(one.type, one.ranges) for one in expected.paths} == {("dir", ())}
+    assert expected.named == {site.packs_of(BlobType.TREE)[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("config-missing", 1), ("key-bit", 1), ("snapshot-half", 1), ("index-byte", 1), ("lock-garbage", 1), ("pack-stray", 1),
+     ("index-missing", 2), ("index-foreign", 1), ("pack-misplaced", 1), ("key-missing", 0), ("modes", 0)],
+)  # fmt: skip
+def test_how_many_files_are_to_be_named(site, name, named):
+    assert len(_expected(site, name).named) == named
+
+
+def test_what_is_healthy_is_to_be_called_whole(site):
+    expected = expect(site, Change(), foresee(site, Change()))
+    assert (expected.named, expected.hurt, expected.paths) == (frozenset(), frozenset(), frozenset())
+    assert expected.whole == set(site.saved)
+
+
+def test_what_a_diagnosis_says_is_held_against_it(site):
+    expected = _expected(site, "data-blob-bit")
+    assert heard(expected, _diagnosis(expected)).right
+    assert heard(expected, _diagnosis(expected, faults=[])).unnamed == tuple(expected.named)
+    assert len(heard(expected, _diagnosis(expected, paths=[])).paths_missing) == len(expected.paths)
+    healthy = [{"message_type": "snapshot", "id": name, "whole": True} for name in site.saved]
+    assert set(heard(expected, _diagnosis(expected, snapshots=healthy)).snapshots_wrong) == expected.hurt
+    other = {"message_type": "path", "path": "/x", "type": "file", "hope": "lost", "ranges": [{"start": 0, "end": 5}]}
+    assert heard(expected, _diagnosis(expected, more=[other])).paths_too_many == (HurtPath("/x", "file", ((0, 5),)),)
+    assert heard(expected, _diagnosis(expected, summary=[])).crashed
+    assert joined([(5, 9), (0, 3), (3, 4), (9, 9)]) == ((0, 4), (5, 9))
 
 
 class Recorder(Program):

@@ -39,6 +39,9 @@ def make_site(name: str, programs: Sequence[Program], work: Path) -> Site:
     foreign = work / "foreign"
     if not foreign.exists():
         repositories.write_small(by_name[REFERENCE], 2, foreign)
+    kept = work / name / "repository"
+    if kept.exists():
+        return Site(kept, foreign / "repository")
     if program in by_name and program != "rustic" and version in ("1", "2"):
         make = repositories.write_twice if twice or name.endswith("-twice") else repositories.write
         repository = make(by_name[program], int(version), work / name)
@@ -86,22 +89,22 @@ def zoo(
     program: Annotated[list[str] | None, typer.Option(metavar="NAME", help="only these programs' repairs")] = None,
     seed: Annotated[int, typer.Option(help="where the damage falls")] = 1,
     peers: Annotated[Path, typer.Option(help="directory of the real programs")] = Path(".peers"),
+    work: Annotated[Path | None, typer.Option(help="make healthy repositories here and keep them for other runs")] = None,
     output: Annotated[Path | None, typer.Option(help="write zoo.json and zoo.md to this directory")] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="list the kinds of damage and stop")] = False,
 ) -> None:
     """Damage a repository in every way and measure what the repairs of programs bring back
 
-    With --output, rows that were measured before stay in the table where they are not measured again.
+    With --output, what was measured before on the same repository (see --work) stays in the table.
     Exit code 0 when all ran, 2 when nothing could be run.
     """
     if list_kinds:
         print("\n".join(f"{recipe.name:32} {recipe.what}" for recipe in RECIPES))
         return
-    base = MEMORY if MEMORY.is_dir() else None
     try:
         programs = programs_of(peers, (), ())
-        with tempfile.TemporaryDirectory(prefix="zoo-", dir=base) as folder:
-            site = make_site(repository, programs, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="zoo-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+            site = make_site(repository, programs, work or Path(folder))
             by_name = {one.name: one for one in programs}
             wanted = program or RESCUERS
             chosen = rescuers([by_name[name] for name in wanted if name in by_name])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restic_conformance.programs import PASSWORD, Mismatch, Program, Run
+from restic_conformance.vault import file_id
 from restic_conformance.zoo.change import Change
 from restic_conformance.zoo.prognosis import Prognosis, foresee
 from restic_conformance.zoo.rescuers import HUNG, PATIENCE, Rescue, Rescuer
@@ -61,12 +62,14 @@ def read_there(repository: Path) -> dict[str, bytes]:
 
 
 def read_snapshots(files: dict[str, bytes]) -> dict[str, Snapshot]:
-    """The snapshots that can be read, by name."""
+    """The snapshots that are what their names say and can be read, by name."""
     opened = open_master(files)
     found: dict[str, Snapshot] = {}
     if opened is None:
         return found
     for path in in_folder(files, "snapshots"):
+        if file_id(files[path]) != path.removeprefix("snapshots/"):
+            continue
         with contextlib.suppress(ResticFormatError):
             found[path.removeprefix("snapshots/")] = decode_snapshot(open_unpacked(opened[0], files[path]))
     return found

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from restic_conformance.programs import Program, version_of
+from restic_conformance.programs import OURS, REFERENCE, Program, version_of
 from restic_conformance.zoo.judge import Outcome
 
 GROUPS = {
@@ -17,6 +17,9 @@ GROUPS = {
     "packs": "Packs and the blobs in them",
     "several": "Locks, strays, permissions, several faults at once",
 }
+
+ORDER = (REFERENCE, "rustic", OURS)
+"""The programs' columns."""
 
 HEAD = """# The damage zoo
 
@@ -141,7 +144,7 @@ def _sum(rows: Sequence[Row], name: str) -> str:
 def page(kept: Mapping[str, Any]) -> str:
     """The page, of what ``zoo.json`` holds."""
     rows = decode_rows(kept["rows"])
-    names = list(kept["programs"])
+    names = sorted(kept["programs"], key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     undone = [one.undone for row in rows if (one := row.programs.get("ours")) and one.undone is not None]
     ours = WITH_HEAL.format(undone=sum(undone), all=len(undone)) if undone else WITHOUT_HEAL
     lines = [HEAD.format(kinds=len(rows), ours=ours)]
