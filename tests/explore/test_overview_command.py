@@ -212,6 +212,14 @@ def test_the_page_is_written_whole(place: list[str], run: Runner, tmp_path: Path
     assert target.read_text() == "old" and sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "page.html"]
 
 
+@pytest.mark.usefixtures("place")
+def test_a_page_can_have_any_name_that_a_file_can(run: Runner, tmp_path: Path) -> None:
+    for name in ("a" * 255, "\u3042" * 85, "-", "a\nb"):
+        done = run("overview", "--html", str(tmp_path / name))
+        assert done.code == 0 and (tmp_path / name).read_bytes().startswith(b"<!DOCTYPE html>")
+    assert len(list(tmp_path.iterdir())) >= 4 and not list(tmp_path.glob(".*"))
+
+
 def current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -587,6 +587,25 @@ def test_rows_have_the_width_of_the_screen() -> None:
             line.encode()
 
 
+def test_marks_without_a_width_have_an_end() -> None:
+    """What has no columns of its own could fill a row without end."""
+    from restic_tools.own.explore.page import Column
+    from restic_tools.own.explore.screen import row_line
+
+    endless = "e" + "\u0301" * 100_000
+    for line in (row_text((Column("a", 4), Column("c", 0)), [endless, endless], 80), row_line(endless, 80)):
+        assert len(line) < 2_000 and ">" in line
+    assert "\u0301" * 3 in row_line("e" + "\u0301" * 3, 80) and ">" not in row_line("e" + "\u0301" * 3, 80)
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    from restic_format.filter import InvalidPattern
+    from restic_tools.own.explore.model import error_line
+
+    assert error_line(InvalidPattern(["[a"])) == "invalid pattern(s) provided: [a"
+    assert error_line(ValueError()) == "ValueError"
+
+
 def test_the_master_key_is_not_shown(fixture: Callable[[str], Path]) -> None:
     """Not even where a password opens its key file."""
     from restic_format.inspect.access import Access

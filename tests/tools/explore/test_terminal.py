@@ -208,6 +208,49 @@ def test_a_fault_of_our_own_is_told_in_a_line(terminal: Callable[..., Terminal],
     assert begun.after() == begun.before and locks(repo) == 0
 
 
+def test_a_failure_of_the_terminal_is_told_in_a_line(terminal: Callable[..., Terminal], repo: Path) -> None:
+    """Keys that cannot be read any more do not end it as if its user had."""
+    code = (
+        "from textual.drivers.linux_driver import LinuxDriver\n"
+        "def run_input_thread(self): raise ValueError('no more keys')\n"
+        "LinuxDriver.run_input_thread = run_input_thread\n"
+        "from restic_tools.cli import run; run()"
+    )
+    begun = terminal(program=("-c", code))
+    assert begun.end() == 1
+    assert b"no more keys" in begun.seen[begun.seen.rindex(LEFT) :] and b"Traceback" not in begun.seen
+    assert begun.after() == begun.before and locks(repo) == 0
+
+
+def test_keys_that_are_no_utf_8_are_dropped(terminal: Callable[..., Terminal], repo: Path) -> None:
+    """As a terminal of another encoding sends them."""
+    begun = terminal()
+    begun.wait_for("ef57a321")
+    for keys in (b"\xff", b"\xe9", b"i", b"a\xffb", b"\xc3", b"\x1b"):
+        begun.type(keys)
+        time.sleep(0.3)
+    begun.type(b"\x1b[B\r")
+    begun.wait_for("tree/")
+    begun.type(b"q")
+    assert begun.end() == 0 and locks(repo) == 0
+
+
+def test_what_an_index_that_can_be_read_knows_is_shown(terminal: Callable[..., Terminal], repo: Path) -> None:
+    """A damaged index file is told of, and no reason not to look around."""
+    for index in (repo / "index").iterdir():
+        raw = bytearray(index.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        index.chmod(0o600)
+        index.write_bytes(raw)
+        name = index.name
+        break
+    begun = terminal()
+    begun.wait_for("ef57a321")
+    begun.wait_for(f"error (e): index {name[:8]}")
+    begun.type(b"q")
+    assert begun.end() == 0 and locks(repo) == 0
+
+
 def test_only_snapshots_that_fit(terminal: Callable[..., Terminal]) -> None:
     begun = terminal("--tag", "second")
     begun.wait_for("db6f680c")

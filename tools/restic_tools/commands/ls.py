@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
@@ -111,17 +111,17 @@ def ls(
         raise Failure(f"There were {faults} errors")
 
 
-def load_index(ctx: Context, repo: Repository) -> None:
-    """Load the index, with a counter for people."""
+def load_index(ctx: Context, repo: Repository, damaged: Callable[[bytes, ResticFormatError], None] | None = None) -> None:
+    """Load the index, with a counter for people. Files that cannot be read go to *damaged*; without it they are raised."""
     if not ctx.out.stdout_is_terminal:
-        repo.load_index()
+        repo.load_index(damaged=damaged)
         return
     with ctx.counter("index files loaded", 0) as counter:
 
         def loaded(done: int, total: int) -> None:
             counter.done, counter.total = done, total
 
-        repo.load_index(loaded)
+        repo.load_index(loaded, damaged)
 
 
 class Totals:

@@ -117,8 +117,7 @@ def _replace(target: str, content: bytes) -> None:
         with open(target, "wb") as device:
             device.write(content)
         return
-    folder, base = os.path.split(target)
-    name = os.path.join(folder, f".{base[:100]}.{os.urandom(4).hex()}")
+    name = os.path.join(os.path.dirname(target), f".overview.{os.urandom(8).hex()}")
     try:
         with open(name, "xb") as file:
             file.write(content)

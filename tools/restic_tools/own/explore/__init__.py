@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from restic_format.snapshots import SnapshotFilter
@@ -11,6 +13,9 @@ from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
 from restic_tools.own.running import context_of
 from restic_tools.own.snapshotoptions import HostOption, PathOption, TagOption, chosen
+
+if TYPE_CHECKING:
+    from restic_format.errors import ResticFormatError
 
 app = typer.Typer()
 
@@ -50,14 +55,15 @@ def _explore(ctx: Context, wanted: SnapshotFilter) -> None:
     from restic_tools.commands.ls import load_index
     from restic_tools.own.explore.model import Model
     from restic_tools.own.explore.screen import Explorer
-    from restic_tools.own.explore.terminal import watched
+    from restic_tools.own.explore.terminal import driver_class, watched
 
     name = printable(repository_location(ctx.options))
     with ctx.open_repository(lock="shared") as repository:
-        load_index(ctx, repository)
+        unread: dict[bytes, ResticFormatError] = {}
+        load_index(ctx, repository, unread.__setitem__)
         ctx.out.flush()
-        with Model(repository) as model:
-            explorer = Explorer(model, wanted, health=ctx.check_lock, name=name)
+        with Model(repository, unread) as model:
+            explorer = Explorer(model, wanted, health=ctx.check_lock, name=name, driver=driver_class())
             announce, ctx.interrupt.announce = ctx.interrupt.announce, lambda: None
             try:
                 with ctx.interrupt.deferred(explorer.stop_from_outside), watched(explorer.stop_from_outside):

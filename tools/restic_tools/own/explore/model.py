@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from restic_format.errors import Interrupted
@@ -14,6 +14,7 @@ from restic_format.words import visible
 from restic_format.work import Cancel
 
 if TYPE_CHECKING:
+    from restic_format.errors import ResticFormatError
     from restic_format.repository import Repository
     from restic_tools.own.explore.page import Page
 
@@ -97,8 +98,10 @@ class Tasks:
 class Model:
     """What all pages share. The repository's index must be loaded; a ``with`` block lets go of the caches."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, unread: Mapping[bytes, ResticFormatError] | None = None) -> None:
+        """*unread* has what is wrong with index files that could not be loaded."""
         self.repository = repository
+        self.unread = unread or {}
         self.cache = BlobCache(repository, limit=CACHE)
         self.directories = DirectoryCache(CACHE)
         self.selection = Selection()
@@ -142,4 +145,4 @@ class Model:
 
 def error_line(error: Exception) -> str:
     """What went wrong, in one line that is safe for a terminal."""
-    return visible(str(error).partition("\n")[0] or type(error).__name__)
+    return visible(" ".join(str(error).split("\n")) or type(error).__name__)

@@ -17,6 +17,8 @@ from restic_tools.own.explore.page import Column, Page
 
 GUTTER = 2
 """Columns before each row, for its mark."""
+_CHARACTERS = 8
+"""Characters that are written for a column of the screen at most: a letter, and marks on it."""
 _BOLD = Style(bold=True)
 _DIM = Style(dim=True)
 _MARKED = Style(bold=True, color="yellow")
@@ -118,7 +120,7 @@ def row_text(columns: Sequence[Column], cells: Sequence[str], width: int) -> str
     texts = []
     for column, cell in zip(columns, cells, strict=True):
         room = column.width or max(width - GUTTER - fixed, 1)
-        cell = safe(cell)
+        cell = clipped(safe(cell), room)
         size = cell_len(cell)
         if size > room:
             # Of what is cut off, a sign remains.
@@ -129,6 +131,12 @@ def row_text(columns: Sequence[Column], cells: Sequence[str], width: int) -> str
             cell += " " * (room - size)
         texts.append(cell)
     return set_cell_size(" " * GUTTER + " ".join(texts), width)
+
+
+def clipped(text: str, width: int) -> str:
+    """A text, but at most so much of it as *width* columns can need: characters without a width of their own have no end."""
+    most = _CHARACTERS * (width + 1)
+    return text if len(text) <= most else text[:most] + ">"
 
 
 def safe(text: str) -> str:

@@ -30,10 +30,12 @@ from restic_tools.own.explore.keymap import KEYS, help_lines, keys_line
 from restic_tools.own.explore.marks import MarksPage, target_of
 from restic_tools.own.explore.model import Model, Tasks, error_line
 from restic_tools.own.explore.page import Page, counted
-from restic_tools.own.explore.rowlist import RowList, row_text, safe
+from restic_tools.own.explore.rowlist import RowList, clipped, row_text, safe
 from restic_tools.own.explore.snapshots import SnapshotsPage
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from restic_format.snapshots import SnapshotFilter
     from restic_format.work import Cancel
 
@@ -79,9 +81,10 @@ class Explorer(App[None]):
         *,
         health: Callable[[], object] | None = None,
         name: str = "",
+        driver: type[Driver] | None = None,
     ) -> None:
-        """*health* raises when the lock is lost. *name* is that of the repository."""
-        super().__init__()
+        """*health* raises when the lock is lost. *name* is that of the repository. *driver* reads keys and draws the screen."""
+        super().__init__(driver_class=driver)
         self.error_console = Console(file=io.StringIO())  # whoever has run it tells of a failure
         self.model = model
         self.tasks = Tasks(self._post, health)
@@ -548,4 +551,5 @@ def row_line(text: str, width: int) -> str:
     """A text in exactly *width* columns."""
     from rich.cells import cell_len, set_cell_size
 
+    text = clipped(text, width)
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + ">" * (width > 0)

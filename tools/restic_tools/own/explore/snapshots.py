@@ -41,6 +41,8 @@ class SnapshotsPage(Page):
     def load(self, cancel: Cancel) -> None:
         """Read the snapshots; they appear when all are known, as only then their order is."""
         found = []
+        for index_id, error in self.model.unread.items():
+            self.tell(f"index {index_id.hex()[:SHORT_ID]}", error)
         every = all_snapshots(self.model.repository, lambda name, error: self.tell(f"snapshot {name.hex()[:SHORT_ID]}", error))
         for read, item in enumerate(every, 1):
             cancel.check()

@@ -8,6 +8,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 _LOOK = 0.5
 """Seconds between two looks at whether to end."""
@@ -51,3 +55,25 @@ def watched(gone: Callable[[], None]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def driver_class() -> type[Driver]:
+    """What reads keys and writes the screen: Textual's, which what is no UTF-8 does not end."""
+    from textual.drivers.linux_driver import LinuxDriver
+
+    class TerminalDriver(LinuxDriver):
+        """Bytes that are not UTF-8 are dropped, with what came at once with them; any other failure ends the explorer."""
+
+        def run_input_thread(self) -> None:
+            """Read keys until the end."""
+            while True:
+                try:
+                    super().run_input_thread()
+                    return
+                except UnicodeDecodeError:
+                    continue
+                except Exception as error:  # noqa: BLE001 - told by whoever has run the explorer
+                    self._app.call_later(self._app._handle_exception, error)
+                    return
+
+    return TerminalDriver
