@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import IO, Any
 
 from restic_format.errors import ResticFormatError, StorageError, UsageError
@@ -26,6 +27,9 @@ from restic_spec.keyfile import decode_keyfile
 from restic_spec.layout import FileKind
 from restic_spec.regions import Document, Finding, Region, declaration_of, explain, findings
 from restic_spec.tree import Tree
+
+MOST_FINDINGS = 100_000
+"""Findings that are told of one object at most: a small pack can hold millions of entries that are wrong."""
 
 Opener = Callable[[Any], bytes]
 """Verifies and decrypts a sealed message, or raises `SpecError`."""
@@ -67,7 +71,13 @@ class Inspected:
     """What it was opened with."""
 
     def findings(self) -> Iterator[Finding]:
-        """What is wrong with it, in the order of its bytes; computed anew at each call. Every blob of a pack is opened."""
+        """What is wrong with it, in the order of its bytes; computed anew at each call. Every blob of a pack is opened.
+
+        After `MOST_FINDINGS` comes one that says that there are more, and nothing further is looked at.
+        """
+        return _at_most(MOST_FINDINGS, self._all_findings())
+
+    def _all_findings(self) -> Iterator[Finding]:
         access = self.access
         if self.kind is ObjectKind.PACK and self.opened and access is not None and access.master is not None:
             return pack_findings(self.document, access.master, access.version)
@@ -230,6 +240,13 @@ class Inspector:
         opened = _is_opened(document.regions())
         found = Inspected(kind, name, len(data), True, opened, document, tuple(notes))
         return replace(found, named=bool(stored_as), trouble=trouble, access=access)
+
+
+def _at_most(most: int, found: Iterator[Finding]) -> Iterator[Finding]:
+    yield from islice(found, most)
+    further = next(found, None)
+    if further is not None:
+        yield Finding("", further.clause, "error", f"more than {most:,} things are wrong: what follows is not looked at")
 
 
 def _key_opener(data: Data, password: bytes, name: str) -> tuple[Opener | None, list[str]]:

@@ -22,6 +22,8 @@ from restic_spec.tree import DIR, FILE, Node
 
 MOST_SHARES = 10_000
 """Files that are told of; a blob of zeros can be in any number of them."""
+MOST_HELD = 64 << 20
+"""Bytes of memory that these take, about: of a file with a million blobs 100 KiB for each, for which of the blobs it has."""
 MOST_FAULTS = 1000
 """Faults that are told of."""
 _HIT_SIZE = 300
@@ -46,7 +48,7 @@ class Sharing(NamedTuple):
     shares: list[Share]
     """Those that share most come first."""
     left_out: int
-    """Further ones, beyond `MOST_SHARES`."""
+    """Further ones, beyond `MOST_SHARES` and `MOST_HELD`."""
     stored: int
     """Bytes in packs of one copy of each blob of the file; 0 for a directory, as the next two."""
     unique: int
@@ -133,11 +135,9 @@ def find_sharing(
             what = f"{path!r} in snapshot {place} cannot be looked at, so that others may share more: {reason_of(error)}"
             findings.append(Finding("shared", error.clause or "TREE-1", "error", what))
 
-    search = RememberingSearch(
-        way.repository, look, lambda hit: _HIT_SIZE + hit.blobs.bit_length() // 8, fault=fault, cancel=cancel
-    )
+    search = RememberingSearch(way.repository, look, _size_of, fault=fault, cancel=cancel)
     found: dict[_Hit, list[bytes]] = {}
-    beside = elsewhere = left_out = 0
+    beside = elsewhere = left_out = held = 0
     every = list(snapshots)
     for done, item in enumerate(every, 1):
         place = item.short_id
@@ -151,8 +151,9 @@ def find_sharing(
                 elsewhere |= hit.blobs
             if hit in found:
                 found[hit].append(item.id)
-            elif len(found) < MOST_SHARES:
+            elif len(found) < MOST_SHARES and held < MOST_HELD:
                 found[hit] = [item.id]
+                held += _size_of(hit)
             else:
                 left_out += 1
         progress(Advance("snapshots", done, len(every)))
@@ -161,6 +162,11 @@ def find_sharing(
     unique = blobs.sum(blobs.stored, blobs.all & ~beside)
     freed = blobs.sum(blobs.stored, blobs.all & ~(beside | elsewhere))
     return Sharing(shares, left_out, sum(blobs.stored), unique, freed, findings)
+
+
+def _size_of(hit: _Hit) -> int:
+    """Bytes of memory, about."""
+    return _HIT_SIZE + hit.blobs.bit_length() // 8
 
 
 def _hits(search: RememberingSearch[_Hit], item: FoundSnapshot, tree: str | None) -> Iterable[_Hit]:

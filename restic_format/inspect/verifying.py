@@ -21,6 +21,7 @@ from restic_format.repository.compression import Compression
 from restic_format.repository.header import decode_entries
 from restic_format.repository.packs import Run, coalesce
 from restic_format.work import in_order
+from restic_spec.constants import OVERHEAD
 from restic_spec.errors import SpecError
 from restic_spec.faults import check
 from restic_spec.formats import FORMATS
@@ -68,7 +69,7 @@ def _is_sound_header(content: Document, version: int | None) -> bool:
 
 def _suspects(document: Document, regions: Sequence[Region], coder: Coder) -> list[Region]:
     """Those of *regions* that are no blobs, or blobs in which something is wrong."""
-    blobs = [region for region in regions if isinstance(region, Blob) and region.length == region.entry.length]
+    blobs = [region for region in regions if isinstance(region, Blob) and region.length == region.entry.length >= OVERHEAD]
     suspects = {id(region) for region in regions} - {id(region) for region in blobs}
     by_entry = {region.entry: region for region in blobs}
     runs = list(coalesce(by_entry, lambda entry: entry.offset, lambda entry: entry.length, gap=0))

@@ -10,15 +10,17 @@ import pytest
 
 from restic_conformance import fixtures
 from restic_format.errors import FileMissing, FileUnusable, KeyUnusable, ResticFormatError, WrongPassword
-from restic_format.inspect import sources
+from restic_format.inspect import objects, sources
 from restic_format.inspect.access import Access
 from restic_format.inspect.facts import facts
 from restic_format.inspect.objects import Inspected, Inspector
 from restic_format.inspect.target import ObjectKind, TargetInvalid, parse_target
 from restic_format.repository import Repository
+from restic_format.repository.cipher import make_cipher
 from restic_format.storage import LocalStorage, MemoryStorage
+from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType
+from restic_spec.pack import BlobType, PackEntry, encode_header, encode_length
 from restic_spec.regions import Document, leaves
 from tests.restore.kit import CHEAP, PASSWORD, Maker, cheap_repo, memory_repo
 
@@ -275,3 +277,38 @@ def test_a_copy_of_a_blob_is_taken_that_can_be_read(tmp_path: Path) -> None:
     Path(LocalStorage(str(path)).path_of(FileKind.PACK, second.pack.hex()).decode()).unlink()
     with pytest.raises(FileMissing):
         Inspector(access).target(target)
+
+
+def pack_of(repo: Repository, path: Path, blobs: list[bytes], entries: list[PackEntry]) -> Path:
+    """A file with *blobs* and a header with *entries*, sealed as a pack is."""
+    seal = make_cipher(repo.master_key).seal
+    header = bytes(seal(encode_header(entries)))
+    path.write_bytes(b"".join([*blobs, header, encode_length(len(header))]))
+    return path
+
+
+def test_findings_of_an_object_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small pack of compressed trees can hold any number of nodes that are wrong."""
+    repo = Repository.open(LocalStorage(str(cheap_repo(tmp_path / "repo"))), PASSWORD)
+    raw = b'{"nodes":[' + b",".join([b"{}"] * 300) + b"]}"
+    sealed = bytes(make_cipher(repo.master_key).seal(raw))
+    entries = [PackEntry(BlobType.TREE, id_of(raw), 0, len(sealed), None)] * 20
+    path = pack_of(repo, tmp_path / "pack", [sealed] * 20, entries)
+    found = Inspector(Access.of(repo)).file(str(path))
+    assert len(list(found.findings())) == 20 * 300
+    monkeypatch.setattr(objects, "MOST_FINDINGS", 450)
+    told = list(found.findings())
+    assert [finding.region for finding in told[449:]] == ["blobs[1].content.nodes[149]", ""]
+    assert told[-1].severity == "error" and "more than 450 things are wrong" in told[-1].what
+    monkeypatch.setattr(objects, "MOST_FINDINGS", 20 * 300)
+    assert len(list(found.findings())) == 20 * 300
+
+
+def test_blobs_without_a_byte_are_each_told(tmp_path: Path) -> None:
+    from restic_spec.regions import findings
+
+    repo = Repository.open(LocalStorage(str(cheap_repo(tmp_path / "repo"))), PASSWORD)
+    path = pack_of(repo, tmp_path / "pack", [], [PackEntry(BlobType.DATA, bytes(32), 0, 0, None)] * 3)
+    found = Inspector(Access.of(repo)).file(str(path))
+    assert list(found.findings()) == list(findings(found.document))
+    assert {finding.region for finding in found.findings()} >= {f"blobs[{number}].unexplained" for number in range(3)}

@@ -114,6 +114,21 @@ def test_what_is_told_is_bounded_but_counted_whole(maker: Maker, monkeypatch: py
     assert place is not None and seen.unique == seen.freed == place.length
 
 
+def test_what_is_held_of_those_who_share_is_bounded(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each it is held which of the blobs it has: much, where a file of a million blobs has its last with many."""
+    count = 2000
+    blobs = [number.to_bytes(2, "big") for number in range(count)]
+    others = [maker.file(f"o{number}", blobs[-1]) for number in range(20)]
+    found = snapshot(maker, maker.file("f", *blobs), *others)
+    way = find_way(maker.repo, found, "/f")
+    whole = find_sharing(way, [found])
+    assert (len(whole.shares), whole.left_out) == (20, 0)
+    monkeypatch.setattr(sharing, "MOST_HELD", 10 * (300 + count // 8))
+    bounded = find_sharing(way, [found])
+    assert (len(bounded.shares), bounded.left_out) == (10, 10)
+    assert bounded[2:] == whole[2:]
+
+
 def test_other_items_share_nothing(maker: Maker) -> None:
     found = snapshot(maker, maker.file("empty"), maker.symlink("ln", "x"))
     for name in ("empty", "ln"):

@@ -383,6 +383,28 @@ def test_nothing_acts_on_the_terminal(tmp_path: Path, run: Runner, password: str
             assert output.count(b"FORGED") > 0
 
 
+@pytest.mark.parametrize("way", [False, True])
+def test_json_does_not_act_on_a_terminal_either(way: bool, tmp_path: Path, environment: dict[str, str]) -> None:
+    """What JSON allows as it is in a string is written there as an escape; the same is said."""
+    new_repository(tmp_path / "repo")
+    repo = Repository.open(LocalStorage(str(tmp_path / "repo")), PASSWORD)
+    writer = repo.writer()
+    node = {"name": "f", "type": "file", "content": [], "user": MARKER, MARKER: MARKER}
+    tree = writer.save_blob(BlobType.TREE, json.dumps({"nodes": [node]}, ensure_ascii=False).encode()).id
+    writer.flush()
+    raw = {"time": "2024-02-29T10:00:00Z", "tree": tree.hex(), "paths": [MARKER], "hostname": MARKER, MARKER: MARKER}
+    name = repo.save_unpacked(FileKind.SNAPSHOT, json.dumps(raw, ensure_ascii=False).encode()).hex()
+    words = ["inspect", "--json", "-r", str(tmp_path / "repo"), f"{name}:f" if way else f"snapshot/{name}"]
+    settings = {**environment, "RESTIC_PASSWORD": PASSWORD}
+    session = Terminal(words, {**settings, "TERM": "xterm"})
+    code = session.finish()
+    piped = subprocess.run([sys.executable, "-m", "restic_tools", *words], env=settings, capture_output=True, check=False)
+    shown = session.seen.replace(b"\r\n", b"\n")
+    assert code == piped.returncode
+    assert not any(acting in shown for acting in ACTING) and any(acting in piped.stdout for acting in ACTING)
+    assert list(map(json.loads, shown.splitlines())) == list(map(json.loads, piped.stdout.splitlines()))
+
+
 def test_a_reader_that_goes_away(fixture_repo: Path, environment: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "restic_tools", "inspect", "--hex", "--all", "-r", str(fixture_repo), "pack/64b5"],

@@ -13,7 +13,7 @@ import sys
 import threading
 
 from restic_format.systemtext import errno_text
-from restic_format.words import visible
+from restic_format.words import json_for_terminal, visible
 from restic_tools.environment import encode
 from restic_tools.exitcodes import OutputFailed, ReaderGone
 from restic_tools.globaloptions import DEBUG, NORMAL, QUIET, VERBOSE
@@ -80,7 +80,11 @@ class Output:
 
     def json(self, message: Any) -> None:
         """One message of ``restic_tools.messages`` (or any struct) as a line of compact JSON."""
-        self.write(_encode_json(message) + b"\n")
+        self.json_text(_encode_json(message) + b"\n")
+
+    def json_text(self, text: bytes) -> None:
+        """JSON, or a part of it, on standard output: as it is, but to a terminal nothing that it would act on."""
+        self.write(json_for_terminal(text) if self.stdout_is_terminal else text)
 
     # Standard error
 
@@ -90,7 +94,8 @@ class Output:
 
     def json_error(self, message: Any) -> None:
         """One message as a line of compact JSON on standard error."""
-        self._write(sys.stderr, _encode_json(message) + b"\n")
+        text = _encode_json(message)
+        self._write(sys.stderr, (json_for_terminal(text) if _is_terminal(sys.stderr) else text) + b"\n")
 
     # Facts about the streams
 

@@ -80,6 +80,7 @@ class InspectMessage(msgspec.Struct, omit_defaults=True):
     regions: list[RegionMessage]
     """Its parts, in order; they touch each other and cover it from 0 to ``size``, whatever its state."""
     findings: list[FindingMessage]
-    """Everything that is wrong with it, also with what --region and --depth leave out."""
+    """Everything that is wrong with it, also with what --region and --depth leave out; of more than 100,000 things the first
+    ones, and one for the file that says so."""
     places: list[PlaceMessage] | msgspec.UnsetType = msgspec.UNSET
     """Of a blob: every copy that an index lists; the first one is explained."""

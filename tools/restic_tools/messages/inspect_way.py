@@ -138,7 +138,7 @@ class SharingMessage(msgspec.Struct):
     freed: int
     """Those that no other file of any snapshot has."""
     left_out: int
-    """Files that are not told of, beyond 10,000."""
+    """Files that are not told of, beyond 10,000 or 64 MiB of memory."""
 
 
 class ShareMessage(msgspec.Struct, kw_only=True):

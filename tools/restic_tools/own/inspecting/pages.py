@@ -30,16 +30,17 @@ _SHOWN = 20
 
 def write_json(ctx: Context, selection: Selection) -> bool:
     """Write the message; whether nothing is wrong."""
-    found: list[Finding] = []
+    sound = True
 
     def findings() -> Iterator[Finding]:
+        nonlocal sound
         for finding in selection.inspected.findings():
-            found.append(finding)
+            sound = sound and is_sound((finding,))
             yield finding
 
     for piece in jsonform.message(selection, findings()):
-        ctx.out.write(piece)
-    return is_sound(found)
+        ctx.out.json_text(piece)
+    return sound
 
 
 def is_sound(found: Iterable[Finding]) -> bool:
