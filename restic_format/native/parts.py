@@ -21,7 +21,7 @@ _LEFT_OUT = frozenset(POLICY.removeprefix("without:").split(",")) if POLICY.star
 ASKED_FOR_LESS = POLICY in ("off", "wheels") or bool(_LEFT_OUT)
 """Whether somebody wants less than there is."""
 
-PARTS = {name: f"restic_format.native.{name}" for name in ("blobs", "chunker", "nodes", "places", "scrypt", "table")}
+PARTS = {name: f"restic_format.native.{name}" for name in ("blobs", "chunker", "nodes", "places", "scrypt", "solving", "table")}
 """The parts, and the modules that say in `IMPLEMENTATION` which form of each is used."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from restic_spec import (
     lock,
     pack,
     snapshot,
+    solving,
     tree,
     unpacked,
     wire,
@@ -220,6 +221,41 @@ def _mode(given: Json) -> Json:
     return {"mode": gomode.from_st_mode(given["st_mode"])}
 
 
+def _polynomial(given: Json) -> Json:
+    r = int.from_bytes(crypto.clamp(_bytes(given["r"])), "little")
+    return {"value": f"{solving.polynomial(r, _bytes(given['ciphertext'])):x}"}
+
+
+def _lost_iv(given: Json) -> Json:
+    key = _key(given["key"])
+    value = solving.polynomial(solving.multiplier(key), _bytes(given["ciphertext"]))
+    return {"iv": solving.lost_iv(key, value, _bytes(given["tag"])).hex()}
+
+
+def _damaged(given: Json) -> tuple[int, bytes, tuple[int, ...]]:
+    """Multiplier, ciphertext and differences of a damaged message."""
+    key, sealed = _key(given["key"]), _bytes(given["sealed"])
+    r, ciphertext = solving.multiplier(key), sealed[crypto.IV_SIZE : -crypto.MAC_SIZE]
+    pad = solving.pad(key, sealed[: crypto.IV_SIZE])
+    return r, ciphertext, solving.differences(solving.polynomial(r, ciphertext), sealed[-crypto.MAC_SIZE :], pad)
+
+
+def _candidates(found: Iterable[solving.Candidate]) -> Json:
+    return {"candidates": [{"start": start, "content": content.hex()} for start, content in sorted(found)]}
+
+
+def _solve_block(given: Json) -> Json:
+    return _candidates(solving.block_candidates(*_damaged(given), spans=tuple(given["spans"])))
+
+
+def _solve_border(given: Json) -> Json:
+    return _candidates(solving.border_candidates(*_damaged(given), given["before"], spans=tuple(given["spans"])))
+
+
+def _solve_bits(given: Json) -> Json:
+    return {"pairs": [list(pair) for pair in sorted(solving.bit_pairs(*_damaged(given)))]}
+
+
 OPERATIONS: dict[str, Callable[[Json], Json]] = {
     "verify-id": _verify_id,
     "parse-id": _parse_id,
@@ -249,4 +285,9 @@ OPERATIONS: dict[str, Callable[[Json], Json]] = {
     "format-time": _format_time,
     "parse-time": _parse_time,
     "mode": _mode,
+    "polynomial": _polynomial,
+    "lost-iv": _lost_iv,
+    "solve-block": _solve_block,
+    "solve-border": _solve_border,
+    "solve-bits": _solve_bits,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vectors.generators import chunking, documents, gojson, keys, packs, sealing, trees
+from vectors.generators import chunking, documents, gojson, keys, packs, sealing, solving, trees
 from vectors.generators.base import Chapter
 
 CHAPTERS: dict[str, Callable[[], Chapter]] = {
@@ -21,4 +21,5 @@ CHAPTERS: dict[str, Callable[[], Chapter]] = {
     "locks": documents.locks,
     "chunking": chunking.chunking,
     "gojson": gojson.gojson,
+    "solving": solving.solving,
 }
