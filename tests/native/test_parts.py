@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.native import blobs, chunker, scrypt
+from restic_format.native import blobs, chunker, scrypt, solving
 from restic_format.native.chunker import _pure
+from restic_format.native.solving import _pure as pure_solving
 from restic_format.native.parts import PARTS
 from restic_spec.crypto import MasterKey, seal
 from restic_spec.ids import id_of
@@ -93,6 +94,19 @@ def wrong(lanes, *more):
     real(lanes, *more)
     lanes[0] ^= 1
 module.mix_lanes = wrong"""),
+    "a polynomial": ("solving._solving", "polynomial", """
+def wrong(*arguments):
+    return real(*arguments) ^ 1
+module.polynomial = wrong"""),
+    "a block that is not found": ("solving._solving", "block_candidates", """
+module.block_candidates = lambda *arguments: []"""),
+    "a border that is not found": ("solving._solving", "border_candidates", """
+module.border_candidates = lambda *arguments: real(*arguments)[1:]"""),
+    "two bits that are not found": ("solving._solving", "BitPairs", """
+class Wrong(real):
+    def search(self, *arguments):
+        return []
+module.BitPairs = Wrong"""),
     "a record": ("table._table", "pack_record", """
 def wrong(*arguments):
     json, blobs, sealed = real(*arguments)
@@ -152,6 +166,13 @@ def test_the_known_answers_are_the_specifications() -> None:
         assert twin.next_cut(data, at, len(data), True) == cut
         at += cut
     assert at == len(data)
+    plain, r = bytes(range(40)), 0x0BADCAFE0BADCAFC0BADCAFC0BADCAFE
+    assert pure_solving.polynomial(r, plain) == solving.KNOWN_VALUE
+    for start, content in solving.KNOWN_CHANGES:
+        changed = plain[:start] + content + plain[start + len(content) :]
+        wanted = [pure_solving.polynomial(r, changed) - solving.KNOWN_VALUE]
+        found = pure_solving.block_candidates(r, plain, wanted) + pure_solving.border_candidates(r, plain, wanted, 4)
+        assert (start, content) in found
     assert scrypt.derive_by_library(b"pw", b"salt", 16, 2, 3)[:16].hex() == scrypt.KNOWN_DERIVED
 
 

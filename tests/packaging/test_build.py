@@ -94,7 +94,7 @@ def test_a_wheel_with_the_native_form(unpacked: Path, tmp_path: Path) -> None:
     built = wheel(unpacked, tmp_path, RESTIC_FORMAT_KERNEL="require")
     held = names(built)
     assert built.name.startswith(f"restic_format-{__version__}-cp")
-    for part in ("blobs", "chunker", "nodes", "places", "scrypt", "table"):
+    for part in ("blobs", "chunker", "nodes", "places", "scrypt", "solving", "table"):
         assert [name for name in held if name.startswith(f"restic_format/native/{part}/_{part}.") and name.endswith(".so")]
     for package, below in PACKAGES.items():
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= held
@@ -162,7 +162,7 @@ def test_an_unknown_policy_is_an_error(unpacked: Path, tmp_path: Path) -> None:
     assert "use auto, off or require" in done.stderr
 
 
-PARTS = {"blobs", "chunker", "nodes", "places", "scrypt", "table"}
+PARTS = {"blobs", "chunker", "nodes", "places", "scrypt", "solving", "table"}
 
 
 @pytest.mark.parametrize(("policy", "left_alone"), [("auto", set()), ("off", PARTS), ("wheels", {"blobs"})])

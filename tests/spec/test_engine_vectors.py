@@ -8,11 +8,13 @@ from vectors.generators.base import join
 
 from restic_format.native.chunker import Chunker, methods
 from restic_format.native.scrypt import derive
+from restic_format.native.solving import _pure, _solving
 from restic_format.repository.cipher import LibraryCipher, NativeCipher, make_cipher
 from restic_format.repository.coder import make_coder
 from restic_format.repository.compression import Compression
 from restic_format.repository.header import decode_entries
-from restic_spec.crypto import MasterKey
+from restic_spec import solving
+from restic_spec.crypto import MasterKey, clamp
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of
 from restic_spec.pack import BlobType, PackEntry, check_layout, header_length
@@ -107,3 +109,31 @@ def test_cuts(vector):
             lengths.append(length)
             start += length
         assert lengths == vector["output"]["lengths"], method
+
+
+@pytest.mark.parametrize("form", [_solving, _pure])
+@pytest.mark.parametrize("vector", _vectors("solving", "polynomial"))
+def test_polynomial(vector, form):
+    given = vector["input"]
+    r = int.from_bytes(clamp(bytes.fromhex(given["r"])), "little")
+    assert f"{form.polynomial(r, bytes.fromhex(given['ciphertext'])):x}" == vector["output"]["value"]
+
+
+@pytest.mark.parametrize("form", [_solving, _pure])
+@pytest.mark.parametrize(
+    "vector", [*_vectors("solving", "solve-block"), *_vectors("solving", "solve-border"), *_vectors("solving", "solve-bits")]
+)
+def test_candidates(vector, form):
+    given, key = vector["input"], _key(vector["input"]["key"])
+    sealed, r = bytes.fromhex(given["sealed"]), solving.multiplier(key)
+    ciphertext, pad = sealed[16:-16], solving.pad(key, sealed[:16])
+    wanted = solving.differences(solving.polynomial(r, ciphertext), sealed[-16:], pad)
+    if vector["operation"] == "solve-bits":
+        found = form.BitPairs(r, ciphertext, 0, 99).search(wanted, 0, 99)
+        assert [list(pair) for pair in sorted(found)] == vector["output"]["pairs"]
+        return
+    if vector["operation"] == "solve-block":
+        found = form.block_candidates(r, ciphertext, wanted, spans=tuple(given["spans"]))
+    else:
+        found = form.border_candidates(r, ciphertext, wanted, given["before"], spans=tuple(given["spans"]))
+    assert [{"start": start, "content": content.hex()} for start, content in sorted(found)] == vector["output"]["candidates"]

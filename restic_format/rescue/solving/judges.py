@@ -23,6 +23,10 @@ Edits = Sequence[Candidate]
 class Judge(Protocol):
     """Judges candidates for one message, from any thread."""
 
+    @property
+    def certain(self) -> bool:
+        """Whether it knows every byte: then it accepts nothing but the right one, whatever it is asked."""
+
     def accepts(self, edits: Edits) -> bool:
         """Whether the message with these *edits* is the right one."""
 
@@ -40,6 +44,8 @@ def edited(data: Buffer, edits: Edits) -> bytearray:
 
 class FileJudge:
     """Judges a file of one sealed message by its name, the SHA-256 of all of its bytes (LAYOUT-1)."""
+
+    certain = True
 
     def __init__(self, data: Buffer, file_id: bytes) -> None:
         self._data = memoryview(data)
@@ -60,6 +66,8 @@ class ContentJudge:
     The MAC is not looked at. Memory is bounded by the stated length; a longer one than a blob may have is never accepted
     (PACK-14).
     """
+
+    certain = True
 
     def __init__(self, key: MasterKey, sealed: Buffer, uncompressed_length: int | None, blob_id: bytes) -> None:
         self._key = key
@@ -123,6 +131,8 @@ class DocumentJudge:
     """Judges a sealed document by what it is: *parse* raises where its plaintext is none. For what has no SHA-256 of its own:
     the config, the master key in a key file, the header of a pack.
     """
+
+    certain = False
 
     def __init__(self, key: MasterKey, sealed: Buffer, parse: Callable[[bytes], object]) -> None:
         self._key = key

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from restic_format.native import scrypt
 from restic_format.rescue.solving.clock import Clock
 from restic_format.rescue.solving.judges import DocumentJudge
-from restic_format.rescue.solving.message import Message, solve_message
+from restic_format.rescue.solving.message import Message, lost_mac, solve_message
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import SpecError
 from restic_spec.ids import id_of
@@ -101,7 +101,8 @@ def _sealed(data: bytes, key_id: bytes, clock: Clock, password: bytes) -> Solved
     if len(sealed) > MOST_SIZE or len(sealed) < 2 * BLOCK:
         return None
     clock.check()
-    solved = solve_message(Message(derived, sealed, DocumentJudge(derived, sealed, decode_master_key)), clock)
+    message = Message(derived, sealed, DocumentJudge(derived, sealed, decode_master_key))
+    solved = solve_message(message, clock) or lost_mac(message)
     if solved is None:
         return None
     whole = data[: found.start(1)] + base64.b64encode(solved.sealed) + data[found.end(1) :]

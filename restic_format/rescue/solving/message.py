@@ -123,20 +123,33 @@ def solve_message(message: Message, clock: Clock, efforts: Iterable[Effort] = Ef
     return None
 
 
+def lost_mac(message: Message) -> Solution | None:
+    """The message with a MAC made anew, if the judge accepts what it holds (SOLVE-7). Where the judge is not certain, something
+    else must still say whether it is the right one: nothing of the MAC that was read bears it out.
+    """
+    return message.solution([Candidate(message.end, solving.tag(message.value, message.pad))])
+
+
 def _ranges(message: Message, size: int, first: int = 0) -> Iterator[tuple[int, int]]:
     for start in range(first, message.blocks, size):
         yield start, min(start + size, message.blocks)
 
 
-def _told(message: Message, edits: Edits) -> str:
-    """What differs, in words."""
+def _changed(message: Message, edits: Edits) -> tuple[dict[int, int], int]:
+    """The bytes that differ by the bits that do, and how many bytes there are from the first to the last of them."""
     read = message.sealed
     changed = {
         start + n: read[start + n] ^ new for start, content in edits for n, new in enumerate(content) if read[start + n] != new
     }
+    return changed, max(changed) - min(changed) + 1 if changed else 0
+
+
+def _told(message: Message, edits: Edits) -> str:
+    """What differs, in words."""
+    changed, spanned = _changed(message, edits)
     if not changed:
         return "nothing"
-    bits, spanned = sum(map(int.bit_count, changed.values())), max(changed) - min(changed) + 1
+    bits = sum(map(int.bit_count, changed.values()))
     if bits <= 2:
         what = "one bit" if bits == 1 else "two bits"
     elif spanned == 1:
@@ -154,12 +167,12 @@ def _told(message: Message, edits: Edits) -> str:
 
 
 def _outside(message: Message, clock: Clock) -> Solution | None:
-    """The MAC alone, then the IV alone, whatever happened to it (SOLVE-7, SOLVE-8)."""
+    """The MAC alone, then the IV alone, whatever happened to them (SOLVE-7, SOLVE-8)."""
     del clock
     if message.fits:
         return None
-    found = message.solution([Candidate(message.end, solving.tag(message.value, message.pad))])
-    if found is not None:
+    found = lost_mac(message)
+    if found is not None and (message.judge.certain or _changed(message, found.edits)[1] <= SHORT_RUN):
         return found
     iv = solving.lost_iv(message.key, message.value, message.tag)
     return message.solution([Candidate(0, iv)]) if any(iv) else None
@@ -185,14 +198,14 @@ def _short_run(message: Message, clock: Clock) -> Solution | None:
     return None
 
 
-def _at_the_mac(message: Message, clock: Clock) -> Solution | None:
+def _at_the_mac(message: Message, clock: Clock, longest: int = SHORT_RUN) -> Solution | None:
     """A run over the border of ciphertext and MAC (SOLVE-6)."""
     if message.fits:
         return None
-    for before in range(1, SHORT_RUN):
+    for before in range(1, longest):
         clock.check()
         for candidate, tag in solving.tag_border_candidates(
-            message.r, message.ciphertext, message.value, message.tag, message.pad, before
+            message.r, message.ciphertext, message.value, message.tag, message.pad, before, (2, longest)
         ):
             found = message.solution([message.placed(candidate), Candidate(message.end, tag)])
             if found is not None:
@@ -292,7 +305,7 @@ def _any_window(message: Message, clock: Clock) -> Solution | None:
         found = _judged(message, clock, f"windows, {before} of {BLOCK - 1}", candidates)
         if found is not None:
             return found
-    return None
+    return _at_the_mac(message, clock, BLOCK) if message.judge.certain else None
 
 
 def _judged(
@@ -321,7 +334,7 @@ def _judged(
 
 def _bits_by_hash(message: Message, clock: Clock) -> Solution | None:
     """One bit that is older than the MAC, or a MAC that is lost besides: each bit in turn (SOLVE-11)."""
-    if len(message.ciphertext) > _MOST_HASHED:
+    if len(message.ciphertext) > _MOST_HASHED or not message.judge.certain:
         return None
 
     def look(part: tuple[int, int]) -> Candidate | None:
@@ -339,13 +352,14 @@ def _bits_by_hash(message: Message, clock: Clock) -> Solution | None:
     found = clock.first(look, _ranges(message, 4))
     if found is None:
         return None
+    # A blob that was wrong before it was sealed gets a MAC that fits; a file has the MAC that it had.
     value = native.polynomial(message.r, edited(message.sealed, [found])[IV_SIZE : message.end])
-    edits = [found, Candidate(message.end, solving.tag(value, message.pad))]
-    return message.solution(edits)
+    solved = message.solution([found, Candidate(message.end, solving.tag(value, message.pad))]) or message.solution([found])
+    return solved and solved._replace(how="one bit, found by the hash alone")
 
 
 ROUNDS: dict[Effort, tuple[Shape, ...]] = {
-    Effort.RUNS: (_outside, _short_run, _at_the_mac, _at_the_iv),
+    Effort.RUNS: (_short_run, _outside, _at_the_mac, _at_the_iv),  # a run proves more than a MAC that is all different
     Effort.PAIRS: (_one_outside, _two_bits),
     Effort.BLOCKS: (_any_block,),
     Effort.WINDOWS: (_any_window, _bits_by_hash),

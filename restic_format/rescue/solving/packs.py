@@ -9,7 +9,7 @@ from restic_format.repository.cipher import make_cipher
 from restic_format.repository.header import decode_entries
 from restic_format.rescue.solving.clock import Clock
 from restic_format.rescue.solving.judges import ContentJudge, DocumentJudge, edited
-from restic_format.rescue.solving.message import Effort, Message, solve_message
+from restic_format.rescue.solving.message import Effort, Message, lost_mac, solve_message
 from restic_format.work import Advance, Progress, silent
 from restic_spec.blob import open_blob
 from restic_spec.crypto import OVERHEAD, MasterKey
@@ -176,7 +176,8 @@ def _header(
             contents.check(entry)
 
     judge = DocumentJudge(key, sealed, judged)
-    found = solve_message(Message(key, sealed, judge, progress), clock, efforts)
+    message = Message(key, sealed, judge, progress)
+    found = solve_message(message, clock, efforts) or lost_mac(message)
     if found is None:
         return None
     return _Header(parse(length, cipher.open(found.sealed)), found.sealed, found.how)
