@@ -11,8 +11,8 @@ import pytest
 
 from restic_format.native import blobs, chunker, scrypt, solving
 from restic_format.native.chunker import _pure
-from restic_format.native.solving import _pure as pure_solving
 from restic_format.native.parts import PARTS
+from restic_format.native.solving import _pure as pure_solving
 from restic_spec.crypto import MasterKey, seal
 from restic_spec.ids import id_of
 from restic_spec.unpacked import decompress

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restic_format.native import solving as facade
 from restic_format.native.solving import _pure, _solving
 from restic_spec import solving
 from restic_spec.crypto import MasterKey, open_sealed, seal
@@ -243,4 +242,3 @@ def test_windows_lie_over_the_border(form) -> None:
 def test_a_table_is_bounded() -> None:
     with pytest.raises(ValueError, match="more than fit a table"):
         _solving.BitPairs(5, bytes(BLOCK << 18), 0, 1 << 18)
-    assert facade.IMPLEMENTATION == "compiled"

@@ -63,7 +63,7 @@ class Solving:
         self._workers = workers
         self._progress = progress
 
-    def blobs(self, wanted: Mapping[Key, Sequence[DamagedCopy]], *, cancel: Cancel) -> Iterator[RecoveredBlob]:
+    def blobs(self, wanted: Mapping[Key, Sequence[DamagedCopy]], *, cancel: Cancel | None) -> Iterator[RecoveredBlob]:
         """Those of the *wanted* blobs of which a copy can be solved.
 
         Raises:
@@ -72,13 +72,11 @@ class Solving:
         key = self._key
         if key is None:
             return
-        tasks = [
-            copy for copies in wanted.values() for copy in copies if copy.sealed is not None and len(copy.sealed) >= OVERHEAD
-        ]
+        tasks = [copy for copies in wanted.values() for copy in copies if len(copy.sealed) >= OVERHEAD]
         done: set[Key] = set()
 
         def solve(copy: DamagedCopy, clock: Clock, effort: Effort) -> RecoveredBlob | None:
-            if copy.sealed is None or copy.key in done:
+            if copy.key in done:
                 return None
             judge = ContentJudge(key, copy.sealed, copy.uncompressed_length, copy.key[1])
             if effort is Effort.RUNS and (plaintext := judge.plaintext(())) is not None:
@@ -92,7 +90,7 @@ class Solving:
 
         yield from self._rounds(tasks, solve, cancel)
 
-    def files(self, wanted: Sequence[DamagedFile], *, cancel: Cancel) -> Iterator[RecoveredFile]:
+    def files(self, wanted: Sequence[DamagedFile], *, cancel: Cancel | None) -> Iterator[RecoveredFile]:
         """Those of the *wanted* files that can be solved.
 
         Raises:
@@ -126,7 +124,7 @@ class Solving:
         return None if found is None else (found.sealed, f"{found.how} solved through the MAC")
 
     def _rounds(
-        self, tasks: Sequence[Task], solve: Callable[[Task, Clock, Effort], Result | None], cancel: Cancel
+        self, tasks: Sequence[Task], solve: Callable[[Task, Clock, Effort], Result | None], cancel: Cancel | None
     ) -> Iterator[Result]:
         """What comes of the tasks: all in the first round, then what is left in the next; each with its share of the time."""
         end = None if self._budget is None else time.monotonic() + self._budget
