@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from restic_conformance import fixtures
 from restic_conformance.compare import differences, restorable, scan
@@ -16,7 +17,6 @@ from restic_format.errors import LockLost
 from restic_format.explore.browse import Mark
 from restic_format.explore.browse.selection import TOP
 from restic_format.repository import Repository
-from restic_format.restore import Overwrite
 from restic_format.snapshots import FoundSnapshot
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage
 from restic_format.storage.faulty import Call, Fail, Fault, Garble
@@ -276,11 +276,36 @@ def test_words_of_a_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for path in ("/a", "/b", "/c", "/d\x1b"):
             model.selection.toggle(Mark(found, path))
         (tmp_path / "file").write_text("")
-        lines = restore_lines(model.selection.plan(str(tmp_path / "file")), Overwrite.NEVER)
+        lines = restore_lines(model.selection.plan(str(tmp_path / "file")))
         assert lines[0] == "of snapshot 01010101: /a, /b, /c and 1 more"
         assert lines[1].endswith("(Not a directory)")
         model.selection.toggle(Mark(found, TOP))
-        assert restore_lines(model.selection.plan("/x"), Overwrite.NEVER)[0] == "of snapshot 01010101: everything"
+        assert restore_lines(model.selection.plan("/x"))[0] == "of snapshot 01010101: everything"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+def test_what_is_asked_and_how_to_answer_stays_in_view(size: tuple[int, int], tmp_path: Path) -> None:
+    """However long paths are, however small the screen is, and when it gets smaller meanwhile."""
+    storage = memory(lambda maker: [maker.file(f"{number}{'x' * 250}", b"1") for number in range(4)])
+    target = tmp_path / "/".join(["y" * 200] * 12)
+
+    async def steps(screen: Screen) -> None:
+        await screen.press("enter", "space", "space", "space", "r")
+        screen.explorer.screen.query_one(Input).value = str(target)
+        await screen.press("enter")
+        shown = screen.words()
+        assert "of snapshot" in shown
+        assert "overwritten: always" in shown and "y restore" in shown and "n, Esc do not restore" in shown
+        await screen.press("o")
+        assert "overwritten: if-changed" in screen.words()
+        await screen.pilot.resize_terminal(40, 12)
+        await screen.settle()
+        assert "n, Esc do not restore" in screen.words()
+        await screen.press("y")
+        assert "Enter close" in screen.words() and "restored" in screen.words()
+        await screen.press("enter")
+
+    on_screen(opened(storage), steps, size=size)
 
 
 # Storages that are slow, away, or lie
@@ -585,6 +610,16 @@ def test_rows_have_the_width_of_the_screen() -> None:
             line = row_text(columns, cells, width)
             assert cell_len(line) == width and line == safe(line)
             line.encode()
+
+
+def test_names_are_shown_on_a_narrow_screen(fixture: Callable[[str], Path]) -> None:
+    async def steps(screen: Screen) -> None:
+        assert "/from <" in screen.text() and "ef57a321 2026-" in screen.text()
+        await screen.press("down", "enter", "enter", "end", "up")
+        assert "Mode               Size Name" in screen.text() and "Modified" not in screen.text()
+        assert any("two-equal" in line and line.lstrip().startswith("-rw") for line in screen.lines())
+
+    on_screen(open_repository(fixture("restic-0.19-v2")), steps, size=(40, 10))
 
 
 def test_marks_without_a_width_have_an_end() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from restic_format.explore.browse import RestorePart
     from restic_format.restore import RestoreStats
 
+BOX = 76
+"""Columns of a box, where the screen has so many."""
 TOLD = 5
 """Failures that are shown, the last ones."""
 
@@ -34,6 +39,44 @@ class Dialog(ModalScreen[str | None]):
     def action_close(self) -> None:
         """Close it without an answer."""
         self.dismiss(None)
+
+
+class BoxDialog(Dialog):
+    """A box of a heading, a text of any length that is scrolled where it is too long, and lines that are always in view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._always: list[str] = []
+        """What stands below the text."""
+        self._body = VerticalScroll(Static("", id="what"), id="body")
+        self._below = Static("", id="below")
+        self._hint = Static("", id="hint", classes="hint")
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        with Vertical(id="box"):
+            yield Static(lines_of(["Restore"]), classes="heading")
+            yield self._body
+            yield self._below
+            yield self._hint
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Leave the lines below in view."""
+        self._fit(event.size)
+
+    def _fit(self, size: Size) -> None:
+        width = max(min(size.width, BOX) - 4, 1)
+        below = sum(len(textwrap.wrap(line, width)) for line in self._always)
+        self._body.styles.max_height = max(size.height - below - 3, 1)
+
+    def tell(self, lines: Sequence[str], below: Sequence[str], hint: str) -> None:
+        """Show texts."""
+        self.query_one("#what", Static).update(lines_of(lines))
+        self._below.update(lines_of(below))
+        self._below.display = bool(below)
+        self._hint.update(lines_of([hint]))
+        self._always = [*below, hint]
+        self._fit(self.size)
 
 
 def lines_of(lines: Sequence[str]) -> Text:
@@ -78,7 +121,7 @@ class QuestionDialog(Dialog):
         self.dismiss(event.value)
 
 
-class ConfirmDialog(Dialog):
+class ConfirmDialog(BoxDialog):
     """Says what a restore is going to do, and asks; the answer is what becomes of existing files."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -89,18 +132,16 @@ class ConfirmDialog(Dialog):
 
     def __init__(self, parts: Sequence[RestorePart]) -> None:
         super().__init__()
-        self._parts = parts
+        self._lines = restore_lines(parts)
         self._choice = 0
 
-    def compose(self) -> ComposeResult:
-        """The question."""
-        with Vertical(id="box"):
-            yield Static(lines_of(["Restore"]), classes="heading")
-            yield Static(self._text(), id="what")
-            yield Static(lines_of(["y restore   o which existing files to overwrite   n, Esc do not restore"]), classes="hint")
+    def on_mount(self) -> None:
+        """Ask."""
+        self._show()
 
-    def _text(self) -> Text:
-        return lines_of(restore_lines(self._parts, CHOICES[self._choice]))
+    def _show(self) -> None:
+        below = f"existing files are overwritten: {CHOICES[self._choice].value}"
+        self.tell(self._lines, [below], "y restore   o which existing files to overwrite   n, Esc do not restore")
 
     def action_confirm(self) -> None:
         """Yes."""
@@ -109,7 +150,7 @@ class ConfirmDialog(Dialog):
     def action_change(self) -> None:
         """Another choice for existing files."""
         self._choice = (self._choice + 1) % len(CHOICES)
-        self.query_one("#what", Static).update(self._text())
+        self._show()
 
 
 class RestoreState:
@@ -127,7 +168,7 @@ class RestoreState:
         self.failures = [*self.failures[1 - TOLD :], line]
 
 
-class ProgressDialog(Dialog):
+class ProgressDialog(BoxDialog):
     """How far a restore is; the Escape key stops it, or closes the box when it has ended."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "finish", "close")]
@@ -135,13 +176,6 @@ class ProgressDialog(Dialog):
     def __init__(self, state: RestoreState) -> None:
         super().__init__()
         self.state = state
-
-    def compose(self) -> ComposeResult:
-        """Counters and failures."""
-        with Vertical(id="box"):
-            yield Static(lines_of(["Restore"]), classes="heading")
-            yield Static("", id="what")
-            yield Static("", id="hint", classes="hint")
 
     def on_mount(self) -> None:
         """Look again and again."""
@@ -160,8 +194,7 @@ class ProgressDialog(Dialog):
         ]
         if stats.errors:
             lines += [f"{counted(stats.errors, 'error')}, the last ones:", *self.state.failures]
-        self.query_one("#what", Static).update(lines_of(lines))
-        self.query_one("#hint", Static).update(lines_of(["Enter close" if self.state.ended else "Esc stop"]))
+        self.tell(lines, [], "Enter close" if self.state.ended else "Esc stop")
 
     def action_close(self) -> None:
         """Stop the restore, or close the box."""

@@ -59,7 +59,7 @@ def target_of(text: str) -> str:
     return os.path.abspath(os.path.expanduser(text)) if text else ""
 
 
-def restore_lines(parts: Sequence[RestorePart], overwrite: Overwrite) -> list[str]:
+def restore_lines(parts: Sequence[RestorePart]) -> list[str]:
     """What a restore is going to do."""
     lines = []
     for part in parts:
@@ -67,7 +67,6 @@ def restore_lines(parts: Sequence[RestorePart], overwrite: Overwrite) -> list[st
         more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
         what = "everything" if TOP in part.paths else ", ".join(paths[:_NAMED]) + more
         lines += [f"of snapshot {part.snapshot.short_id}: {what}", f"to {printable(part.target)}{_state(part.target)}"]
-    lines.append(f"existing files are overwritten: {overwrite.value}")
     return lines
 
 

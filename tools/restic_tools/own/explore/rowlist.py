@@ -17,6 +17,10 @@ from restic_tools.own.explore.page import Column, Page
 
 GUTTER = 2
 """Columns before each row, for its mark."""
+_LAST = 8
+"""Columns of the screen that the last cell of a row has at least, if it has no width of its own: a name, mostly."""
+_SPARE = 20
+"""Width of cells that can be left out for that, but not the first one."""
 _CHARACTERS = 8
 """Characters that are written for a column of the screen at most: a letter, and marks on it."""
 _BOLD = Style(bold=True)
@@ -115,10 +119,16 @@ class RowList(Widget, can_focus=True):
 
 
 def row_text(columns: Sequence[Column], cells: Sequence[str], width: int) -> str:
-    """A line of exactly *width* columns."""
-    fixed = sum(column.width + 1 for column in columns)
+    """A line of exactly *width* columns. Where these are too few for the last cell, some of those before it are left out."""
+    shown = list(zip(columns, cells, strict=True))
+    while sum(column.width + 1 for column, _ in shown) + GUTTER + _LAST > width and not columns[-1].width:
+        spare = next((number for number in range(len(shown) - 2, 0, -1) if shown[number][0].width <= _SPARE), 0)
+        if not spare:
+            break
+        del shown[spare]
+    fixed = sum(column.width + 1 for column, _ in shown)
     texts = []
-    for column, cell in zip(columns, cells, strict=True):
+    for column, cell in shown:
         room = column.width or max(width - GUTTER - fixed, 1)
         cell = clipped(safe(cell), room)
         size = cell_len(cell)

@@ -19,6 +19,7 @@ from restic_format.explore.browse import Mark, SelectionRestore
 from restic_format.restore import Failed, RestoreEvent
 from restic_format.words import printable
 from restic_tools.own.explore.dialogs import (
+    BOX,
     ConfirmDialog,
     HelpDialog,
     ProgressDialog,
@@ -61,9 +62,10 @@ class Explorer(App[None]):
     #keys {{ height: 1; background: $primary; color: $text; }}
     Dialog {{ align: center middle; }}
     #box {{
-        width: 76; max-width: 100%; height: auto; max-height: 100%;
+        width: {BOX}; max-width: 100%; height: auto; max-height: 100%;
         border: round $primary; background: $surface; padding: 0 1;
     }}
+    #body {{ height: auto; scrollbar-size-vertical: 1; }}
     #help {{ width: 100%; height: 100%; background: $surface; padding: 0 1; }}
     .heading {{ text-style: bold; }}
     .hint {{ color: $text-muted; }}
