@@ -303,3 +303,15 @@ def test_numbers_have_three_digits_that_matter() -> None:
         "1.5 KiB",
     ]
     assert [ratio(value) for value in (0, 1, 12.34, 1234.5)] == ["–", "1.00×", "12.3×", "1,234×"]
+
+
+def test_snapshots_of_one_moment_are_not_piled_up() -> None:
+    """What two hosts have saved in the same second needs what the last of them says, not the sum."""
+    from restic_tools.htmlpage.plots import Step, area
+
+    def height(steps: list[Step]) -> float:
+        return float(re.findall(r'viewBox="0 0 \S+ (\S+)"', area(steps, title="stored").wide)[0])
+
+    times = [1_700_000_000.0 + day * 86_400 for day in range(9)]
+    apart = height([Step(time, 1000.0) for time in times])
+    assert height([*(Step(times[0], 1000.0) for _ in range(9)), Step(times[8], 1000.0)]) == pytest.approx(apart, abs=5)

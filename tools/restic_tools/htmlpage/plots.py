@@ -121,7 +121,7 @@ def area(steps: Sequence[Step], *, title: str) -> Drawn:
                 "fillOpacity": 0.25,
                 "line": {"color": "var(--c0)", "strokeWidth": 1.5},
             },
-            "encoding": {"x": _time(times, width), "y": _amount("v", title, top, bytes_axis=True)},
+            "encoding": {"x": _time(times, width), "y": {**_amount("v", title, top, bytes_axis=True), "stack": None}},
         }
 
     return _drawn(spec, height=190)
