@@ -60,13 +60,15 @@ class BlobWriter:
         """`save` for one blob."""
         return self.save(blob_type, [(id_of(data), data)])[0]
 
-    def save(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[SavedBlob]:
+    def save(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]], *, again: bool = False) -> Sequence[SavedBlob]:
         """Store *blobs*, given by id and data, but for those that are stored or being stored (ORDER-8).
+
+        *again* stores those that the repository has, as their copy there is damaged: the caller asks for each of them once.
 
         Raises:
             ResticFormatError: these or earlier blobs could not be stored.
         """
-        claimed = self._claim(blob_type, blobs)
+        claimed = self._claim(blob_type, blobs, again=again)
         saved = [SavedBlob(blob_id, True, len(data), 0) for blob_id, data in blobs]
         if not claimed:
             return saved
@@ -225,12 +227,12 @@ class BlobWriter:
         """Drop every pack that is not full yet; nothing more can be saved."""
         self._packer.fail(UsageError("the writer was given up; begin another one to go on"))
 
-    def _claim(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]]) -> Sequence[int]:
+    def _claim(self, blob_type: BlobType, blobs: Sequence[tuple[bytes, Buffer]], *, again: bool = False) -> Sequence[int]:
         """Which of *blobs*, by number, the caller must store: the repository has them not, and nobody else will store them."""
         claimed = []
         with self._lock:
             for number, (blob_id, _) in enumerate(blobs):
-                if not self.has(blob_type, blob_id):
+                if again or not self.has(blob_type, blob_id):
                     self._in_flight.add((blob_type, blob_id))
                     claimed.append(number)
         return claimed

@@ -42,6 +42,7 @@ LINES: dict[str, list[str]] = {
         "forget --keep-last 1 --prune --max-unused 0",
     ],
     "generate": ["generate --bash-completion - --man {target}", "generate --zsh-completion {target}/z"],
+    "heal": ["heal", "heal --dry-run", "heal --undo --yes", "heal --forget-quarantine --yes"],
     "help": ["help", "help backup", "help key"],
     "init": ["init -r {new}"],
     "inspect": ["inspect config latest", "inspect pack/{pack} --depth 0", "inspect {repo}/config --sealed", "inspect {pack}"],

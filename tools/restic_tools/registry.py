@@ -54,6 +54,7 @@ COMMANDS: list[Entry] = [
     Entry("forget", "forget:forget", "Remove snapshots from the repository", codes=(0, 1, 3, 10, 11, 12, 130)),
     Entry("features", "features:features", "Print the feature flags", group=ADVANCED, codes=(0, 1), shows=True),
     Entry("generate", "generate:generate", "Generate shell completions and manual pages", codes=(0, 1), shows=True),
+    Entry("heal", "heal:app", "Repair a damaged repository", own=True),
     Entry("help", "help:help_command", "Show the help of any command", codes=(0, 1), shows=True),
     Entry("init", "init:init", "Create a new repository"),
     Entry(

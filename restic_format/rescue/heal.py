@@ -1,0 +1,364 @@
+"""Healing: a plan is carried out step by step, and then everything is checked once more.
+
+Packs are stored before the index that lists them, both before snapshots; what is replaced or removed goes to the quarantine
+first. Each step leaves a repository that is no worse than before it, so that whoever is killed can begin again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from restic_format.check import CheckOptions, CheckReport, check
+from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
+from restic_format.maintenance import recover, repairindex, repairpacks
+from restic_format.maintenance.repairsnapshots import TAG, Repaired, SnapshotRepairer
+from restic_format.repository import Repository
+from restic_format.repository.coder import check_size
+from restic_format.rescue.means import Means
+from restic_format.rescue.plan import ActionKind, HealPlan, is_rootless, recoverable
+from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
+from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredFile
+from restic_format.snapshots.find import all_snapshots
+from restic_format.work import Advance, Cancel, Progress, silent
+from restic_spec.ids import id_of
+from restic_spec.layout import KINDS, FileKind
+
+FILES, INDEX, PACKS, SNAPSHOTS, PROOF = "damaged files", "index", "damaged packs", "snapshots repaired", "proof"
+"""The stages that `Advance` names, besides those of what is done in them."""
+
+_AT_ONCE = 64 << 20
+"""Sealed bytes of damaged blobs that the means get together."""
+
+_LARGEST_WHOLE = 256 << 20
+"""Bytes of a damaged pack that the means get whole."""
+
+
+class Rewritten(NamedTuple):
+    """A snapshot that had lost something, and the new one."""
+
+    old: str
+    new: str
+    """"" where nothing of it was left."""
+
+
+@dataclass
+class Healed:
+    """What was done, and what the check says afterwards."""
+
+    run: str = ""
+    """Of the quarantine; "" where nothing changed."""
+    files: list[RecoveredFile] = field(default_factory=list)
+    """Files that are as they were; without their data."""
+    blobs: list[tuple[Key, str]] = field(default_factory=list)
+    """Blobs of which no copy was intact and that were brought back, and how."""
+    salvaged: int = 0
+    """Intact blobs of damaged packs that are in new packs now."""
+    lost: list[Key] = field(default_factory=list)
+    """Blobs of damaged packs that nothing gave back."""
+    indexed: int = 0
+    """Packs that were entered into the index."""
+    set_aside: list[tuple[FileKind, str]] = field(default_factory=list)
+    """Files that no program can use, and that are in the quarantine now."""
+    snapshots: list[Rewritten] = field(default_factory=list)
+    changes: list[tuple[str, Repaired]] = field(default_factory=list)
+    """What was changed in which snapshot: the first `MOST_CHANGES`."""
+    recovered: str = ""
+    """Id of the snapshot with the trees that no other one names."""
+    report: CheckReport = field(default_factory=CheckReport)
+    """Of the check afterwards."""
+
+
+MOST_CHANGES = 10_000
+
+
+def heal(
+    made: HealPlan,
+    quarantine: Quarantine,
+    means: Sequence[Means],
+    *,
+    forget: bool = False,
+    progress: Progress[Advance] = silent,
+    cancel: Cancel | None = None,
+) -> Healed:
+    """Carry out a plan, under the exclusive lock under which it was made, and check everything again.
+
+    Raises:
+        ResticFormatError: something could not be read or stored; nothing is lost, and healing can begin again.
+        Interrupted: it was cancelled; likewise.
+    """
+    repository = made.repository
+    before = repository.storage
+    repository.storage = storage = QuarantiningStorage(before, quarantine)
+    healer = _Healer(made, storage, sorted(means, key=lambda one: one.certainty), progress, cancel, forget=forget)
+    try:
+        healer.run()
+    finally:
+        repository.storage = before
+    healer.result.run = quarantine.name if quarantine.begun else ""
+    progress(Advance(PROOF, 0, 0))
+    healer.result.report = check(repository.past_cache(), CheckOptions(read_data=True), progress=silent, cancel=cancel)
+    return healer.result
+
+
+class _Healer:
+    def __init__(
+        self,
+        made: HealPlan,
+        storage: QuarantiningStorage,
+        means: Sequence[Means],
+        progress: Progress[Advance],
+        cancel: Cancel | None,
+        *,
+        forget: bool,
+    ) -> None:
+        self.made = made
+        self.repository: Repository = made.repository
+        self.storage = storage
+        self.means = means
+        self.progress = progress
+        self.cancel = cancel
+        self.forget = forget
+        self.result = Healed()
+        self.packs = set(made.packs)
+
+    def run(self) -> None:
+        made = self.made
+        if made.has(ActionKind.RESTORE_FILES):
+            self.restore_files()
+        if made.has(ActionKind.REPAIR_INDEX) or self.packs:
+            self.enter_packs()
+        self.bring_back_blobs()
+        if self.packs:
+            self.salvage()
+        if made.has(ActionKind.REPAIR_INDEX):
+            self.drop_missing()
+        self.load_index()
+        self.set_aside()
+        if made.has(ActionKind.RECOVER_TREES):
+            self.recover_trees()
+        if made.has(ActionKind.REPAIR_SNAPSHOTS):
+            self.repair_snapshots()
+
+    # Files
+
+    def restore_files(self) -> None:
+        """Bring back damaged files as they were, where a means can."""
+        small = [self.damaged_file(kind, name) for kind, name in self.made.files]
+        self.progress(Advance(FILES, 0, len(small) + len(self.packs)))
+        self.try_files(small)
+        whole: list[DamagedFile] = []
+        size = 0
+        for pack in sorted(self.packs):
+            file = self.damaged_file(FileKind.PACK, pack.hex())
+            size += len(file.data or b"")
+            whole.append(file)
+            if size > _LARGEST_WHOLE:
+                self.try_files(whole)
+                whole, size = [], 0
+        self.try_files(whole)
+        for recovered in self.result.files:
+            if recovered.kind is FileKind.PACK:
+                self.packs.discard(bytes.fromhex(recovered.name))
+
+    def damaged_file(self, kind: FileKind, name: str) -> DamagedFile:
+        """What is there of a file now."""
+        with suppress(FileMissing, FileUnusable):
+            if self.storage.size(kind, name) <= min(KINDS[kind].max_size, _LARGEST_WHOLE):
+                return DamagedFile(kind, name, self.storage.load(kind, name))
+        return DamagedFile(kind, name, None)
+
+    def try_files(self, damaged: Sequence[DamagedFile]) -> None:
+        """Store those that a means gives back, the old ones set aside. What is damaged now is given to all means together."""
+        left = list(damaged)
+        for one in self.means:
+            if not left:
+                return
+            for found in one.files(left, cancel=self.cancel):
+                if not any((file.kind, file.name) == (found.kind, found.name) for file in left):
+                    continue
+                if hashlib.sha256(found.data).hexdigest() != found.name:
+                    continue
+                self.repository.may_change(found.kind)
+                self.storage.save(found.kind, found.name, found.data)
+                self.repository.check_stored(found.kind, bytes.fromhex(found.name))
+                self.result.files.append(found._replace(data=b""))
+                left = [file for file in left if (file.kind, file.name) != (found.kind, found.name)]
+
+    def set_aside(self) -> None:
+        """Move away damaged snapshots and keys that could not be brought back."""
+        good = {(file.kind, file.name) for file in self.result.files}
+        for kind, name in self.made.files:
+            if kind is FileKind.INDEX or (kind, name) in good:
+                continue
+            if kind is FileKind.KEY and name == self.repository.key_id.hex():
+                self.rename_key(name)
+            self.repository.may_change(kind)
+            with suppress(FileMissing):
+                self.storage.remove(kind, name)
+                self.result.set_aside.append((kind, name))
+
+    def rename_key(self, name: str) -> None:
+        """Store the key that has opened the repository under the name that its content has: restic uses it only then."""
+        data = self.storage.load(FileKind.KEY, name)
+        right = id_of(data)
+        self.repository.may_change(FileKind.KEY)
+        self.storage.save(FileKind.KEY, right.hex(), data)
+        self.repository.check_stored(FileKind.KEY, right)
+        self.result.files.append(RecoveredFile(FileKind.KEY, right.hex(), b"", f"it stood under the name {name[:8]}"))
+
+    # The index
+
+    def enter_packs(self) -> None:
+        """Enter every pack that says itself what it holds and that the index does not list so; damaged index files go.
+
+        What the index says about damaged packs stays: it may be all that is known about them.
+        """
+        made = repairindex.plan(self.repository, progress=self.progress, cancel=self.cancel)
+        made.gone = []
+        sizes = dict(self.repository.list(FileKind.PACK))
+        made.resized = {pack: size for pack, size in made.resized.items() if pack not in self.packs}
+        made.unlisted = {pack: size for pack, size in made.unlisted.items() if pack not in self.packs}
+        lying = {pack: sizes[pack] for pack in self.made.lying if pack in sizes and pack not in self.packs}
+        made.reading = made.unlisted | {pack: size.actual for pack, size in made.resized.items()} | lying
+        if not made.reading and not made.damaged:
+            return
+        done = repairindex.execute(made, progress=self.progress, cancel=self.cancel)
+        self.result.indexed += done.entered
+
+    def drop_missing(self) -> None:
+        """Take packs that are gone out of the index."""
+        made = repairindex.plan(self.repository, progress=self.progress, cancel=self.cancel)
+        if made.gone or made.damaged:
+            made.reading, made.resized = {}, {}
+            repairindex.execute(made, progress=self.progress, cancel=self.cancel)
+
+    def load_index(self) -> None:
+        """Read the index as it is now."""
+        self.repository.load_index()
+
+    # Blobs
+
+    def bring_back_blobs(self) -> None:
+        """Store blobs of which no copy is intact, where a means can."""
+        self.load_index()
+        self.bring_back_missing()
+        batch: dict[Key, list[DamagedCopy]] = {}
+        size = 0
+        for key, copies in self.damaged_blobs():
+            batch[key] = copies
+            size += sum(len(copy.sealed) for copy in copies)
+            if size >= _AT_ONCE:
+                self.try_blobs(batch)
+                batch, size = {}, 0
+        self.try_blobs(batch)
+
+    def bring_back_missing(self) -> None:
+        """Blobs of packs that are gone: there is no copy of them."""
+        here = {pack for pack, _ in self.repository.list(FileKind.PACK)}
+        wanted: dict[Key, list[DamagedCopy]] = {}
+        for pack, entries in self.repository.index.by_pack({one.id for one in self.repository.index.packs()} - here):
+            for entry in entries:
+                copies = self.repository.index.lookup_all(entry.type, entry.id)
+                if all(copy.pack == pack or copy.pack not in here for copy in copies):
+                    wanted[entry.type, entry.id] = []
+        self.try_blobs(wanted)
+
+    def damaged_blobs(self) -> Iterator[tuple[Key, list[DamagedCopy]]]:
+        """Blobs in damaged packs that do not open, and of which no other copy does."""
+        for pack, damaged in self.salvage_plan().packs.items():
+            for entry, opened in self.repository.packs.blobs(pack, damaged.entries):
+                if self.cancel is not None:
+                    self.cancel.check()
+                if not isinstance(opened, ResticFormatError):
+                    continue
+                key = entry.type, entry.id
+                with suppress(ResticFormatError):
+                    self.repository.load_blob(*key)
+                    continue
+                copies: list[DamagedCopy] = []
+                with suppress(StorageError, SpecError):
+                    check_size(entry)
+                    sealed = self.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
+                    copies.append(DamagedCopy(key, pack, entry.offset, sealed, entry.uncompressed_length))
+                yield key, copies
+
+    def try_blobs(self, wanted: Mapping[Key, Sequence[DamagedCopy]]) -> None:
+        """Store those that a means gives back."""
+        left = dict(wanted)
+        if not left or not self.means:
+            return
+        writer = self.repository.writer()
+        try:
+            for one in self.means:
+                if not left:
+                    break
+                for found in one.blobs(left, cancel=self.cancel):
+                    if found.key in left and id_of(found.plaintext) == found.key[1]:
+                        writer.save(found.key[0], [(found.key[1], found.plaintext)], again=True)
+                        del left[found.key]
+                        self.result.blobs.append((found.key, found.how))
+            writer.flush()
+            writer.read_back(self.cancel)
+        finally:
+            writer.discard()
+
+    def salvage_plan(self) -> repairpacks.SalvagePlan:
+        """What should be in the damaged packs, by their headers and the index."""
+        here = [pack for pack in sorted(self.packs) if self.storage.exists(FileKind.PACK, pack.hex())]
+        return repairpacks.plan(self.repository, here)
+
+    def salvage(self) -> None:
+        """Put what is intact in damaged packs into new ones; the damaged ones are set aside."""
+        done = repairpacks.execute(self.salvage_plan(), progress=self.advance, cancel=self.cancel)
+        self.result.salvaged = done.saved
+        back = {key for key, _ in self.result.blobs}
+        self.result.lost = [(lost.type, lost.id) for lost in done.lost if (lost.type, lost.id) not in back]
+        self.result.set_aside += [(FileKind.PACK, pack.hex()) for pack in done.removed]
+
+    def advance(self, event: object) -> None:
+        """Pass on how far it is."""
+        if isinstance(event, Advance):
+            self.progress(event)
+
+    # Snapshots
+
+    def repair_snapshots(self) -> None:
+        """Store new snapshots in place of those that have lost something."""
+        current = ""
+
+        def note(event: Repaired) -> None:
+            if len(self.result.changes) < MOST_CHANGES:
+                self.result.changes.append((current, event))
+
+        found = list(all_snapshots(self.repository, _skip))
+        done = {one.snapshot.original for one in found if TAG in one.snapshot.tags}
+        repairer = SnapshotRepairer(self.repository, forget=self.forget, progress=note, cancel=self.cancel)
+        try:
+            for number, one in enumerate(found):
+                self.progress(Advance(SNAPSHOTS, number, len(found)))
+                current = one.id.hex()
+                if current in done:
+                    continue  # It was repaired by an earlier run, which has left it.
+                outcome = repairer.repair(one)
+                if outcome.changed or outcome.empty:
+                    new = "" if outcome.new is None else outcome.new.hex()
+                    self.result.snapshots.append(Rewritten(current, new))
+        finally:
+            repairer.close()
+        self.progress(Advance(SNAPSHOTS, len(found), len(found)))
+
+    def recover_trees(self) -> None:
+        """Make a snapshot of the trees that none names any more."""
+        only_whole = not is_rootless(self.made.report)
+        made = recoverable(self.repository, only_whole=only_whole, cancel=self.cancel)
+        snapshot = recover.execute(made)
+        self.result.recovered = "" if snapshot is None else snapshot.hex()
+
+
+def _skip(name: object, error: ResticFormatError) -> None:
+    """Go on without a snapshot that cannot be read."""
+    del name, error

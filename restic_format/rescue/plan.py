@@ -1,0 +1,278 @@
+"""The plan of a repair: what is wrong, what will be done about it, what that needs and what it saves. Nothing changes here.
+
+It stands on `restic_format.check`, which reads everything; what a fault costs is said there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from restic_format.check import CheckEvent, CheckOptions, CheckReport, Code, ObjectKind, Severity, check
+from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.errors import ResticFormatError, UsageError
+from restic_format.maintenance import recover
+from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
+from restic_format.repository import Repository
+from restic_format.work import Cancel, Progress, silent
+from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
+
+FILE_KINDS = {
+    ObjectKind.CONFIG: FileKind.CONFIG,
+    ObjectKind.KEY: FileKind.KEY,
+    ObjectKind.LOCK: FileKind.LOCK,
+    ObjectKind.SNAPSHOT: FileKind.SNAPSHOT,
+    ObjectKind.INDEX: FileKind.INDEX,
+    ObjectKind.PACK: FileKind.PACK,
+}
+"""The files of a repository among what a finding can be about."""
+
+_LYING = frozenset(
+    (Code.INDEX_WRONG, Code.INDEX_LAYOUT, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_DUPLICATE_PACK, Code.INDEX_UNREADABLE)
+)
+_INDEX = _LYING | {Code.INDEX_DAMAGED, Code.INDEX_NONE, Code.PACK_UNINDEXED, Code.PACK_MISSING}
+_PACKS = frozenset((Code.PACK_DAMAGED, Code.PACK_SIZE, Code.PACK_HEADER_DAMAGED, Code.PACK_UNINDEXED_DAMAGED, Code.PACK_HEADER))
+_FILES = frozenset((Code.INDEX_DAMAGED, Code.SNAPSHOT_DAMAGED, Code.KEY_DAMAGED))
+_CONTENT = frozenset(
+    (
+        Code.TREE_MISSING,
+        Code.TREE_DAMAGED,
+        Code.TREE_ORDER,
+        Code.TREE_FAULTY,
+        Code.NODE_NO_CONTENT,
+        Code.NODE_NO_SUBTREE,
+        Code.NODE_NULL_ID,
+        Code.BLOB_MISSING,
+        Code.SNAPSHOT_NO_TREE,
+    )
+)
+_ROOTLESS = frozenset((Code.SNAPSHOT_DAMAGED, Code.SNAPSHOTS_GONE, Code.INDEX_NONE))
+
+
+class ActionKind(Enum):
+    """What is done; in this order."""
+
+    RESTORE_FILES = "restore files"
+    REPAIR_INDEX = "repair index"
+    SALVAGE_PACKS = "salvage packs"
+    SET_ASIDE = "set aside"
+    RECOVER_TREES = "recover trees"
+    REPAIR_SNAPSHOTS = "repair snapshots"
+
+
+class Certainty(Enum):
+    """How sure it is that an action brings back what it is for."""
+
+    CERTAIN = "certain"
+    """What is needed is there, and has been read."""
+    LIKELY = "likely"
+    """Most of it will be there; what is not is named in the end."""
+    ATTEMPT = "attempt"
+    """It may succeed; where it does not, nothing is worse than before."""
+
+
+class Action(NamedTuple):
+    """One step of a repair."""
+
+    kind: ActionKind
+    objects: tuple[str, ...]
+    """What it is about: files by their path in the repository."""
+    changes: str
+    needs: str
+    saves: str
+    certainty: Certainty
+
+
+@dataclass
+class HealPlan:
+    """What a repair would do."""
+
+    repository: Repository
+    report: CheckReport
+    """What the check has found."""
+    actions: list[Action] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    """Why nothing may be done yet: what cannot be read may be intact."""
+    packs: set[bytes] = field(default_factory=set)
+    """Packs in which something is damaged, and which are there."""
+    lying: set[bytes] = field(default_factory=set)
+    """Packs that the index lists otherwise than they are."""
+    files: list[tuple[FileKind, str]] = field(default_factory=list)
+    """Damaged files that are no packs."""
+    roots: int = 0
+    """Trees that can be read and that no snapshot and no other tree names."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.actions and not self.obstacles
+
+    def has(self, kind: ActionKind) -> bool:
+        """Whether an action of this kind is among those planned."""
+        return any(action.kind is kind for action in self.actions)
+
+
+def make_plan(
+    repository: Repository,
+    means: Sequence[str] = (),
+    *,
+    forget: bool = False,
+    progress: Progress[CheckEvent] = silent,
+    cancel: Cancel | None = None,
+) -> HealPlan:
+    """Check everything, and say what will be done. The index must not have been loaded; an exclusive lock should be held.
+
+    *means* are the names of those that will be tried. With *forget* damaged snapshots go when their replacements are stored.
+
+    Raises:
+        UsageError: this repository must not be repaired so (`restic_format.maintenance.restrictions`).
+        Interrupted: it was cancelled.
+    """
+    check_is_whole(repository, "heal")
+    check_may_remove(repository, "heal")
+    report = check(repository, CheckOptions(read_data=True), progress, cancel)
+    made = HealPlan(repository, report)
+    if report.counts.total() > len(report.findings):
+        raise UsageError(
+            f"the check has {report.counts.total()} findings, more than the {len(report.findings)} that can be dealt with at "
+            "once: run `repair index --read-all-packs` and `repair packs` first"
+        )
+    made.obstacles = [found.message for found in report.findings if found.code in UNREADABLE_CODES]
+    for found in report.findings:
+        if found.code in _PACKS:
+            made.packs.add(bytes.fromhex(found.object.name))
+        elif found.code in _LYING and found.object.kind is ObjectKind.PACK:
+            made.lying.add(bytes.fromhex(found.object.name))
+        elif found.code in _FILES:
+            made.files.append((FILE_KINDS[found.object.kind], found.object.name))
+        elif found.code is Code.TREE_COPY_DAMAGED:
+            made.packs.add(bytes.fromhex(found.object.pack))
+    if not made.obstacles:
+        made.roots = len(recoverable(repository, only_whole=not is_rootless(report), cancel=cancel).roots)
+    _add_actions(made, report, means, forget=forget)
+    return made
+
+
+def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, forget: bool) -> None:
+    def add(kind: ActionKind, objects: Iterable[str], changes: str, needs: str, saves: str, certainty: Certainty) -> None:
+        made.actions.append(Action(kind, tuple(objects), changes, needs, saves, certainty))
+
+    wanted = [f"{kind.value}/{name}" for kind, name in made.files]
+    packs = [f"data/{pack.hex()}" for pack in sorted(made.packs)]
+    if wanted or packs:
+        add(
+            ActionKind.RESTORE_FILES,
+            [*wanted, *packs],
+            "files that can be brought back as they were are stored again under their names",
+            "one of: " + ", ".join(means) if means else "nothing",
+            "all that is in them",
+            Certainty.ATTEMPT,
+        )
+    if any(report.counts[code] for code in _INDEX) and (made.lying or _needs_index(report)):
+        add(
+            ActionKind.REPAIR_INDEX,
+            _named(report, _INDEX - {Code.PACK_MISSING}),
+            "new index files list every pack as its own header does; those they replace are set aside",
+            "the headers of these packs",
+            "blobs are found again",
+            Certainty.CERTAIN,
+        )
+    if made.packs:
+        add(
+            ActionKind.SALVAGE_PACKS,
+            packs,
+            "every intact blob in them is put into new packs; the damaged packs are set aside",
+            "their headers or the index",
+            "what is intact in them, and what other copies or means give back",
+            Certainty.LIKELY,
+        )
+    damaged = [name for name in wanted if not name.startswith("index/")]
+    if damaged:
+        add(
+            ActionKind.SET_ASIDE,
+            damaged,
+            "files that no program can use are moved to the quarantine",
+            "nothing",
+            "programs work on the repository again",
+            Certainty.CERTAIN,
+        )
+    if made.roots or any(report.counts[code] for code in _ROOTLESS):
+        add(
+            ActionKind.RECOVER_TREES,
+            _named(report, _ROOTLESS),
+            f"{made.roots or 'the'} trees that no snapshot names become directories of a new snapshot with the tag recovered",
+            "the trees",
+            "what lost snapshots had; also what was forgotten, and not pruned since",
+            Certainty.LIKELY,
+        )
+    if any(report.counts[code] for code in _CONTENT) or made.packs or report.counts[Code.PACK_MISSING]:
+        add(
+            ActionKind.REPAIR_SNAPSHOTS,
+            _named(report, _CONTENT),
+            "where something is lost, new snapshots with what is left are stored"
+            + (", and those they replace set aside" if forget else " beside the old ones, with the tag repaired"),
+            "the trees",
+            "all files that are whole, and what is left of the others, with zeros in place of what is lost",
+            Certainty.LIKELY,
+        )
+
+
+def _needs_index(report: CheckReport) -> bool:
+    """Whether the index itself is not as it should be: packs that an interrupted backup has left do no harm."""
+    counts = report.counts
+    if any(counts[code] for code in (Code.INDEX_DAMAGED, Code.INDEX_NONE, Code.PACK_MISSING)):
+        return True
+    lost = any(counts[code] for code in (Code.TREE_MISSING, Code.BLOB_MISSING, Code.SNAPSHOTS_GONE))
+    return bool(counts[Code.PACK_UNINDEXED]) and lost
+
+
+def _named(report: CheckReport, codes: Iterable[Code]) -> list[str]:
+    wanted = frozenset(codes)
+    names = [str(found.object) for found in report.findings if found.code in wanted]
+    return list(dict.fromkeys(names))
+
+
+def worst(report: CheckReport) -> list[str]:
+    """What is wrong, in lines: errors first, then warnings."""
+    errors = [found.message for found in report.findings if found.severity is Severity.ERROR]
+    return errors + [found.message for found in report.findings if found.severity is Severity.WARNING]
+
+
+def is_rootless(report: CheckReport) -> bool:
+    """Whether it is sure that snapshots are lost; else a tree that none names may have been given up on purpose."""
+    return any(report.counts[code] for code in _ROOTLESS)
+
+
+def recoverable(repository: Repository, *, only_whole: bool, cancel: Cancel | None) -> recover.RecoveryPlan:
+    """The trees that no snapshot names. With *only_whole* those are left out in which something is missing: what a repair has
+    replaced by a snapshot without it. The index must be loaded. Raises as `recover.plan`.
+    """
+    made = recover.plan(repository, cancel=cancel)
+    if only_whole:
+        known: dict[bytes, bool] = {}
+        made.roots = [root for root in made.roots if _is_whole(repository, root, known, cancel)]
+    return made
+
+
+def _is_whole(repository: Repository, root: bytes, known: dict[bytes, bool], cancel: Cancel | None) -> bool:
+    """Whether all below a tree is in the index; *known* are trees that were looked at."""
+    pending, met = [root], {root}
+    while pending:
+        if cancel is not None:
+            cancel.check()
+        tree = pending.pop()
+        if known.get(tree):
+            continue
+        try:
+            children = repository.index.check_tree(repository.load_blob(BlobType.TREE, tree))
+        except ResticFormatError:
+            children = None
+        if children is None:
+            return False
+        pending += [child for child in children if child not in met]
+        met.update(children)
+    known |= dict.fromkeys(met, True)
+    return True

@@ -1,0 +1,294 @@
+"""The quarantine: what a repair replaces or removes is kept there first, with a journal, so that it can be undone.
+
+Each run has a folder of its own in the quarantine. Its journal is JSON lines, in numbered files of so many lines each. A line
+is stored before the step that it tells of is made:
+
+- ``begin``: which snapshots there were, and when;
+- ``set aside``: a file is copied to the run's folder, and then replaced or removed;
+- ``add``: a file is stored under a name that no file has.
+
+What the first line about a file says tells what was there before the run. A line whose step was not made does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from restic_format.errors import DamagedFile, FileMissing, UsageError
+from restic_format.storage import Content, SideFiles, Storage, WrappedStorage, Writer
+from restic_spec import gotime
+from restic_spec.ids import is_hex_id
+from restic_spec.layout import FileKind
+
+FOLDER = "quarantine"
+"""Where it is in a repository, unless the user says otherwise."""
+
+BEGIN, SET_ASIDE, ADD = "begin", "set aside", "add"
+"""The steps of a journal."""
+
+_JOURNAL = "journal-"
+_LINES = 200
+"""Lines of one file of a journal, which is written anew for each."""
+
+_PIECE = 4 << 20
+"""Bytes of a file that are copied at once."""
+
+FileName = tuple[FileKind, str]
+"""A file of the repository; the config has the name ""."""
+
+
+class Step(msgspec.Struct, omit_defaults=True):
+    """A line of a journal."""
+
+    step: str
+    time: str
+    kind: str = ""
+    name: str = ""
+    snapshots: list[str] = msgspec.field(default_factory=list)
+    """Ids of the snapshots that there were, at the begin."""
+
+
+class Run(NamedTuple):
+    """What a run has done, as its journal and its folder tell."""
+
+    name: str
+    time: str
+    """When it began."""
+    kept: dict[FileName, int]
+    """Files that were there before, and that are kept in the quarantine: bytes of each."""
+    added: list[FileName]
+    """Files that were not there before the run and that it stored, or was about to."""
+    snapshots: frozenset[str]
+    """Ids of the snapshots that there were before the run."""
+
+
+class Quarantine:
+    """The quarantine of one run: to be told before anything changes. Any thread may use it."""
+
+    def __init__(self, side: SideFiles, *, now: Callable[[], int] = time.time_ns) -> None:
+        """*now* gives nanoseconds since the epoch. Nothing is stored before `begin`."""
+        self.side = side
+        self._now = now
+        text = gotime.format_ns(now() // gotime.NS * gotime.NS)
+        self.name = text[:19].replace("-", "").replace(":", "") + f"-{secrets.token_hex(3)}"
+        """Of the run: when it began, so that names are in the order of the runs, and something by chance."""
+        self._lock = threading.Lock()
+        self._lines: list[bytes] = []
+        self._number = 0
+        self._known: set[FileName] = set()
+        self.begun = False
+
+    def begin(self, snapshots: list[str]) -> None:
+        """Begin the journal; *snapshots* are the ids of those that there are. Raises `StorageError`."""
+        with self._lock:
+            if not self.begun:
+                self._write(Step(BEGIN, "", snapshots=snapshots))
+                self.begun = True
+
+    def set_aside(self, storage: Storage, kind: FileKind, name: str) -> bool:
+        """Copy a file that is to be replaced or removed, unless the run itself has stored it; false where there is none.
+
+        Raises:
+            StorageError: it cannot be read, or the copy not be stored: then the file must stay.
+            DamagedFile: the copy is not what was read.
+        """
+        with self._lock:
+            if (kind, name) in self._known:
+                return storage.exists(kind, name)
+            try:
+                size = storage.size(kind, name)
+            except FileMissing:
+                return False
+            self._write(Step(SET_ASIDE, "", kind.value, name))
+            self._copy(storage, kind, name, size)
+            self._known.add((kind, name))
+            return True
+
+    def adding(self, storage: Storage, kind: FileKind, name: str) -> None:
+        """Note that a file is about to be stored; one that has the name is set aside. Raises as `set_aside`."""
+        if self.set_aside(storage, kind, name):
+            return
+        with self._lock:
+            if (kind, name) not in self._known:
+                self._write(Step(ADD, "", kind.value, name))
+                self._known.add((kind, name))
+
+    def _write(self, step: Step) -> None:
+        if len(self._lines) >= _LINES:
+            self._lines = []
+            self._number += 1
+        step.time = gotime.format_ns(self._now())
+        lines = [*self._lines, msgspec.json.encode(step) + b"\n"]
+        self.side.save(f"{self.name}/{_JOURNAL}{self._number:06}", lines)
+        self._lines = lines
+
+    def _copy(self, storage: Storage, kind: FileKind, name: str, size: int) -> None:
+        target = place(self.name, kind, name)
+        digest = hashlib.sha256()
+        writer = self.side.begin()
+        try:
+            for offset in range(0, size, _PIECE):
+                piece = storage.load(kind, name, offset, min(_PIECE, size - offset))
+                digest.update(piece)
+                writer.append(piece)
+            writer.finish(target)
+        except BaseException:
+            writer.abort()
+            raise
+        if _digest(self.side, target) != digest.digest():
+            raise DamagedFile(f"{FOLDER}/{target} was stored just now and is not what was written: check the storage")
+
+
+class QuarantiningStorage(WrappedStorage):
+    """Passes everything on, and keeps what is replaced or removed in *quarantine* first. Locks come and go as they do."""
+
+    def __init__(self, inner: Storage, quarantine: Quarantine) -> None:
+        super().__init__(inner)
+        self.quarantine = quarantine
+
+    def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
+        """See `Storage`."""
+        self._adding(kind, name)
+        self.inner.save(kind, name, data, metadata=metadata)
+
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        """See `Storage`."""
+        self._adding(kind, name)
+        self.inner.save_new(kind, name, data)
+
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
+        """See `Storage`."""
+        return _NotedWriter(self.inner.begin(kind, metadata=metadata), lambda name: self._adding(kind, name))
+
+    def remove(self, kind: FileKind, name: str) -> None:
+        """See `Storage`."""
+        if kind is not FileKind.LOCK:
+            self._begin()
+            self.quarantine.set_aside(self.inner, kind, name)
+        self.inner.remove(kind, name)
+
+    def remove_lock(self, name: str) -> None:
+        """Set a lock aside that is nobody's. Raises as `Quarantine.set_aside`."""
+        self._begin()
+        if self.quarantine.set_aside(self.inner, FileKind.LOCK, name):
+            self.inner.remove(FileKind.LOCK, name)
+
+    def _adding(self, kind: FileKind, name: str) -> None:
+        if kind is not FileKind.LOCK:
+            self._begin()
+            self.quarantine.adding(self.inner, kind, name)
+
+    def _begin(self) -> None:
+        if not self.quarantine.begun:
+            self.quarantine.begin([name for name, _ in self.inner.list(FileKind.SNAPSHOT)])
+
+
+class _NotedWriter:
+    """A file in the making, whose name is noted before it gets it."""
+
+    def __init__(self, inner: Writer, noted: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._noted = noted
+
+    def append(self, data: Content) -> None:
+        """See `Writer`."""
+        self._inner.append(data)
+
+    def contents(self) -> Iterator[bytes]:
+        """See `Writer`."""
+        return self._inner.contents()
+
+    def finish(self, name: str) -> None:
+        """See `Writer`."""
+        self._noted(name)
+        self._inner.finish(name)
+
+    def abort(self) -> None:
+        """See `Writer`."""
+        self._inner.abort()
+
+
+def place(run: str, kind: FileKind, name: str) -> str:
+    """The side file that keeps a file of the repository."""
+    return f"{run}/{kind.value}/{name}" if name else f"{run}/{kind.value}"
+
+
+def run_names(side: SideFiles) -> list[str]:
+    """The runs that can be undone, the first one first. Raises `StorageError`."""
+    return sorted({name.partition("/")[0] for name, _ in side.list() if _JOURNAL in name})
+
+
+def read_run(side: SideFiles, name: str) -> Run:
+    """What a run has done.
+
+    Raises:
+        UsageError: there is no such run.
+        DamagedFile: its journal is damaged.
+        StorageError: it cannot be read.
+    """
+    files = dict(side.list(f"{name}/"))
+    journals = sorted(file for file in files if file.startswith(f"{name}/{_JOURNAL}"))
+    if not journals:
+        known = run_names(side)
+        told = f"there are {', '.join(known)}" if known else "there is nothing to undo"
+        raise UsageError(f"no run {name[:80]!r} in the quarantine ({side.location}): {told}")
+    kept: dict[FileName, int] = {}
+    added: list[FileName] = []
+    snapshots: frozenset[str] = frozenset()
+    began = ""
+    seen: set[FileName] = set()
+    for step in _steps(side, journals):
+        if step.step == BEGIN:
+            snapshots, began = frozenset(step.snapshots), step.time
+            continue
+        key = _file_of(step, name)
+        if key in seen:
+            continue
+        seen.add(key)
+        if step.step == ADD:
+            added.append(key)
+        elif (size := files.get(place(name, *key))) is not None:
+            kept[key] = size
+    return Run(name, began, kept, added, snapshots)
+
+
+def _steps(side: SideFiles, journals: list[str]) -> Iterator[Step]:
+    for journal in journals:
+        for line in side.load(journal).splitlines():
+            try:
+                yield msgspec.json.decode(line, type=Step)
+            except msgspec.MsgspecError as error:
+                raise DamagedFile(f"{FOLDER}/{journal} is damaged: {error}") from error
+
+
+def _file_of(step: Step, run: str) -> FileName:
+    try:
+        kind = FileKind(step.kind)
+    except ValueError:
+        kind = None
+    if step.step not in (SET_ASIDE, ADD) or kind is None or (kind is FileKind.CONFIG) != (step.name == ""):
+        raise DamagedFile(f"{FOLDER}/{run}: its journal has a step that this program does not know")
+    if step.name and not is_hex_id(step.name):
+        raise DamagedFile(f"{FOLDER}/{run}: its journal names a file that cannot be")
+    return kind, step.name
+
+
+def _digest(side: SideFiles, name: str) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces(side, name):
+        digest.update(piece)
+    return digest.digest()
+
+
+def pieces(side: SideFiles, name: str) -> Iterator[bytes]:
+    """The content of a side file. Raises as `SideFiles.load`."""
+    size = side.size(name)
+    for offset in range(0, size, _PIECE):
+        yield side.load(name, offset, min(_PIECE, size - offset))

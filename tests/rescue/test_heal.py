@@ -1,0 +1,278 @@
+"""Healing: every kind of damage, beside real restic; nothing that can be read is lost, and all of it can be undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restic_format.errors import StorageError
+from restic_format.storage import FaultyStorage, LocalStorage
+from restic_format.storage.faulty import Fail, FailLate, nth
+from restic_spec.layout import FileKind
+from tests.repairing.kit import copy_of, in_memory, packs_of_type
+from tests.rescue.conftest import Fresh
+from tests.rescue.kit import content, healed, opened, readable
+from tests.safety import kit
+
+
+def cut_pack(repo: Path) -> None:
+    kit.cut(packs_of_type(repo, "data")[-1], -100)
+
+
+def halve_pack(repo: Path) -> None:
+    pack = packs_of_type(repo, "data")[-1]
+    kit.cut(pack, pack.stat().st_size // 2)
+
+
+def flip_header(repo: Path) -> None:
+    kit.flip_bit(packs_of_type(repo, "tree")[-1], -20)
+
+
+def flip_blob(repo: Path) -> None:
+    kit.flip_bit(packs_of_type(repo, "data")[-1], 500)
+
+
+def flip_tree(repo: Path) -> None:
+    kit.flip_bit(packs_of_type(repo, "tree")[-1], 40)
+
+
+def remove_pack(repo: Path) -> None:
+    packs_of_type(repo, "data")[-1].unlink()
+
+
+def remove_indexes(repo: Path) -> None:
+    for path in kit.files_of(repo, "index"):
+        path.unlink()
+
+
+def flip_index(repo: Path) -> None:
+    kit.flip_bit(kit.files_of(repo, "index")[-1], 60)
+
+
+def swap_snapshots(repo: Path) -> None:
+    one, two = kit.files_of(repo, "snapshots")
+    data = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(data)
+
+
+def swap_packs(repo: Path) -> None:
+    one, two = packs_of_type(repo, "data")[-2:]
+    data = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(data)
+
+
+def flip_snapshot(repo: Path) -> None:
+    kit.flip_bit(kit.files_of(repo, "snapshots")[0], 60)
+
+
+def remove_snapshot(repo: Path) -> None:
+    kit.files_of(repo, "snapshots")[0].unlink()
+
+
+def spoil_key(repo: Path) -> None:
+    (repo / "keys" / ("ab" * 32)).write_bytes(b"{")
+
+
+def rename_key(repo: Path) -> None:
+    (key,) = (repo / "keys").iterdir()
+    key.rename(repo / "keys" / ("cd" * 32))
+
+
+def no_index_and_cut(repo: Path) -> None:
+    cut_pack(repo)
+    remove_indexes(repo)
+
+
+def no_index_and_blob(repo: Path) -> None:
+    flip_blob(repo)
+    remove_indexes(repo)
+
+
+WHOLE = (
+    cut_pack,
+    remove_indexes,
+    flip_index,
+    flip_header,
+    swap_snapshots,
+    swap_packs,
+    flip_snapshot,
+    remove_snapshot,
+    spoil_key,
+    rename_key,
+)
+"""Damage after which nothing is lost."""
+LOSING = (halve_pack, flip_blob, flip_tree, remove_pack, no_index_and_blob)
+
+
+@pytest.mark.parametrize("damage", WHOLE, ids=lambda damage: damage.__name__)
+def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) -> None:
+    repo = fresh()
+    everything = readable(repo)
+    damage(repo)
+    before = content(repo)
+    done = kit.ours(repo, "heal", "--yes")
+    assert "the repository is healthy" in done.stdout
+    kit.restic(repo, "check", "--read-data")
+    assert everything <= readable(repo)
+    assert "nothing needs to be healed" in kit.ours(repo, "heal", "--yes").stdout
+    kit.ours(repo, "heal", "--undo", "--yes")
+    assert content(repo) == before and not (repo / "quarantine").exists()
+
+
+@pytest.mark.parametrize("damage", LOSING, ids=lambda damage: damage.__name__)
+def test_what_is_left_is_saved(fresh: Fresh, damage: Callable[[Path], None], tmp_path: Path) -> None:
+    repo = fresh()
+    shutil.copytree(repo, tmp_path / "before")
+    damage(repo)
+    before = content(repo)
+    could_be_read = readable(repo)
+    done = kit.ours(repo, "heal", "--yes", "--json", "--forget", check=False)
+    plan, summary = map(json.loads, done.stdout.splitlines())
+    assert plan["message_type"] == "plan" and summary["message_type"] == "summary"
+    assert done.returncode == 0 and summary["healthy"] and summary["snapshots"]
+    kit.restic(repo, "check", "--read-data")
+    assert could_be_read <= readable(repo)
+    # What was changed is said, and everything else restores as before.
+    changed = {change["path"] for change in summary["changes"]}
+    for name, folder in (("before", tmp_path / "before"), ("after", repo)):
+        kit.restic(folder, "restore", "latest", "--host", "second", "--target", str(tmp_path / f"restored-{name}"))
+    for path in kit.files_of(tmp_path / "restored-before"):
+        told = "/" + str(path.relative_to(tmp_path / "restored-before"))
+        mine = tmp_path / "restored-after" / told[1:]
+        if path.is_symlink():
+            assert mine.readlink() == path.readlink()
+        elif not any(told == one or told.startswith(one + "/") for one in changed):
+            assert mine.read_bytes() == path.read_bytes(), told
+        elif (
+            told in changed
+            and mine.exists()
+            and any(change["zeros"] for change in summary["changes"] if change["path"] == told)
+        ):
+            assert mine.stat().st_size == path.stat().st_size
+    kit.ours(repo, "heal", "--undo", "--yes")
+    assert content(repo) == before
+
+
+def test_damaged_snapshots_stay_beside_the_repaired_ones_and_are_not_repaired_again(fresh: Fresh) -> None:
+    repo = fresh()
+    remove_pack(repo)
+    old = {path.name for path in kit.files_of(repo, "snapshots")}
+    done = kit.ours(repo, "heal", "--yes", check=False)
+    assert done.returncode == 1 and "something is lost for good" in done.stderr
+    once = {path.name for path in kit.files_of(repo, "snapshots")}
+    assert old < once
+    kit.ours(repo, "heal", "--yes", check=False)
+    assert {path.name for path in kit.files_of(repo, "snapshots")} == once
+
+
+def test_nothing_is_changed_without_consent(fresh: Fresh, tmp_path: Path) -> None:
+    repo = fresh()
+    flip_blob(repo)
+    before = content(repo)
+    plan = kit.ours(repo, "heal", "--dry-run")
+    assert "salvage packs (likely)" in plan.stdout and content(repo) == before
+    refused = kit.ours(repo, "heal", check=False)
+    assert refused.returncode == 1 and "nothing was changed: run the command again with --yes" in refused.stderr
+    assert content(repo) == before and not (repo / "quarantine").exists()
+    told = kit.ours(repo, "heal", "--json", check=False)
+    assert json.loads(told.stdout)["message_type"] == "plan" and json.loads(told.stderr)["message_type"] == "exit_error"
+    assert content(repo) == before
+
+
+def test_what_cannot_be_read_is_left_alone(fresh: Fresh) -> None:
+    storage = in_memory(fresh())
+    index = next(storage.list(FileKind.INDEX))[0]
+    before = dict(storage.files)
+    faulty = FaultyStorage(storage, lambda call: Fail("I/O error") if (call.operation, call.name) == ("load", index) else None)
+    from restic_format.rescue.plan import make_plan
+
+    made = make_plan(opened(faulty))
+    assert made.obstacles and index in made.obstacles[0]
+    assert storage.files == before
+
+
+def test_the_quarantine_can_be_elsewhere_and_be_forgotten(fresh: Fresh, tmp_path: Path) -> None:
+    repo, kept = fresh(), tmp_path / "kept"
+    flip_blob(repo)
+    before = content(repo)
+    kit.ours(repo, "heal", "--yes", "--quarantine", str(kept), "--forget")
+    assert not (repo / "quarantine").exists() and list(kept.rglob("journal-*"))
+    assert "there is no repair to undo" in kit.ours(repo, "heal", "--undo", "--yes").stdout
+    kit.ours(repo, "heal", "--undo", "--yes", "--quarantine", str(kept))
+    assert content(repo) == before
+    kit.ours(repo, "heal", "--yes", "--forget")
+    told = json.loads(kit.ours(repo, "heal", "--forget-quarantine", "--yes", "--json").stdout)
+    assert len(told["runs"]) == 1 and not (repo / "quarantine").exists()
+    kit.restic(repo, "check", "--read-data")
+
+
+def test_locks_that_nobody_holds_are_set_aside(fresh: Fresh) -> None:
+    repo = fresh()
+    (repo / "locks" / ("ef" * 32)).write_bytes(os.urandom(150))
+    flip_index(repo)
+    before = content(repo)
+    refused = kit.ours(repo, "heal", check=False)
+    assert refused.returncode == 1 and content(repo) == before
+    kit.ours(repo, "heal", "--yes")
+    kit.restic(repo, "check", "--read-data")
+    kit.ours(repo, "heal", "--undo", "--yes")  # the index
+    kit.ours(repo, "heal", "--undo", "--yes")  # the lock
+    assert content(repo) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--undo", "--forget-quarantine"], "cannot be used together"),
+        (["20261126T000000-abcdef"], "goes with --undo or --forget-quarantine only"),
+        (["--undo", "nothing", "--yes"], "there is nothing to undo"),
+    ],
+)
+def test_wrong_lines(fresh: Fresh, words: list[str], text: str) -> None:
+    done = kit.ours(fresh(), "heal", *words, check=False)
+    assert done.returncode == 1 and text in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", [no_index_and_blob, cut_pack, flip_snapshot], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("fault", [Fail(), FailLate()], ids=["before", "after"])
+def test_whatever_fails_healing_begins_again(fresh: Fresh, damage: Callable[[Path], None], fault: Fail | FailLate) -> None:
+    """Each kind of call that changes something fails, the first and the last: nothing is lost, and the next run ends."""
+    repo = fresh()
+    damage(repo)
+    start = in_memory(repo)
+    could_be_read = readable(copy_of(start))
+    quiet = FaultyStorage(copy_of(start), lambda call: None)
+    _, calm = healed(quiet, forget=True)
+    assert calm.report.ok
+    changing = ("save", "remove", "side save", "begin")
+    seen = [(call.operation, call.kind) for call in quiet.calls if call.operation in changing]
+    for key in sorted(set(seen), key=str):
+        for number in {0 if isinstance(fault, Fail) else seen.count(key) - 1}:
+            storage = copy_of(start)
+            try:
+                healed(FaultyStorage(storage, nth(key[0], number, fault, key[1])), forget=True)
+            except StorageError:
+                for name, _ in list(storage.list(FileKind.LOCK)):
+                    storage.remove(FileKind.LOCK, name)
+            assert could_be_read <= readable(storage), (key, number)
+            _, done = healed(storage, forget=True)
+            assert done.report.ok, (key, number)
+            if damage is not flip_snapshot:  # The snapshot with lost trees says when it was made.
+                assert readable(quiet) <= readable(storage), (key, number)
+
+
+def test_good_indexes_stay(fresh: Fresh) -> None:
+    repo = fresh()
+    indexes = kit.files_of(repo, "index")
+    kit.flip_bit(indexes[0], 60)
+    storage = LocalStorage(repo)
+    _, done = healed(storage)
+    assert done.report.ok and done.indexed
+    assert set(readable(repo)) and len(kit.files_of(repo, "index")) <= len(indexes)

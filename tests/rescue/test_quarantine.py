@@ -1,0 +1,210 @@
+"""The quarantine: what is replaced or removed is kept first, and comes back byte for byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+
+import pytest
+
+from restic_format.errors import DamagedFile, StorageError, UsageError
+from restic_format.rescue import quarantine as module
+from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage, read_run, run_names
+from restic_format.rescue.undo import forget, undo
+from restic_format.storage import FaultyStorage, MemoryStorage, Storage
+from restic_format.storage.faulty import Fail, FailLate, nth
+from restic_spec.ids import id_of
+from restic_spec.layout import FileKind
+
+KINDS = (FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT, FileKind.KEY)
+
+
+def filled() -> MemoryStorage:
+    storage = MemoryStorage()
+    storage.save(FileKind.CONFIG, "", b"config")
+    for kind in (*KINDS, FileKind.LOCK):
+        for number in range(3):
+            data = b"%s %d" % (kind.value.encode(), number)
+            storage.save(kind, id_of(data).hex(), data)
+    return storage
+
+
+def name(text: str) -> str:
+    return id_of(text.encode()).hex()
+
+
+def change(inner: Storage, number: int = 0) -> Quarantine:
+    """A run that replaces, removes and adds files of every kind."""
+    made = Quarantine(inner.side_files("quarantine"))
+    storage = QuarantiningStorage(inner, made)
+    for kind in KINDS:
+        storage.save(kind, name(f"new {number}"), b"new")
+        writer = storage.begin(kind)
+        writer.append(b"new, too")
+        writer.finish(name(f"another {number}"))
+        storage.save(kind, name(f"{kind.value} {number}"), b"replaced")
+        storage.remove(kind, name(f"{kind.value} {number + 1}"))
+        storage.remove(kind, name(f"new {number}"))
+    storage.save(FileKind.CONFIG, "", b"config %d" % number)
+    storage.remove_lock(name(f"locks {number}") if storage.exists(FileKind.LOCK, name(f"locks {number}")) else name("none"))
+    storage.save(FileKind.LOCK, name("a lock of our own"), b"")
+    storage.remove(FileKind.LOCK, name("a lock of our own"))
+    return made
+
+
+def test_everything_comes_back() -> None:
+    storage = filled()
+    before = dict(storage.files)
+    made = change(storage)
+    changed = dict(storage.files)
+    assert changed != before
+    found = read_run(storage.side_files("quarantine"), made.name)
+    assert len(found.snapshots) == 3 and (FileKind.CONFIG, "") in found.kept
+    done = undo(storage, storage.side_files("quarantine"))
+    assert storage.files == before and list(storage.side_files("quarantine").list()) == []
+    assert (done.run, done.left, len(done.removed)) == (made.name, [], 4)
+    with pytest.raises(UsageError, match="there is nothing to undo"):
+        undo(storage, storage.side_files("quarantine"))
+
+
+def test_runs_are_undone_from_the_last_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, states = filled(), []
+    side = storage.side_files("quarantine")
+    for number in range(2):
+        states.append(dict(storage.files))
+        made = Quarantine(side, now=lambda number=number: number * 10**9)
+        QuarantiningStorage(storage, made).remove(FileKind.PACK, name(f"data {number}"))
+    first, second = run_names(side)
+    with pytest.raises(UsageError, match=f"run {first} cannot be undone before the later one, {second}"):
+        undo(storage, side, first)
+    with pytest.raises(UsageError, match=r"no run 'x' in the quarantine .*: there are "):
+        undo(storage, side, "x")
+    undo(storage, side)
+    assert storage.files == states[1]
+    undo(storage, side, first)
+    assert storage.files == states[0]
+
+
+def test_what_newer_snapshots_may_need_stays() -> None:
+    storage = filled()
+    change(storage)
+    storage.save(FileKind.SNAPSHOT, name("made since"), b"made since")
+    done = undo(storage, storage.side_files("quarantine"))
+    assert {kind for kind, _ in done.left} == {FileKind.PACK, FileKind.INDEX}
+    assert storage.exists(FileKind.PACK, name("another 0")) and storage.exists(FileKind.SNAPSHOT, name("made since"))
+    assert not storage.exists(FileKind.SNAPSHOT, name("another 0"))
+
+
+def test_what_others_have_pruned_since_is_not_undone() -> None:
+    storage = filled()
+    change(storage)
+    for file, _ in list(storage.list(FileKind.INDEX)):
+        storage.remove(FileKind.INDEX, file)
+    storage.save(FileKind.INDEX, name("made since"), b"made since")
+    before = dict(storage.files)
+    with pytest.raises(UsageError, match="the index was written anew since"):
+        undo(storage, storage.side_files("quarantine"))
+    assert storage.files == before
+
+
+def test_what_is_forgotten_is_gone() -> None:
+    storage = filled()
+    made = change(storage)
+    after = dict(storage.files)
+    side = storage.side_files("quarantine")
+    with pytest.raises(UsageError, match="no run 'other'"):
+        forget(side, "other")
+    assert forget(side) == [made.name] and forget(side) == [] and list(side.list()) == []
+    assert storage.files == after
+
+
+def test_a_journal_is_json_lines_in_files_of_bounded_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LINES", 5)
+    storage = filled()
+    before = dict(storage.files)
+    made = change(storage)
+    side = storage.side_files("quarantine")
+    journals = [file for file, _ in side.list(f"{made.name}/journal-")]
+    lines = [json.loads(line) for file in journals for line in side.load(file).splitlines()]
+    assert len(journals) == (len(lines) + 4) // 5 and len(lines) > 10
+    assert [line["step"] for line in lines[:2]] == ["begin", "add"]
+    undo(storage, side)
+    assert storage.files == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b'{"step":"jump","time":""}',
+        b'{"step":"add","time":"","kind":"data","name":"../x"}',
+        b"[]",
+        b'{"step":"add","time":"","kind":"config","name":"aa"}',
+    ],
+)
+def test_a_damaged_journal_is_said_to_be_one(line: bytes) -> None:
+    storage = filled()
+    made = change(storage)
+    side = storage.side_files("quarantine")
+    journal = f"{made.name}/journal-000000"
+    side.save(journal, side.load(journal) + line + b"\n")
+    before = dict(storage.files)
+    with pytest.raises(DamagedFile, match="journal"):
+        undo(storage, side)
+    assert storage.files == before
+
+
+@pytest.mark.parametrize("fault", [Fail(), FailLate()], ids=["before", "after"])
+def test_whatever_fails_is_undone(fault: Fail | FailLate) -> None:
+    """Every call of a run fails once, then every call of the undoing, which is begun again."""
+    calls = FaultyStorage(filled(), lambda call: None)
+    change(calls)
+    chance = random.Random(1)
+    kinds = sorted({(call.operation, call.kind) for call in calls.calls}, key=str)
+    for operation, kind in kinds:
+        count = sum((call.operation, call.kind) == (operation, kind) for call in calls.calls)
+        for number in {0, count - 1, chance.randrange(count)}:
+            storage = filled()
+            before = dict(storage.files)
+            faulty = FaultyStorage(storage, nth(operation, number, fault, kind))
+            with contextlib.suppress(StorageError):
+                change(faulty)
+            if run_names(storage.side_files("quarantine")):
+                undo(storage, storage.side_files("quarantine"))
+            storage.files.pop((FileKind.LOCK, name("a lock of our own")), None)
+            assert storage.files == before, (operation, kind, number)
+
+
+@pytest.mark.parametrize("fault", [Fail(), FailLate()], ids=["before", "after"])
+def test_undoing_that_fails_is_begun_again(fault: Fail | FailLate) -> None:
+    start = filled()
+    change(start)
+    calls = FaultyStorage(start, lambda call: None)
+    undo(calls, calls.side_files("quarantine"))
+    for operation, kind in sorted({(call.operation, call.kind) for call in calls.calls}, key=str):
+        storage = filled()
+        before = dict(storage.files)
+        change(storage)
+        faulty = FaultyStorage(storage, nth(operation, 0, fault, kind))
+        try:
+            undo(faulty, faulty.side_files("quarantine"))
+        except StorageError:
+            if run_names(storage.side_files("quarantine")):
+                undo(storage, storage.side_files("quarantine"))
+        assert storage.files == before, (operation, kind)
+
+
+def test_a_copy_that_is_not_what_was_read_keeps_the_file() -> None:
+    storage = filled()
+
+    class Forgetful(type(storage.side_files("quarantine"))):  # type: ignore[misc]
+        def _keep(self, name: str, data: object) -> None:
+            super()._keep(name, b"" if "/data/" in name else data)
+
+    storage.sides["quarantine"] = Forgetful()
+    before = dict(storage.files)
+    made = Quarantine(storage.side_files("quarantine"))
+    with pytest.raises(DamagedFile, match="was stored just now and is not what was written"):
+        QuarantiningStorage(storage, made).remove(FileKind.PACK, name("data 0"))
+    assert storage.files == before

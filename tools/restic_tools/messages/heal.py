@@ -1,0 +1,147 @@
+"""The messages of ``heal``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from restic_format.words import visible
+from restic_spec.layout import FileKind
+
+if TYPE_CHECKING:
+    from restic_format.rescue.heal import Healed
+    from restic_format.rescue.plan import HealPlan
+
+
+class PlannedAction(msgspec.Struct):
+    """One step of a plan."""
+
+    action: str
+    objects: list[str]
+    """What it is about."""
+    changes: str
+    needs: str
+    saves: str
+    certainty: str
+    """``certain``, ``likely`` or ``attempt``."""
+
+
+class Plan(msgspec.Struct):
+    """``plan``: what is wrong, and what will be done."""
+
+    message_type: str
+    faults: list[str]
+    obstacles: list[str]
+    """What cannot be read: nothing is changed while there is any."""
+    actions: list[PlannedAction]
+
+
+class BroughtBack(msgspec.Struct):
+    """A file or blob that is as it was."""
+
+    kind: str
+    id: str
+    how: str
+
+
+class SnapshotRepaired(msgspec.Struct):
+    """A snapshot that has lost something."""
+
+    old: str
+    new: str
+    """"" where nothing of it is left."""
+
+
+class PathChanged(msgspec.Struct):
+    """What was changed in a repaired snapshot."""
+
+    snapshot: str
+    """The old one."""
+    path: str
+    change: str
+    zeros: int
+    """Bytes of zeros in place of what is lost."""
+
+
+class HealSummary(msgspec.Struct):
+    """``summary``: what was done, and what a check says afterwards."""
+
+    message_type: str
+    run: str
+    """What `heal --undo` takes back; "" where nothing was changed."""
+    healthy: bool
+    files: list[BroughtBack]
+    blobs: list[BroughtBack]
+    indexed_packs: int
+    salvaged_blobs: int
+    lost_blobs: list[str]
+    set_aside: list[str]
+    snapshots: list[SnapshotRepaired]
+    changes: list[PathChanged]
+    recovered_snapshot: str
+    faults_left: list[str]
+
+
+class Undone(msgspec.Struct):
+    """``undone``: a repair was taken back."""
+
+    message_type: str
+    run: str
+    restored: list[str]
+    removed: list[str]
+    left: list[str]
+    """New packs and index files that stay, as newer snapshots may need them."""
+
+
+class QuarantineForgotten(msgspec.Struct):
+    """``quarantine_forgotten``: what was set aside is dropped."""
+
+    message_type: str
+    runs: list[str]
+    dry_run: bool
+
+
+def file_names(files: Iterable[tuple[FileKind, str]]) -> list[str]:
+    """Files of the repository as text."""
+    return [f"{kind.value}/{name}" if name else kind.value for kind, name in files]
+
+
+def plan_message(made: HealPlan) -> Plan:
+    """A plan as a message."""
+    from restic_format.rescue.plan import worst
+
+    actions = [
+        PlannedAction(
+            action.kind.value,
+            [visible(text) for text in action.objects],
+            action.changes,
+            action.needs,
+            action.saves,
+            action.certainty.value,
+        )
+        for action in made.actions
+    ]
+    return Plan("plan", [visible(text) for text in worst(made.report)], [visible(text) for text in made.obstacles], actions)
+
+
+def result_message(done: Healed) -> HealSummary:
+    """What was done as a message."""
+    from restic_format.rescue.plan import worst
+
+    return HealSummary(
+        "summary",
+        done.run,
+        done.report.ok,
+        [BroughtBack(file.kind.value, file.name, visible(file.how)) for file in done.files],
+        [BroughtBack(kind.value, ident.hex(), visible(how)) for (kind, ident), how in done.blobs],
+        done.indexed,
+        done.salvaged,
+        [ident.hex() for _, ident in done.lost],
+        file_names(done.set_aside),
+        [SnapshotRepaired(one.old, one.new) for one in done.snapshots],
+        [PathChanged(old, visible(event.path), event.change.value, event.zeros) for old, event in done.changes],
+        done.recovered,
+        [] if done.report.ok else [visible(text) for text in worst(done.report)],
+    )

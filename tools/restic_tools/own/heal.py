@@ -1,0 +1,290 @@
+"""``heal``: repair a damaged repository; what is replaced is kept, so that it can be undone."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from restic_format.words import visible
+from restic_tools.context import Context
+from restic_tools.exitcodes import Failure
+from restic_tools.own.running import context_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from restic_format.repository import Repository
+    from restic_format.rescue.heal import Healed
+    from restic_format.rescue.means import Means
+    from restic_format.rescue.plan import HealPlan
+    from restic_format.storage import SideFiles
+
+app = typer.Typer()
+
+_MOST_SHOWN = 20
+"""Objects of one action, and faults, that are shown without --verbose."""
+
+
+@app.command()
+def heal(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="[run]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="change nothing, only show the plan")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="set damaged snapshots aside when those that replace them are stored")
+    ] = False,
+    forget_quarantine: Annotated[
+        bool, typer.Option("--forget-quarantine", help="drop what repairs have set aside; they cannot be undone then")
+    ] = False,
+    quarantine: Annotated[
+        str,
+        typer.Option(
+            "--quarantine",
+            metavar="directory",
+            help="keep what is set aside here, not in the folder quarantine of the repository",
+        ),
+    ] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="take the last repair back: all files are as before it")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Repair a damaged repository
+
+    Checks everything, shows a plan, asks, carries it out, and checks everything again. Nothing is deleted: what is replaced or
+    set aside is kept in the folder `quarantine` of the repository, which no other program looks at. --undo brings it back.
+
+    The index is made right from the packs; every intact blob of damaged packs is saved; snapshots that have lost something stay
+    as they are, and new ones beside them, with the tag `repaired`, have what is left. A file that has lost parts keeps its
+    length, with zeros in their place.
+
+    While anything cannot be read (an unsteady disk or network, missing permissions) nothing is changed: it may be intact.
+    """
+    tools = context_of(ctx)
+    if undo and forget_quarantine:
+        raise Failure("--undo and --forget-quarantine cannot be used together")
+    if run is not None and not (undo or forget_quarantine):
+        raise Failure("the name of a run goes with --undo or --forget-quarantine only")
+    if undo:
+        _undo(tools, run, quarantine, dry_run=dry_run, yes=yes)
+    elif forget_quarantine:
+        _forget_quarantine(tools, run, quarantine, dry_run=dry_run, yes=yes)
+    else:
+        _heal(tools, quarantine, dry_run=dry_run, forget=forget, yes=yes)
+
+
+def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bool) -> None:
+    from restic_format.rescue.heal import heal as carry_out
+    from restic_format.rescue.plan import make_plan
+    from restic_format.rescue.quarantine import Quarantine
+    from restic_tools.stages import StagePrinter, stoppable
+
+    headings = {
+        "index": "loading indexes",
+        "snapshots": "checking snapshots and trees",
+        "read": "reading all data",
+        "pack files": "salvaging intact data from damaged packs",
+        "snapshots repaired": "repairing snapshots",
+        "proof": "checking everything again",
+    }
+    with _opened(ctx, quarantine, dry_run=dry_run, yes=yes) as (repository, kept), stoppable(ctx) as cancel:
+        means = _means()
+        with StagePrinter(ctx, headings, uncounted=("proof",)) as printer:
+
+            def progress(event: object) -> None:
+                from restic_format.work import Advance
+
+                if isinstance(event, Advance):
+                    printer(event)
+
+            made = make_plan(repository, [one.name for one in means], forget=forget, progress=progress, cancel=cancel)
+            _show_plan(ctx, made)
+            if made.obstacles:
+                raise Failure(
+                    "not everything can be read, and what cannot may be intact: make the storage readable (is the medium "
+                    "mounted, may this user read the files, is the disk well?) and run heal again; nothing was changed"
+                )
+            if made.is_healthy or dry_run:
+                return
+            _ask(ctx, "carry out this plan", yes=yes)
+            done = carry_out(made, Quarantine(kept), means, forget=forget, progress=printer, cancel=cancel)
+    _show_result(ctx, done)
+    if not done.report.ok:
+        raise Failure("something is lost for good, or could not be healed: see above; `heal --undo` takes everything back")
+
+
+def _means() -> Sequence[Means]:
+    from restic_format.rescue.means.misplaced import Misplaced
+
+    return [Misplaced()]
+
+
+@contextmanager
+def _opened(ctx: Context, quarantine: str, *, dry_run: bool, yes: bool) -> Iterator[tuple[Repository, SideFiles]]:
+    """The repository under an exclusive lock, locks of dead processes set aside first; and the quarantine."""
+    options = ctx.options.replaced(no_cache=True)
+    if dry_run:
+        with ctx.open_repository(lock="none", options=options) as repository:
+            yield repository, _side(repository, quarantine)
+        return
+    with ctx.open_repository(lock="none", options=options) as repository:
+        _clear_locks(ctx, repository, quarantine, yes=yes)
+    with ctx.open_repository(lock="exclusive", options=options) as repository:
+        yield repository, _side(repository, quarantine)
+
+
+def _clear_locks(ctx: Context, repository: Repository, quarantine: str, *, yes: bool) -> None:
+    from restic_format.rescue.locks import find_dead_locks, set_locks_aside
+    from restic_format.rescue.quarantine import Quarantine
+
+    found = find_dead_locks(repository)
+    for name, why in found.unreadable.items():
+        ctx.out.info(f"lock {name[:8]} cannot be read: {why}")
+    if found.unreadable:
+        _ask(ctx, "set these locks aside, as no other program is working on the repository", yes=yes)
+    names = [*found.stale, *found.unreadable]
+    if names:
+        set_locks_aside(repository, Quarantine(_side(repository, quarantine)), names)
+        ctx.out.info(f"set {len(names)} locks aside that nobody holds")
+
+
+def _side(repository: Repository, quarantine: str) -> SideFiles:
+    if quarantine:
+        from restic_format.storage.side import LocalSideFiles
+
+        return LocalSideFiles(quarantine)
+    return repository.storage.side_files("quarantine")
+
+
+def _ask(ctx: Context, what: str, *, yes: bool) -> None:
+    """Go on only where the user agrees."""
+    if yes:
+        return
+    if ctx.options.json or sys.stdin is None or not sys.stdin.isatty() or not ctx.out.stdout_is_terminal:
+        raise Failure(f"nothing was changed: run the command again with --yes to {what}")
+    ctx.out.flush()
+    sys.stderr.write(f"{what}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Failure("nothing was changed")
+
+
+def _undo(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes: bool) -> None:
+    from restic_format.rescue.quarantine import read_run, run_names
+    from restic_format.rescue.undo import undo
+    from restic_tools.messages.heal import Undone, file_names
+    from restic_tools.stages import StagePrinter, stoppable
+
+    options = ctx.options.replaced(no_cache=True)
+    with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository, stoppable(ctx) as cancel:
+        side = _side(repository, quarantine)
+        names = run_names(side)
+        if run is None and not names:
+            ctx.out.info(f"there is no repair to undo in {visible(side.location)}")
+            if ctx.options.json:
+                ctx.out.json(Undone("undone", "", [], [], []))
+            return
+        found = read_run(side, run or names[-1])
+        ctx.out.info(f"run {found.name} has set {len(found.kept)} files aside and stored {len(found.added)} new ones")
+        if dry_run:
+            return
+        _ask(ctx, "take it back", yes=yes)
+        with StagePrinter(ctx, {"files brought back": "", "files removed": ""}) as progress:
+            done = undo(repository.storage, side, found.name, progress=progress, cancel=cancel)
+    if ctx.options.json:
+        ctx.out.json(Undone("undone", done.run, file_names(done.restored), file_names(done.removed), file_names(done.left)))
+        return
+    ctx.out.info(f"brought back {len(done.restored)} files, removed {len(done.removed)}")
+    if done.left:
+        ctx.out.info(f"kept {len(done.left)} packs and index files that newer snapshots may need")
+    if len(names) > 1:
+        ctx.out.info(f"earlier runs that can be undone: {' '.join(names[:-1])}")
+
+
+def _forget_quarantine(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes: bool) -> None:
+    from restic_format.rescue.quarantine import run_names
+    from restic_format.rescue.undo import forget
+    from restic_tools.messages.heal import QuarantineForgotten
+
+    options = ctx.options.replaced(no_cache=True)
+    with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository:
+        side = _side(repository, quarantine)
+        names = run_names(side) if run is None else [run]
+        if not names:
+            ctx.out.info("the quarantine is empty")
+        elif dry_run:
+            ctx.out.info(f"would drop {' '.join(names)}")
+        else:
+            _ask(ctx, f"drop {' '.join(names)} for good", yes=yes)
+            names = forget(side, run)
+            ctx.out.info(f"dropped {' '.join(names)}")
+    if ctx.options.json:
+        ctx.out.json(QuarantineForgotten("quarantine_forgotten", names, dry_run))
+
+
+def _show_plan(ctx: Context, made: HealPlan) -> None:
+    from restic_format.rescue.plan import worst
+    from restic_tools.messages.heal import plan_message
+
+    if ctx.options.json:
+        ctx.out.json(plan_message(made))
+        return
+    out = ctx.out
+    if made.is_healthy:
+        out.line("nothing needs to be healed")
+        return
+    faults = worst(made.report)
+    out.line(f"{len(faults)} faults:")
+    for text in _first(ctx, faults):
+        out.line(f"  {visible(text)}")
+    for text in _first(ctx, made.obstacles):
+        out.line(f"cannot be read: {visible(text)}")
+    for number, action in enumerate(made.actions, 1):
+        out.line(f"{number}. {action.kind.value} ({action.certainty.value}): {action.changes}")
+        out.line(f"   saves {action.saves}; needs {action.needs}")
+        for text in _first(ctx, action.objects):
+            out.line(f"   {visible(text)}")
+
+
+def _first(ctx: Context, texts: Sequence[str]) -> list[str]:
+    if len(texts) <= _MOST_SHOWN or ctx.out.verbosity > 1:
+        return list(texts)
+    return [*texts[:_MOST_SHOWN], f"and {len(texts) - _MOST_SHOWN} more (shown with --verbose)"]
+
+
+def _show_result(ctx: Context, done: Healed) -> None:
+    from restic_format.rescue.plan import worst
+    from restic_tools.messages.heal import result_message
+
+    if ctx.options.json:
+        ctx.out.json(result_message(done))
+        return
+    out = ctx.out
+    for file in done.files:
+        out.line(f"brought back {file.kind.value}/{file.name}: {visible(file.how)}")
+    if done.indexed:
+        out.line(f"entered {done.indexed} packs into the index")
+    if done.salvaged:
+        out.line(f"saved {done.salvaged} intact blobs of damaged packs")
+    for (kind, ident), how in done.blobs:
+        out.line(f"brought back {kind.value} blob {ident.hex()}: {visible(how)}")
+    for kind, ident in done.lost:
+        out.line(f"lost: {kind.value} blob {ident.hex()}")
+    for file_kind, name in done.set_aside:
+        out.line(f"set aside: {file_kind.value}/{name}")
+    for path in _first(ctx, [f"{old[:8]}:{event.path}: {event.change.value}" for old, event in done.changes]):
+        out.line(visible(path))
+    for rewritten in done.snapshots:
+        out.line(
+            f"snapshot {rewritten.old[:8]}: " + (f"repaired as {rewritten.new[:8]}" if rewritten.new else "nothing is left")
+        )
+    if done.recovered:
+        out.line(f"saved snapshot {done.recovered[:8]} with the trees that no other one names")
+    if done.run:
+        out.line(f"`heal --undo` takes this back; `heal --forget-quarantine` drops what was set aside (run {done.run})")
+    faults = worst(done.report)
+    out.line("the repository is healthy" if done.report.ok else f"{len(faults)} faults are left:")
+    if not done.report.ok:
+        for text in _first(ctx, faults):
+            out.line(f"  {visible(text)}")
