@@ -3,14 +3,15 @@
 import json
 import random
 import shutil
+from dataclasses import asdict
 
 import pytest
 
 from restic_conformance.programs import PASSWORD, Program, Run, make_program
-from restic_conformance.zoo import report, repositories
+from restic_conformance.zoo import report, repositories, rescuers
 from restic_conformance.zoo.change import Change, Hurt, differing
 from restic_conformance.zoo.diagnosis import HurtPath, expect, heard, joined
-from restic_conformance.zoo.judge import Judge
+from restic_conformance.zoo.judge import Judge, Outcome
 from restic_conformance.zoo.prognosis import Way, foresee, solvable
 from restic_conformance.zoo.recipes import RECIPES, recipe
 from restic_conformance.zoo.recipes_files import flip_bits, overwrite
@@ -364,6 +365,19 @@ class Recorder(Program):
         return Run(arguments, code, output, "")
 
 
+def test_a_call_that_does_not_end_is_stopped_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(rescuers, "PATIENCE", 0.2)
+    rescue = Rescue(tmp_path, tmp_path)
+    sleeper = Program("sleeper", ["sleep"], global_arguments=())
+    assert rescue.run(sleeper, "60").code == rescuers.HUNG
+    outcome = Outcome(100, 100, 200, True, 0, (), None, 0.1, tuple(rescue.runs))
+    row = _row("one", 100)
+    row.programs["restic-0.19"] = report.measured(outcome)
+    assert row.programs["restic-0.19"].stopped
+    kept = {"repository": "r", "rows": [asdict(row)], "programs": {"restic-0.19": "restic"}}
+    assert "| **100 %** … |" in report.page(kept)
+
+
 def test_restic_is_asked_for_what_its_check_suggests(tmp_path):
     packs = " ".join((str(number) * 64) for number in (1, 2))
     suggests = f"restic repair packs {packs}\nrestic repair snapshots --forget\n"
@@ -371,7 +385,8 @@ def test_restic_is_asked_for_what_its_check_suggests(tmp_path):
     rescue = Rescue(tmp_path, tmp_path)
     ResticRepair(program).rescue(rescue)
     assert [" ".join(run.command) for run in rescue.runs] == [
-        "unlock", "check --read-data", "repair index", "check --read-data", f"repair packs {packs}", "recover", "unlock",
+        "unlock --remove-all", "check --read-data", "repair index", "check --read-data", f"repair packs {packs}",
+        "recover", "unlock --remove-all",
         "repair snapshots --forget",
     ]  # fmt: skip
 
@@ -381,7 +396,7 @@ def test_what_is_healthy_is_left_alone(tmp_path):
     ResticRepair(Recorder("restic", [(0, "")] * 3)).rescue(rescue)
     RusticRepair(Recorder("rustic", [(0, "")])).rescue(rescue)
     assert [" ".join(run.command) for run in rescue.runs] == [
-        "unlock", "check --read-data", "recover", "check --read-data",
+        "unlock --remove-all", "check --read-data", "recover", "check --read-data",
     ]  # fmt: skip
 
 
@@ -406,3 +421,9 @@ def test_the_table_keeps_what_was_not_measured_again(tmp_path, reference):
 def test_a_cell_never_rounds_up_to_all(tmp_path, reference):
     report.write(tmp_path, "r", 1, [reference], [_row("one", 99_999, recoverable=100_000)], {})
     assert "| 99.9 % ✗ |" in (tmp_path / "zoo.md").read_text()
+
+
+def test_the_page_in_the_documentation_is_that_of_its_numbers(project_root):
+    docs = project_root / "docs"
+    assert (docs / "zoo.md").read_text(encoding="utf-8") == report.page(report.read(docs))
+    assert {row["name"] for row in report.read(docs)["rows"]} == {one.name for one in RECIPES}

@@ -10,6 +10,7 @@ from typing import Any
 
 from restic_conformance.programs import OURS, REFERENCE, Program, version_of
 from restic_conformance.zoo.judge import Outcome
+from restic_conformance.zoo.rescuers import HUNG, PATIENCE
 
 GROUPS = {
     "files": "Files",
@@ -27,10 +28,11 @@ Made by `make zoo`: a small healthy repository is damaged in {kinds} ways, one a
 program repairs a copy as its documentation tells users to, and real restic 0.19.1 restores all snapshots from it. A cell says
 how many bytes of the snapshots' files are back at their place, of those that can be had: what is recoverable, and by what, is
 computed from the repository's files before and after the damage. Bold where all of it is back. A ✗ behind it says that restic's
-`check --read-data` still finds faults afterwards, a − that blobs which could be read before cannot be read any more.
+`check --read-data` still finds faults afterwards, a − that blobs which could be read before cannot be read any more, a … that
+a call was stopped after {patience:.0f} s: restic tries again for up to 15 minutes what it takes for a fault of the storage.
 
-- **restic**: `unlock`; where `check --read-data` finds something `repair index`, then `repair packs` with the packs it names;
-  `recover`; where files lost parts `repair snapshots --forget`.
+- **restic**: `unlock --remove-all`; where `check --read-data` finds something `repair index`, then `repair packs` with the packs
+  it names; `recover`; where files lost parts `repair snapshots --forget`.
 - **rustic**: `check --read-data`, `repair index`, `repair snapshots --delete`.
 - **ours**: {ours}
 
@@ -51,6 +53,8 @@ class Measured:
     undone: bool | None
     processor_seconds: float
     more_lost: list[str] = field(default_factory=list)
+    stopped: bool = False
+    """Whether a call had not ended after `PATIENCE` seconds and was stopped."""
 
 
 @dataclass
@@ -75,6 +79,7 @@ def measured(outcome: Outcome) -> Measured:
         outcome.undone,
         round(outcome.processor_seconds, 2),
         list(outcome.more_lost),
+        any(run.code == HUNG for run in outcome.runs),
     )
 
 
@@ -129,7 +134,8 @@ def _cell(row: Row, name: str) -> str:
         share = "**100 %**"
     else:
         share = f"{min(99.9, 100 * found.recovered / row.recoverable):.1f} %"
-    return share + ("" if found.clean else " ✗") + (" −" if found.healthy_lost else "")
+    signs = (" ✗", not found.clean), (" −", bool(found.healthy_lost)), (" …", found.stopped)
+    return share + "".join(sign for sign, there in signs if there)
 
 
 def _sum(rows: Sequence[Row], name: str) -> str:
@@ -147,7 +153,7 @@ def page(kept: Mapping[str, Any]) -> str:
     names = sorted(kept["programs"], key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     undone = [one.undone for row in rows if (one := row.programs.get("ours")) and one.undone is not None]
     ours = WITH_HEAL.format(undone=sum(undone), all=len(undone)) if undone else WITHOUT_HEAL
-    lines = [HEAD.format(kinds=len(rows), ours=ours)]
+    lines = [HEAD.format(kinds=len(rows), ours=ours, patience=PATIENCE)]
     lines += [
         f"The repository is {kept['repository']} with two snapshots, {rows[0].total / 1e6:.1f} MB of files in both together.",
         "",

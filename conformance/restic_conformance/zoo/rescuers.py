@@ -50,8 +50,8 @@ class Rescuer(Protocol):
 class ResticRepair:
     """What restic's documentation tells users to do, in its order, and what ``check`` suggests on the way.
 
-    ``unlock``; where ``check --read-data`` finds something, ``repair index``, and ``repair packs`` with the packs that
-    ``check`` names; ``recover`` for trees that no snapshot has; and ``repair snapshots --forget`` where files lost parts.
+    ``unlock --remove-all``; where ``check --read-data`` finds something, ``repair index``, and ``repair packs`` with the packs
+    that ``check`` names; ``recover`` for trees that no snapshot has; and ``repair snapshots --forget`` where files lost parts.
     """
 
     undo: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class ResticRepair:
         self.program = program
 
     def rescue(self, rescue: Rescue) -> None:
-        rescue.run(self.program, "unlock")
+        rescue.run(self.program, "unlock", "--remove-all")
         found = rescue.run(self.program, "check", "--read-data")
         if found.code:
             rescue.run(self.program, "repair", "index")
@@ -69,7 +69,7 @@ class ResticRepair:
         if named:
             rescue.run(self.program, "repair", "packs", *named[-1].split())
         if rescue.run(self.program, "recover").code:
-            rescue.run(self.program, "unlock")  # where a snapshot cannot be read it crashes, and its lock stays
+            rescue.run(self.program, "unlock", "--remove-all")  # where a snapshot cannot be read it crashes, and its lock stays
         if found.code:
             rescue.run(self.program, "repair", "snapshots", "--forget")
 
