@@ -353,6 +353,14 @@ def test_what_a_diagnosis_says_is_held_against_it(site):
     assert joined([(5, 9), (0, 3), (3, 4), (9, 9)]) == ((0, 4), (5, 9))
 
 
+def test_a_program_has_heal_when_its_help_lists_it():
+    def program(text):
+        return Program("ours", ["printf", text + "\\n"], global_arguments=())
+
+    assert rescuers.has_heal(program("Available Commands:\\n  find   Find\\n  heal   Repair"))
+    assert not rescuers.has_heal(program("Available Commands:\\n  find   Find\\n  unheal  Break"))
+
+
 class Recorder(Program):
     """Answers every call with the next of some codes and outputs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
 import time
@@ -12,17 +13,17 @@ from typing import Annotated
 import typer
 
 from restic_conformance.__main__ import NOTHING_RUN, programs_of
-from restic_conformance.programs import REFERENCE, Mismatch, Program
+from restic_conformance.programs import OURS, REFERENCE, Mismatch, Program
 from restic_conformance.workspace import MEMORY
 from restic_conformance.zoo import repositories
 from restic_conformance.zoo.judge import Judge
 from restic_conformance.zoo.prognosis import foresee
 from restic_conformance.zoo.recipes import RECIPES
 from restic_conformance.zoo.report import Row, measured, read, write
-from restic_conformance.zoo.rescuers import Rescuer, rescuers
+from restic_conformance.zoo.rescuers import AS_IT_IS, Rescuer, rescuers
 from restic_conformance.zoo.site import Site
 
-RESCUERS = ("restic-0.19", "rustic", "ours")
+RESCUERS = (AS_IT_IS, REFERENCE, "rustic", OURS)
 """The programs whose repairs are compared."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -106,6 +107,7 @@ def zoo(
         with tempfile.TemporaryDirectory(prefix="zoo-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
             site = make_site(repository, programs, work or Path(folder))
             by_name = {one.name: one for one in programs}
+            by_name[AS_IT_IS] = dataclasses.replace(by_name[REFERENCE], name=AS_IT_IS)
             wanted = program or RESCUERS
             chosen = rescuers([by_name[name] for name in wanted if name in by_name])
             judge = Judge(site, by_name[REFERENCE], Path(folder))

@@ -19,6 +19,9 @@ from restic_spec.pack import BlobType
 
 Make = Callable[[Site, random.Random], Change | None]
 
+SECTOR = 512
+"""Bytes that a disk loses at once."""
+
 NOBODY = 4_194_303
 """A process id that no process has: the largest."""
 
@@ -164,12 +167,12 @@ def _two_packs_gone(site: Site, chance: random.Random) -> Change:
 
 
 def _scattered_zeros(site: Site, chance: random.Random) -> Change:
-    """4 KiB of zeros in three packs, as a disk loses them."""
+    """A sector of zeros in each of three packs, as a disk loses them."""
     change = Change()
     for name in list(site.packs)[:3]:
         raw = site.files[pack_path(name)]
-        offset = 4096 * chance.randrange(max(1, len(raw) // 4096))
-        change.files[pack_path(name)] = overwrite(raw, offset, bytes(min(4096, len(raw) - offset)))
+        offset = SECTOR * chance.randrange(max(1, len(raw) // SECTOR))
+        change.files[pack_path(name)] = overwrite(raw, offset, bytes(min(SECTOR, len(raw) - offset)))
     return change
 
 
@@ -221,7 +224,7 @@ FAULTS: tuple[tuple[str, str, Make], ...] = (
     ("header-and-blob-bit", "a bit of a pack's header is flipped, and one of a blob in it", _header_and_blob),
     ("length-and-blob-bit", "a pack's length field is zero, and a bit of a blob in it is flipped", _length_and_bit),
     ("two-packs-gone", "a pack of data is gone, and one of trees", _two_packs_gone),
-    ("scattered-zeros", "4 KiB are zeros in each of three packs", _scattered_zeros),
+    ("scattered-zeros", "a sector of 512 bytes is zeros in each of three packs", _scattered_zeros),
 )  # fmt: skip
 
 

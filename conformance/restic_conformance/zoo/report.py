@@ -10,7 +10,7 @@ from typing import Any
 
 from restic_conformance.programs import OURS, REFERENCE, Program, version_of
 from restic_conformance.zoo.judge import Outcome
-from restic_conformance.zoo.rescuers import HUNG, PATIENCE
+from restic_conformance.zoo.rescuers import AS_IT_IS, HUNG, PATIENCE
 
 GROUPS = {
     "files": "Files",
@@ -19,7 +19,7 @@ GROUPS = {
     "several": "Locks, strays, permissions, several faults at once",
 }
 
-ORDER = (REFERENCE, "rustic", OURS)
+ORDER = (AS_IT_IS, REFERENCE, "rustic", OURS)
 """The programs' columns."""
 
 HEAD = """# The damage zoo
@@ -31,8 +31,9 @@ computed from the repository's files before and after the damage. Bold where all
 `check --read-data` still finds faults afterwards, a − that blobs which could be read before cannot be read any more, a … that
 a call was stopped after {patience:.0f} s: restic tries again for up to 15 minutes what it takes for a fault of the storage.
 
-- **restic**: `unlock --remove-all`; where `check --read-data` finds something `repair index`, then `repair packs` with the packs
-  it names; `recover`; where files lost parts `repair snapshots --forget`.
+- **as it is**: nothing is done, only restored.
+- **restic**: `unlock --remove-all`; where `check --read-data` finds something `repair index`, then `repair packs` with the
+  packs it names; `recover`; where files lost parts `repair snapshots --forget`.
 - **rustic**: `check --read-data`, `repair index`, `repair snapshots --delete`.
 - **ours**: {ours}
 
@@ -52,7 +53,8 @@ class Measured:
     healthy_lost: int
     undone: bool | None
     processor_seconds: float
-    more_lost: list[str] = field(default_factory=list)
+    files_behind: int = 0
+    """Files of which something that can be had was not brought back."""
     stopped: bool = False
     """Whether a call had not ended after `PATIENCE` seconds and was stopped."""
 
@@ -78,7 +80,7 @@ def measured(outcome: Outcome) -> Measured:
         outcome.healthy_lost,
         outcome.undone,
         round(outcome.processor_seconds, 2),
-        list(outcome.more_lost),
+        len(outcome.more_lost),
         any(run.code == HUNG for run in outcome.runs),
     )
 
@@ -160,7 +162,7 @@ def page(kept: Mapping[str, Any]) -> str:
     ]
     lines += ["| program | all that can be had is back | bytes of those that can be had | restic's check is clean |"]
     lines += ["| --- | --- | --- | --- |", *(_sum(rows, name) for name in names), ""]
-    lines += [f"- {name}: {version}" for name, version in kept["programs"].items()]
+    lines += [f"- {name}: {kept['programs'][name]}" for name in names]
     for group, title in GROUPS.items():
         fitting = [row for row in rows if row.group == group]
         if not fitting:

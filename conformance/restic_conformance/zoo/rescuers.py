@@ -13,6 +13,9 @@ from restic_conformance.programs import OURS, PASSWORD, Mismatch, Program, Run
 PATIENCE = 30.0
 """Seconds a single call may take; one that has not ended by then is stopped."""
 
+AS_IT_IS = "as it is"
+"""Name under which it is measured what no repair brings back."""
+
 HUNG = -1
 """Exit code of a call that was stopped."""
 
@@ -74,6 +77,18 @@ class ResticRepair:
             rescue.run(self.program, "repair", "snapshots", "--forget")
 
 
+class Untouched:
+    """No repair: what can be restored from the damaged repository as it is."""
+
+    undo: tuple[str, ...] = ()
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def rescue(self, rescue: Rescue) -> None:
+        """Do nothing."""
+
+
 class RusticRepair:
     """rustic's commands for the same: it has none for packs, and none that recovers trees."""
 
@@ -101,14 +116,22 @@ class Heal:
         rescue.run(self.program, "heal", "--yes")
 
 
+def has_heal(program: Program) -> bool:
+    """Whether *program* lists a command ``heal``; the help of one that it does not know is that of all."""
+    listed = program.run(None, "--help", password=None).output
+    return re.search(r"^  heal ", listed, re.MULTILINE) is not None
+
+
 def rescuers(programs: Sequence[Program]) -> list[Rescuer]:
     """The adapters of *programs*; ours repairs as restic does as long as it has no ``heal``."""
     found: list[Rescuer] = []
     for program in programs:
         if program.name.startswith("rustic"):
             found.append(RusticRepair(program))
-        elif program.name == OURS and program.run(None, "heal", "--help", password=None).code == 0:
+        elif program.name == OURS and has_heal(program):
             found.append(Heal(program))
+        elif program.name == AS_IT_IS:
+            found.append(Untouched(program))
         else:
             found.append(ResticRepair(program))
     return found
