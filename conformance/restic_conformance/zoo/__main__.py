@@ -6,14 +6,14 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restic_conformance.__main__ import NOTHING_RUN, programs_of
-from restic_conformance.programs import OURS, REFERENCE, Mismatch, Program
+from restic_conformance.programs import OURS, REFERENCE, Program
 from restic_conformance.workspace import MEMORY
 from restic_conformance.zoo import repositories
 from restic_conformance.zoo.judge import Judge
@@ -54,9 +54,8 @@ def make_site(name: str, programs: Sequence[Program], work: Path) -> Site:
     return Site(repository, foreign / "repository")
 
 
-def run_cases(site: Site, name: str, judge: Judge, chosen: Sequence[Rescuer], only: Sequence[str], seed: int) -> list[Row]:
+def run_cases(site: Site, judge: Judge, chosen: Sequence[Rescuer], only: Sequence[str], seed: int) -> Iterator[Row]:
     """Every kind of damage (those whose names begin with one of *only*) with every program; says each as it is done."""
-    rows = []
     for recipe in RECIPES:
         if only and not recipe.name.startswith(tuple(only)):
             continue
@@ -67,18 +66,13 @@ def run_cases(site: Site, name: str, judge: Judge, chosen: Sequence[Rescuer], on
         row = Row(recipe.name, recipe.group, recipe.what, list(prognosis.ways), prognosis.recoverable, prognosis.total)
         for rescuer in chosen:
             started = time.monotonic()
-            try:
-                row.programs[rescuer.program.name] = measured(judge.case(change, rescuer, prognosis))
-            except Mismatch as error:
-                print(f"{name} {recipe.name} {rescuer.program.name}: {error}", file=sys.stderr)
-                continue
+            row.programs[rescuer.program.name] = measured(judge.case(change, rescuer, prognosis))
             found = row.programs[rescuer.program.name]
             part = f"{found.recovered}/{row.recoverable}"
             state = "clean" if found.clean else "not clean"
             seconds = time.monotonic() - started
             print(f"{recipe.name:32} {rescuer.program.name:12} {part:>18} {state:9} {seconds:5.1f} s", flush=True)
-        rows.append(row)
-    return rows
+        yield row
 
 
 @app.command()
@@ -102,6 +96,7 @@ def zoo(
     if list_kinds:
         print("\n".join(f"{recipe.name:32} {recipe.what}" for recipe in RECIPES))
         return
+    rows: list[Row] = []
     try:
         programs = programs_of(peers, (), ())
         with tempfile.TemporaryDirectory(prefix="zoo-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
@@ -111,12 +106,15 @@ def zoo(
             wanted = program or RESCUERS
             chosen = rescuers([by_name[name] for name in wanted if name in by_name])
             judge = Judge(site, by_name[REFERENCE], Path(folder))
-            rows = run_cases(site, repository, judge, chosen, only or (), seed)
+            try:
+                for row in run_cases(site, judge, chosen, only or (), seed):
+                    rows.append(row)
+            finally:
+                if output is not None and rows:
+                    write(output, repository, seed, [one.program for one in chosen], rows, read(output))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(NOTHING_RUN) from None
-    if output is not None:
-        write(output, repository, seed, [one.program for one in chosen], rows, read(output))
 
 
 if __name__ == "__main__":

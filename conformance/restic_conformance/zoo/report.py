@@ -156,10 +156,8 @@ def page(kept: Mapping[str, Any]) -> str:
     undone = [one.undone for row in rows if (one := row.programs.get("ours")) and one.undone is not None]
     ours = WITH_HEAL.format(undone=sum(undone), all=len(undone)) if undone else WITHOUT_HEAL
     lines = [HEAD.format(kinds=len(rows), ours=ours, patience=PATIENCE)]
-    lines += [
-        f"The repository is {kept['repository']} with two snapshots, {rows[0].total / 1e6:.1f} MB of files in both together.",
-        "",
-    ]
+    size = f"{rows[0].total / 1e6:.1f} MB of files in all its snapshots together"
+    lines += [f"The repository is {kept['repository']}, with {size}.", ""]
     lines += ["| program | all that can be had is back | bytes of those that can be had | restic's check is clean |"]
     lines += ["| --- | --- | --- | --- |", *(_sum(rows, name) for name in names), ""]
     lines += [f"- {name}: {kept['programs'][name]}" for name in names]
