@@ -31,9 +31,10 @@ class Effort(IntEnum):
     """The rounds of a search: each tries other shapes than those before it, and takes longer."""
 
     RUNS = 0
-    """What is in the IV or in the MAC alone; up to 12 bytes in a row anywhere (SOLVE-5 to SOLVE-8)."""
+    """Up to 12 bytes in a row; anything in the IV or in the MAC alone (SOLVE-5 to SOLVE-8)."""
     PAIRS = 1
-    """Two faults: two bits, or one bit of the IV or the MAC and up to 12 bytes in one block (SOLVE-9, SOLVE-10)."""
+    """A run from the IV on. Two faults: two bits, or one bit of the IV or the MAC and up to 11 bytes in one block (SOLVE-8 to
+    SOLVE-10)."""
     BLOCKS = 2
     """Anything in one block of 16 bytes (SOLVE-4)."""
     WINDOWS = 3
@@ -359,8 +360,8 @@ def _bits_by_hash(message: Message, clock: Clock) -> Solution | None:
 
 
 ROUNDS: dict[Effort, tuple[Shape, ...]] = {
-    Effort.RUNS: (_short_run, _outside, _at_the_mac, _at_the_iv),  # a run proves more than a MAC that is all different
-    Effort.PAIRS: (_one_outside, _two_bits),
+    Effort.RUNS: (_short_run, _outside, _at_the_mac),  # a run proves more than a MAC that is all different
+    Effort.PAIRS: (_at_the_iv, _one_outside, _two_bits),
     Effort.BLOCKS: (_any_block,),
     Effort.WINDOWS: (_any_window, _bits_by_hash),
 }
