@@ -140,7 +140,7 @@ def make_plan(
             f"the check has {report.counts.total()} findings, more than the {len(report.findings)} that can be dealt with at "
             "once: run `repair index --read-all-packs` and `repair packs` first"
         )
-    made.obstacles = [found.message for found in report.findings if found.code in UNREADABLE_CODES]
+    made.obstacles = unreadable(report)
     for found in report.findings:
         if found.code in _PACKS:
             made.packs.add(bytes.fromhex(found.object.name))
@@ -276,3 +276,8 @@ def _is_whole(repository: Repository, root: bytes, known: dict[bytes, bool], can
         met.update(children)
     known |= dict.fromkeys(met, True)
     return True
+
+
+def unreadable(report: CheckReport) -> list[str]:
+    """What the storage did not give back, a line each: it may be intact."""
+    return [found.message for found in report.findings if found.code in UNREADABLE_CODES]

@@ -76,8 +76,9 @@ class Quarantine:
         """*now* gives nanoseconds since the epoch. Nothing is stored before `begin`."""
         self.side = side
         self._now = now
-        text = gotime.format_ns(now() // gotime.NS * gotime.NS)
-        self.name = text[:19].replace("-", "").replace(":", "") + f"-{secrets.token_hex(3)}"
+        seconds, rest = divmod(now(), gotime.NS)
+        text = gotime.format_ns(seconds * gotime.NS)
+        self.name = text[:19].replace("-", "").replace(":", "") + f"{rest // 1000:06}-{secrets.token_hex(3)}"
         """Of the run: when it began, so that names are in the order of the runs, and something by chance."""
         self._lock = threading.Lock()
         self._lines: list[bytes] = []

@@ -114,6 +114,19 @@ def with_a_damaged_pack() -> World:
     return world
 
 
+def with_several_faults() -> World:
+    """An index file is gone, one pack has a blob that is lost, another one has no header."""
+    world = filled()()
+    storage = world["repo"]
+    one, two = packs_of(storage, BlobType.DATA)[-2:]
+    storage.files[FileKind.PACK, one] = (
+        storage.files[FileKind.PACK, one][:1000] + bytes(64) + storage.files[FileKind.PACK, one][1064:]
+    )
+    storage.files[FileKind.PACK, two] = storage.files[FileKind.PACK, two][:-60] + bytes(60)
+    storage.remove(FileKind.INDEX, min(name for name, _ in storage.list(FileKind.INDEX)))
+    return world
+
+
 def with_lost_data() -> World:
     world = filled()()
     storage = world["repo"]
@@ -154,6 +167,7 @@ CASES = {
     "repair packs": Case(("repair", "packs", "{pack}"), with_a_damaged_pack, goes=FileKind.PACK),
     "repair snapshots --forget": Case(("repair", "snapshots", "--forget"), with_lost_data),
     "recover": Case(("recover",)),
+    "heal": Case(("heal", "--yes", "--forget"), with_several_faults),
     "migrate upgrade_repo_v2": Case(("migrate", "upgrade_repo_v2"), filled(version=1)),
     "migrate s3_layout": Case(("migrate", "s3_layout"), old_layout=True),
     "config": Case(("config", "--set-compression", "5", "--set-treepack-size", "1MiB")),

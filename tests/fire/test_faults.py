@@ -119,7 +119,7 @@ def judge(attempt: Attempt, ended: Ended, moment: Moment, fault: Fault, whole: W
     """Nothing is lost, the error is told in its line, and the next run finishes."""
     repo = attempt.world["repo"]
     assert ended.code in (0, FAILURE, INCOMPLETE) or (moment.kind is FileKind.CONFIG and lies(moment, fault)), ended
-    assert "Traceback" not in ended.err and "unexpected" not in ended.err, ended
+    assert "Traceback" not in ended.err and "Fatal: unexpected" not in ended.err, ended
     if ended.code:
         last = ended.err.strip().splitlines()[-1]
         assert last.startswith("Fatal: ") or ended.code == INCOMPLETE, ended

@@ -76,7 +76,7 @@ def heal(
 
 def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bool) -> None:
     from restic_format.rescue.heal import heal as carry_out
-    from restic_format.rescue.plan import make_plan
+    from restic_format.rescue.plan import make_plan, unreadable
     from restic_format.rescue.quarantine import Quarantine
     from restic_tools.stages import StagePrinter, stoppable
 
@@ -102,14 +102,20 @@ def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bo
             _show_plan(ctx, made)
             if made.obstacles:
                 raise Failure(
-                    "not everything can be read, and what cannot may be intact: make the storage readable (is the medium "
-                    "mounted, may this user read the files, is the disk well?) and run heal again; nothing was changed"
+                    f"not everything can be read, and what cannot may be intact: {visible(made.obstacles[0])}: make the "
+                    "storage readable (is the medium mounted, may this user read the files, is the disk well?) and run heal "
+                    "again; nothing was changed"
                 )
             if made.is_healthy or dry_run:
                 return
             _ask(ctx, "carry out this plan", yes=yes)
             done = carry_out(made, Quarantine(kept), means, forget=forget, progress=printer, cancel=cancel)
     _show_result(ctx, done)
+    if missed := unreadable(done.report):
+        raise Failure(
+            f"when all was checked again not everything could be read: {visible(missed[0])}: make the storage readable and run "
+            "heal again; `heal --undo` takes everything back"
+        )
     if not done.report.ok:
         raise Failure("something is lost for good, or could not be healed: see above; `heal --undo` takes everything back")
 
