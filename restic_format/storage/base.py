@@ -87,6 +87,16 @@ class Writer(Protocol):
         """Drop what was written; does nothing to a file that is finished. Never fails."""
 
 
+def write_whole(writer: Writer, name: str, data: Content) -> None:
+    """Store *data* as *name* with a writer that was just begun; drop what was written where that fails. Raises as `Writer`."""
+    try:
+        writer.append(data)
+        writer.finish(name)
+    except BaseException:
+        writer.abort()
+        raise
+
+
 class HeldWriter:
     """A file that is kept in memory until *save* stores it: for storages that take files whole."""
 

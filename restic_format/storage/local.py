@@ -15,7 +15,7 @@ from functools import cached_property
 
 from restic_format.errors import FileUnusable, StorageError
 from restic_format.storage import oserrors
-from restic_format.storage.base import Content, Storage, Writer, check_range, name_of
+from restic_format.storage.base import Content, Storage, Writer, check_range, name_of, write_whole
 from restic_format.storage.localwriter import LocalWriter, make_folders
 from restic_format.storage.side import LocalSideFiles, SideFiles
 from restic_spec import gojson
@@ -115,13 +115,7 @@ class LocalStorage(Storage):
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file (see `Storage.save`)."""
         self.path_of(kind, name)
-        writer = self.begin(kind, metadata=metadata)
-        try:
-            writer.append(data)
-            writer.finish(name)
-        except BaseException:
-            writer.abort()
-            raise
+        write_whole(self.begin(kind, metadata=metadata), name, data)
 
     def save_new(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file that is not there (see `Storage.save_new`): of several who do so at once, one succeeds."""

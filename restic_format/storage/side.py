@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from restic_format.errors import FileMissing, FileUnusable
 from restic_format.storage import oserrors
-from restic_format.storage.base import Content, HeldWriter, Writer, pieces_of
+from restic_format.storage.base import Content, HeldWriter, Writer, pieces_of, write_whole
 from restic_format.storage.localwriter import LocalWriter
 from restic_spec import gojson
 
@@ -44,13 +44,7 @@ class SideFiles(ABC):
     def save(self, name: str, data: Content) -> None:
         """Store a file whole or not at all; durable when this returns. One of that name is replaced."""
         check_name(name)
-        writer = self.begin()
-        try:
-            writer.append(data)
-            writer.finish(name)
-        except BaseException:
-            writer.abort()
-            raise
+        write_whole(self.begin(), name, data)
 
     @abstractmethod
     def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

@@ -41,12 +41,29 @@ def standard_output(out: Output) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def new_file(path: str) -> Iterator[Write]:
-    """Write a file, which replaces one of that name at the end of the block; if that fails, it is as if nothing had been.
-
-    What is there and is no regular file, a device or a pipe, is written to as it is.
+    """Write a file as `replacement` does.
 
     Raises:
         Failure: it cannot be written.
+    """
+    doing = "open"
+    try:
+        with replacement(path) as descriptor:
+            doing = "write"
+            yield lambda pieces: _write(descriptor, pieces, path)
+    except OSError as error:
+        raise Failure(f"cannot dump to file: {doing} {path}: {errno_text(error)}", plain=doing == "open") from error
+
+
+@contextlib.contextmanager
+def replacement(path: str) -> Iterator[int]:
+    """Descriptor of a file that gets the name *path* at the end of the block; if that fails, it is as if nothing had been.
+
+    What is there and is no regular file, a device or a pipe, is written to as it is. Of a file that is replaced the permissions
+    stay.
+
+    Raises:
+        OSError: it cannot be opened or replaced.
     """
     try:
         there = os.stat(path)
@@ -54,27 +71,21 @@ def new_file(path: str) -> Iterator[Write]:
         there = None
     direct = there is not None and not stat.S_ISREG(there.st_mode)
     real = os.path.realpath(path)
-    name = path if direct else os.path.join(os.path.dirname(real), f".dump-{secrets.token_hex(4)}.tmp")
-    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if direct else os.O_CREAT | os.O_EXCL)
-    try:
-        descriptor = os.open(name, flags, 0o666)
-    except OSError as error:
-        raise Failure(f"cannot dump to file: open {path}: {errno_text(error)}", plain=True) from error
+    name = path if direct else os.path.join(os.path.dirname(real), f".restic-format-{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC | (0 if direct else os.O_CREAT | os.O_EXCL), 0o666)
     try:
         try:
             if there is not None and not direct:
                 os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
-            yield lambda pieces: _write(descriptor, pieces, path)
+            yield descriptor
         finally:
             os.close(descriptor)
         if not direct:
             os.replace(name, real)
-    except BaseException as error:
+    except BaseException:
         if not direct:
             with contextlib.suppress(OSError):
                 os.unlink(name)
-        if isinstance(error, OSError):
-            raise Failure(f"cannot dump to file: write {path}: {errno_text(error)}") from error
         raise
 
 

@@ -156,11 +156,13 @@ def _clear_locks(ctx: Context, repository: Repository, quarantine: str, *, yes: 
 
 
 def _side(repository: Repository, quarantine: str) -> SideFiles:
+    from restic_format.rescue.quarantine import FOLDER
+
     if quarantine:
         from restic_format.storage.side import LocalSideFiles
 
         return LocalSideFiles(quarantine)
-    return repository.storage.side_files("quarantine")
+    return repository.storage.side_files(FOLDER)
 
 
 def _ask(ctx: Context, what: str, *, yes: bool) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,31 +97,15 @@ def _make(ctx: Context, repository: Repository, select: Callable[[FoundSnapshot]
 
 def _write_page(ctx: Context, found: Overview, target: str) -> None:
     from restic_tools.own.overviewpage import page
+    from restic_tools.rawoutput import replacement
 
     text = page(found).encode()
     if target == "-":
         ctx.out.write(text)
         return
     try:
-        _replace(target, text)
+        with replacement(target) as descriptor, open(descriptor, "wb", closefd=False) as file:
+            file.write(text)
     except OSError as error:
         raise Failure(f"{target}: cannot write the page: {errno_text(error)}") from error
     ctx.out.info(f"wrote {target}")
-
-
-def _replace(target: str, content: bytes) -> None:
-    """Put *content* into a file whole: until then there is the old one, or none."""
-    target = os.path.realpath(target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        with open(target, "wb") as device:
-            device.write(content)
-        return
-    name = os.path.join(os.path.dirname(target), f".overview.{os.urandom(8).hex()}")
-    try:
-        with open(name, "xb") as file:
-            file.write(content)
-        os.replace(name, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
