@@ -242,6 +242,12 @@ def test_the_judge_sees_what_a_repair_destroys(judge, site, reference):
 
 
 def test_the_judge_sees_that_all_was_taken_back(judge, reference):
+    def set_aside(repository):
+        (repository / "quarantine" / "run").mkdir(parents=True)
+        (repository / "quarantine" / "run" / "journal").write_bytes(b"what was done")
+
+    kept = judge.case(Change(), Nothing(reference, set_aside, ("snapshots", "--no-lock")))
+    assert (kept.undone, kept.clean, kept.healthy_lost) == (True, True, 0)
     assert judge.case(Change(), Nothing(reference, undo=("snapshots", "--no-lock"))).undone is True
     assert judge.case(Change(), Nothing(reference, undo=("no-such-command",))).undone is False
 
@@ -349,16 +355,17 @@ def test_what_a_diagnosis_says_is_held_against_it(site):
     assert set(heard(expected, _diagnosis(expected, snapshots=healthy)).snapshots_wrong) == expected.hurt
     other = {"message_type": "path", "path": "/x", "type": "file", "hope": "lost", "ranges": [{"start": 0, "end": 5}]}
     assert heard(expected, _diagnosis(expected, more=[other])).paths_too_many == (HurtPath("/x", "file", ((0, 5),)),)
-    assert heard(expected, _diagnosis(expected, summary=[])).crashed
+    assert heard(expected, _diagnosis(expected, summary=[])).words() == "did not end as it should"
+    assert heard(expected, _diagnosis(expected, faults=[], more=[other])).words() == "1 not named; 1 costs that are none"
     assert joined([(5, 9), (0, 3), (3, 4), (9, 9)]) == ((0, 4), (5, 9))
 
 
-def test_a_program_has_heal_when_its_help_lists_it():
+def test_a_program_has_a_command_when_its_help_lists_it():
     def program(text):
         return Program("ours", ["printf", text + "\\n"], global_arguments=())
 
-    assert rescuers.has_heal(program("Available Commands:\\n  find   Find\\n  heal   Repair"))
-    assert not rescuers.has_heal(program("Available Commands:\\n  find   Find\\n  unheal  Break"))
+    assert rescuers.has_command(program("Available Commands:\\n  find   Find\\n  heal   Repair"), "heal")
+    assert not rescuers.has_command(program("Available Commands:\\n  find   Find\\n  unheal  Break"), "heal")
 
 
 class Recorder(Program):
@@ -424,6 +431,19 @@ def test_the_table_keeps_what_was_not_measured_again(tmp_path, reference):
     assert "| restic-0.19 | 1 of 2 | 65.0 % | 1 |" in lines
     report.write(tmp_path, "r", 2, [ours], [_row("two", 100, program="ours")], report.read(tmp_path))
     assert "one is hurt" not in (tmp_path / "zoo.md").read_text()
+
+
+def test_the_table_tells_of_diagnoses(tmp_path, reference):
+    right, wrong, old = _row("one", 100), _row("two", 30), _row("three", 30)
+    right.diagnosis, wrong.diagnosis = "", "1 not named"
+    report.write(tmp_path, "r", 1, [reference], [right, wrong, old], {})
+    lines = (tmp_path / "zoo.md").read_text().splitlines()
+    assert "| one is hurt | 50.0 % | solved | **100 %** | ✓ |" in lines
+    assert "| two is hurt | 50.0 % | solved | 30.0 % ✗ | ✗ |" in lines
+    assert "| three is hurt | 50.0 % | solved | 30.0 % ✗ | · |" in lines
+    assert any("so it is in 1 of 2 cases" in line for line in lines)
+    report.write(tmp_path, "r", 1, [reference], [_row("one", 100)], report.read(tmp_path))
+    assert "| one is hurt | 50.0 % | solved | **100 %** | ✓ |" in (tmp_path / "zoo.md").read_text().splitlines()
 
 
 def test_a_cell_never_rounds_up_to_all(tmp_path, reference):

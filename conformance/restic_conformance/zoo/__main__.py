@@ -16,11 +16,12 @@ from restic_conformance.__main__ import NOTHING_RUN, programs_of
 from restic_conformance.programs import OURS, REFERENCE, Program
 from restic_conformance.workspace import MEMORY
 from restic_conformance.zoo import repositories
+from restic_conformance.zoo.diagnosis import expect, heard
 from restic_conformance.zoo.judge import Judge
 from restic_conformance.zoo.prognosis import foresee
 from restic_conformance.zoo.recipes import RECIPES
 from restic_conformance.zoo.report import Row, measured, read, write
-from restic_conformance.zoo.rescuers import AS_IT_IS, Rescuer, rescuers
+from restic_conformance.zoo.rescuers import AS_IT_IS, Rescuer, has_command, rescuers
 from restic_conformance.zoo.site import Site
 
 RESCUERS = (AS_IT_IS, REFERENCE, "rustic", OURS)
@@ -72,6 +73,9 @@ def run_cases(site: Site, judge: Judge, chosen: Sequence[Rescuer], only: Sequenc
             state = "clean" if found.clean else "not clean"
             seconds = time.monotonic() - started
             print(f"{recipe.name:32} {rescuer.program.name:12} {part:>18} {state:9} {seconds:5.1f} s", flush=True)
+            if rescuer.program.name == OURS and has_command(rescuer.program, "diagnose"):
+                said = heard(expect(site, change, prognosis), judge.diagnosis(change, rescuer.program))
+                row.diagnosis = said.words()
         yield row
 
 

@@ -177,7 +177,18 @@ class Said:
     @property
     def right(self) -> bool:
         """Whether all was said, and nothing else."""
-        return not (self.unnamed or self.paths_missing or self.paths_too_many or self.snapshots_wrong or self.crashed)
+        return not self.words()
+
+    def words(self) -> str:
+        """What was not said, or said too much; empty where all is right."""
+        found = {
+            "not named": self.unnamed,
+            "costs not told": self.paths_missing,
+            "costs that are none": self.paths_too_many,
+            "snapshots told wrongly": self.snapshots_wrong,
+        }
+        told = [f"{len(what)} {words}" for words, what in found.items() if what]
+        return "; ".join([*told, *(["did not end as it should"] if self.crashed else [])])
 
 
 def heard(expected: Expected, run: Run) -> Said:

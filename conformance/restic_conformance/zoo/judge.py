@@ -61,6 +61,11 @@ def read_there(repository: Path) -> dict[str, bytes]:
     return found
 
 
+def without_quarantine(files: dict[str, bytes]) -> dict[str, bytes]:
+    """*files* without those that a program has set aside in a folder of its own."""
+    return {path: data for path, data in files.items() if not path.startswith("quarantine/")}
+
+
 def read_snapshots(files: dict[str, bytes]) -> dict[str, Snapshot]:
     """The snapshots that are what their names say and can be read, by name."""
     opened = open_master(files)
@@ -92,22 +97,20 @@ class Judge:
     def case(self, change: Change, rescuer: Rescuer, prognosis: Prognosis | None = None) -> Outcome:
         """Damage a copy, let *rescuer* repair it, and measure."""
         prognosis = prognosis or foresee(self.site, change)
-        with tempfile.TemporaryDirectory(prefix="case-", dir=self.work) as folder:
-            repository = Path(folder) / "repository"
-            shutil.copytree(self.site.repository, repository)
-            change.apply(repository)
-            damaged = change.applied(self.site.files)
-            (Path(folder) / "work").mkdir()
-            rescue = Rescue(repository, Path(folder) / "work", _password(damaged))
+        damaged = change.applied(self.site.files)
+        with self._damaged(change) as folder:
+            repository = folder / "repository"
+            rescue = Rescue(repository, folder / "work", password_of(damaged))
             started = children_seconds()
             rescuer.rescue(rescue)
             seconds = children_seconds() - started
-            parts, clean = self.measure(repository, Path(folder))
+            parts, clean = self.measure(repository, folder)
             kept = readable(read_there(repository))
             healthy_lost = len(readable(damaged) - kept)
             undone = None
             if rescuer.undo:
-                undone = rescue.run(rescuer.program, *rescuer.undo).code == 0 and read_there(repository) == damaged
+                ended = rescue.run(rescuer.program, *rescuer.undo).code == 0
+                undone = ended and without_quarantine(read_there(repository)) == damaged
         more_lost, recovered = [], 0
         for name, saved in self.site.saved.items():
             for file in saved:
@@ -130,10 +133,25 @@ class Judge:
             tuple(rescue.runs),
         )
 
+    def diagnosis(self, change: Change, program: Program) -> Run:
+        """Damage a copy and let *program* say what is wrong with it."""
+        with self._damaged(change) as folder:
+            rescue = Rescue(folder / "repository", folder / "work", password_of(change.applied(self.site.files)))
+            return rescue.run(program, "diagnose", "--json")
+
+    @contextlib.contextmanager
+    def _damaged(self, change: Change) -> Iterator[Path]:
+        """A folder with a damaged copy in ``repository``, and an empty folder ``work``."""
+        with tempfile.TemporaryDirectory(prefix="case-", dir=self.work) as folder:
+            shutil.copytree(self.site.repository, Path(folder) / "repository")
+            change.apply(Path(folder) / "repository")
+            (Path(folder) / "work").mkdir()
+            yield Path(folder)
+
     def measure(self, repository: Path, folder: Path) -> tuple[Parts, bool]:
         """What restic 0.19 restores from *repository*, and whether its ``check --read-data`` finds nothing wrong."""
         files = read_there(repository)
-        password = _password(files)
+        password = password_of(files)
         restored: list[tuple[str, Snapshot, Path]] = []
         parts: Parts = {}
         for name, snapshot in read_snapshots(files).items():
@@ -200,6 +218,7 @@ def _at(root: Path, path: tuple[bytes, ...]) -> Iterator[Path]:
         )
 
 
-def _password(files: dict[str, bytes]) -> str:
+def password_of(files: dict[str, bytes]) -> str:
+    """The password that opens a key; the usual one where none does."""
     opened = open_master(files, PASSWORDS)
     return opened[1] if opened else PASSWORD

@@ -36,11 +36,15 @@ a call was stopped after {patience:.0f} s: restic tries again for up to 15 minut
   packs it names; `recover`; where files lost parts `repair snapshots --forget`.
 - **rustic**: `check --read-data`, `repair index`, `repair snapshots --delete`.
 - **ours**: {ours}
-
+{diagnosed}
 Where nothing has to be brought back the column "by what" is empty: such damage is in the way, but costs nothing.
 """
 
 WITH_HEAL = "`heal --yes`; `heal --undo` then brought back every byte of the damaged repository in {undone} of {all} cases."
+DIAGNOSED = """- **diagnose** (ours): ✓ where `diagnose` names every damaged file, exactly the paths and byte ranges that the damage costs,
+  and which snapshots are whole; so it is in {right} of {all} cases.
+"""
+
 WITHOUT_HEAL = "the same commands as with restic."
 
 
@@ -70,6 +74,8 @@ class Row:
     recoverable: int
     total: int
     programs: dict[str, Measured] = field(default_factory=dict)
+    diagnosis: str | None = None
+    """What our ``diagnose`` leaves out or says too much, "" where nothing; None where it was not asked."""
 
 
 def measured(outcome: Outcome) -> Measured:
@@ -104,6 +110,7 @@ def merged(before: Sequence[Row], now: Sequence[Row]) -> list[Row]:
     for name, row in fresh.items():
         if name in old and (row.recoverable, row.total) == (old[name].recoverable, old[name].total):
             row.programs = {**old[name].programs, **row.programs}
+            row.diagnosis = old[name].diagnosis if row.diagnosis is None else row.diagnosis
     return [fresh.get(name, old.get(name)) or fresh[name] for name in dict.fromkeys([*old, *fresh])]
 
 
@@ -155,7 +162,9 @@ def page(kept: Mapping[str, Any]) -> str:
     names = sorted(kept["programs"], key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     undone = [one.undone for row in rows if (one := row.programs.get("ours")) and one.undone is not None]
     ours = WITH_HEAL.format(undone=sum(undone), all=len(undone)) if undone else WITHOUT_HEAL
-    lines = [HEAD.format(kinds=len(rows), ours=ours, patience=PATIENCE)]
+    asked = [row.diagnosis for row in rows if row.diagnosis is not None]
+    diagnosed = DIAGNOSED.format(right=asked.count(""), all=len(asked)) if asked else ""
+    lines = [HEAD.format(kinds=len(rows), ours=ours, patience=PATIENCE, diagnosed=diagnosed)]
     size = f"{rows[0].total / 1e6:.1f} MB of files in all its snapshots together"
     lines += [f"The repository is {kept['repository']}, with {size}.", ""]
     lines += ["| program | all that can be had is back | bytes of those that can be had | restic's check is clean |"]
@@ -165,11 +174,12 @@ def page(kept: Mapping[str, Any]) -> str:
         fitting = [row for row in rows if row.group == group]
         if not fitting:
             continue
-        lines += ["", f"## {title}", "", "| damage | can be had | by what | " + " | ".join(names) + " |"]
-        lines += ["| --- | --- | --- | " + " | ".join("---" for _ in names) + " |"]
+        columns = ["damage", "can be had", "by what", *names, *(["diagnose"] if asked else [])]
+        lines += ["", f"## {title}", "", f"| {' | '.join(columns)} |", "| " + " | ".join("---" for _ in columns) + " |"]
         for row in fitting:
             share = 100 * row.recoverable / max(1, row.total)
             had = "all" if row.recoverable == row.total else "nothing" if row.recoverable == 0 else f"{share:.1f} %"
-            cells = " | ".join(_cell(row, name) for name in names)
-            lines += [f"| {row.what} | {had} | {', '.join(row.ways)} | {cells} |"]
+            told = ["·" if row.diagnosis is None else "✗" if row.diagnosis else "✓"] if asked else []
+            cells = [row.what, had, ", ".join(row.ways), *(_cell(row, name) for name in names), *told]
+            lines += [f"| {' | '.join(cells)} |"]
     return "\n".join(lines) + "\n"

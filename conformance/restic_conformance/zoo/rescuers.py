@@ -116,10 +116,10 @@ class Heal:
         rescue.run(self.program, "heal", "--yes")
 
 
-def has_heal(program: Program) -> bool:
-    """Whether *program* lists a command ``heal``; the help of one that it does not know is that of all."""
+def has_command(program: Program, name: str) -> bool:
+    """Whether *program* lists a command of that name; the help of one that it does not know is that of all."""
     listed = program.run(None, "--help", password=None).output
-    return re.search(r"^  heal ", listed, re.MULTILINE) is not None
+    return re.search(rf"^  {re.escape(name)} ", listed, re.MULTILINE) is not None
 
 
 def rescuers(programs: Sequence[Program]) -> list[Rescuer]:
@@ -128,7 +128,7 @@ def rescuers(programs: Sequence[Program]) -> list[Rescuer]:
     for program in programs:
         if program.name.startswith("rustic"):
             found.append(RusticRepair(program))
-        elif program.name == OURS and has_heal(program):
+        elif program.name == OURS and has_command(program, "heal"):
             found.append(Heal(program))
         elif program.name == AS_IT_IS:
             found.append(Untouched(program))
