@@ -41,8 +41,8 @@ Where nothing has to be brought back the column "by what" is empty: such damage 
 """
 
 WITH_HEAL = "`heal --yes`; `heal --undo` then brought back every byte of the damaged repository in {undone} of {all} cases."
-DIAGNOSED = """- **diagnose** (ours): ✓ where `diagnose` names every damaged file, exactly the paths and byte ranges that the damage costs,
-  and which snapshots are whole; so it is in {right} of {all} cases.
+DIAGNOSED = """- **diagnose** (ours): ✓ where `diagnose` names every damaged file, exactly the paths and byte ranges that it
+  costs, and which snapshots are whole; so it is in {right} of {all} cases.
 """
 
 WITHOUT_HEAL = "the same commands as with restic."
