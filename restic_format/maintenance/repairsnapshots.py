@@ -8,7 +8,7 @@ counts as lost: `repairindex` and `repairpacks` come first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -84,10 +84,12 @@ class SnapshotRepairer:
         *,
         dry_run: bool = False,
         forget: bool = False,
+        lengths: Mapping[bytes, int] | None = None,
         progress: Progress[Repaired] = silent,
         cancel: Cancel | None = None,
     ) -> None:
         """With *dry_run* nothing is stored or removed; with *forget* old snapshots are removed when the new ones are stored.
+        *lengths* are bytes of lost blobs of files, as far as anybody knows them.
 
         Raises:
             UsageError: *forget* is given, and nothing may be removed (`restrictions`).
@@ -100,8 +102,8 @@ class SnapshotRepairer:
         self._progress = progress
         self._cancel = cancel
         self._longest = _longest_blob(repository)
-        self._lengths: dict[str, int] = {}
-        """Lost blobs whose length other files have told."""
+        self._lengths: dict[str, int] = {blob.hex(): length for blob, length in (lengths or {}).items()}
+        """Lost blobs whose length is known, or other files have told."""
         self._zeros: dict[int, str] = {}
         """Ids of the blobs of zeros that are stored, by length."""
         self._writer = repository.writer(dry_run=dry_run)

@@ -15,17 +15,19 @@ from typing import NamedTuple
 from restic_format.check import CheckOptions, CheckReport, check
 from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
 from restic_format.maintenance import recover, repairindex, repairpacks
-from restic_format.maintenance.repairsnapshots import TAG, Repaired, SnapshotRepairer
+from restic_format.maintenance.repairsnapshots import LEARNED, TAG, Repaired, SnapshotRepairer
 from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
 from restic_format.rescue.means import Means
 from restic_format.rescue.plan import ActionKind, HealPlan, is_rootless, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
+from restic_format.rescue.scanning import Scanner
 from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredFile
 from restic_format.snapshots.find import all_snapshots
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.ids import id_of
 from restic_spec.layout import KINDS, FileKind
+from restic_spec.pack import BlobType, PackEntry
 
 FILES, INDEX, PACKS, SNAPSHOTS, PROOF = "damaged files", "index", "damaged packs", "snapshots repaired", "proof"
 """The stages that `Advance` names, besides those of what is done in them."""
@@ -124,6 +126,10 @@ class _Healer:
         self.forget = forget
         self.result = Healed()
         self.packs = set(made.packs)
+        self.found: dict[bytes, list[PackEntry]] = {}
+        """What scanning has found in damaged packs."""
+        self.lengths: dict[bytes, int] = {}
+        """Bytes of blobs of files that are damaged or missing: the first `LEARNED`."""
 
     def run(self) -> None:
         made = self.made
@@ -264,6 +270,7 @@ class _Healer:
             for entry in entries:
                 copies = self.repository.index.lookup_all(entry.type, entry.id)
                 if all(copy.pack == pack or copy.pack not in here for copy in copies):
+                    self.learn(entry)
                     wanted[entry.type, entry.id] = []
         self.try_blobs(wanted)
 
@@ -279,12 +286,18 @@ class _Healer:
                 with suppress(ResticFormatError):
                     self.repository.load_blob(*key)
                     continue
+                self.learn(entry)
                 copies: list[DamagedCopy] = []
                 with suppress(StorageError, SpecError):
                     check_size(entry)
                     sealed = self.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
                     copies.append(DamagedCopy(key, pack, entry.offset, sealed, entry.uncompressed_length))
                 yield key, copies
+
+    def learn(self, entry: PackEntry) -> None:
+        """Remember how long a blob is, for the hole that it may leave in files."""
+        if entry.type is BlobType.DATA and len(self.lengths) < LEARNED:
+            self.lengths.setdefault(entry.id, entry.plain_length)
 
     def try_blobs(self, wanted: Mapping[Key, Sequence[DamagedCopy]]) -> None:
         """Store those that a means gives back."""
@@ -309,7 +322,25 @@ class _Healer:
     def salvage_plan(self) -> repairpacks.SalvagePlan:
         """What should be in the damaged packs, by their headers and the index."""
         here = [pack for pack in sorted(self.packs) if self.storage.exists(FileKind.PACK, pack.hex())]
-        return repairpacks.plan(self.repository, here)
+        made = repairpacks.plan(self.repository, here)
+        for pack, damaged in made.packs.items():
+            entries = {*damaged.entries, *self.found_in(pack, damaged)}
+            made.packs[pack] = damaged._replace(entries=sorted(entries, key=lambda entry: entry.offset))
+        return made
+
+    def found_in(self, pack: bytes, damaged: repairpacks.DamagedPack) -> list[PackEntry]:
+        """Blobs in those parts of a pack of which neither its header nor the index say what is there."""
+        if pack not in self.found:
+            self.found[pack] = []
+            try:
+                self.repository.packs.header(pack, damaged.size)
+            except (SpecError, FileUnusable):
+                scanner = Scanner(self.repository.master_key, self.repository.version, self.cancel)
+                for start, end in _gaps(damaged.entries, damaged.size):
+                    if end - start <= _LARGEST_WHOLE:
+                        data = self.storage.load(FileKind.PACK, pack.hex(), start, end - start)
+                        self.found[pack] += scanner.scan(data, start, ends_pack=end == damaged.size)
+        return self.found[pack]
 
     def salvage(self) -> None:
         """Put what is intact in damaged packs into new ones; the damaged ones are set aside."""
@@ -336,7 +367,9 @@ class _Healer:
 
         found = list(all_snapshots(self.repository, _skip))
         done = {one.snapshot.original for one in found if TAG in one.snapshot.tags}
-        repairer = SnapshotRepairer(self.repository, forget=self.forget, progress=note, cancel=self.cancel)
+        repairer = SnapshotRepairer(
+            self.repository, forget=self.forget, lengths=self.lengths, progress=note, cancel=self.cancel
+        )
         try:
             for number, one in enumerate(found):
                 self.progress(Advance(SNAPSHOTS, number, len(found)))
@@ -357,6 +390,17 @@ class _Healer:
         made = recoverable(self.repository, only_whole=only_whole, cancel=self.cancel)
         snapshot = recover.execute(made)
         self.result.recovered = "" if snapshot is None else snapshot.hex()
+
+
+def _gaps(entries: Sequence[PackEntry], size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a pack of *size* bytes, as begin and end, in which none of *entries* is; these are in order."""
+    place = 0
+    for entry in entries:
+        if entry.offset > place:
+            yield place, min(entry.offset, size)
+        place = max(place, entry.offset + entry.length)
+    if place < size:
+        yield place, size
 
 
 def _skip(name: object, error: ResticFormatError) -> None:

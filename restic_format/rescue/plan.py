@@ -5,6 +5,7 @@ It stands on `restic_format.check`, which reads everything; what a fault costs i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from restic_format.check import CheckEvent, CheckOptions, CheckReport, Code, ObjectKind, Severity, check
 from restic_format.check.advice import UNREADABLE_CODES
-from restic_format.errors import ResticFormatError, UsageError
+from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError, UsageError
 from restic_format.maintenance import recover
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
 from restic_format.repository import Repository
@@ -50,6 +51,10 @@ _CONTENT = frozenset(
     )
 )
 _ROOTLESS = frozenset((Code.SNAPSHOT_DAMAGED, Code.SNAPSHOTS_GONE, Code.INDEX_NONE))
+
+
+_PIECE = 4 << 20
+"""Bytes of a pack that are read at once."""
 
 
 class ActionKind(Enum):
@@ -151,6 +156,10 @@ def make_plan(
         elif found.code is Code.TREE_COPY_DAMAGED:
             made.packs.add(bytes.fromhex(found.object.pack))
     if not made.obstacles:
+        # What the check calls damaged may be an index that says of an intact pack what cannot be.
+        intact = {pack for pack in made.packs if is_intact(repository, pack, cancel)}
+        made.packs -= intact
+        made.lying |= intact
         made.roots = len(recoverable(repository, only_whole=not is_rootless(report), cancel=cancel).roots)
     _add_actions(made, report, means, forget=forget)
     return made
@@ -171,7 +180,7 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
             "all that is in them",
             Certainty.ATTEMPT,
         )
-    if any(report.counts[code] for code in _INDEX) and (made.lying or _needs_index(report)):
+    if made.lying or _needs_index(report):
         add(
             ActionKind.REPAIR_INDEX,
             _named(report, _INDEX - {Code.PACK_MISSING}),
@@ -281,3 +290,25 @@ def _is_whole(repository: Repository, root: bytes, known: dict[bytes, bool], can
 def unreadable(report: CheckReport) -> list[str]:
     """What the storage did not give back, a line each: it may be intact."""
     return [found.message for found in report.findings if found.code in UNREADABLE_CODES]
+
+
+def is_intact(repository: Repository, pack: bytes, cancel: Cancel | None) -> bool:
+    """Whether a pack is what its name says, and every blob in it what its own header says.
+
+    Raises:
+        StorageError: the storage does not give it back now.
+        Interrupted: it was cancelled.
+    """
+    digest = hashlib.sha256()
+    try:
+        size = repository.storage.size(FileKind.PACK, pack.hex())
+        for offset in range(0, size, _PIECE):
+            if cancel is not None:
+                cancel.check()
+            digest.update(repository.packs.read(pack, offset, min(_PIECE, size - offset)))
+        if digest.digest() != pack:
+            return False
+        entries = repository.packs.header(pack, size)
+    except (SpecError, FileMissing, FileUnusable):
+        return False
+    return not any(isinstance(blob, ResticFormatError) for _, blob in repository.packs.blobs(pack, entries))

@@ -28,6 +28,6 @@ class Misplaced:
                 cancel.check()
             if file.data is not None:
                 name = hashlib.sha256(file.data).hexdigest()
-                if (file.kind, name) in places:
+                if name != file.name and (file.kind, name) in places:
                     places.discard((file.kind, name))
                     yield RecoveredFile(file.kind, name, file.data, f"found under the name {file.name[:8]}")
