@@ -100,6 +100,7 @@ def heal(
         healer.run()
     finally:
         repository.storage = before
+    quarantine.end()
     healer.result.run = quarantine.name if quarantine.begun else ""
     progress(Advance(PROOF, 0, 0))
     healer.result.report = check(repository.past_cache(), CheckOptions(read_data=True), progress=silent, cancel=cancel)
@@ -156,7 +157,8 @@ class _Healer:
         small = [self.damaged_file(kind, name) for kind, name in self.made.files]
         self.progress(Advance(FILES, 0, len(small) + len(self.packs)))
         self.try_files(small)
-        whole: list[DamagedFile] = []
+        missing = [DamagedFile(FileKind.PACK, pack.hex(), None) for pack in sorted(self.made.missing)]
+        whole = list(missing)
         size = 0
         for pack in sorted(self.packs):
             file = self.damaged_file(FileKind.PACK, pack.hex())
@@ -164,7 +166,7 @@ class _Healer:
             whole.append(file)
             if size > _LARGEST_WHOLE:
                 self.try_files(whole)
-                whole, size = [], 0
+                whole, size = list(missing), 0
         self.try_files(whole)
         for recovered in self.result.files:
             if recovered.kind is FileKind.PACK:
@@ -179,7 +181,7 @@ class _Healer:
 
     def try_files(self, damaged: Sequence[DamagedFile]) -> None:
         """Store those that a means gives back, the old ones set aside. What is damaged now is given to all means together."""
-        left = list(damaged)
+        left = [file for file in damaged if all(file.name != known.name for known in self.result.files)]
         for one in self.means:
             if not left:
                 return

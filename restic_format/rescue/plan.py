@@ -105,6 +105,8 @@ class HealPlan:
     """Packs in which something is damaged, and which are there."""
     lying: set[bytes] = field(default_factory=set)
     """Packs that the index lists otherwise than they are."""
+    missing: set[bytes] = field(default_factory=set)
+    """Packs that the index lists and that are not there."""
     files: list[tuple[FileKind, str]] = field(default_factory=list)
     """Damaged files that are no packs."""
     roots: int = 0
@@ -151,6 +153,8 @@ def make_plan(
             made.packs.add(bytes.fromhex(found.object.name))
         elif found.code in _LYING and found.object.kind is ObjectKind.PACK:
             made.lying.add(bytes.fromhex(found.object.name))
+        elif found.code is Code.PACK_MISSING:
+            made.missing.add(bytes.fromhex(found.object.name))
         elif found.code in _FILES:
             made.files.append((FILE_KINDS[found.object.kind], found.object.name))
         elif found.code is Code.TREE_COPY_DAMAGED:
@@ -171,10 +175,11 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
 
     wanted = [f"{kind.value}/{name}" for kind, name in made.files]
     packs = [f"data/{pack.hex()}" for pack in sorted(made.packs)]
-    if wanted or packs:
+    missing = [f"data/{pack.hex()}" for pack in sorted(made.missing)]
+    if wanted or packs or missing:
         add(
             ActionKind.RESTORE_FILES,
-            [*wanted, *packs],
+            [*wanted, *packs, *missing],
             "files that can be brought back as they were are stored again under their names",
             "one of: " + ", ".join(means) if means else "nothing",
             "all that is in them",
@@ -217,7 +222,7 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
             "what lost snapshots had; also what was forgotten, and not pruned since",
             Certainty.LIKELY,
         )
-    if any(report.counts[code] for code in _CONTENT) or made.packs or report.counts[Code.PACK_MISSING]:
+    if any(report.counts[code] for code in _CONTENT) or made.packs or made.missing:
         add(
             ActionKind.REPAIR_SNAPSHOTS,
             _named(report, _CONTENT),

@@ -5,7 +5,9 @@ is stored before the step that it tells of is made:
 
 - ``begin``: which snapshots there were, and when;
 - ``set aside``: a file is copied to the run's folder, and then replaced or removed;
-- ``add``: a file is stored under a name that no file has.
+- ``add``: a file is stored under a name that no file has;
+- ``drop``: a file that the run itself has stored is removed again;
+- ``end``: everything is done.
 
 What the first line about a file says tells what was there before the run. A line whose step was not made does no harm.
 """
@@ -30,7 +32,7 @@ from restic_spec.layout import FileKind
 FOLDER = "quarantine"
 """Where it is in a repository, unless the user says otherwise."""
 
-BEGIN, SET_ASIDE, ADD = "begin", "set aside", "add"
+BEGIN, SET_ASIDE, ADD, DROP, END = "begin", "set aside", "add", "drop", "end"
 """The steps of a journal."""
 
 _JOURNAL = "journal-"
@@ -65,8 +67,12 @@ class Run(NamedTuple):
     """Files that were there before, and that are kept in the quarantine: bytes of each."""
     added: list[FileName]
     """Files that were not there before the run and that it stored, or was about to."""
+    dropped: frozenset[FileName]
+    """Those of them that it has removed again, or was about to."""
     snapshots: frozenset[str]
     """Ids of the snapshots that there were before the run."""
+    has_ended: bool
+    """Whether it has come to its end; else its last steps may not have been made."""
 
 
 class Quarantine:
@@ -84,6 +90,7 @@ class Quarantine:
         self._lines: list[bytes] = []
         self._number = 0
         self._known: set[FileName] = set()
+        self._added: set[FileName] = set()
         self.begun = False
 
     def begin(self, snapshots: list[str]) -> None:
@@ -92,6 +99,12 @@ class Quarantine:
             if not self.begun:
                 self._write(Step(BEGIN, "", snapshots=snapshots))
                 self.begun = True
+
+    def end(self) -> None:
+        """Note that everything is done. Raises `StorageError`."""
+        with self._lock:
+            if self.begun:
+                self._write(Step(END, ""))
 
     def set_aside(self, storage: Storage, kind: FileKind, name: str) -> bool:
         """Copy a file that is to be replaced or removed, unless the run itself has stored it; false where there is none.
@@ -112,6 +125,14 @@ class Quarantine:
             self._known.add((kind, name))
             return True
 
+    def removing(self, storage: Storage, kind: FileKind, name: str) -> None:
+        """Note that a file is about to be removed, set aside unless the run itself has stored it. Raises as `set_aside`."""
+        with self._lock:
+            if (kind, name) in self._added:
+                self._write(Step(DROP, "", kind.value, name))
+                return
+        self.set_aside(storage, kind, name)
+
     def adding(self, storage: Storage, kind: FileKind, name: str) -> None:
         """Note that a file is about to be stored; one that has the name is set aside. Raises as `set_aside`."""
         if self.set_aside(storage, kind, name):
@@ -120,6 +141,7 @@ class Quarantine:
             if (kind, name) not in self._known:
                 self._write(Step(ADD, "", kind.value, name))
                 self._known.add((kind, name))
+                self._added.add((kind, name))
 
     def _write(self, step: Step) -> None:
         if len(self._lines) >= _LINES:
@@ -172,7 +194,7 @@ class QuarantiningStorage(WrappedStorage):
         """See `Storage`."""
         if kind is not FileKind.LOCK:
             self._begin()
-            self.quarantine.set_aside(self.inner, kind, name)
+            self.quarantine.removing(self.inner, kind, name)
         self.inner.remove(kind, name)
 
     def remove_lock(self, name: str) -> None:
@@ -245,11 +267,18 @@ def read_run(side: SideFiles, name: str) -> Run:
     snapshots: frozenset[str] = frozenset()
     began = ""
     seen: set[FileName] = set()
+    dropped: set[FileName] = set()
+    has_ended = False
     for step in _steps(side, journals):
         if step.step == BEGIN:
             snapshots, began = frozenset(step.snapshots), step.time
             continue
+        if step.step == END:
+            has_ended = True
+            continue
         key = _file_of(step, name)
+        if step.step == DROP:
+            dropped.add(key)
         if key in seen:
             continue
         seen.add(key)
@@ -257,7 +286,7 @@ def read_run(side: SideFiles, name: str) -> Run:
             added.append(key)
         elif (size := files.get(place(name, *key))) is not None:
             kept[key] = size
-    return Run(name, began, kept, added, snapshots)
+    return Run(name, began, kept, added, frozenset(dropped), snapshots, has_ended)
 
 
 def _steps(side: SideFiles, journals: list[str]) -> Iterator[Step]:
@@ -274,7 +303,7 @@ def _file_of(step: Step, run: str) -> FileName:
         kind = FileKind(step.kind)
     except ValueError:
         kind = None
-    if step.step not in (SET_ASIDE, ADD) or kind is None or (kind is FileKind.CONFIG) != (step.name == ""):
+    if step.step not in (SET_ASIDE, ADD, DROP) or kind is None or (kind is FileKind.CONFIG) != (step.name == ""):
         raise DamagedFile(f"{FOLDER}/{run}: its journal has a step that this program does not know")
     if step.name and not is_hex_id(step.name):
         raise DamagedFile(f"{FOLDER}/{run}: its journal names a file that cannot be")

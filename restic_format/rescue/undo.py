@@ -18,7 +18,7 @@ RESTORING, REMOVING = "files brought back", "files removed"
 """The stages that `Advance` names."""
 
 _BACK = (FileKind.PACK, FileKind.KEY, FileKind.INDEX, FileKind.SNAPSHOT, FileKind.CONFIG, FileKind.LOCK)
-_AWAY = (FileKind.SNAPSHOT, FileKind.KEY, FileKind.INDEX, FileKind.PACK)
+_AWAY = (FileKind.SNAPSHOT, FileKind.KEY, FileKind.INDEX, FileKind.PACK, FileKind.CONFIG)
 """In which order files come and go: as in ORDER-1 and ORDER-3, the rest where it disturbs the least."""
 
 
@@ -94,18 +94,15 @@ def forget(side: SideFiles, run: str | None = None) -> list[str]:
 
 
 def _check_unchanged(storage: Storage, run: Run) -> None:
-    """Refuse to undo where something that the run has stored for good was removed by somebody else (prune, say)."""
-    here: dict[FileKind, set[str]] = {}
-    for kind in (FileKind.PACK, FileKind.INDEX):
-        here[kind] = {name for name, _ in storage.list(kind)}
-    indexed = [name for kind, name in run.added if kind is FileKind.INDEX]
-    if indexed and not any(name in here[FileKind.INDEX] for name in indexed):
-        gone = [name for kind, name in run.kept if kind is FileKind.INDEX and name not in here[kind]]
-        if gone:
-            raise UsageError(
-                f"run {run.name} cannot be undone: the index was written anew since, by prune or another repair; what the run "
-                "has set aside is in the quarantine"
-            )
+    """Refuse to undo where an index file that the run has left was replaced since: what the old ones list may be gone."""
+    indexes = {name for kind, name in run.added if kind is FileKind.INDEX and (kind, name) not in run.dropped}
+    gone = indexes - {name for name, _ in storage.list(FileKind.INDEX)}
+    replaced = [name for kind, name in run.kept if kind is FileKind.INDEX and not storage.exists(kind, name)]
+    if gone and replaced and (run.has_ended or gone == indexes):
+        raise UsageError(
+            f"run {run.name} cannot be undone: the index was written anew since, by prune or another repair; what the run has "
+            "set aside is in the quarantine"
+        )
 
 
 def _bring_back(storage: Storage, side: SideFiles, source: str, kind: FileKind, name: str) -> None:

@@ -41,6 +41,21 @@ def flip_tree(repo: Path) -> None:
     kit.flip_bit(packs_of_type(repo, "tree")[-1], 40)
 
 
+def spoil_blob(repo: Path) -> None:
+    overwrite(packs_of_type(repo, "data")[-1], 500)
+
+
+def spoil_tree(repo: Path) -> None:
+    overwrite(packs_of_type(repo, "tree")[-1], 40)
+
+
+def overwrite(path: Path, offset: int) -> None:
+    """Put noise in place of 64 bytes, which nothing can solve."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(os.urandom(64))
+
+
 def remove_pack(repo: Path) -> None:
     packs_of_type(repo, "data")[-1].unlink()
 
@@ -91,7 +106,7 @@ def no_index_and_cut(repo: Path) -> None:
 
 
 def no_index_and_blob(repo: Path) -> None:
-    flip_blob(repo)
+    spoil_blob(repo)
     remove_indexes(repo)
 
 
@@ -108,7 +123,9 @@ WHOLE = (
     rename_key,
 )
 """Damage after which nothing is lost."""
-LOSING = (halve_pack, flip_blob, flip_tree, remove_pack, no_index_and_blob)
+QUICK = ("--budget", "5")
+"""What cannot be solved is given up soon."""
+LOSING = (halve_pack, spoil_blob, spoil_tree, remove_pack, no_index_and_blob)
 
 
 @pytest.mark.parametrize("damage", WHOLE, ids=lambda damage: damage.__name__)
@@ -117,11 +134,11 @@ def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) 
     everything = readable(repo)
     damage(repo)
     before = content(repo)
-    done = kit.ours(repo, "heal", "--yes")
+    done = kit.ours(repo, "heal", "--yes", *QUICK)
     assert "the repository is healthy" in done.stdout
     kit.restic(repo, "check", "--read-data")
     assert everything <= readable(repo)
-    assert "nothing needs to be healed" in kit.ours(repo, "heal", "--yes").stdout
+    assert "nothing needs to be healed" in kit.ours(repo, "heal", "--yes", *QUICK).stdout
     kit.ours(repo, "heal", "--undo", "--yes")
     assert content(repo) == before and not (repo / "quarantine").exists()
 
@@ -133,7 +150,7 @@ def test_what_is_left_is_saved(fresh: Fresh, damage: Callable[[Path], None], tmp
     damage(repo)
     before = content(repo)
     could_be_read = readable(repo)
-    done = kit.ours(repo, "heal", "--yes", "--json", "--forget", check=False)
+    done = kit.ours(repo, "heal", "--yes", *QUICK, "--json", "--forget", check=False)
     plan, summary = map(json.loads, done.stdout.splitlines())
     assert plan["message_type"] == "plan" and summary["message_type"] == "summary"
     assert done.returncode == 0 and summary["healthy"] and summary["snapshots"]
@@ -164,11 +181,11 @@ def test_damaged_snapshots_stay_beside_the_repaired_ones_and_are_not_repaired_ag
     repo = fresh()
     remove_pack(repo)
     old = {path.name for path in kit.files_of(repo, "snapshots")}
-    done = kit.ours(repo, "heal", "--yes", check=False)
+    done = kit.ours(repo, "heal", "--yes", *QUICK, check=False)
     assert done.returncode == 1 and "something is lost for good" in done.stderr
     once = {path.name for path in kit.files_of(repo, "snapshots")}
     assert old < once
-    kit.ours(repo, "heal", "--yes", check=False)
+    kit.ours(repo, "heal", "--yes", *QUICK, check=False)
     assert {path.name for path in kit.files_of(repo, "snapshots")} == once
 
 
@@ -200,14 +217,14 @@ def test_what_cannot_be_read_is_left_alone(fresh: Fresh) -> None:
 
 def test_the_quarantine_can_be_elsewhere_and_be_forgotten(fresh: Fresh, tmp_path: Path) -> None:
     repo, kept = fresh(), tmp_path / "kept"
-    flip_blob(repo)
+    spoil_blob(repo)
     before = content(repo)
-    kit.ours(repo, "heal", "--yes", "--quarantine", str(kept), "--forget")
+    kit.ours(repo, "heal", "--yes", *QUICK, "--quarantine", str(kept), "--forget")
     assert not (repo / "quarantine").exists() and list(kept.rglob("journal-*"))
     assert "there is no repair to undo" in kit.ours(repo, "heal", "--undo", "--yes").stdout
     kit.ours(repo, "heal", "--undo", "--yes", "--quarantine", str(kept))
     assert content(repo) == before
-    kit.ours(repo, "heal", "--yes", "--forget")
+    kit.ours(repo, "heal", "--yes", *QUICK, "--forget")
     told = json.loads(kit.ours(repo, "heal", "--forget-quarantine", "--yes", "--json").stdout)
     assert len(told["runs"]) == 1 and not (repo / "quarantine").exists()
     kit.restic(repo, "check", "--read-data")
@@ -220,10 +237,9 @@ def test_locks_that_nobody_holds_are_set_aside(fresh: Fresh) -> None:
     before = content(repo)
     refused = kit.ours(repo, "heal", check=False)
     assert refused.returncode == 1 and content(repo) == before
-    kit.ours(repo, "heal", "--yes")
+    kit.ours(repo, "heal", "--yes", *QUICK)
     kit.restic(repo, "check", "--read-data")
-    kit.ours(repo, "heal", "--undo", "--yes")  # the index
-    kit.ours(repo, "heal", "--undo", "--yes")  # the lock
+    kit.ours(repo, "heal", "--undo", "--yes")
     assert content(repo) == before
 
 
@@ -276,3 +292,91 @@ def test_good_indexes_stay(fresh: Fresh) -> None:
     _, done = healed(storage)
     assert done.report.ok and done.indexed
     assert set(readable(repo)) and len(kit.files_of(repo, "index")) <= len(indexes)
+
+
+def remove_config(repo: Path) -> None:
+    (repo / "config").unlink()
+
+
+def spoil_config(repo: Path) -> None:
+    (repo / "config").chmod(0o600)
+    (repo / "config").write_bytes(os.urandom(155))
+
+
+def empty_config(repo: Path) -> None:
+    kit.cut(repo / "config", 0)
+
+
+@pytest.mark.parametrize("damage", [remove_config, spoil_config, empty_config], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_config_is_made_anew_from_a_key(
+    tmp_path: Path, rescue_source: Path, damage: Callable[[Path], None], version: int
+) -> None:
+    repo = kit.make_repository(tmp_path / "repo", rescue_source, version=version)
+    for path in kit.files_of(repo):
+        path.chmod(0o600)
+    old = json.loads(kit.restic(repo, "cat", "config").stdout)
+    damage(repo)
+    flip_index(repo)
+    before = read_all(repo)
+    told = kit.ours(repo, "heal", "--dry-run")
+    assert "made anew from a key" in told.stdout and read_all(repo) == before
+    entrance, plan, summary = map(json.loads, kit.ours(repo, "heal", "--yes", *QUICK, "--json").stdout.splitlines())
+    assert (entrance["is_new"], plan["message_type"], summary["healthy"]) == (True, "plan", True)
+    new = json.loads(kit.restic(repo, "cat", "config").stdout)
+    assert new["version"] == old["version"] == version and new["id"] != old["id"]
+    kit.restic(repo, "check", "--read-data")
+    kit.restic(repo, "backup", "-q", str(rescue_source / "a"))
+
+
+def test_a_config_that_was_made_anew_is_undone_with_the_rest(fresh: Fresh) -> None:
+    repo = fresh()
+    remove_config(repo)
+    flip_index(repo)
+    before = read_all(repo)
+    kit.ours(repo, "heal", "--yes", *QUICK)
+    kit.ours(repo, "heal", "--undo", "--yes")
+    assert read_all(repo) == before
+
+
+def test_a_config_with_one_bit_turned_is_as_it_was(fresh: Fresh) -> None:
+    repo = fresh()
+    good = (repo / "config").read_bytes()
+    kit.flip_bit(repo / "config", 70)
+    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    assert "solved through the MAC" in done.stdout and (repo / "config").read_bytes() == good
+
+
+def test_a_key_with_one_byte_wrong_is_as_it_was(fresh: Fresh) -> None:
+    repo = fresh()
+    (key,) = (repo / "keys").iterdir()
+    good = key.read_bytes()
+    kit.flip_bit(key, good.index(b'"data"') + 20, 1)
+    kit.ours(repo, "heal", "--yes", *QUICK)
+    assert key.read_bytes() == good
+    kit.restic(repo, "check", "--read-data")
+
+
+def test_a_wrong_password_repairs_nothing(fresh: Fresh) -> None:
+    repo = fresh()
+    remove_config(repo)
+    before = read_all(repo)
+    words = kit.ours_command(repo, "heal", "--yes", "--budget", "1")
+    done = kit.run(words, env=kit.environment(RESTIC_PASSWORD="wrong"), check=False)
+    assert done.returncode == 12 and read_all(repo) == before
+
+
+def test_blobs_with_one_bit_turned_are_solved(fresh: Fresh) -> None:
+    repo = fresh()
+    good = content(repo)
+    flip_blob(repo)
+    flip_tree(repo)
+    flip_snapshot(repo)
+    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    assert done.stdout.count("solved through the MAC") == 3
+    assert content(repo) == good
+
+
+def read_all(repo: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(repo)): path.read_bytes() for path in kit.files_of(repo)}

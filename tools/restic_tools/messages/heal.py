@@ -46,6 +46,16 @@ class BroughtBack(msgspec.Struct):
     how: str
 
 
+class Entrance(msgspec.Struct):
+    """``entrance``: what the repository needs to be opened again, where it could not be opened."""
+
+    message_type: str
+    files: list[BroughtBack]
+    is_new: bool
+    """Whether the config is made anew, as the old one cannot be had."""
+    dry_run: bool
+
+
 class SnapshotRepaired(msgspec.Struct):
     """A snapshot that has lost something."""
 

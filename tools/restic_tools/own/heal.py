@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,16 +13,22 @@ from restic_tools.exitcodes import Failure
 from restic_tools.own.running import context_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from restic_format.errors import ResticFormatError
     from restic_format.repository import Repository
     from restic_format.rescue.heal import Healed
     from restic_format.rescue.means import Means
     from restic_format.rescue.plan import HealPlan
+    from restic_format.rescue.quarantine import Quarantine
     from restic_format.storage import SideFiles
+    from restic_spec.crypto import MasterKey
+    from restic_tools.context import LockMode
+    from restic_tools.globaloptions import GlobalOptions
 
 app = typer.Typer()
 
+_MOST_BUDGET = 30 * 24 * 3600
 _MOST_SHOWN = 20
 """Objects of one action, and faults, that are shown without --verbose."""
 
@@ -32,6 +37,10 @@ _MOST_SHOWN = 20
 def heal(
     ctx: typer.Context,
     run: Annotated[str | None, typer.Argument(metavar="[run]")] = None,
+    budget: Annotated[
+        float,
+        typer.Option("--budget", metavar="seconds", help="how long to solve damage through the MAC, at each step of the plan"),
+    ] = 600.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="change nothing, only show the plan")] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="set damaged snapshots aside when those that replace them are stored")
@@ -62,22 +71,24 @@ def heal(
     While anything cannot be read (an unsteady disk or network, missing permissions) nothing is changed: it may be intact.
     """
     tools = context_of(ctx)
+    if not 0 <= budget <= _MOST_BUDGET:
+        raise Failure(f"--budget must be from 0 to {_MOST_BUDGET} seconds")
     if undo and forget_quarantine:
         raise Failure("--undo and --forget-quarantine cannot be used together")
     if run is not None and not (undo or forget_quarantine):
         raise Failure("the name of a run goes with --undo or --forget-quarantine only")
+    place = _Place(quarantine)
     if undo:
-        _undo(tools, run, quarantine, dry_run=dry_run, yes=yes)
+        _undo(tools, run, place, dry_run=dry_run, yes=yes)
     elif forget_quarantine:
-        _forget_quarantine(tools, run, quarantine, dry_run=dry_run, yes=yes)
+        _forget_quarantine(tools, run, place, dry_run=dry_run, yes=yes)
     else:
-        _heal(tools, quarantine, dry_run=dry_run, forget=forget, yes=yes)
+        _heal(tools, place, budget, dry_run=dry_run, forget=forget, yes=yes)
 
 
-def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bool) -> None:
+def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: bool, yes: bool) -> None:
     from restic_format.rescue.heal import heal as carry_out
     from restic_format.rescue.plan import make_plan, unreadable
-    from restic_format.rescue.quarantine import Quarantine
     from restic_tools.stages import StagePrinter, stoppable
 
     headings = {
@@ -88,8 +99,12 @@ def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bo
         "snapshots repaired": "repairing snapshots",
         "proof": "checking everything again",
     }
-    with _opened(ctx, quarantine, dry_run=dry_run, yes=yes) as (repository, kept), stoppable(ctx) as cancel:
-        means = _means()
+    options = ctx.options.replaced(no_cache=True)
+    if not _enter(ctx, options, place, budget, dry_run=dry_run, yes=yes):
+        return
+    lock: LockMode = "none" if dry_run else "exclusive"
+    with ctx.open_repository(lock=lock, options=options) as repository, stoppable(ctx) as cancel:
+        means = _means(repository.master_key, repository.version, budget)
         with StagePrinter(ctx, headings, uncounted=("proof",)) as printer:
 
             def progress(event: object) -> None:
@@ -109,7 +124,7 @@ def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bo
             if made.is_healthy or dry_run:
                 return
             _ask(ctx, "carry out this plan", yes=yes)
-            done = carry_out(made, Quarantine(kept), means, forget=forget, progress=printer, cancel=cancel)
+            done = carry_out(made, place.quarantine(repository), means, forget=forget, progress=printer, cancel=cancel)
     _show_result(ctx, done)
     if missed := unreadable(done.report):
         raise Failure(
@@ -120,29 +135,115 @@ def _heal(ctx: Context, quarantine: str, *, dry_run: bool, forget: bool, yes: bo
         raise Failure("something is lost for good, or could not be healed: see above; `heal --undo` takes everything back")
 
 
-def _means() -> Sequence[Means]:
+def _means(master: MasterKey | None, version: int, budget: float, password: bytes | None = None) -> Sequence[Means]:
+    """The ways in which files and blobs can be brought back; without a master key, key files alone."""
     from restic_format.rescue.means.misplaced import Misplaced
+    from restic_format.rescue.means.solving import Solving
 
-    return [Misplaced()]
+    return [Misplaced(), Solving(master, version, budget=budget, password=password)]
 
 
-@contextmanager
-def _opened(ctx: Context, quarantine: str, *, dry_run: bool, yes: bool) -> Iterator[tuple[Repository, SideFiles]]:
-    """The repository under an exclusive lock, locks of dead processes set aside first; and the quarantine."""
-    options = ctx.options.replaced(no_cache=True)
-    if dry_run:
+class _Place:
+    """The quarantine of this call, in the repository or where the user says; one run for all that is done."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._kept: Quarantine | None = None
+
+    def side(self, repository: Repository) -> SideFiles:
+        """Its files."""
+        if self._folder:
+            from restic_format.storage.side import LocalSideFiles
+
+            return LocalSideFiles(self._folder)
+        return repository.storage.side_files("quarantine")
+
+    def quarantine(self, repository: Repository) -> Quarantine:
+        """The quarantine of the run."""
+        from restic_format.rescue.quarantine import Quarantine
+
+        self._kept = self._kept or Quarantine(self.side(repository))
+        return self._kept
+
+
+def _enter(ctx: Context, options: GlobalOptions, place: _Place, budget: float, *, dry_run: bool, yes: bool) -> bool:
+    """Put right what keeps the repository from being opened and locked; whether that can be done now."""
+    from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound
+
+    try:
         with ctx.open_repository(lock="none", options=options) as repository:
-            yield repository, _side(repository, quarantine)
-        return
-    with ctx.open_repository(lock="none", options=options) as repository:
-        _clear_locks(ctx, repository, quarantine, yes=yes)
-    with ctx.open_repository(lock="exclusive", options=options) as repository:
-        yield repository, _side(repository, quarantine)
+            if not dry_run:
+                _clear_locks(ctx, repository, place, yes=yes)
+        return True
+    except (RepositoryNotFound, DamagedFile, KeyUnusable) as error:
+        if not _can_be_opened_again(error, options):
+            raise
+        _restore_entrance(ctx, options, place, error, budget, dry_run=dry_run, yes=yes)
+        return not dry_run
 
 
-def _clear_locks(ctx: Context, repository: Repository, quarantine: str, *, yes: bool) -> None:
+def _can_be_opened_again(error: ResticFormatError, options: GlobalOptions) -> bool:
+    """Whether an error is about the config, or about damaged keys, of a repository that is there."""
+    from restic_format.errors import DamagedFile, KeyUnusable
+    from restic_spec.layout import FileKind
+    from restic_tools.access import given_storage
+
+    if isinstance(error, KeyUnusable) or (isinstance(error, DamagedFile) and error.object == "config"):
+        return True
+    if isinstance(error, DamagedFile):
+        return False
+    return any(True for _ in given_storage(options, bool).list(FileKind.KEY))
+
+
+def _restore_entrance(
+    ctx: Context,
+    options: GlobalOptions,
+    place: _Place,
+    error: ResticFormatError,
+    budget: float,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Bring back what the repository needs to be opened: a key, the config."""
+    from restic_format.rescue.entrance import find_entrance, restore_entrance
+    from restic_tools.access import given_storage
+    from restic_tools.messages.heal import BroughtBack, Entrance
+    from restic_tools.passwords import ask_password
+    from restic_tools.stages import stoppable
+
+    ctx.out.info(f"the repository cannot be opened: {error}")
+    password = ask_password(options, "enter password for repository: ").encode("utf-8", "surrogateescape")
+    with stoppable(ctx) as cancel:
+        found = find_entrance(
+            given_storage(options, ctx.interrupt.event.is_set),
+            password,
+            lambda master, version: _means(master, version, budget, password),
+            key_hint=options.key_hint or None,
+            cancel=cancel,
+        )
+        files = [*found.keys, *([found.config] if found.config is not None else [])]
+        if ctx.options.json:
+            told = [BroughtBack(file.kind.value, file.name, file.how) for file in files]
+            ctx.out.json(Entrance("entrance", told, found.is_new, dry_run))
+        for file in files:
+            ctx.out.info(f"{file.kind.value} {file.name[:8]}: {file.how}")
+        if found.is_new:
+            ctx.out.info(
+                "the old config cannot be had: the repository gets a new id, and files will be cut in other places, so that "
+                "the next backup stores more than usual; all that is there can be restored"
+            )
+        if dry_run:
+            ctx.out.info("what else is damaged can be told when this is done")
+            return
+        _ask(ctx, "store this, so that the repository can be opened", yes=yes)
+        _clear_locks(ctx, found.repository, place, yes=yes)
+        with found.repository.lock(exclusive=True):
+            restore_entrance(found, place.quarantine(found.repository))
+
+
+def _clear_locks(ctx: Context, repository: Repository, place: _Place, *, yes: bool) -> None:
     from restic_format.rescue.locks import find_dead_locks, set_locks_aside
-    from restic_format.rescue.quarantine import Quarantine
 
     found = find_dead_locks(repository)
     for name, why in found.unreadable.items():
@@ -151,18 +252,8 @@ def _clear_locks(ctx: Context, repository: Repository, quarantine: str, *, yes: 
         _ask(ctx, "set these locks aside, as no other program is working on the repository", yes=yes)
     names = [*found.stale, *found.unreadable]
     if names:
-        set_locks_aside(repository, Quarantine(_side(repository, quarantine)), names)
+        set_locks_aside(repository, place.quarantine(repository), names)
         ctx.out.info(f"set {len(names)} locks aside that nobody holds")
-
-
-def _side(repository: Repository, quarantine: str) -> SideFiles:
-    from restic_format.rescue.quarantine import FOLDER
-
-    if quarantine:
-        from restic_format.storage.side import LocalSideFiles
-
-        return LocalSideFiles(quarantine)
-    return repository.storage.side_files(FOLDER)
 
 
 def _ask(ctx: Context, what: str, *, yes: bool) -> None:
@@ -178,7 +269,7 @@ def _ask(ctx: Context, what: str, *, yes: bool) -> None:
         raise Failure("nothing was changed")
 
 
-def _undo(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes: bool) -> None:
+def _undo(ctx: Context, run: str | None, place: _Place, *, dry_run: bool, yes: bool) -> None:
     from restic_format.rescue.quarantine import read_run, run_names
     from restic_format.rescue.undo import undo
     from restic_tools.messages.heal import Undone, file_names
@@ -186,7 +277,7 @@ def _undo(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes:
 
     options = ctx.options.replaced(no_cache=True)
     with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository, stoppable(ctx) as cancel:
-        side = _side(repository, quarantine)
+        side = place.side(repository)
         names = run_names(side)
         if run is None and not names:
             ctx.out.info(f"there is no repair to undo in {visible(side.location)}")
@@ -210,14 +301,14 @@ def _undo(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes:
         ctx.out.info(f"earlier runs that can be undone: {' '.join(names[:-1])}")
 
 
-def _forget_quarantine(ctx: Context, run: str | None, quarantine: str, *, dry_run: bool, yes: bool) -> None:
+def _forget_quarantine(ctx: Context, run: str | None, place: _Place, *, dry_run: bool, yes: bool) -> None:
     from restic_format.rescue.quarantine import run_names
     from restic_format.rescue.undo import forget
     from restic_tools.messages.heal import QuarantineForgotten
 
     options = ctx.options.replaced(no_cache=True)
     with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository:
-        side = _side(repository, quarantine)
+        side = place.side(repository)
         names = run_names(side) if run is None else [run]
         if not names:
             ctx.out.info("the quarantine is empty")
