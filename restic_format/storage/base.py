@@ -233,6 +233,15 @@ class Storage(ABC):
         """Paths inside the repository that no repository file has."""
         return iter(())
 
+    def load_stray(self, path: str) -> bytes:
+        """The content of a file that `strays` names.
+
+        Raises:
+            FileMissing: there is none.
+            FileUnusable: it is larger than any snapshot or index may be, or not a regular file.
+        """
+        raise FileMissing(f"{path}: no such file", object=path)
+
     @abstractmethod
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file. Raises `FileMissing` or `StorageError`."""
@@ -339,6 +348,10 @@ class WrappedStorage(Storage):
     def strays(self) -> Iterator[str]:
         """See `Storage`."""
         return self.inner.strays()
+
+    def load_stray(self, path: str) -> bytes:
+        """See `Storage`."""
+        return self.inner.load_stray(path)
 
     def remove(self, kind: FileKind, name: str) -> None:
         """See `Storage`."""

@@ -229,6 +229,11 @@ class FaultyStorage(WrappedStorage):
         self._before("strays", FileKind.CONFIG, "")
         return self.inner.strays()
 
+    def load_stray(self, path: str) -> bytes:
+        """The content of a stray file."""
+        self._before("load_stray", FileKind.CONFIG, path)
+        return self.inner.load_stray(path)
+
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file."""
         fault = self._before("remove", kind, name)

@@ -20,7 +20,7 @@ from restic_format.storage.localwriter import LocalWriter, make_folders
 from restic_format.storage.side import LocalSideFiles, SideFiles
 from restic_spec import gojson
 from restic_spec.ids import is_hex_id
-from restic_spec.layout import LISTED_KINDS, SIDE_FOLDERS, FileKind, Layout, folder_of, folders, path_of
+from restic_spec.layout import KINDS, LISTED_KINDS, SIDE_FOLDERS, FileKind, Layout, folder_of, folders, path_of
 
 _TEMPORARY_NAME = re.compile(rb"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
 
@@ -243,6 +243,22 @@ class LocalStorage(Storage):
                 path = gojson.to_text(os.path.relpath(os.path.join(folder, name), self._root))
                 if not self._belongs(path, folder in known):
                     yield path
+
+    def load_stray(self, path: str) -> bytes:
+        """The content of a file that `strays` names (see `Storage.load_stray`); symbolic links are not followed."""
+        raw = gojson.to_bytes(path)
+        what = os.path.join(self._root, raw)
+        if os.path.isabs(raw) or b".." in raw.split(b"/"):
+            raise FileUnusable(f"{path}: is not in the repository", object=path)
+        try:
+            descriptor = os.open(what, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode) or status.st_size > KINDS[FileKind.SNAPSHOT].max_size:
+                    raise FileUnusable(f"{path}: is too large, or not a regular file", object=path)
+                return file.read(status.st_size)
+        except OSError as error:
+            raise oserrors.told("open", what, error, path) from error
 
     def _belongs(self, path: str, in_known_folder: bool) -> bool:
         if path == "config":

@@ -110,7 +110,19 @@ def no_index_and_blob(repo: Path) -> None:
     remove_indexes(repo)
 
 
+def move_pack(repo: Path) -> None:
+    pack = packs_of_type(repo, "data")[-1]
+    (repo / "data" / "lost and found").mkdir()
+    pack.rename(repo / "data" / "lost and found" / "1234.tmp")
+
+
+def move_config(repo: Path) -> None:
+    (repo / "config").rename(repo / "config.bak")
+
+
 WHOLE = (
+    move_pack,
+    move_config,
     cut_pack,
     remove_indexes,
     flip_index,
@@ -133,14 +145,14 @@ def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) 
     repo = fresh()
     everything = readable(repo)
     damage(repo)
-    before = content(repo)
+    before = read_all(repo)
     done = kit.ours(repo, "heal", "--yes", *QUICK)
     assert "the repository is healthy" in done.stdout
     kit.restic(repo, "check", "--read-data")
     assert everything <= readable(repo)
     assert "nothing needs to be healed" in kit.ours(repo, "heal", "--yes", *QUICK).stdout
     kit.ours(repo, "heal", "--undo", "--yes")
-    assert content(repo) == before and not (repo / "quarantine").exists()
+    assert read_all(repo) == before and not (repo / "quarantine").exists()
 
 
 @pytest.mark.parametrize("damage", LOSING, ids=lambda damage: damage.__name__)

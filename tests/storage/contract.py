@@ -204,3 +204,7 @@ class StorageContract:
                 with pytest.raises(FileUnusable, match="cannot name a file beside those of the repository"):
                     act(name)
             assert list(side.list()) == []
+
+    def test_a_stray_that_is_not_there_cannot_be_loaded(self, storage: Storage) -> None:
+        with pytest.raises(FileMissing):
+            storage.load_stray("data/none")

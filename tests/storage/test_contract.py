@@ -157,6 +157,7 @@ def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
         "written": [FileKind.PACK, NAME],
         "list": [FileKind.PACK],
         "strays": [],
+        "load_stray": ["x"],
         "remove": [FileKind.PACK, NAME],
         "side_files": ["quarantine"],
         "remove_unfinished": [0.0, lambda: True],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from restic_format.rescue.means import Means
     from restic_format.rescue.plan import HealPlan
     from restic_format.rescue.quarantine import Quarantine
-    from restic_format.storage import SideFiles
+    from restic_format.storage import SideFiles, Storage
     from restic_spec.crypto import MasterKey
     from restic_tools.context import LockMode
     from restic_tools.globaloptions import GlobalOptions
@@ -104,7 +104,7 @@ def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: 
         return
     lock: LockMode = "none" if dry_run else "exclusive"
     with ctx.open_repository(lock=lock, options=options) as repository, stoppable(ctx) as cancel:
-        means = _means(repository.master_key, repository.version, budget)
+        means = _means(repository.storage, repository.master_key, repository.version, budget)
         with StagePrinter(ctx, headings, uncounted=("proof",)) as printer:
 
             def progress(event: object) -> None:
@@ -135,12 +135,14 @@ def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: 
         raise Failure("something is lost for good, or could not be healed: see above; `heal --undo` takes everything back")
 
 
-def _means(master: MasterKey | None, version: int, budget: float, password: bytes | None = None) -> Sequence[Means]:
+def _means(
+    storage: Storage, master: MasterKey | None, version: int, budget: float, password: bytes | None = None
+) -> Sequence[Means]:
     """The ways in which files and blobs can be brought back; without a master key, key files alone."""
     from restic_format.rescue.means.misplaced import Misplaced
     from restic_format.rescue.means.solving import Solving
 
-    return [Misplaced(), Solving(master, version, budget=budget, password=password)]
+    return [Misplaced(storage, master), Solving(master, version, budget=budget, password=password)]
 
 
 class _Place:
@@ -215,10 +217,11 @@ def _restore_entrance(
     ctx.out.info(f"the repository cannot be opened: {error}")
     password = ask_password(options, "enter password for repository: ").encode("utf-8", "surrogateescape")
     with stoppable(ctx) as cancel:
+        storage = given_storage(options, ctx.interrupt.event.is_set)
         found = find_entrance(
-            given_storage(options, ctx.interrupt.event.is_set),
+            storage,
             password,
-            lambda master, version: _means(master, version, budget, password),
+            lambda master, version: _means(storage, master, version, budget, password),
             key_hint=options.key_hint or None,
             cancel=cancel,
         )
