@@ -251,11 +251,11 @@ class LocalStorage(Storage):
         if os.path.isabs(raw) or b".." in raw.split(b"/"):
             raise FileUnusable(f"{path}: is not in the repository", object=path)
         try:
+            status = os.lstat(what)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > KINDS[FileKind.SNAPSHOT].max_size:
+                raise FileUnusable(f"{path}: is too large, or not a regular file", object=path)
             descriptor = os.open(what, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or status.st_size > KINDS[FileKind.SNAPSHOT].max_size:
-                    raise FileUnusable(f"{path}: is too large, or not a regular file", object=path)
                 return file.read(status.st_size)
         except OSError as error:
             raise oserrors.told("open", what, error, path) from error

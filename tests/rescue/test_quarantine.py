@@ -108,6 +108,26 @@ def test_what_others_have_pruned_since_is_not_undone() -> None:
     assert storage.files == before
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_one_index_file_that_is_gone_tells_that_others_have_changed_it(ended: bool) -> None:
+    storage = filled()
+    before = dict(storage.files)
+    made = change(storage)
+    QuarantiningStorage(storage, made).save(FileKind.INDEX, name("the last one"), b"the last one")
+    if ended:
+        made.end()
+    storage.remove(FileKind.INDEX, name("the last one"))
+    side = storage.side_files("quarantine")
+    found = read_run(side, made.name)
+    assert found.has_ended is ended and (FileKind.INDEX, name("new 0")) in found.dropped
+    if ended:
+        with pytest.raises(UsageError, match="the index was written anew since"):
+            undo(storage, side)
+    else:  # The run may have been killed before it stored that file.
+        undo(storage, side)
+        assert storage.files == before
+
+
 def test_what_is_forgotten_is_gone() -> None:
     storage = filled()
     made = change(storage)
