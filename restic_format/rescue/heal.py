@@ -102,6 +102,9 @@ def heal(
         repository.storage = before
     quarantine.end()
     healer.result.run = quarantine.name if quarantine.begun else ""
+    if made.is_healthy:
+        healer.result.report = made.report
+        return healer.result
     progress(Advance(PROOF, 0, 0))
     healer.result.report = check(repository.past_cache(), CheckOptions(read_data=True), progress=silent, cancel=cancel)
     return healer.result

@@ -114,16 +114,17 @@ def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: 
                     printer(event)
 
             made = make_plan(repository, [one.name for one in means], forget=forget, progress=progress, cancel=cancel)
-            _show_plan(ctx, made)
+            _show_plan(ctx, made, was_used=place.was_used)
             if made.obstacles:
                 raise Failure(
                     f"not everything can be read, and what cannot may be intact: {visible(made.obstacles[0])}: make the "
                     "storage readable (is the medium mounted, may this user read the files, is the disk well?) and run heal "
                     "again; nothing was changed"
                 )
-            if made.is_healthy or dry_run:
+            if dry_run or (made.is_healthy and not place.was_used):
                 return
-            _ask(ctx, "carry out this plan", yes=yes)
+            if not made.is_healthy:
+                _ask(ctx, "carry out this plan", yes=yes)
             done = carry_out(made, place.quarantine(repository), means, forget=forget, progress=printer, cancel=cancel)
     _show_result(ctx, done)
     if missed := unreadable(done.report):
@@ -151,6 +152,11 @@ class _Place:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._kept: Quarantine | None = None
+
+    @property
+    def was_used(self) -> bool:
+        """Whether something was changed already, so that the repository could be opened and locked."""
+        return self._kept is not None and self._kept.begun
 
     def side(self, repository: Repository) -> SideFiles:
         """Its files."""
@@ -325,7 +331,7 @@ def _forget_quarantine(ctx: Context, run: str | None, place: _Place, *, dry_run:
         ctx.out.json(QuarantineForgotten("quarantine_forgotten", names, dry_run))
 
 
-def _show_plan(ctx: Context, made: HealPlan) -> None:
+def _show_plan(ctx: Context, made: HealPlan, *, was_used: bool) -> None:
     from restic_format.rescue.plan import worst
     from restic_tools.messages.heal import plan_message
 
@@ -334,7 +340,7 @@ def _show_plan(ctx: Context, made: HealPlan) -> None:
         return
     out = ctx.out
     if made.is_healthy:
-        out.line("nothing needs to be healed")
+        out.line("nothing else needs to be healed" if was_used else "nothing needs to be healed")
         return
     faults = worst(made.report)
     out.line(f"{len(faults)} faults:")
