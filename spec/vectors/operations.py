@@ -15,6 +15,7 @@ from restic_spec import (
     chunker,
     config,
     crypto,
+    galois,
     gojson,
     gomode,
     gotime,
@@ -24,6 +25,7 @@ from restic_spec import (
     layout,
     lock,
     pack,
+    parity,
     snapshot,
     solving,
     tree,
@@ -256,6 +258,54 @@ def _solve_bits(given: Json) -> Json:
     return {"pairs": [list(pair) for pair in sorted(solving.bit_pairs(*_damaged(given)))]}
 
 
+_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def _multiply(given: Json) -> Json:
+    return {"product": galois.product(given["left"], given["right"])}
+
+
+def _parity_file(given: Json) -> Json:
+    contents = [(_KINDS[member["kind"]], _bytes(member["content"])) for member in given["members"]]
+    described, data = parity.describe(given["block_size"], given["stripes"], given["rows"], contents)
+    blocks = parity.parity_of(described, data)
+    return {
+        "description": parity.encode_description(described).hex(),
+        "blocks": [block.hex() for block in blocks],
+        "file": ids.id_of(b"".join(parity.parity_file(described, iter(blocks)))).hex(),
+    }
+
+
+def _members_json(members: tuple[parity.Member, ...]) -> list[Json]:
+    return [{"kind": _KIND_NAMES[member.kind], "id": member.id.hex(), "size": member.size} for member in members]
+
+
+def _decode_description(given: Json) -> Json:
+    found = parity.decode_description(_bytes(given["description"]))
+    return {
+        "block_size": found.block_size,
+        "stripes": found.stripes,
+        "columns": found.columns,
+        "rows": found.rows,
+        "members": _members_json(found.members),
+        "blocks": found.blocks,
+    }
+
+
+def _read_parity_file(given: Json) -> Json:
+    groups = [
+        {"group": group.id.hex(), "members": _members_json(group.description.members), "blocks": sorted(group.blocks)}
+        for group in parity.read_parity_file(_bytes(given["file"]))
+    ]
+    return {"groups": groups}
+
+
+def _recover_columns(given: Json) -> Json:
+    known = [None if column is None else _bytes(column) for column in given["known"]]
+    rows = [(row["row"], _bytes(row["data"])) for row in given["parity"]]
+    return {"lost": [column.hex() for column in galois.solve(given["columns"], known, rows)]}
+
+
 OPERATIONS: dict[str, Callable[[Json], Json]] = {
     "verify-id": _verify_id,
     "parse-id": _parse_id,
@@ -290,4 +340,9 @@ OPERATIONS: dict[str, Callable[[Json], Json]] = {
     "solve-block": _solve_block,
     "solve-border": _solve_border,
     "solve-bits": _solve_bits,
+    "multiply": _multiply,
+    "parity-file": _parity_file,
+    "decode-description": _decode_description,
+    "read-parity-file": _read_parity_file,
+    "recover-columns": _recover_columns,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vectors.generators import chunking, documents, gojson, keys, packs, sealing, solving, trees
+from vectors.generators import chunking, documents, gojson, keys, packs, parity, sealing, solving, trees
 from vectors.generators.base import Chapter
 
 CHAPTERS: dict[str, Callable[[], Chapter]] = {
@@ -21,5 +21,6 @@ CHAPTERS: dict[str, Callable[[], Chapter]] = {
     "locks": documents.locks,
     "chunking": chunking.chunking,
     "gojson": gojson.gojson,
+    "parity": parity.parity,
     "solving": solving.solving,
 }
