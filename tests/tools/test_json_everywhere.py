@@ -56,6 +56,7 @@ LINES: dict[str, list[str]] = {
     "migrate": ["migrate", "migrate upgrade_repo_v2", "migrate nonsense"],
     "mount": ["mount {target}"],
     "options": ["options"],
+    "protect": ["protect", "protect --dry-run --overhead 10", "protect --to {target}"],
     "prune": ["prune", "prune -n -vv", "prune --lock-free", "prune --max-unused 0 --repack-smaller-than 1M"],
     "rebuild-index": ["rebuild-index"],
     "recover": ["recover", "recover -v"],

@@ -75,6 +75,7 @@ COMMANDS: list[Entry] = [
     Entry("migrate", "migrate:migrate", "Apply migrations"),
     Entry("mount", "mount:mount", "Mount the repository"),
     Entry("overview", "overview:app", "Show what the repository holds, as numbers and charts", own=True, shows=True),
+    Entry("protect", "protect:app", "Protect the repository's files with parity", own=True, codes=(0, 1, 10, 130)),
     Entry("prune", "prune:prune", "Remove unneeded data from the repository"),
     Entry("rebuild-index", "repair:rebuild_index", "Build a new index", hidden=True),
     Entry("recover", "recover:recover", "Recover data from the repository not referenced by snapshots"),

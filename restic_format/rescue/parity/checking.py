@@ -50,13 +50,11 @@ def check_protection(
     total = sum(size for _, size in files)
     faults: list[ParityFault] = []
     covered: set[Member] = set()
-    done = 0
-    for name, size in files:
+    for number, (name, size) in enumerate(files, 1):
         if cancel is not None:
             cancel.check()
         covered |= _check_file(side, name, size, faults)
-        done += size
-        progress(Advance("parity", done, total))
+        progress(Advance("parity files read", number, len(files)))
     there = set(present)
     unprotected = [member for member in present if member not in covered and member.size]
     missing = sorted(covered - there, key=lambda member: member.path)

@@ -53,8 +53,7 @@ def protect(
     """
     made: list[Kept] = []
     unprotected: list[Unprotected] = []
-    done = 0
-    for group in plan.groups:
+    for number, group in enumerate(plan.groups, 1):
         members = list(group)
         while any(member.size for member in members):
             try:
@@ -63,8 +62,7 @@ def protect(
             except Unusable as error:
                 unprotected.append(Unprotected(error.member, error.what))
                 members.remove(error.member)
-        done += sum(member.size for member in group)
-        progress(Advance("parity", done, plan.to_read))
+        progress(Advance("parity files made", number, len(plan.groups)))
     covered = {member for kept in (*made, *plan.kept) for member in kept.description.members}
     names = {kept.name for kept in made}
     present = set(present_files(storage)) if plan.replaced else set()
