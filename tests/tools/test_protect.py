@@ -120,3 +120,13 @@ def test_a_repository_whose_config_is_lost_keeps_its_parity(repo: Path, run: Run
     assert run("protect").code == 10
     told = run("protect", "--check")
     assert told.code == 0 and b"\n  config\n" in told.err
+
+
+def test_backup_protects_what_it_has_stored(repo: Path, run: Runner, filled: Filled) -> None:
+    done = run("backup", str(filled.source), "--protect")
+    assert done.code == 0 and b" saved\n" in done.out and b"\nprotected: " in done.out
+    assert run("protect").out.startswith(b"0 new files, ")
+    said = [json.loads(line) for line in run("backup", str(filled.source), "--protect", "--json").out.splitlines()]
+    assert [message["message_type"] for message in said][-2:] == ["summary", "protect_summary"]
+    assert said[-1]["files_new"] > 0 and run("protect", "--check").code == 0
+    assert run("backup", str(filled.source), "--protect", "--dry-run").code == 1

@@ -151,6 +151,9 @@ def backup(
             help="parent snapshot to compare with",
         ),
     ] = "",
+    protect: Annotated[
+        bool, Option("--protect", help="afterwards bring the parity of the repository up to date, as the command protect does")
+    ] = False,
     read_concurrency: Annotated[
         int | None,
         Option(
@@ -206,6 +209,8 @@ def backup(
     stream = stdin or stdin_from_command
     if dry_run and verify:
         raise Failure("--dry-run and --verify are mutually exclusive")
+    if dry_run and protect:
+        raise Failure("--dry-run and --protect are mutually exclusive")
     if verify_new_only and not verify:
         raise Failure("--verify-new-only says what --verify leaves out: give that as well")
     check_streams(ctx, lists, targets, stdin=stdin, from_command=stdin_from_command)
@@ -272,6 +277,10 @@ def backup(
                     )
             finally:  # the snapshot is there, however verifying it ends
                 printer.conclude(result, dry_run=dry_run)
+            if protect and not result.partial:
+                from restic_tools.parityprint import protect_new
+
+                protect_new(ctx, repository.past_cache().storage, cancel)
         if result.partial:
             raise Interrupted("interrupted by a signal")
     if failure:

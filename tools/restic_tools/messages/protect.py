@@ -17,8 +17,8 @@ class FileProblem(msgspec.Struct, tag_field="message_type", tag="problem", kw_on
     """What is wrong, "" where the problem says it."""
 
 
-class ProtectSummary(msgspec.Struct, tag_field="message_type", tag="summary", kw_only=True):
-    """``summary``: what was done, or in a dry run what would be; bytes are those of files as they are stored."""
+class ProtectSummary(msgspec.Struct, tag_field="message_type", tag="protect_summary", kw_only=True):
+    """``protect_summary``, also of ``backup --protect``: what was done, or in a dry run what would be; bytes are those of files as they are stored."""
 
     files_new: int
     """Files that had no parity."""
@@ -37,8 +37,8 @@ class ProtectSummary(msgspec.Struct, tag_field="message_type", tag="summary", kw
     dry_run: bool
 
 
-class ProtectCheckSummary(msgspec.Struct, tag_field="message_type", tag="check_summary", kw_only=True):
-    """``check_summary``: how well the repository is protected, of ``protect --check``."""
+class ProtectCheckSummary(msgspec.Struct, tag_field="message_type", tag="protect_check", kw_only=True):
+    """``protect_check``: how well the repository is protected, of ``protect --check``."""
 
     parity_files: int
     parity_bytes: int

@@ -11,13 +11,11 @@ from restic_format.words import printable
 from restic_tools.access import given_storage, no_repository
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
-from restic_tools.messages.protect import FileProblem, ProtectCheckSummary, ProtectSummary
 from restic_tools.own.running import context_of
-from restic_tools.render import bytes_text
+from restic_tools.parityprint import STAGES, show_done, show_state
 from restic_tools.stages import StagePrinter, stoppable
 
 if TYPE_CHECKING:
-    from restic_format.rescue.parity import Protected, ProtectionPlan, ProtectionState
     from restic_format.storage import SideFiles, Storage
 
 app = typer.Typer()
@@ -62,7 +60,7 @@ def protect(
         raise Failure("--check cannot be used together with --dry-run, --forget-missing or --renew")
     storage = _repository(tools, lost=check)
     side = _place(storage, to)
-    with stoppable(tools) as cancel, StagePrinter(tools, {"parity files made": "", "parity files read": ""}) as progress:
+    with stoppable(tools) as cancel, StagePrinter(tools, STAGES) as progress:
         if check:
             state = check_protection(storage, side, progress=progress, cancel=cancel)
         else:
@@ -71,9 +69,9 @@ def protect(
             plan = plan_protection(storage, side, overhead=share, keep_missing=keep, renew=renew, now=now, cancel=cancel)
             done = None if dry_run else make_parity(storage, side, plan, now=now, progress=progress, cancel=cancel)
     if check:
-        _show_state(tools, state)
+        show_state(tools, state)
     else:
-        _show_done(tools, plan, done, forget_missing=forget_missing)
+        show_done(tools, plan, done, forget_missing=forget_missing)
 
 
 def _share(text: str) -> float:
@@ -105,92 +103,3 @@ def _place(storage: Storage, directory: str) -> SideFiles:
     if location.scheme != "local":
         raise Failure("--to takes a local directory")
     return LocalSideFiles(location.rest)
-
-
-def _show_done(ctx: Context, plan: ProtectionPlan, done: Protected | None, *, forget_missing: bool) -> None:
-    out = ctx.out
-    problems = [] if done is None else [(item.member.path, item.why) for item in done.unprotected]
-    missing = [] if forget_missing else [member.path for member in plan.missing]
-    if ctx.options.json:
-        for path, why in problems:
-            out.json(FileProblem(problem="unprotected", file=path, text=why))
-        for path in missing:
-            out.json(FileProblem(problem="missing", file=path, text=""))
-        out.json(
-            ProtectSummary(
-                files_new=len(plan.new),
-                bytes_read=plan.to_read,
-                parity_files_made=len(plan.groups if done is None else done.made),
-                parity_files_removed=len(plan.replaced) if done is None else done.removed,
-                files_protected=0 if done is None else done.files,
-                bytes_protected=0 if done is None else done.bytes,
-                parity_bytes=0 if done is None else done.parity_bytes,
-                files_unprotected=len(problems),
-                files_missing=len(missing),
-                dry_run=done is None,
-            )
-        )
-    else:
-        if done is None:
-            out.info(
-                f"would make {len(plan.groups)} parity files: {len(plan.new)} files are new, "
-                f"{bytes_text(plan.to_read)} would be read"
-            )
-        else:
-            out.info(
-                f"{len(plan.new)} new files, {bytes_text(plan.to_read)} read, {len(done.made)} parity files made, "
-                f"{done.removed} removed"
-            )
-            out.info(f"protected: {done.files} files, {bytes_text(done.bytes)}, by {bytes_text(done.parity_bytes)} of parity")
-        for path, why in problems:
-            out.warn(f"not protected: {printable(path)}: {printable(why)}")
-        if missing:
-            _list(ctx, f"{len(missing)} files that have parity are gone:", missing)
-            out.warn("If prune or forget removed them, all is well. If not, heal can bring them back for 30 days.")
-    if problems:
-        raise Failure(f"{len(problems)} files could not be protected: run diagnose")
-
-
-_SHOWN = 10
-
-
-def _list(ctx: Context, heading: str, paths: list[str]) -> None:
-    ctx.out.warn(heading)
-    for path in paths[:_SHOWN]:
-        ctx.out.warn(f"  {path}")
-    if len(paths) > _SHOWN:
-        ctx.out.warn(f"  and {len(paths) - _SHOWN} more")
-
-
-def _show_state(ctx: Context, state: ProtectionState) -> None:
-    out = ctx.out
-    unprotected = [member.path for member in state.unprotected]
-    missing = [member.path for member in state.missing]
-    if ctx.options.json:
-        for fault in state.faults:
-            out.json(FileProblem(problem="parity", file=fault.name, text=fault.why))
-        for problem, paths in (("unprotected", unprotected), ("missing", missing)):
-            for path in paths:
-                out.json(FileProblem(problem=problem, file=path, text=""))
-        out.json(
-            ProtectCheckSummary(
-                parity_files=state.parity_files,
-                parity_bytes=state.parity_bytes,
-                files_protected=state.protected,
-                files_unprotected=len(unprotected),
-                files_missing=len(missing),
-                parity_files_damaged=len(state.faults),
-            )
-        )
-    else:
-        out.info(f"{state.parity_files} parity files, {bytes_text(state.parity_bytes)}: {state.protected} files are protected")
-        for fault in state.faults:
-            out.warn(f"{printable(fault.name)}: {printable(fault.why)}; run protect --renew")
-        if unprotected:
-            _list(ctx, f"{len(unprotected)} files have no parity, run protect:", unprotected)
-        if missing:
-            _list(ctx, f"{len(missing)} files that have parity are gone, removed or lost:", missing)
-    if state.faults or unprotected:
-        raise Failure("not everything is protected")
-    if not ctx.options.json and not missing:
-        out.info("all parity is intact")
