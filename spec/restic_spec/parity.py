@@ -34,12 +34,15 @@ MAX_PAYLOAD: Final = 1 << 20
 
 MIN_BLOCK: Final = 64
 MAX_BLOCKS: Final = 1 << 24
-"""Most blocks in a group (PARITY-2)."""
+"""Most blocks in a group, and most stripes (PARITY-2)."""
 
 DESCRIPTION_PIECE: Final = 4096
 """Bytes of a description in one packet, but for the last one (PARITY-8)."""
 
-MAX_DESCRIPTION: Final = 1 << 28
+MAX_MEMBERS: Final = 1 << 20
+"""Most files in a group (PARITY-3)."""
+
+MAX_DESCRIPTION: Final = 1 << 27
 """Most bytes of a description (PARITY-8)."""
 
 _CODES: Final = {FileKind.CONFIG: 0, FileKind.KEY: 1, FileKind.SNAPSHOT: 2, FileKind.INDEX: 3, FileKind.PACK: 4}
@@ -143,7 +146,7 @@ def decode_description(data: bytes) -> Description:
     version, rows, block_size, stripes, count = _HEAD.unpack_from(data)
     if version != _VERSION:
         raise HeaderInvalid(f"parity of version {version} is not known", clause="PARITY-3")
-    if not MIN_BLOCK <= block_size <= MAX_PAYLOAD or not stripes or not count:
+    if not MIN_BLOCK <= block_size <= MAX_PAYLOAD or not 0 < stripes <= MAX_BLOCKS or not 0 < count <= MAX_MEMBERS:
         raise LengthInvalid(f"{count} files in blocks of {block_size} bytes in {stripes} stripes", clause="PARITY-2")
     end = _HEAD.size + count * _MEMBER.size
     if end > len(data):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import resource
 from collections.abc import Callable
+from itertools import islice
 
 import pytest
 
@@ -19,7 +21,7 @@ from restic_format.storage.faulty import Call, Fail, Fault
 from restic_format.work import Cancel
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
-from restic_spec.parity import Member
+from restic_spec.parity import MAX_PAYLOAD, Description, Member, check, parity_file
 from tests.rescue.conftest import Fresh
 from tests.safety import kit
 
@@ -367,3 +369,20 @@ def test_a_real_repository_is_protected_and_restored_without_its_password(fresh:
     for item in found:
         storage.save(item.kind, "" if item.kind is FileKind.CONFIG else item.name, item.data)
     assert "no errors were found" in kit.restic(repo, "check", "--read-data").stdout
+
+
+def test_a_hostile_parity_file_takes_no_memory() -> None:
+    """It says that a pack has a tebibyte of zeros; and one that has as many stripes as can be said."""
+    storage = filled(packs=1)
+    side = storage.side_files("parity")
+    pack = next(name for kind, name in storage.files if kind is FileKind.PACK)
+    zeros = check(bytes(MAX_PAYLOAD))
+    large = Description(MAX_PAYLOAD, 1 << 20, 1, (Member(FileKind.PACK, bytes.fromhex(pack), 1 << 40),), zeros * (1 << 20))
+    thin = Description(64, 1 << 24, 200, (Member(FileKind.PACK, bytes.fromhex(pack), 100),), bytes(8))
+    for number, described in enumerate((large, thin)):
+        side.save(f"{number}.parity", b"".join(islice(parity_file(described, iter(())), 2000)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wanted = [DamagedFile(FileKind.PACK, pack, None)]
+    assert list(ParityMeans(storage, side).files(wanted, cancel=None)) == []
+    assert len(check_protection(storage, side).faults) == 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10

@@ -11,7 +11,7 @@ from restic_format.rescue.parity.store import Kept, kept_groups, marks
 from restic_format.storage import SideFiles, Storage
 from restic_format.work import Cancel
 from restic_spec.layout import FileKind
-from restic_spec.parity import PROTECTED, Member
+from restic_spec.parity import MAX_MEMBERS, PROTECTED, Member
 
 LEAST_OVERHEAD, MOST_OVERHEAD = 0.01, 1.0
 
@@ -145,7 +145,7 @@ def _divide(members: Sequence[Member], limit: int) -> Iterable[tuple[Member, ...
     group: list[Member] = []
     total = 0
     for member in members:
-        if group and total + member.size > limit:
+        if group and (total + member.size > limit or len(group) == MAX_MEMBERS):
             yield tuple(group)
             group, total = [], 0
         group.append(member)

@@ -11,7 +11,7 @@ from restic_format.storage import SideFiles, Storage
 from restic_format.work import Cancel
 from restic_spec import galois, parity
 from restic_spec.ids import id_of
-from restic_spec.layout import FileKind
+from restic_spec.layout import KINDS, FileKind
 from restic_spec.parity import Member
 
 _AT_ONCE = 64 << 20
@@ -38,7 +38,7 @@ def recover(
         mine = {
             member: damaged[member.kind, member.name].data
             for member in kept.description.members
-            if (member.kind, member.name) in damaged
+            if (member.kind, member.name) in damaged and member.size <= min(KINDS[member.kind].max_size, MOST_BYTES)
         }
         if not mine or kept.size > MOST_BYTES:
             continue
@@ -79,27 +79,21 @@ class _Group:
         self._sizes: dict[Member, int] = {}
 
     def recovered(self) -> Iterator[tuple[Member, bytes]]:
-        """The wanted files whose content can be computed."""
-        stripes: set[int] = set()
+        """The wanted files whose content can be computed, one after the other: there may be no memory for all of them."""
         for member, first, count in self._files:
             if member in self._wanted:
-                bad = [first + at for at, block in enumerate(self._blocks(first, count)) if block is None]
-                stripes.update(self._description.place_of(block)[0] for block in bad)
-        solved = self._solve(sorted(stripes))
-        for member, first, count in self._files:
-            if member in self._wanted:
-                found = [solved.get(first + at, block) for at, block in enumerate(self._blocks(first, count))]
-                content = b"".join(block for block in found if block is not None)[: member.size]
-                if id_of(content) == member.id:
-                    yield member, content
+                found = self._blocks(first, count)
+                bad = {first + at for at, block in enumerate(found) if block is None}
+                solved = self._solve(bad)
+                if len(solved) == len(bad):
+                    content = b"".join(block or solved[first + at] for at, block in enumerate(found))[: member.size]
+                    if id_of(content) == member.id:
+                        yield member, content
 
-    def _solve(self, stripes: Sequence[int]) -> dict[int, bytes]:
-        """The lost blocks of wanted files in *stripes*."""
+    def _solve(self, wanted: set[int]) -> dict[int, bytes]:
+        """The lost blocks with these numbers, as far as they can be computed."""
         described = self._description
-        wanted: set[int] = set()
-        for member, first, count in self._files:
-            if member in self._wanted:
-                wanted.update(range(first, first + count))
+        stripes = sorted({described.place_of(block)[0] for block in wanted})
         most = max(1, _AT_ONCE // (described.columns * described.block_size))
         solved: dict[int, bytes] = {}
         for first, count in _runs(stripes, most):
