@@ -107,7 +107,6 @@ def parity() -> Chapter:
     decode("block-of-63-bytes", "PARITY-2", small[:4] + struct.pack("<I", 63) + small[8:], "length-invalid")
     decode("block-over-bound", "PARITY-2", small[:4] + struct.pack("<I", (1 << 20) + 1) + small[8:], "length-invalid")
     decode("no-stripes", "PARITY-2", small[:8] + bytes(4) + small[12:], "length-invalid")
-    decode("too-many-stripes", "PARITY-2", small[:8] + struct.pack("<I", (1 << 24) + 1) + small[12:], "length-invalid")
     decode("more-files-than-bytes", "PARITY-3", small[:12] + b"\xff" * 4 + small[16:], "length-invalid")
     decode("no-rows", "PARITY-5", small[:2] + bytes(2) + small[4:], "length-invalid")
     decode("too-many-rows", "PARITY-5", small[:2] + struct.pack("<H", 254) + small[4:], "length-invalid")
