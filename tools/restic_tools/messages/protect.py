@@ -18,7 +18,10 @@ class FileProblem(msgspec.Struct, tag_field="message_type", tag="problem", kw_on
 
 
 class ProtectSummary(msgspec.Struct, tag_field="message_type", tag="protect_summary", kw_only=True):
-    """``protect_summary``, also of ``backup --protect``: what was done, or in a dry run what would be; bytes are those of files as they are stored."""
+    """``protect_summary``, also of ``backup --protect``: what was done, or in a dry run what would be.
+
+    Bytes are those of files as they are stored.
+    """
 
     files_new: int
     """Files that had no parity."""
