@@ -53,6 +53,21 @@ def test_every_kind_of_file(repo: Repository) -> None:
         assert found == whole
 
 
+@pytest.mark.clause("SOLVE-16", "SOLVE-13")
+@pytest.mark.parametrize("by", [1, 4, 9, 16, -1, -5000])
+def test_wrong_ends(repo: Repository, by: int) -> None:
+    means = Solving(repo.master_key, repo.version)
+    whole = stored(repo)
+    wanted = [
+        DamagedFile(kind, name, data[:-by] if by > 0 else data + random_mask(-by)) for (kind, name), data in whole.items()
+    ]
+    found = {(kind, name): data for kind, name, data, _how in means.files(wanted, cancel=Cancel())}
+    lost = {FileKind.KEY} if by > 2 else set()
+    lost |= {FileKind.PACK} if by > 4 else set()
+    lost |= {FileKind.CONFIG} if by > 12 else set()
+    assert found == {(kind, name): data for (kind, name), data in whole.items() if kind not in lost}
+
+
 @pytest.mark.clause("SOLVE-3")
 def test_every_blob(repo: Repository) -> None:
     means: Means = Solving(repo.master_key, repo.version, workers=2)

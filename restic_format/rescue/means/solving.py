@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
+from restic_format.repository.cipher import make_cipher
 from restic_format.rescue.solving import (
     Clock,
     ContentJudge,
@@ -21,15 +23,26 @@ from restic_format.rescue.solving import (
     solve_key,
     solve_message,
     solve_pack,
+    with_end,
+    without_more,
 )
 from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredBlob, RecoveredFile
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.config import decode_config
-from restic_spec.crypto import OVERHEAD, MasterKey
+from restic_spec.crypto import IV_SIZE, OVERHEAD, MasterKey
+from restic_spec.errors import SpecError
+from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
+from restic_spec.pack import LENGTH_SIZE
 
 DEFAULT_BUDGET: Final = 600.0
 """Seconds of wall clock that one call of `Solving.blobs` or `Solving.files` may take in all."""
+
+_SURE: Final = 12
+"""Bytes of a config's MAC that may be missing: the others bear out that it is the right one (SOLVE-3)."""
+
+_MOST_CONFIG: Final = 4096
+"""Bytes in which a config is looked for that has others behind it; usual ones have 190."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -109,12 +122,17 @@ class Solving:
         if file.kind is FileKind.KEY:
             solved = solve_key(data, bytes.fromhex(file.name), clock, self._password) if effort is Effort.RUNS else None
             return None if solved is None else (solved.data, f"{solved.how} solved")
-        if key is None or len(data) < OVERHEAD:
+        if key is None or len(data) < IV_SIZE:
             return None
+        ended = self._ended(key, file.kind, file.name, data, clock) if effort is Effort.RUNS else None
+        if ended is not None or len(data) < OVERHEAD:
+            return ended
         if file.kind is FileKind.PACK:
             pack = solve_pack(
                 key, self._version, data, bytes.fromhex(file.name), clock, tuple(Effort)[: effort + 1], self._progress
             )
+            if pack is None and effort is Effort.RUNS:
+                return self._cut_pack(key, data, bytes.fromhex(file.name), clock)
             return None if pack is None else (pack.data, f"{pack.how} solved through the MAC")
         if file.kind is FileKind.CONFIG:
             judge: DocumentJudge | FileJudge = DocumentJudge(key, data, decode_config)
@@ -122,6 +140,32 @@ class Solving:
             judge = FileJudge(data, bytes.fromhex(file.name))
         found = solve_message(Message(key, data, judge, self._progress), clock, (effort,))
         return None if found is None else (found.sealed, f"{found.how} solved through the MAC")
+
+    def _ended(self, key: MasterKey, kind: FileKind, name: str, data: bytes, clock: Clock) -> tuple[bytes, str] | None:
+        """A file whose end is wrong: bytes too many, or too few."""
+        if kind is FileKind.CONFIG:
+            for whole, missing in with_end(key, data, clock):
+                if missing <= _SURE and DocumentJudge(key, whole, decode_config).accepts(()):
+                    return whole, f"cut short by {missing}, MAC made anew"
+            return _shorter_config(key, data, clock)
+        file_id = bytes.fromhex(name)
+        shorter = without_more(data, file_id, clock)
+        if shorter is not None:
+            return shorter, f"{len(data) - len(shorter)} bytes too many taken away"
+        if kind is not FileKind.PACK:
+            for whole, missing in with_end(key, data, clock):
+                if id_of(whole) == file_id:
+                    return whole, f"cut short by {missing}, MAC made anew"
+            return None
+        return None
+
+    def _cut_pack(self, key: MasterKey, data: bytes, file_id: bytes, clock: Clock) -> tuple[bytes, str] | None:
+        """A pack that is cut in the length of its header, whatever else is wrong with it."""
+        for missing in range(1, LENGTH_SIZE + 1):
+            pack = solve_pack(key, self._version, data + bytes(missing), file_id, clock, (Effort.RUNS,), self._progress)
+            if pack is not None:
+                return pack.data, f"cut short by {missing}, {pack.how} made anew"
+        return None
 
     def _rounds(
         self, tasks: Sequence[Task], solve: Callable[[Task, Clock, Effort], Result | None], cancel: Cancel | None
@@ -142,3 +186,14 @@ class Solving:
                 else:
                     yield found
             left = unsolved
+
+
+def _shorter_config(key: MasterKey, data: bytes, clock: Clock) -> tuple[bytes, str] | None:
+    """The beginning of *data* that is a sealed config, MAC included; there is no name to tell by."""
+    cipher = make_cipher(key)
+    for end in range(OVERHEAD, min(len(data), _MOST_CONFIG)):
+        clock.check()
+        with suppress(SpecError):
+            decode_config(cipher.open(data[:end]))
+            return data[:end], f"{len(data) - end} bytes too many taken away"
+    return None

@@ -5,6 +5,7 @@ comes of it or time is up. `solve_pack` and `solve_key` do the same for whole fi
 """
 
 from restic_format.rescue.solving.clock import Clock, OutOfTime
+from restic_format.rescue.solving.ends import with_end, without_more
 from restic_format.rescue.solving.judges import ContentJudge, DocumentJudge, FileJudge, Judge
 from restic_format.rescue.solving.keyfiles import solve_key
 from restic_format.rescue.solving.message import ROUNDS, Effort, Message, Solution, solve_message
@@ -24,4 +25,6 @@ __all__ = [
     "solve_key",
     "solve_message",
     "solve_pack",
+    "with_end",
+    "without_more",
 ]

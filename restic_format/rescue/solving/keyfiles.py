@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from restic_format.native import scrypt
 from restic_format.rescue.solving.clock import Clock
+from restic_format.rescue.solving.ends import without_more
 from restic_format.rescue.solving.judges import DocumentJudge
 from restic_format.rescue.solving.message import Message, lost_mac, solve_message
 from restic_spec.crypto import MasterKey
@@ -45,10 +46,25 @@ def solve_key(data: bytes, key_id: bytes, clock: Clock, password: bytes | None =
     """
     if len(data) > MOST_SIZE:
         return None
-    found = _one_byte(data, key_id, clock)
+    found = _ends(data, key_id, clock) or _one_byte(data, key_id, clock)
     if found is None and password is not None:
         found = _sealed(data, key_id, clock, password)
     return found or _two_bits(data, key_id, clock)
+
+
+def _ends(data: bytes, key_id: bytes, clock: Clock) -> SolvedKey | None:
+    """The file without what stands behind it, or with its last two bytes, whatever they were."""
+    shorter = without_more(data, key_id, clock)
+    if shorter is not None:
+        return SolvedKey(shorter, f"{len(data) - len(shorter)} bytes too many")
+    prefix = hashlib.sha256(data)
+    for length in (1, 2):
+        for number in range(1 << 8 * length):
+            found = prefix.copy()
+            found.update(number.to_bytes(length, "little"))
+            if found.digest() == key_id:
+                return SolvedKey(data + number.to_bytes(length, "little"), f"cut short by {length}")
+    return None
 
 
 def _one_byte(data: bytes, key_id: bytes, clock: Clock) -> SolvedKey | None:
