@@ -1,4 +1,4 @@
-"""Files that lost their last bytes or have others behind them: what can be told without knowing more than the file (SOLVE-16)."""
+"""Files that lost their last bytes or have others behind them (SOLVE-16)."""
 
 from __future__ import annotations
 

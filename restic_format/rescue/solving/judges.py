@@ -92,15 +92,7 @@ class ContentJudge:
         return self._judged(image)
 
     def _judged(self, image: bytes | bytearray) -> bytes | None:
-        if not self._possible:
-            return None
-        plaintext = bytes(image)
-        if self._length is not None:
-            try:
-                plaintext = decompress(plaintext, self._length, "PACK-12")
-            except SpecError:
-                return None
-        return plaintext if hashlib.sha256(plaintext).digest() == self._id else None
+        return content_of(image, self._length, self._id) if self._possible else None
 
     def _opened(self, edit: Candidate) -> Candidate:
         """An edit of the ciphertext as one of the plaintext: a bit that is wrong in one is wrong in the other (CRYPTO-3)."""
@@ -151,6 +143,17 @@ class DocumentJudge:
         """See `Judge`."""
         del start
         return lambda candidate: self.accepts([candidate])
+
+
+def content_of(image: bytes | bytearray, uncompressed_length: int | None, blob_id: bytes) -> bytes | None:
+    """What a blob holds whose decrypted bytes are *image*; None where it is not the blob with this id (PACK-13)."""
+    plaintext = bytes(image)
+    if uncompressed_length is not None:
+        try:
+            plaintext = decompress(plaintext, min(uncompressed_length, MAX_BLOB_SIZE), "PACK-12")
+        except SpecError:
+            return None
+    return plaintext if hashlib.sha256(plaintext).digest() == blob_id else None
 
 
 def decrypted(key: MasterKey, sealed: Buffer) -> bytes:
