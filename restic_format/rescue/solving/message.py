@@ -186,6 +186,7 @@ def _short_run(message: Message, clock: Clock) -> Solution | None:
     for first, last in _ranges(message, _SCANNED):
         clock.check()
         for candidate in native.block_candidates(message.r, message.ciphertext, message.wanted, first, last, (1, SHORT_RUN)):
+            clock.check()
             found = message.solution([message.placed(candidate)])
             if found is not None:
                 return found
@@ -193,6 +194,7 @@ def _short_run(message: Message, clock: Clock) -> Solution | None:
         for first, last in _ranges(message, _SCANNED >> 2):
             clock.check()
             for candidate in native.border_candidates(message.r, message.ciphertext, message.wanted, before, first, last):
+                clock.check()
                 found = message.solution([message.placed(candidate)])
                 if found is not None:
                     return found
@@ -243,6 +245,7 @@ def _one_outside(message: Message, clock: Clock) -> Solution | None:
     for first, last in _ranges(message, max(1, _SCANNED * _FEW_FIRST // len(wanted))):
         clock.check()
         for candidate in native.block_candidates(message.r, message.ciphertext, wanted, first, last, (1, SHORT_RUN - 1)):
+            clock.check()
             changed = bytes(edited(message.ciphertext, [candidate]))
             difference = (native.polynomial(message.r, changed) - message.value) % solving.PRIME
             for other in outside.get(difference, ()):
