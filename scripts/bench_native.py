@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from restic_format.native import scrypt, table
+from restic_format.native.solving import _pure, _solving
 from restic_format.repository.cipher import LibraryCipher, NativeCipher
 from restic_format.repository.coder import Coder, make_coder
 from restic_format.repository.compression import Compression
@@ -18,6 +19,7 @@ from restic_format.repository.index import BlobIndex
 from restic_spec.crypto import MasterKey
 from restic_spec.index import encode_packs, index_pack
 from restic_spec.pack import BlobType, PackEntry
+from restic_spec.solving import PRIME, multiplier
 
 KEY = MasterKey.generate()
 SECONDS = 0.5
@@ -82,7 +84,29 @@ def key_derivation() -> None:
         print(f"{'scrypt N=32768 r=8 p=6, ' + name:44} {(time.perf_counter() - start) * 1e3:23.0f} ms")
 
 
+def solving() -> None:
+    """The search for damage in 1 MiB, by processor time: other work on the machine tells less then."""
+    data, r = random.Random(2).randbytes(1 << 20), multiplier(KEY)
+    wanted = [random.Random(n).randrange(PRIME) for n in range(4)]
+    for name, form, size in (("native", _solving, 1 << 20), ("twin", _pure, 1 << 17)):
+        part, blocks = data[:size], size >> 4
+        searches: dict[str, Callable[[], object]] = {
+            "the polynomial": partial(form.polynomial, r, part),
+            "runs in a block": partial(form.block_candidates, r, part, wanted, spans=(1, 12)),
+            "any block, without judging": partial(form.block_candidates, r, part, wanted),
+            "runs over a border, one window": partial(form.border_candidates, r, part, wanted, 8),
+            "two bits, the table": partial(form.BitPairs, r, part, 0, min(blocks, 4096)),
+            "two bits, looked up": partial(form.BitPairs(r, part, 0, min(blocks, 4096)).search, wanted, 0, blocks),
+        }
+        for shown, search in searches.items():
+            start = time.process_time()
+            search()
+            taken = (time.process_time() - start) * (1 << 20) / (1 << 16 if "table" in shown else size)
+            print(f"{f'solving 1 MiB, {shown}, {name}':52} {taken * 1e3:15.1f} ms")
+
+
 if __name__ == "__main__":
     blob_coding()
     index_loading()
     key_derivation()
+    solving()
