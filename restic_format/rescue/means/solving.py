@@ -31,7 +31,7 @@ from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.config import decode_config
 from restic_spec.crypto import IV_SIZE, OVERHEAD, MasterKey
 from restic_spec.errors import SpecError
-from restic_spec.ids import id_of
+from restic_spec.ids import id_of, is_hex_id
 from restic_spec.layout import FileKind
 from restic_spec.pack import LENGTH_SIZE
 
@@ -93,6 +93,7 @@ class Solving:
                 return None
             judge = ContentJudge(key, copy.sealed, copy.uncompressed_length, copy.key[1])
             if effort is Effort.RUNS and (plaintext := judge.plaintext(())) is not None:
+                done.add(copy.key)
                 return RecoveredBlob(copy.key, plaintext, "intact behind a MAC that does not fit")
             found = solve_message(Message(key, copy.sealed, judge, self._progress), clock, (effort,))
             plaintext = None if found is None else judge.plaintext(found.edits)
@@ -119,20 +120,21 @@ class Solving:
     def _file(self, file: DamagedFile, clock: Clock, effort: Effort) -> tuple[bytes, str] | None:
         """The bytes of a file as they were, and what was done."""
         key, data = self._key, file.data or b""
+        if file.kind is not FileKind.CONFIG and not is_hex_id(file.name):
+            return None
         if file.kind is FileKind.KEY:
             solved = solve_key(data, bytes.fromhex(file.name), clock, self._password) if effort is Effort.RUNS else None
             return None if solved is None else (solved.data, f"{solved.how} solved")
         if key is None or len(data) < IV_SIZE:
             return None
-        ended = self._ended(key, file.kind, file.name, data, clock) if effort is Effort.RUNS else None
-        if ended is not None or len(data) < OVERHEAD:
-            return ended
+        found = self._solved(key, file, data, clock, effort) if len(data) >= OVERHEAD else None
+        return self._ended(key, file, data, clock) if found is None and effort is Effort.RUNS else found
+
+    def _solved(self, key: MasterKey, file: DamagedFile, data: bytes, clock: Clock, effort: Effort) -> tuple[bytes, str] | None:
+        """A file that has the length which it had."""
         if file.kind is FileKind.PACK:
-            pack = solve_pack(
-                key, self._version, data, bytes.fromhex(file.name), clock, tuple(Effort)[: effort + 1], self._progress
-            )
-            if pack is None and effort is Effort.RUNS:
-                return self._cut_pack(key, data, bytes.fromhex(file.name), clock)
+            efforts = tuple(Effort)[: effort + 1]
+            pack = solve_pack(key, self._version, data, bytes.fromhex(file.name), clock, efforts, self._progress)
             return None if pack is None else (pack.data, f"{pack.how} solved through the MAC")
         if file.kind is FileKind.CONFIG:
             judge: DocumentJudge | FileJudge = DocumentJudge(key, data, decode_config)
@@ -141,30 +143,27 @@ class Solving:
         found = solve_message(Message(key, data, judge, self._progress), clock, (effort,))
         return None if found is None else (found.sealed, f"{found.how} solved through the MAC")
 
-    def _ended(self, key: MasterKey, kind: FileKind, name: str, data: bytes, clock: Clock) -> tuple[bytes, str] | None:
+    def _ended(self, key: MasterKey, file: DamagedFile, data: bytes, clock: Clock) -> tuple[bytes, str] | None:
         """A file whose end is wrong: bytes too many, or too few."""
-        if kind is FileKind.CONFIG:
+        if file.kind is FileKind.CONFIG:
             for whole, missing in with_end(key, data, clock):
                 if missing <= _SURE and DocumentJudge(key, whole, decode_config).accepts(()):
                     return whole, f"cut short by {missing}, MAC made anew"
             return _shorter_config(key, data, clock)
-        file_id = bytes.fromhex(name)
+        file_id = bytes.fromhex(file.name)
         shorter = without_more(data, file_id, clock)
         if shorter is not None:
             return shorter, f"{len(data) - len(shorter)} bytes too many taken away"
-        if kind is not FileKind.PACK:
-            for whole, missing in with_end(key, data, clock):
-                if id_of(whole) == file_id:
-                    return whole, f"cut short by {missing}, MAC made anew"
+        if file.kind is FileKind.PACK:
+            for missing in range(1, LENGTH_SIZE + 1):
+                longer = data + bytes(missing)
+                pack = solve_pack(key, self._version, longer, file_id, clock, (Effort.RUNS,), self._progress)
+                if pack is not None:
+                    return pack.data, f"cut short by {missing}, {pack.how} made anew"
             return None
-        return None
-
-    def _cut_pack(self, key: MasterKey, data: bytes, file_id: bytes, clock: Clock) -> tuple[bytes, str] | None:
-        """A pack that is cut in the length of its header, whatever else is wrong with it."""
-        for missing in range(1, LENGTH_SIZE + 1):
-            pack = solve_pack(key, self._version, data + bytes(missing), file_id, clock, (Effort.RUNS,), self._progress)
-            if pack is not None:
-                return pack.data, f"cut short by {missing}, {pack.how} made anew"
+        for whole, missing in with_end(key, data, clock):
+            if id_of(whole) == file_id:
+                return whole, f"cut short by {missing}, MAC made anew"
         return None
 
     def _rounds(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from restic_format.native import solving as native
 from restic_format.rescue.solving.clock import Clock
-from restic_format.rescue.solving.judges import Edits, Judge, edited
+from restic_format.rescue.solving.judges import Edits, FileJudge, Judge, edited
 from restic_format.work import Advance, Progress, silent
 from restic_spec import solving
 from restic_spec.crypto import IV_SIZE, MAC_SIZE, OVERHEAD, MasterKey
@@ -340,6 +340,8 @@ def _bits_by_hash(message: Message, clock: Clock) -> Solution | None:
     """One bit that is older than the MAC, or a MAC that is lost besides: each bit in turn (SOLVE-11)."""
     if len(message.ciphertext) > _MOST_HASHED or not message.judge.certain:
         return None
+    if isinstance(message.judge, FileJudge) and message.r:
+        return None  # the MAC is a part of the file: it would have shown the bit
 
     def look(part: tuple[int, int]) -> Candidate | None:
         first, last = part
