@@ -159,7 +159,7 @@ class Solving:
                 longer = data + bytes(missing)
                 pack = solve_pack(key, self._version, longer, file_id, clock, (Effort.RUNS,), self._progress)
                 if pack is not None:
-                    return pack.data, f"cut short by {missing}, {pack.how} made anew"
+                    return pack.data, f"cut short by {missing}, solved: {pack.how}"
             return None
         for whole, missing in with_end(key, data, clock):
             if id_of(whole) == file_id:
