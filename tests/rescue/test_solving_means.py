@@ -61,8 +61,10 @@ def test_wrong_ends(repo: Repository, by: int) -> None:
     wanted = [
         DamagedFile(kind, name, data[:-by] if by > 0 else data + random_mask(-by)) for (kind, name), data in whole.items()
     ]
-    found = {(kind, name): data for kind, name, data, _how in means.files(wanted, cancel=Cancel())}
     lost = {FileKind.KEY} if by > 2 else set()
+    if by > 4:
+        wanted = [file for file in wanted if file.kind not in lost]  # looking for two bits in each takes seconds
+    found = {(kind, name): data for kind, name, data, _how in means.files(wanted, cancel=Cancel())}
     lost |= {FileKind.PACK} if by > 4 else set()
     lost |= {FileKind.CONFIG} if by > 12 else set()
     assert found == {(kind, name): data for (kind, name), data in whole.items() if kind not in lost}

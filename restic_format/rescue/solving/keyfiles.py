@@ -20,7 +20,7 @@ from restic_spec.keyfile import Kdf, decode_keyfile, decode_master_key
 from restic_spec.solving import BLOCK
 
 MOST_SIZE = 1 << 12
-"""Bytes of a key file that is solved; usual ones have 460. Pairs of bits are as many as the square of it."""
+"""Bytes of a key file in which damage is looked for; usual ones have 460. Pairs of bits are as many as the square of it."""
 
 _DATA = re.compile(rb'"data":"([^"]*)"')
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
@@ -44,19 +44,19 @@ def solve_key(data: bytes, key_id: bytes, clock: Clock, password: bytes | None =
     Raises:
         OutOfTime, Interrupted: see `solve_message`.
     """
+    shorter = without_more(data, key_id, clock)
+    if shorter is not None:
+        return SolvedKey(shorter, f"{len(data) - len(shorter)} bytes too many")
     if len(data) > MOST_SIZE:
         return None
-    found = _ends(data, key_id, clock) or _one_byte(data, key_id, clock)
+    found = _two_bytes_more(data, key_id) or _one_byte(data, key_id, clock)
     if found is None and password is not None:
         found = _sealed(data, key_id, clock, password)
     return found or _two_bits(data, key_id, clock)
 
 
-def _ends(data: bytes, key_id: bytes, clock: Clock) -> SolvedKey | None:
-    """The file without what stands behind it, or with its last two bytes, whatever they were."""
-    shorter = without_more(data, key_id, clock)
-    if shorter is not None:
-        return SolvedKey(shorter, f"{len(data) - len(shorter)} bytes too many")
+def _two_bytes_more(data: bytes, key_id: bytes) -> SolvedKey | None:
+    """The file with its last byte or its last two, whatever they were."""
     prefix = hashlib.sha256(data)
     for length in (1, 2):
         for number in range(1 << 8 * length):
