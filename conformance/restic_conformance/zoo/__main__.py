@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restic_conformance.__main__ import NOTHING_RUN, programs_of
-from restic_conformance.programs import OURS, REFERENCE, Program
+from restic_conformance.programs import OURS, REFERENCE, Mismatch, Program, version_of
 from restic_conformance.workspace import MEMORY
 from restic_conformance.zoo import repositories
-from restic_conformance.zoo.diagnosis import expect, heard
+from restic_conformance.zoo.cases import Cases, run_cases
 from restic_conformance.zoo.judge import Judge
-from restic_conformance.zoo.prognosis import foresee
 from restic_conformance.zoo.recipes import RECIPES
-from restic_conformance.zoo.report import Row, measured, read, write
-from restic_conformance.zoo.rescuers import AS_IT_IS, Rescuer, has_command, rescuers
+from restic_conformance.zoo.report import Row, read, write
+from restic_conformance.zoo.rescuers import DIAGNOSE, WAYS, has_command, rescuer
 from restic_conformance.zoo.site import Site
-
-RESCUERS = (AS_IT_IS, REFERENCE, "rustic", OURS)
-"""The programs whose repairs are compared."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -55,37 +51,18 @@ def make_site(name: str, programs: Sequence[Program], work: Path) -> Site:
     return Site(repository, foreign / "repository")
 
 
-def run_cases(site: Site, judge: Judge, chosen: Sequence[Rescuer], only: Sequence[str], seed: int) -> Iterator[Row]:
-    """Every kind of damage (those whose names begin with one of *only*) with every program; says each as it is done."""
-    for recipe in RECIPES:
-        if only and not recipe.name.startswith(tuple(only)):
-            continue
-        change = recipe.change(site, seed)
-        if change is None:
-            continue
-        prognosis = foresee(site, change)
-        row = Row(recipe.name, recipe.group, recipe.what, list(prognosis.ways), prognosis.recoverable, prognosis.total)
-        for rescuer in chosen:
-            started = time.monotonic()
-            row.programs[rescuer.program.name] = measured(judge.case(change, rescuer, prognosis))
-            found = row.programs[rescuer.program.name]
-            part = f"{found.recovered}/{row.recoverable}"
-            state = "clean" if found.clean else "not clean"
-            seconds = time.monotonic() - started
-            print(f"{recipe.name:32} {rescuer.program.name:12} {part:>18} {state:9} {seconds:5.1f} s", flush=True)
-            if rescuer.program.name == OURS and has_command(rescuer.program, "diagnose"):
-                said = heard(expect(site, change, prognosis), judge.diagnosis(change, rescuer.program))
-                row.diagnosis = said.words()
-        yield row
-
-
 @app.command()
 def zoo(
     repository: Annotated[str, typer.Option(help="the healthy repository: PROGRAM-vVERSION[-twice], or a fixture")] = (
         "restic-0.19-v2"
     ),
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="only kinds whose names begin like this")] = None,
-    program: Annotated[list[str] | None, typer.Option(metavar="NAME", help="only these programs' repairs")] = None,
+    way: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"only these: {', '.join([*WAYS, DIAGNOSE])}, another program")
+    ] = None,
+    impl: Annotated[list[str] | None, typer.Option(metavar="NAME=COMMAND", help="add or replace a program")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="cases at once")] = os.cpu_count() or 1,
+    log: Annotated[Path | None, typer.Option(help="write here what programs said where something stayed behind")] = None,
     seed: Annotated[int, typer.Option(help="where the damage falls")] = 1,
     peers: Annotated[Path, typer.Option(help="directory of the real programs")] = Path(".peers"),
     work: Annotated[Path | None, typer.Option(help="make healthy repositories here and keep them for other runs")] = None,
@@ -102,21 +79,26 @@ def zoo(
         return
     rows: list[Row] = []
     try:
-        programs = programs_of(peers, (), ())
-        with tempfile.TemporaryDirectory(prefix="zoo-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        programs = programs_of(peers, impl or (), ())
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-", dir=MEMORY if MEMORY.is_dir() else None))
             site = make_site(repository, programs, work or Path(folder))
             by_name = {one.name: one for one in programs}
-            by_name[AS_IT_IS] = dataclasses.replace(by_name[REFERENCE], name=AS_IT_IS)
-            wanted = program or RESCUERS
-            chosen = rescuers([by_name[name] for name in wanted if name in by_name])
+            wanted = way or [*WAYS, DIAGNOSE]
+            ways = {name: made for name in wanted if name != DIAGNOSE and (made := rescuer(name, by_name))}
+            ours = by_name.get(OURS)
+            diagnosing = ours if ours and DIAGNOSE in wanted and has_command(ours, "diagnose") else None
             judge = Judge(site, by_name[REFERENCE], Path(folder))
+            judge.prepare(ways.values())
+            file = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
             try:
-                for row in run_cases(site, judge, chosen, only or (), seed):
+                for row in run_cases(Cases(site, judge, ways, diagnosing, seed), only or (), jobs, file):
                     rows.append(row)
             finally:
                 if output is not None and rows:
-                    write(output, repository, seed, [one.program for one in chosen], rows, read(output))
-    except ValueError as error:
+                    versions = {name: version_of(one.program.command)[0] for name, one in ways.items()}
+                    write(output, repository, seed, versions, rows, read(output))
+    except (ValueError, Mismatch) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(NOTHING_RUN) from None
 

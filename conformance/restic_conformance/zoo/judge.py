@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,16 @@ from restic_conformance.vault import file_id
 from restic_conformance.zoo.change import Change
 from restic_conformance.zoo.prognosis import Prognosis, foresee
 from restic_conformance.zoo.rescuers import HUNG, PATIENCE, Rescue, Rescuer
-from restic_conformance.zoo.site import PASSWORDS, SavedFile, Site, in_folder, open_master, open_unpacked, readable
+from restic_conformance.zoo.site import (
+    PASSWORDS,
+    SavedFile,
+    Site,
+    in_folder,
+    open_master,
+    open_unpacked,
+    read_files,
+    readable,
+)
 from restic_spec.errors import ResticFormatError
 from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot, decode_snapshot
@@ -35,6 +45,8 @@ class Outcome:
     total: int
     clean: bool
     """Whether ``check --read-data`` of restic 0.19 finds nothing wrong afterwards."""
+    only_lost: bool
+    """Whether all that it finds is that blobs are not there which are lost for good."""
     healthy_lost: int
     """Blobs that could be read in the damaged repository and cannot be any more."""
     more_lost: tuple[str, ...]
@@ -93,18 +105,19 @@ class Judge:
         self.site = site
         self.reference = reference
         self.work = work
+        self._kept: dict[str, Path] = {}
 
     def case(self, change: Change, rescuer: Rescuer, prognosis: Prognosis | None = None) -> Outcome:
         """Damage a copy, let *rescuer* repair it, and measure."""
         prognosis = prognosis or foresee(self.site, change)
-        damaged = change.applied(self.site.files)
-        with self._damaged(change) as folder:
+        damaged = change.applied(read_files(self._prepared(rescuer)) if rescuer.precaution else self.site.files)
+        with self._damaged(change, rescuer) as folder:
             repository = folder / "repository"
             rescue = Rescue(repository, folder / "work", password_of(damaged))
             started = children_seconds()
             rescuer.rescue(rescue)
             seconds = children_seconds() - started
-            parts, clean = self.measure(repository, folder)
+            parts, checked = self.measure(repository, folder)
             kept = readable(read_there(repository))
             healthy_lost = len(readable(damaged) - kept)
             undone = None
@@ -125,12 +138,13 @@ class Judge:
             recovered,
             prognosis.recoverable,
             prognosis.total,
-            clean,
+            checked.code == 0,
+            tells_only_of(checked, {ident.hex() for _, ident in prognosis.lost}),
             healthy_lost,
             tuple(more_lost),
             undone,
             seconds,
-            tuple(rescue.runs),
+            (*rescue.runs, checked),
         )
 
     def diagnosis(self, change: Change, program: Program) -> Run:
@@ -140,16 +154,32 @@ class Judge:
             return rescue.run(program, "diagnose", "--json")
 
     @contextlib.contextmanager
-    def _damaged(self, change: Change) -> Iterator[Path]:
+    def _damaged(self, change: Change, rescuer: Rescuer | None = None) -> Iterator[Path]:
         """A folder with a damaged copy in ``repository``, and an empty folder ``work``."""
         with tempfile.TemporaryDirectory(prefix="case-", dir=self.work) as folder:
-            shutil.copytree(self.site.repository, Path(folder) / "repository")
-            change.apply(Path(folder) / "repository")
             (Path(folder) / "work").mkdir()
+            shutil.copytree(self._prepared(rescuer), Path(folder) / "repository")
+            change.apply(Path(folder) / "repository")
             yield Path(folder)
 
-    def measure(self, repository: Path, folder: Path) -> tuple[Parts, bool]:
-        """What restic 0.19 restores from *repository*, and whether its ``check --read-data`` finds nothing wrong."""
+    def _prepared(self, rescuer: Rescuer | None) -> Path:
+        """The healthy repository as a rescuer's precaution leaves it, taken once for each."""
+        if rescuer is None or not rescuer.precaution:
+            return self.site.repository
+        if rescuer.name not in self._kept:
+            folder = Path(tempfile.mkdtemp(prefix="prepared-", dir=self.work))
+            shutil.copytree(self.site.repository, folder / "repository")
+            rescuer.program.run(folder / "repository", *rescuer.precaution, cwd=folder).expect(0)
+            self._kept[rescuer.name] = folder / "repository"
+        return self._kept[rescuer.name]
+
+    def prepare(self, rescuers: Iterable[Rescuer]) -> None:
+        """Take every precaution now. Raises :class:`~restic_conformance.programs.Mismatch` where one fails."""
+        for rescuer in rescuers:
+            self._prepared(rescuer)
+
+    def measure(self, repository: Path, folder: Path) -> tuple[Parts, Run]:
+        """What restic 0.19 restores from *repository*, and what its ``check --read-data`` says."""
         files = read_there(repository)
         password = password_of(files)
         restored: list[tuple[str, Snapshot, Path]] = []
@@ -164,7 +194,7 @@ class Judge:
             others = [target for origin, (_, _, target) in zip(made_from, restored, strict=True) if origin is None]
             for file in saved:
                 parts[name, file.path] = self._best(file, candidates(file, own, others))
-        return parts, self._run(repository, password, "check", "--read-data").code == 0
+        return parts, self._run(repository, password, "check", "--read-data")
 
     def _run(self, repository: Path, password: str, *arguments: str) -> Run:
         try:
@@ -192,6 +222,19 @@ class Judge:
             if all(there):
                 break
         return tuple(there)
+
+
+NO_FINDINGS = re.compile(
+    r"\s*($|create exclusive lock|load indexes|check all packs|check snapshots|read all data|\[\d+:\d\d\]"
+    r"|error for tree [0-9a-f]{8}:|The repository is damaged and must be repaired\. |Fatal: repository contains errors)"
+)
+"""Lines of restic's check that name nothing that is wrong."""
+
+
+def tells_only_of(checked: Run, names: Collection[str]) -> bool:
+    """Whether every fault that restic's check has found is about an object of *names*, and there is one."""
+    faults = [line for line in checked.output.splitlines() if not NO_FINDINGS.match(line)]
+    return bool(faults) and all(any(name in line for name in names) for line in faults)
 
 
 def candidates(file: SavedFile, own: Sequence[Path], others: Sequence[Path]) -> Iterator[Path]:

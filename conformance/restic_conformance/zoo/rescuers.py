@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from restic_conformance.programs import OURS, PASSWORD, Mismatch, Program, Run
+from restic_conformance.programs import OURS, PASSWORD, REFERENCE, Mismatch, Program, Run
 
 PATIENCE = 30.0
-"""Seconds a single call may take; one that has not ended by then is stopped."""
+"""Seconds a single call of a repair may take; one that has not ended by then is stopped."""
+
+LONG_PATIENCE = 180.0
+"""The same where damage is solved, which takes the processor's time, not the storage's."""
 
 AS_IT_IS = "as it is"
 """Name under which it is measured what no repair brings back."""
+
+RUSTIC = "rustic"
+
+OUR_REPAIR = "our repair"
+"""Name of our forms of restic's repair commands."""
+
+HEAL = "heal"
+HEAL_PROTECTED = "heal after protect"
+"""Names of our ``heal``: alone, and with parity that was made before the damage."""
+
+DIAGNOSE = "diagnose"
+"""Name under which our ``diagnose`` is held against what it has to say."""
 
 HUNG = -1
 """Exit code of a call that was stopped."""
@@ -29,10 +44,10 @@ class Rescue:
     password: str = PASSWORD
     runs: list[Run] = field(default_factory=list)
 
-    def run(self, program: Program, *arguments: str) -> Run:
+    def run(self, program: Program, *arguments: str, patience: float | None = None) -> Run:
         """Call *program* and remember it. A call that hangs is a part of the outcome."""
         try:
-            done = program.run(self.repository, *arguments, password=self.password, cwd=self.work, timeout=PATIENCE)
+            done = program.run(self.repository, *arguments, password=self.password, cwd=self.work, timeout=patience or PATIENCE)
         except Mismatch as error:
             done = Run(arguments, HUNG, "", str(error))
         self.runs.append(done)
@@ -40,27 +55,36 @@ class Rescue:
 
 
 class Rescuer(Protocol):
-    """One program's way."""
+    """One way to repair a repository."""
 
+    name: str
     program: Program
     undo: tuple[str, ...]
     """Arguments of the command that takes everything back; none where the program has no such thing."""
+    precaution: tuple[str, ...]
+    """Arguments of the command that is called while the repository is healthy; none where there is no such thing."""
 
     def rescue(self, rescue: Rescue) -> None:
         """Repair the repository as far as this program can."""
 
 
-class ResticRepair:
+class _Plain:
+    """No command beforehand, none that takes back."""
+
+    undo: tuple[str, ...] = ()
+    precaution: tuple[str, ...] = ()
+
+    def __init__(self, program: Program, name: str = "") -> None:
+        self.program = program
+        self.name = name or program.name
+
+
+class ResticRepair(_Plain):
     """What restic's documentation tells users to do, in its order, and what ``check`` suggests on the way.
 
     ``unlock --remove-all``; where ``check --read-data`` finds something, ``repair index``, and ``repair packs`` with the packs
     that ``check`` names; ``recover`` for trees that no snapshot has; and ``repair snapshots --forget`` where files lost parts.
     """
-
-    undo: tuple[str, ...] = ()
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
 
     def rescue(self, rescue: Rescue) -> None:
         rescue.run(self.program, "unlock", "--remove-all")
@@ -77,25 +101,15 @@ class ResticRepair:
             rescue.run(self.program, "repair", "snapshots", "--forget")
 
 
-class Untouched:
+class Untouched(_Plain):
     """No repair: what can be restored from the damaged repository as it is."""
-
-    undo: tuple[str, ...] = ()
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
 
     def rescue(self, rescue: Rescue) -> None:
         """Do nothing."""
 
 
-class RusticRepair:
+class RusticRepair(_Plain):
     """rustic's commands for the same: it has none for packs, and none that recovers trees."""
-
-    undo: tuple[str, ...] = ()
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
 
     def rescue(self, rescue: Rescue) -> None:
         if rescue.run(self.program, "check", "--read-data").code == 0:
@@ -104,16 +118,19 @@ class RusticRepair:
         rescue.run(self.program, "repair", "snapshots", "--delete")
 
 
-class Heal:
+class Heal(_Plain):
     """Our program: one command, and one that takes it back."""
 
     undo: tuple[str, ...] = ("heal", "--undo", "--yes")
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-
     def rescue(self, rescue: Rescue) -> None:
-        rescue.run(self.program, "heal", "--yes")
+        rescue.run(self.program, "heal", "--yes", patience=LONG_PATIENCE)
+
+
+class HealProtected(Heal):
+    """The same where ``protect`` had been called before the damage."""
+
+    precaution: tuple[str, ...] = ("protect",)
 
 
 def has_command(program: Program, name: str) -> bool:
@@ -122,16 +139,23 @@ def has_command(program: Program, name: str) -> bool:
     return re.search(rf"^  {re.escape(name)} ", listed, re.MULTILINE) is not None
 
 
-def rescuers(programs: Sequence[Program]) -> list[Rescuer]:
-    """The adapters of *programs*; ours repairs as restic does as long as it has no ``heal``."""
-    found: list[Rescuer] = []
-    for program in programs:
-        if program.name.startswith("rustic"):
-            found.append(RusticRepair(program))
-        elif program.name == OURS and has_command(program, "heal"):
-            found.append(Heal(program))
-        elif program.name == AS_IT_IS:
-            found.append(Untouched(program))
-        else:
-            found.append(ResticRepair(program))
-    return found
+WAYS: dict[str, tuple[str, Callable[[Program, str], Rescuer]]] = {
+    AS_IT_IS: (REFERENCE, Untouched),
+    REFERENCE: (REFERENCE, ResticRepair),
+    RUSTIC: (RUSTIC, RusticRepair),
+    OUR_REPAIR: (OURS, ResticRepair),
+    HEAL: (OURS, Heal),
+    HEAL_PROTECTED: (OURS, HealProtected),
+}
+"""Every way by name, with the program that goes it."""
+
+
+def rescuer(name: str, programs: Mapping[str, Program]) -> Rescuer | None:
+    """The way *name*, or restic's with the program of that name; None where its program or a command is not there."""
+    program_name, make = WAYS.get(name, (name, ResticRepair))
+    program = programs.get(program_name)
+    if program is None:
+        return None
+    made = make(program, name)
+    commands = {arguments[0] for arguments in (made.undo, made.precaution) if arguments}
+    return made if all(has_command(program, command) for command in commands) else None
