@@ -7,7 +7,7 @@ nothing extra, and a path is only put together where it is listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from restic_format.check.blobs import read_blob
@@ -84,6 +84,17 @@ class Damage:
             self._copy_count += 1
             self._known.clear()
             self._copies.setdefault((entry.type, entry.id), {})[pack, entry.offset] = number
+
+    @property
+    def lost_packs(self) -> Mapping[bytes, int]:
+        """The packs of which nothing can be read, with their findings."""
+        return self._packs
+
+    def bad_copies(self) -> Iterator[tuple[tuple[BlobType, bytes], bytes, int, int]]:
+        """The copies of blobs that cannot be read: the blob, the pack, the offset in it, and the finding."""
+        for key, here in self._copies.items():
+            for (pack, offset), number in here.items():
+                yield key, pack, offset, number
 
     def harmless(self) -> set[int]:
         """The findings about packs that take no blob away: each has a good copy elsewhere."""

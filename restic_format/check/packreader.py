@@ -59,6 +59,8 @@ class PackResult(NamedTuple):
     """Blobs that are damaged, or that could not be read though the file has the size it must have."""
     lengths: list[PackEntry]
     """Intact blobs that do not expand to the length that is stated."""
+    hash: bytes = b""
+    """SHA-256 of the file, b"" where not all of it was read."""
 
 
 class UnlistedPack(NamedTuple):
@@ -132,7 +134,7 @@ class _Reading:
         return self._result(Outcome.DAMAGED)
 
     def _result(self, outcome: Outcome, unreadable: str = "") -> PackResult:
-        return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad, self.lengths)
+        return PackResult(self.id, self.done, outcome, self.faults, unreadable, self.bad, self.lengths, self.hash)
 
 
 class PackChecker:

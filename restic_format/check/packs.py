@@ -7,7 +7,7 @@ without the interpreter's lock; what they find comes to the thread that called.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from restic_format.check.affected import Damage
 from restic_format.check.findings import REPAIR_PACK, Code, Fault, Finding, ObjectKind, ObjectRef
@@ -28,8 +28,17 @@ _CODES = {
 }
 
 
-def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], damage: Damage) -> None:
-    """Read *packs* and those that no index lists with worker threads, and record what is wrong with them."""
+def read_packs(
+    run: Run,
+    packs: Collection[bytes],
+    unlisted: Collection[bytes],
+    damage: Damage,
+    watch: Callable[[PackResult], None] | None = None,
+) -> None:
+    """Read *packs* and those that no index lists with worker threads, and record what is wrong with them.
+
+    *watch* is told what reading each pack showed, before that is recorded.
+    """
     total = len(packs) + len(unlisted)
     run.advance(Stage.READ, 0, total)
 
@@ -44,6 +53,8 @@ def read_packs(run: Run, packs: Collection[bytes], unlisted: Collection[bytes], 
         for done, (job, result) in enumerate(results, 1):
             if isinstance(result, Exception):
                 raise result
+            if watch is not None:
+                watch(result)
             if isinstance(job, UnlistedPack):
                 _record_unlisted(run, result)
             else:

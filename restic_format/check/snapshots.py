@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.reasons import is_unreadable, load_reason
 from restic_format.check.state import Run
 from restic_format.errors import SnapshotNotFound, StorageError
-from restic_format.snapshots import SnapshotFilter, filter_snapshots
+from restic_format.snapshots import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import is_hex_id
 
@@ -14,8 +16,11 @@ Root = tuple[bytes, bytes]
 """A snapshot's id and its root tree's."""
 
 
-def load_snapshots(run: Run) -> tuple[list[Root], list[Finding]]:
-    """Read the snapshots chosen; those that can be walked, and what is wrong with the others."""
+def load_snapshots(run: Run, seen: Callable[[FoundSnapshot], None] | None = None) -> tuple[list[Root], list[Finding]]:
+    """Read the snapshots chosen; those that can be walked, and what is wrong with the others.
+
+    *seen* is shown each of the first.
+    """
     options = run.options
     faults: list[Finding] = []
 
@@ -31,6 +36,8 @@ def load_snapshots(run: Run) -> tuple[list[Root], list[Finding]]:
             tree = found.snapshot.tree
             if isinstance(tree, str) and is_hex_id(tree):
                 roots.append((found.id, bytes.fromhex(tree)))
+                if seen is not None:
+                    seen(found)
             else:
                 ref = ObjectRef(ObjectKind.SNAPSHOT, name)
                 faults.append(Finding(Code.SNAPSHOT_NO_TREE, ref, f"snapshot {name} has no tree"))

@@ -1,0 +1,300 @@
+"""What damage costs: every path of every snapshot that is not whole, with the byte ranges, and how much of each snapshot is.
+
+Run only when something is damaged. A tree below which everything is whole is gone through once, one that is not once at each
+path.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+from restic_format.check.affected import MAX_PATH
+from restic_format.check.blobs import read_blob
+from restic_format.check.state import Run, Stage
+from restic_format.rescue.diagnosis.blobstates import BlobStates, State, worst
+from restic_format.rescue.diagnosis.records import (
+    MAX_PATHS,
+    MAX_RANGES,
+    ByteRange,
+    Counts,
+    DamagedPath,
+    Hope,
+    SnapshotState,
+)
+from restic_format.rescue.wanted import Key
+from restic_format.snapshots import Level, TooDeep, Walk
+from restic_spec.constants import OVERHEAD
+from restic_spec.errors import ResticFormatError
+from restic_spec.pack import BlobType
+from restic_spec.tree import DIR, FILE, Node
+
+MAX_CLEAN = 1 << 21
+"""Trees that are remembered to be whole."""
+MAX_REFERENCES = 10_000_000
+"""Paths of snapshots that are remembered, those of all snapshots together."""
+MAX_WANTED = 1_000_000
+"""Blobs that are remembered to be wanted."""
+
+
+class _Below:
+    """What was found in a directory and below it so far."""
+
+    __slots__ = ("counts", "is_clean", "key", "numbers")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        """Tells the directory's path from others, without the path."""
+        self.counts = Counts()
+        self.is_clean = True
+        self.numbers = array("I")
+
+
+class FoundPath:
+    """A path that is not whole, and what is to blame: packs, and blobs that no pack has."""
+
+    __slots__ = ("blobs", "packs", "path", "snapshots")
+
+    def __init__(self, path: DamagedPath, packs: frozenset[bytes], blobs: frozenset[Key]) -> None:
+        self.path = path
+        self.packs = packs
+        self.blobs = blobs
+        self.snapshots = 0
+
+
+class PathFinder:
+    """Walks the snapshots and gathers what is not whole."""
+
+    def __init__(self, run: Run, states: BlobStates) -> None:
+        self._run = run
+        self._states = states
+        self.found: list[FoundPath] = []
+        self.total = 0
+        """Different paths that are not whole."""
+        self.wanted: dict[Key, Hope] = {}
+        """Blobs that a snapshot needs and that are not whole."""
+        self.full = False
+        """Whether not everything found is remembered."""
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._clean: dict[bytes, Counts] = {}
+        self._dirty: dict[tuple[int, bytes], tuple[Counts, array[int]]] = {}
+        self._references = 0
+
+    def walk(self, snapshots: Sequence[SnapshotState]) -> None:
+        """Fill in what is whole of each of *snapshots*."""
+        self._run.advance(Stage.CONSEQUENCES, 0, len(snapshots))
+        for done, state in enumerate(snapshots, 1):
+            state.counts, state.damaged = self._snapshot(state.tree)
+            for number in set(state.damaged):
+                self.found[number].snapshots += 1
+            self._run.advance(Stage.CONSEQUENCES, done, len(snapshots))
+
+    def _snapshot(self, root: bytes) -> tuple[Counts, array[int]]:
+        known = self._known(0, root)
+        if known is not None:
+            return known
+        top = _Below(0)
+        state = self._tree(root)
+        if state is not None:
+            self._lost_directory(top, 0, None, (), state, (BlobType.TREE, root))
+            return top.counts, top.numbers
+        walk = Walk(self._run.repo, root, top, fault=self._fault, left=self._leave, load=self._load)
+        for level, node, name in walk:
+            self._run.cancel.check()
+            if node.type == DIR:
+                self._directory(walk, level, node, name)
+            elif node.type == FILE:
+                self._file(level, node, name)
+        return top.counts, top.numbers
+
+    def _directory(self, walk: Walk[_Below], level: Level[_Below], node: Node, name: str) -> None:
+        above = level.data
+        key = hash((above.key, name))
+        if node.subtree is None:
+            self._lost_directory(above, key, level, (name,), (Hope.LOST, ()), None)
+            return
+        tree = bytes.fromhex(node.subtree)
+        known = self._known(key, tree)
+        if known is not None:
+            self._add(above, *known)
+            return
+        state = self._tree(tree)
+        if state is not None:
+            self._lost_directory(above, key, level, (name,), state, (BlobType.TREE, tree))
+            return
+        try:
+            walk.enter(node, name, _Below(key))
+        except TooDeep:
+            self._lost_directory(above, key, level, (name,), (Hope.LOST, ()), None)
+
+    def _tree(self, tree: bytes) -> State | None:
+        """What can be expected of a tree that cannot be read now, even with the headers of packs; None for others."""
+        state = self._states.of(BlobType.TREE, tree)
+        if state[0] is not Hope.WHOLE:
+            self._want((BlobType.TREE, tree), state[0])
+        return None if state[0] in (Hope.WHOLE, Hope.FOUND) else state
+
+    def _want(self, key: Key, hope: Hope) -> None:
+        if len(self.wanted) < MAX_WANTED:
+            self.wanted[key] = hope
+        else:
+            self.full = True
+
+    def _known(self, key: int, tree: bytes) -> tuple[Counts, array[int]] | None:
+        counts = self._clean.get(tree)
+        return (counts, array("I")) if counts is not None else self._dirty.get((key, tree))
+
+    def _load(self, level: Level[_Below]) -> bytes:
+        return read_blob(self._run, BlobType.TREE, level.tree)[0]
+
+    def _fault(self, level: Level[_Below], node: Node | None, error: ResticFormatError) -> None:
+        """Something of a tree cannot be used although its blob is intact: a program wrote it so."""
+        del error
+        if node is None:
+            self._lost_directory(level.data, level.data.key, level, (), (Hope.LOST, ()), (BlobType.TREE, level.tree))
+        else:
+            self._lost_directory(
+                level.data, hash((level.data.key, node.quoted)), level, (node.quoted,), (Hope.LOST, ()),
+                (BlobType.TREE, level.tree),
+            )  # fmt: skip
+
+    def _leave(self, level: Level[_Below]) -> None:
+        below = level.data
+        tree_state = self._states.of(BlobType.TREE, level.tree)
+        if tree_state[0] is not Hope.WHOLE:
+            below.is_clean = False
+        if below.is_clean:
+            if len(self._clean) >= MAX_CLEAN:
+                self._clean.clear()
+            self._clean[level.tree] = below.counts
+        else:
+            self._dirty[below.key, level.tree] = below.counts, below.numbers
+        if level.above is not None:
+            self._add(level.above.data, below.counts, below.numbers, clean=below.is_clean)
+
+    def _add(self, above: _Below, counts: Counts, numbers: array[int], *, clean: bool | None = None) -> None:
+        above.counts += counts
+        is_clean = not (counts.hurt or counts.dirs) if clean is None else clean
+        if is_clean:
+            return
+        above.is_clean = False
+        self._references += len(numbers)
+        if self._references > MAX_REFERENCES:
+            self.full = True
+            return
+        above.numbers.extend(numbers)
+
+    def _lost_directory(
+        self, into: _Below, key: int, above: Level[_Below] | None, names: tuple[str, ...], state: State, blob: Key | None
+    ) -> None:
+        hope, packs = state
+        path = _join(above, names)
+        blobs = frozenset((blob,)) if blob is not None and not packs else frozenset()
+        into.is_clean = False
+        into.counts += Counts(dirs=1)
+        number = self._number((key, hash(blob)), DamagedPath(path, True, 0, (), hope, ()), packs, blobs)
+        if number is not None:
+            into.numbers.append(number)
+
+    def _number(self, key: tuple[int, int], path: DamagedPath, packs: Iterable[bytes], blobs: frozenset[Key]) -> int | None:
+        number = self._numbers.get(key)
+        if number is not None:
+            return number
+        self.total += 1
+        if len(self.found) >= MAX_PATHS:
+            self.full = True
+            return None
+        number = self._numbers[key] = len(self.found)
+        self.found.append(FoundPath(path, frozenset(packs), blobs))
+        return number
+
+    def _file(self, level: Level[_Below], node: Node, name: str) -> None:
+        into = level.data
+        states = []
+        ok = True
+        for text in node.blobs:
+            state = self._states.of(BlobType.DATA, bytes.fromhex(text))
+            states.append(state)
+            ok = ok and state[0] is Hope.WHOLE
+        if ok:
+            into.counts += (1, node.size, 0, 0, 0, 0, 0, 0)
+            return
+        ranges = self._ranges(node, states)
+        hope = worst(found for found, _ in states)
+        packs: set[bytes] = set()
+        blobs: set[Key] = set()
+        for text, (found, to_blame) in zip(node.blobs, states, strict=True):
+            if found is Hope.WHOLE:
+                continue
+            key = (BlobType.DATA, bytes.fromhex(text))
+            self._want(key, found)
+            packs.update(to_blame)
+            if not to_blame:
+                blobs.add(key)
+        path = DamagedPath(_join(level, (name,)), False, node.size, ranges, hope, ())
+        into.is_clean = False
+        missing = path.lost_bytes
+        into.counts += (
+            1, node.size, hope is Hope.FOUND, hope is Hope.HIDDEN, hope is Hope.DAMAGED, hope is Hope.LOST, 0, missing,
+        )  # fmt: skip
+        identity = hash(tuple(node.blobs))
+        number = self._number((hash((into.key, name)), identity), path, packs, frozenset(blobs))
+        if number is not None:
+            into.numbers.append(number)
+
+    def _ranges(self, node: Node, states: Sequence[State]) -> tuple[ByteRange, ...]:
+        """Which parts of a file are not whole; a blob whose length nobody knows makes what follows it inexact."""
+        lengths = [self._length(bytes.fromhex(text)) for text in node.blobs]
+        unknown = lengths.count(None)
+        if unknown == 1:
+            rest = node.size - sum(length for length in lengths if length is not None)
+            lengths = [max(rest, 0) if length is None else length for length in lengths]
+        ranges: list[ByteRange] = []
+        if unknown <= 1:
+            at = 0
+            for length, (hope, _) in zip(lengths, states, strict=True):
+                assert length is not None
+                if hope is not Hope.WHOLE:
+                    _join_range(ranges, ByteRange(at, at + length, hope))
+                at += length
+            return tuple(ranges)
+        first = next(number for number, length in enumerate(lengths) if length is None)
+        last = len(lengths) - 1 - next(number for number, length in enumerate(reversed(lengths)) if length is None)
+        known = [length or 0 for length in lengths]
+        start, end = sum(known[:first]), max(node.size - sum(known[last + 1 :]), 0)
+        at = 0
+        for number, (hope, _) in enumerate(states):
+            if number == first:
+                middle = worst(states[inner][0] for inner in range(first, last + 1))
+                exact = all(length is None for length in lengths[first : last + 1])
+                ranges.append(ByteRange(start, max(end, start), middle, exact))
+                at = max(end, start)
+            if first <= number <= last:
+                continue
+            if hope is not Hope.WHOLE:
+                _join_range(ranges, ByteRange(at, at + known[number], hope))
+            at += known[number]
+        return tuple(ranges)
+
+    def _length(self, blob: bytes) -> int | None:
+        location = self._run.repo.index.lookup(BlobType.DATA, blob)
+        if location is None:
+            return None
+        return location.length - OVERHEAD if location.uncompressed_length is None else location.uncompressed_length
+
+
+def _join_range(ranges: list[ByteRange], part: ByteRange) -> None:
+    """Add a part to those before it, with which it may be one."""
+    if ranges and ranges[-1].end == part.start and ranges[-1].hope is part.hope and ranges[-1].exact == part.exact:
+        ranges[-1] = ranges[-1]._replace(end=part.end)
+    elif len(ranges) < MAX_RANGES:
+        ranges.append(part)
+    else:
+        ranges[-1] = ranges[-1]._replace(end=part.end, hope=worst((ranges[-1].hope, part.hope)), exact=False)
+
+
+def _join(above: Level[_Below] | None, names: tuple[str, ...]) -> str:
+    """The path of *names* in a directory; the end of it where it is very long."""
+    base = "" if above is None else above.prefix
+    path = f"{base}/{'/'.join(names)}" if names else base or "/"
+    return path if len(path) <= MAX_PATH else f"…{path[-MAX_PATH:]}"

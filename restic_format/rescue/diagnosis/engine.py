@@ -1,0 +1,184 @@
+"""Diagnosing a repository: the stages of a check, gone through to the end, and what they found put together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from restic_format.check.affected import Damage
+from restic_format.check.files import check_files
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef, Severity
+from restic_format.check.headers import add_unlisted, unlisted
+from restic_format.check.index import check_packs, list_packs, load_indexes
+from restic_format.check.packreader import Outcome, PackResult
+from restic_format.check.packs import read_packs
+from restic_format.check.snapshots import load_snapshots
+from restic_format.check.state import CheckEvent, CheckOptions, Run
+from restic_format.check.trees import TreeChecker
+from restic_format.errors import StorageError
+from restic_format.rescue.diagnosis.blobstates import BlobStates
+from restic_format.rescue.diagnosis.damagedpaths import PathFinder
+from restic_format.rescue.diagnosis.faults import FaultMaker, blob_of
+from restic_format.rescue.diagnosis.opening import Opened
+from restic_format.rescue.diagnosis.orphans import count_unreferenced
+from restic_format.rescue.diagnosis.records import Diagnosis, Hope, SnapshotState
+from restic_format.rescue.diagnosis.sealed import hash_file, look_at_files
+from restic_format.snapshots import FoundSnapshot
+from restic_format.work import Cancel, Progress, silent
+from restic_spec import gotime
+from restic_spec.layout import FileKind
+from restic_spec.pack import PackEntry
+
+DiagnosisEvent: TypeAlias = CheckEvent
+"""What a diagnosis tells while it works: the same as a check, see there."""
+
+_INDEX_GONE = frozenset((Code.INDEX_DAMAGED, Code.INDEX_UNREADABLE, Code.INDEX_NONE))
+
+
+def diagnose(
+    opened: Opened,
+    progress: Progress[DiagnosisEvent] = silent,
+    cancel: Cancel | None = None,
+    *,
+    workers: int = 2,
+) -> Diagnosis:
+    """Read all of a repository and say what is wrong, what it costs and what may help. Nothing is written, and no lock taken:
+    what others write meanwhile may look like damage.
+
+    Raises:
+        Interrupted: *cancel* was set.
+    """
+    repo = opened.repository
+    if repo is None:
+        return look_at_files(opened, progress, cancel or Cancel())
+    run = Run(repo, CheckOptions(read_data=True, workers=workers), progress, cancel or Cancel())
+    return _Diagnosing(run, opened).diagnose()
+
+
+class _Diagnosing:
+    """A diagnosis under way."""
+
+    def __init__(self, run: Run, opened: Opened) -> None:
+        self.run = run
+        self.opened = opened
+        self.damage = Damage(run)
+        self.states = BlobStates(run)
+        self.snapshots: list[SnapshotState] = []
+        self.hashes: dict[bytes, bytes] = {}
+        """SHA-256 of each pack file that is not intact."""
+        self.result = Diagnosis(opened=True, trouble=opened.trouble)
+
+    def diagnose(self) -> Diagnosis:
+        """All of it."""
+        run = self.run
+        if self.opened.trouble is not None:
+            run.add(Finding(Code.CONFIG_DAMAGED, ObjectRef(ObjectKind.CONFIG), str(self.opened.trouble)))
+        # As in a check: what the snapshots read need is then in the index.
+        roots, faults = load_snapshots(run, self._seen)
+        check_files(run)
+        load_indexes(run)
+        list_packs(run)
+        self._hold_against_packs()
+        for fault in faults:
+            run.add(fault)
+        trees = TreeChecker(run, self.damage)
+        trees.check([root for _, root in roots])
+        read_packs(run, set(run.sizes), list(unlisted(run)), self.damage, self._read)
+        self._after_reading()
+        finder = PathFinder(run, self.states)
+        if any(code.severity is not Severity.NOTE for code in +run.report.counts):
+            finder.walk(self.snapshots)
+        if not roots or any(run.report.counts[code] for code in (Code.SNAPSHOT_DAMAGED, Code.SNAPSHOT_UNREADABLE)):
+            self.result.unreferenced = count_unreferenced(run, trees.usage.trees)
+        self._put_together(finder)
+        return self.result
+
+    def _seen(self, found: FoundSnapshot) -> None:
+        snapshot = found.snapshot
+        paths = snapshot.paths if isinstance(snapshot.paths, list) else []
+        tree = bytes.fromhex(str(snapshot.tree))
+        self.snapshots.append(
+            SnapshotState(found.id, tree, snapshot.time, snapshot.hostname, paths, snapshot.tags, snapshot.program_version)
+        )
+
+    def _hold_against_packs(self) -> None:
+        """Hold the index against the packs; what packs that no index lists say themselves is taken into the index in memory."""
+        run = self.run
+        before = set(unlisted(run))
+        if before and not len(run.repo.index):
+            if not any(run.report.counts[code] for code in _INDEX_GONE):
+                message = f"there are {len(before)} packs, but no index lists any"
+                run.add(Finding(Code.INDEX_NONE, ObjectRef(ObjectKind.REPOSITORY), message))
+            add_unlisted(run)
+        check_packs(run, self.damage)
+        if any(True for _ in unlisted(run)):
+            add_unlisted(run)
+        found = {pack for pack in before if run.repo.index.has_pack(pack)}
+        self.states.found = found
+        if not any(run.report.counts[code] for code in _INDEX_GONE):
+            named = {finding.object.name for finding in run.report.findings if finding.code is Code.PACK_UNINDEXED}
+            for pack in found:
+                if pack.hex() not in named:
+                    message = f"pack {pack.hex()}: not referenced in any index"
+                    run.add(Finding(Code.PACK_UNINDEXED, ObjectRef(ObjectKind.PACK, pack.hex()), message))
+
+    def _read(self, result: PackResult) -> None:
+        if result.outcome is not Outcome.INTACT and result.hash:
+            self.hashes[result.pack] = result.hash
+        self.states.read(result)
+
+    def _after_reading(self) -> None:
+        """Put together what is known of packs, and check the trees that only now were found."""
+        run, states = self.run, self.states
+        for pack, number in self.damage.lost_packs.items():
+            code = run.report.findings[number].code if number >= 0 else Code.PACK_MISSING
+            states.lose(pack, Hope.HIDDEN if code is Code.PACK_UNREADABLE else Hope.LOST)
+        for pack in run.wrong:
+            states.distrust(pack)
+        for pack, entry in self._behind_the_end():
+            states.add(pack, entry)
+        for finding in run.report.findings:
+            if finding.code is Code.PACK_HEADER:
+                self._hash_alone(bytes.fromhex(finding.object.name))
+        back = [
+            bytes.fromhex(finding.object.name)
+            for finding in run.report.findings
+            if finding.code is Code.TREE_MISSING and states.of(*blob_of(finding))[0] is Hope.FOUND
+        ]
+        if back:
+            # Of an index that lies it is only known now where these are.
+            snapshots = run.report.snapshots
+            TreeChecker(run, self.damage).check(back)
+            run.report.snapshots = snapshots
+
+    def _behind_the_end(self) -> Iterator[tuple[bytes, PackEntry]]:
+        """The copies of blobs that lie behind the end of a file that is too short."""
+        sizes, run = self.run.file_sizes, self.run
+        short = {pack for pack, size in run.sizes.items() if sizes.get(pack, size) < size}
+        for pack, listed in run.repo.index.by_pack(short) if short else ():
+            for entry in listed:
+                if entry.offset + entry.length > sizes[pack]:
+                    yield pack, entry
+
+    def _hash_alone(self, pack: bytes) -> None:
+        """Hash a pack of which nothing else is known."""
+        with contextlib.suppress(StorageError, OSError):
+            self.hashes[pack] = hash_file(self.run.repo.storage, FileKind.PACK, pack.hex())[0]
+
+    def _put_together(self, finder: PathFinder) -> None:
+        """Fill in the result."""
+        run, result, states = self.run, self.result, self.states
+        faults = FaultMaker(run, states, finder, self.hashes, {state.program for state in self.snapshots})
+        faults.make({state.id: list(state.damaged) for state in self.snapshots})
+        result.faults, result.notes, result.causes = faults.faults, faults.notes, faults.causes()
+        result.snapshots = sorted(self.snapshots, key=lambda state: gotime.parse_ns(state.time), reverse=True)
+        result.paths = faults.paths()
+        result.paths_total = finder.total
+        result.files = faults.files()
+        result.copies, result.missing = states.copies, finder.wanted
+        result.wrong_packs, result.unindexed = sorted(states.wrong), sorted(states.found)
+        result.packs, result.packs_read = len(run.file_sizes), run.report.packs_read
+        result.bytes_read = run.report.bytes_read
+        found = sum(run.report.counts.values())
+        result.incomplete = finder.full or states.full or found > len(run.report.findings)

@@ -1,0 +1,262 @@
+"""Findings put together to faults: one for each thing that was damaged, with origin, cost and what may help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from restic_format.check.findings import Code, Finding, ObjectKind, Severity
+from restic_format.check.state import Run
+from restic_format.rescue.diagnosis import origins
+from restic_format.rescue.diagnosis.blobstates import BlobStates, worst
+from restic_format.rescue.diagnosis.damagedpaths import FoundPath, PathFinder
+from restic_format.rescue.diagnosis.origins import KIND_OF, Judged, PackFacts
+from restic_format.rescue.diagnosis.records import BadFile, Cause, Cost, DamagedPath, Fault, Hope, Means, Origin
+from restic_format.rescue.wanted import Key
+from restic_spec.layout import LISTED_KINDS, FileKind
+from restic_spec.pack import BlobType
+
+_OF_BLOBS = frozenset(
+    (
+        Code.TREE_MISSING,
+        Code.TREE_DAMAGED,
+        Code.TREE_UNREADABLE,
+        Code.TREE_COPY_DAMAGED,
+        Code.BLOB_MISSING,
+        Code.BLOB_UNREADABLE,
+        Code.BLOB_LENGTH,
+    )
+)
+"""Findings about blobs, which are told with their packs where these have faults."""
+
+_TOLD_LAST = frozenset(
+    (Code.PACK_INCOMPLETE, Code.PACK_UNINDEXED, Code.PACK_UNINDEXED_DAMAGED, Code.INDEX_WRONG, Code.PACK_HEADER)
+)
+"""Of several findings about an object, these do not tell what it is all about."""
+
+_NOTED = frozenset((Code.PACK_MIXED, Code.INDEX_DUPLICATE_PACK))
+"""Warnings that nothing is damaged by."""
+
+_OF_FILES = frozenset((Code.KEY_DAMAGED, Code.LOCK_DAMAGED, Code.SNAPSHOT_DAMAGED, Code.INDEX_DAMAGED, Code.CONFIG_DAMAGED))
+
+FaultKey = tuple[ObjectKind, str]
+
+
+class _Hits(NamedTuple):
+    """What a fault costs, while it is added up."""
+
+    paths: list[FoundPath]
+    snapshots: set[bytes]
+
+
+def blob_of(finding: Finding) -> Key:
+    """The blob that a finding is about."""
+    kind = BlobType.DATA if finding.object.kind is ObjectKind.DATA else BlobType.TREE
+    return kind, bytes.fromhex(finding.object.name)
+
+
+class FaultMaker:
+    """Makes the faults of a diagnosis out of the findings of a check."""
+
+    def __init__(
+        self, run: Run, states: BlobStates, finder: PathFinder, hashes: Mapping[bytes, bytes], programs: set[str]
+    ) -> None:
+        self._run = run
+        self._states = states
+        self._finder = finder
+        self._hashes = hashes
+        self._programs = programs
+        self.faults: list[Fault] = []
+        self.notes: list[Finding] = []
+        self._numbers: dict[FaultKey, int] = {}
+        self._index_fault: int | None = None
+        """The fault that has taken the packs that only their headers list out of the index."""
+        strays = [finding.object.name for finding in run.report.findings if finding.code is Code.FILE_STRAY]
+        self._names = origins.Names(self._listed(), strays)
+        self._contents = {content: pack for pack, content in hashes.items() if content != pack}
+        """Where a pack's content lies under another name."""
+
+    def _listed(self) -> dict[bytes, FileKind]:
+        found: dict[bytes, FileKind] = dict.fromkeys(self._run.repo.index.pack_ids(), FileKind.PACK)
+        found.update(dict.fromkeys(self._run.file_sizes, FileKind.PACK))
+        for kind in LISTED_KINDS:
+            if kind is not FileKind.PACK:
+                found.update((ident, kind) for ident, _ in self._run.files(kind))
+        return found
+
+    def make(self, snapshots: dict[bytes, list[int]]) -> None:
+        """Make all faults; *snapshots* have the paths that are damaged in each."""
+        findings = list(self._run.report.findings)
+        blobs = []
+        for finding in findings:
+            if finding.code.severity is Severity.NOTE or finding.code in _NOTED:
+                self.notes.append(finding)
+            elif finding.code in _OF_BLOBS:
+                blobs.append(finding)
+            else:
+                self._add((finding.object.kind, finding.object.name), finding)
+        self._find_index_fault()
+        for finding in blobs:
+            self._add_blob(finding)
+        self._settle(self._costs(snapshots))
+
+    def _add(self, key: FaultKey, finding: Finding) -> None:
+        number = self._numbers.get(key)
+        if number is None:
+            self._numbers[key] = len(self.faults)
+            self.faults.append(Fault(finding.object, [finding], Origin.STORAGE, ""))
+            return
+        known = self.faults[number].findings
+        if known[0].code in _TOLD_LAST and finding.code not in _TOLD_LAST:
+            known.insert(0, finding)
+        else:
+            known.append(finding)
+
+    def _find_index_fault(self) -> None:
+        for number, fault in enumerate(self.faults):
+            if fault.findings[0].code in (Code.INDEX_DAMAGED, Code.INDEX_UNREADABLE, Code.INDEX_NONE):
+                self._index_fault = number
+                return
+
+    def _of_pack(self, pack: bytes) -> int | None:
+        number = self._numbers.get((ObjectKind.PACK, pack.hex()))
+        return self._index_fault if number is None and pack in self._states.found else number
+
+    def _add_blob(self, finding: Finding) -> None:
+        """Tell a finding about a blob with the fault of its pack, where there is one."""
+        state, packs = self._states.of(*blob_of(finding))
+        named = [bytes.fromhex(finding.object.pack)] if finding.object.pack else []
+        for pack in (*packs, *named):
+            number = self._of_pack(pack)
+            if number is not None:
+                self.faults[number].findings.append(finding)
+                return
+        if state is Hope.WHOLE and finding.code in (Code.TREE_MISSING, Code.BLOB_MISSING):
+            return
+        self._add((finding.object.kind, finding.object.name), finding)
+
+    def _blamed(self, found: FoundPath) -> set[int]:
+        numbers = {number for pack in found.packs if (number := self._of_pack(pack)) is not None}
+        for kind, ident in found.blobs:
+            shown = ObjectKind.DATA if kind is BlobType.DATA else ObjectKind.TREE
+            number = self._numbers.get((shown, ident.hex()))
+            if number is not None:
+                numbers.add(number)
+        return numbers
+
+    def _costs(self, snapshots: dict[bytes, list[int]]) -> dict[int, _Hits]:
+        """Which paths and snapshots each fault costs; the paths are told which faults cost them."""
+        hits: dict[int, _Hits] = {}
+        blamed = []
+        for found in self._finder.found:
+            numbers = self._blamed(found)
+            blamed.append(numbers)
+            found.path = found.path._replace(faults=tuple(sorted(numbers)))
+            for number in numbers:
+                hits.setdefault(number, _Hits([], set())).paths.append(found)
+        for snapshot, paths in snapshots.items():
+            for number in {number for path in set(paths) for number in blamed[path]}:
+                hits[number].snapshots.add(snapshot)
+        return hits
+
+    def _settle(self, hits: dict[int, _Hits]) -> None:
+        for number, fault in enumerate(self.faults):
+            hit = hits.get(number)
+            code = fault.findings[0].code
+            if hit is not None:
+                files = [found.path for found in hit.paths if not found.path.is_dir]
+                fault.cost = Cost(
+                    len(hit.snapshots),
+                    len(files),
+                    len(hit.paths) - len(files),
+                    sum(path.lost_bytes for path in files),
+                    worst(found.path.hope for found in hit.paths),
+                )
+            elif code in (Code.SNAPSHOT_DAMAGED, Code.SNAPSHOT_UNREADABLE, Code.SNAPSHOT_NO_TREE):
+                fault.cost = Cost(snapshots=1, hope=Hope.FOUND)
+            fault.origin, fault.why = self._judge(fault, needed=hit is not None)
+            fault.means = self._means(fault, needed=hit is not None)
+
+    def _judge(self, fault: Fault, *, needed: bool) -> Judged:
+        finding = fault.findings[0]
+        code, name = finding.code, finding.object.name
+        if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE):
+            return Origin.LEFT_BEHIND, "locks hold no data; no program needs one that cannot be read"
+        if code in _OF_FILES:
+            return origins.of_file(self._run.repo.storage, KIND_OF[finding.object.kind], name, self._names)
+        if finding.object.kind is ObjectKind.PACK and code not in origins.UNREADABLE_CODES:
+            return self._judge_pack(code, bytes.fromhex(name), needed=needed)
+        return origins.of_finding(finding)
+
+    def _judge_pack(self, code: Code, pack: bytes, *, needed: bool) -> Judged:
+        content = self._hashes.get(pack, b"")
+        is_intact = not content or content == pack
+        if code is Code.PACK_UNINDEXED and is_intact:
+            if needed:
+                return Origin.INDEX, "snapshots need it, so an index listed it: that index file is gone"
+            return Origin.LEFT_BEHIND, "no snapshot needs it: a backup was interrupted, or a pack was written twice"
+        if code is Code.PACK_HEADER and content == pack:
+            return Origin.MIXED_UP, "it is as it was written, but sealed with another key: most likely another repository's"
+        if code in (Code.INDEX_WRONG, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_LAYOUT) and is_intact:
+            return Origin.INDEX, "the pack is intact and says itself what it holds: an index file says something else"
+        if code is Code.PACK_MISSING and pack in self._contents:
+            return Origin.MIXED_UP, f"its content lies at data/{self._contents[pack].hex()}"
+        copies = [copy for copy in self._states.copies if copy.pack == pack]
+        facts = PackFacts(
+            content,
+            self._run.file_sizes.get(pack),
+            0 if pack in self._states.found else self._run.sizes.get(pack, 0),
+            frozenset(copy.problem for copy in copies),
+            any(copy.uncompressed_length is not None for copy in copies),
+        )
+        return origins.of_pack(code, pack.hex(), facts, self._names, self._programs)
+
+    def _means(self, fault: Fault, *, needed: bool) -> tuple[Means, ...]:
+        finding = fault.findings[0]
+        hopes: set[Hope] = set()
+        if finding.object.kind is ObjectKind.PACK:
+            hopes = self._hopes_of_pack(bytes.fromhex(finding.object.name))
+        elif finding.code in _OF_BLOBS:
+            hopes = {self._states.of(*blob_of(finding))[0]}
+        means = origins.means_for(finding.code, fault.origin, hopes, needed=needed)
+        if fault.origin is Origin.MIXED_UP and finding.object.kind is ObjectKind.PACK and Means.PUT_BACK not in means:
+            means = (Means.PUT_BACK, *means)
+        return means
+
+    def _hopes_of_pack(self, pack: bytes) -> set[Hope]:
+        """What can be expected of the blobs that are hit in a pack."""
+        hopes = {self._states.of(*copy.key)[0] for copy in self._states.copies if copy.pack == pack}
+        if pack in self._states.gone:
+            for _, entries in self._run.repo.index.by_pack({pack}):
+                hopes.update(self._states.of(entry.type, entry.id)[0] for entry in entries)
+        return hopes or {Hope.WHOLE}
+
+    def causes(self) -> list[Cause]:
+        """The faults by origin and by what helps, the most costly first."""
+        groups: dict[tuple[Origin, tuple[Means, ...]], list[int]] = {}
+        for number, fault in enumerate(self.faults):
+            groups.setdefault((fault.origin, fault.means), []).append(number)
+
+        def weight(cause: Cause) -> tuple[bool, int]:
+            return cause.origin is Origin.LEFT_BEHIND, -sum(self.faults[number].cost.files for number in cause.faults)
+
+        return sorted((Cause(origin, tuple(found), means) for (origin, means), found in groups.items()), key=weight)
+
+    def paths(self) -> list[DamagedPath]:
+        """What is not whole, with the faults that cost it."""
+        return [found.path for found in self._finder.found]
+
+    def files(self) -> list[BadFile]:
+        """The files that are damaged or gone."""
+        return list(self._files())
+
+    def _files(self) -> Iterator[BadFile]:
+        for fault in self.faults:
+            code, kind = fault.findings[0].code, KIND_OF.get(fault.object.kind)
+            if kind is None or code in origins.UNREADABLE_CODES or (code is Code.PACK_UNINDEXED):
+                continue
+            if kind is FileKind.PACK and fault.origin is Origin.INDEX:
+                continue
+            name = fault.object.name or "config"
+            is_there = code is not Code.PACK_MISSING and fault.origin is not Origin.MISSING
+            yield BadFile(kind, name, is_there)
