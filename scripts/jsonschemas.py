@@ -36,6 +36,10 @@ MESSAGES = {
         ],
     ),
     "overview": ("overview", ["OverviewMessage"]),
+    "diagnose": (
+        "diagnose",
+        ["FaultMessage", "PathMessage", "SnapshotMessage", "NoteMessage", "DiagnosisSummary"],
+    ),
 }
 """Name of each schema, with the module of ``restic_tools.messages`` and the structs in it: each line is one of them."""
 

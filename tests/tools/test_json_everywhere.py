@@ -28,6 +28,7 @@ LINES: dict[str, list[str]] = {
         "copy -r {new} --from-repo {repo} --from-password-file {pw} -vv",
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
+    "diagnose": ["diagnose", "diagnose --sealed"],
     "diff": ["diff {first} {second} --metadata", "diff {second} {second}", "diff {first} {source}"],
     "overview": ["overview", "overview latest --top 3"],
     "du": ["du", "du latest", "du --by-type --top 2", "du {first} {second}"],

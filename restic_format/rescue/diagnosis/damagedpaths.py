@@ -80,6 +80,11 @@ class PathFinder:
         self._dirty: dict[tuple[int, bytes], tuple[Counts, array[int]]] = {}
         self._references = 0
 
+    @property
+    def lost(self) -> bool:
+        """Whether a blob that a snapshot needs is in no pack that could be read."""
+        return any(hope in (Hope.LOST, Hope.HIDDEN) for hope in self.wanted.values())
+
     def walk(self, snapshots: Sequence[SnapshotState]) -> None:
         """Fill in what is whole of each of *snapshots*."""
         self._run.advance(Stage.CONSEQUENCES, 0, len(snapshots))

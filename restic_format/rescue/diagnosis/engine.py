@@ -131,9 +131,11 @@ class _Diagnosing:
     def _after_reading(self) -> None:
         """Put together what is known of packs, and check the trees that only now were found."""
         run, states = self.run, self.states
+        strays = {finding.object.name.rpartition("/")[2] for finding in run.report.findings if finding.code is Code.FILE_STRAY}
         for pack, number in self.damage.lost_packs.items():
             code = run.report.findings[number].code if number >= 0 else Code.PACK_MISSING
-            states.lose(pack, Hope.HIDDEN if code is Code.PACK_UNREADABLE else Hope.LOST)
+            hidden = Hope.HIDDEN if code is Code.PACK_UNREADABLE else Hope.LOST
+            states.lose(pack, Hope.FOUND if pack.hex() in strays else hidden)
         for pack in run.wrong:
             states.distrust(pack)
         for pack, entry in self._behind_the_end():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from restic_format.check.findings import Code, Finding, ObjectKind, Severity
 from restic_format.check.state import Run
+from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.rescue.diagnosis import origins
 from restic_format.rescue.diagnosis.blobstates import BlobStates, worst
 from restic_format.rescue.diagnosis.damagedpaths import FoundPath, PathFinder
@@ -29,10 +30,8 @@ _OF_BLOBS = frozenset(
 )
 """Findings about blobs, which are told with their packs where these have faults."""
 
-_TOLD_LAST = frozenset(
-    (Code.PACK_INCOMPLETE, Code.PACK_UNINDEXED, Code.PACK_UNINDEXED_DAMAGED, Code.INDEX_WRONG, Code.PACK_HEADER)
-)
-"""Of several findings about an object, these do not tell what it is all about."""
+_TOLD_LAST = (Code.PACK_HEADER, Code.INDEX_WRONG, Code.PACK_UNINDEXED_DAMAGED, Code.PACK_UNINDEXED, Code.PACK_INCOMPLETE)
+"""Of several findings about an object, these do not tell what it is all about, the last least of all."""
 
 _NOTED = frozenset((Code.PACK_MIXED, Code.INDEX_DUPLICATE_PACK))
 """Warnings that nothing is damaged by."""
@@ -107,10 +106,8 @@ class FaultMaker:
             self.faults.append(Fault(finding.object, [finding], Origin.STORAGE, ""))
             return
         known = self.faults[number].findings
-        if known[0].code in _TOLD_LAST and finding.code not in _TOLD_LAST:
-            known.insert(0, finding)
-        else:
-            known.append(finding)
+        known.append(finding)
+        known.sort(key=lambda finding: _TOLD_LAST.index(finding.code) + 1 if finding.code in _TOLD_LAST else 0)
 
     def _find_index_fault(self) -> None:
         for number, fault in enumerate(self.faults):
@@ -175,7 +172,7 @@ class FaultMaker:
             elif code in (Code.SNAPSHOT_DAMAGED, Code.SNAPSHOT_UNREADABLE, Code.SNAPSHOT_NO_TREE):
                 fault.cost = Cost(snapshots=1, hope=Hope.FOUND)
             fault.origin, fault.why = self._judge(fault, needed=hit is not None)
-            fault.means = self._means(fault, needed=hit is not None)
+            fault.means = self._means(fault)
 
     def _judge(self, fault: Fault, *, needed: bool) -> Judged:
         finding = fault.findings[0]
@@ -184,9 +181,26 @@ class FaultMaker:
             return Origin.LEFT_BEHIND, "locks hold no data; no program needs one that cannot be read"
         if code in _OF_FILES:
             return origins.of_file(self._run.repo.storage, KIND_OF[finding.object.kind], name, self._names)
-        if finding.object.kind is ObjectKind.PACK and code not in origins.UNREADABLE_CODES:
+        is_pack = finding.object.kind is ObjectKind.PACK
+        if is_pack and code is Code.PACK_UNREADABLE and self._is_odd(bytes.fromhex(name)):
+            if self._finder.lost:
+                return Origin.MIXED_UP, "no index lists it, and it lies where no program looks for it"
+            return Origin.LEFT_BEHIND, "no index lists it, no program looks for it at its place, and nothing is missing"
+        if is_pack and code not in origins.UNREADABLE_CODES:
             return self._judge_pack(code, bytes.fromhex(name), needed=needed)
         return origins.of_finding(finding)
+
+    def _is_odd(self, pack: bytes) -> bool:
+        """Whether something that no index lists has a pack's name, but is no regular file, or not in its folder."""
+        if self._run.repo.index.has_pack(pack):
+            return False
+        try:
+            self._run.repo.storage.load(FileKind.PACK, pack.hex(), 0, 1)
+        except (FileMissing, FileUnusable):
+            return True
+        except (StorageError, OSError):
+            return False
+        return False
 
     def _judge_pack(self, code: Code, pack: bytes, *, needed: bool) -> Judged:
         content = self._hashes.get(pack, b"")
@@ -196,7 +210,10 @@ class FaultMaker:
                 return Origin.INDEX, "snapshots need it, so an index listed it: that index file is gone"
             return Origin.LEFT_BEHIND, "no snapshot needs it: a backup was interrupted, or a pack was written twice"
         if code is Code.PACK_HEADER and content == pack:
-            return Origin.MIXED_UP, "it is as it was written, but sealed with another key: most likely another repository's"
+            origin = Origin.MIXED_UP if self._finder.lost else Origin.LEFT_BEHIND
+            return origin, "it is as it was written, but sealed with another key: most likely another repository's"
+        if code is Code.PACK_HEADER and not self._finder.lost:
+            return Origin.LEFT_BEHIND, "no index lists it, it cannot say what it holds, and nothing is missing"
         if code in (Code.INDEX_WRONG, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_LAYOUT) and is_intact:
             return Origin.INDEX, "the pack is intact and says itself what it holds: an index file says something else"
         if code is Code.PACK_MISSING and pack in self._contents:
@@ -211,14 +228,14 @@ class FaultMaker:
         )
         return origins.of_pack(code, pack.hex(), facts, self._names, self._programs)
 
-    def _means(self, fault: Fault, *, needed: bool) -> tuple[Means, ...]:
+    def _means(self, fault: Fault) -> tuple[Means, ...]:
         finding = fault.findings[0]
         hopes: set[Hope] = set()
         if finding.object.kind is ObjectKind.PACK:
             hopes = self._hopes_of_pack(bytes.fromhex(finding.object.name))
         elif finding.code in _OF_BLOBS:
             hopes = {self._states.of(*blob_of(finding))[0]}
-        means = origins.means_for(finding.code, fault.origin, hopes, needed=needed)
+        means = origins.means_for(finding.code, fault.origin, hopes)
         if fault.origin is Origin.MIXED_UP and finding.object.kind is ObjectKind.PACK and Means.PUT_BACK not in means:
             means = (Means.PUT_BACK, *means)
         return means
@@ -229,7 +246,7 @@ class FaultMaker:
         if pack in self._states.gone:
             for _, entries in self._run.repo.index.by_pack({pack}):
                 hopes.update(self._states.of(entry.type, entry.id)[0] for entry in entries)
-        return hopes or {Hope.WHOLE}
+        return hopes
 
     def causes(self) -> list[Cause]:
         """The faults by origin and by what helps, the most costly first."""

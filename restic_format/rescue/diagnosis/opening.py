@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from restic_format.errors import DamagedFile, FileMissing, KeyUnusable, ResticFormatError, SpecError, StorageError
+from restic_format.errors import (
+    DamagedFile,
+    FileMissing,
+    KeyUnusable,
+    ResticFormatError,
+    SpecError,
+    StorageError,
+    WrongPassword,
+)
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.keys import OpenedKey, find_key, opens_others
@@ -53,6 +61,10 @@ def open_for_rescue(storage: Storage, password: bytes | None, key_hint: str | No
         key = _find(storage, password, key_hint, sealed)
     except (KeyUnusable, DamagedFile, StorageError) as error:
         return Opened(storage, None, error)
+    except WrongPassword:
+        if any(True for _ in storage.list(FileKind.KEY)):
+            raise
+        return Opened(storage, None, KeyUnusable("there is no key file: without one no password opens anything"))
     config = None
     if sealed is not None:
         try:

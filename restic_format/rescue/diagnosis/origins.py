@@ -173,29 +173,32 @@ def of_finding(finding: Finding) -> Judged:
     return Origin.STORAGE, "bytes have changed"
 
 
-def means_for(code: Code, origin: Origin, hopes: Iterable[Hope], *, needed: bool) -> tuple[Means, ...]:
+def means_for(code: Code, origin: Origin, hopes: Iterable[Hope]) -> tuple[Means, ...]:
     """What can help against a fault; *hopes* are those of the blobs it hits."""
     found = set(hopes)
     if origin is Origin.UNREADABLE:
         return (Means.READ_AGAIN,)
+    if origin is Origin.LEFT_BEHIND:
+        return (Means.NONE_NEEDED,)
+    solving = () if origin in (Origin.INTERRUPTED, Origin.MISSING) else (Means.SOLVING,)
     if code in (Code.INDEX_DAMAGED, Code.PACK_UNINDEXED) or code in _INDEX_CODES:
         return (Means.HEADERS,)
     if code is Code.CONFIG_DAMAGED:
-        return (Means.SOLVING, Means.COPIES, Means.FROM_KEY)
+        return (*solving, Means.COPIES, Means.FROM_KEY)
     if code is Code.KEY_DAMAGED:
-        return (Means.SOLVING, Means.COPIES, Means.OTHER_KEY)
+        return (*solving, Means.COPIES, Means.OTHER_KEY)
     if code is Code.SNAPSHOT_DAMAGED:
-        return (Means.SOLVING, Means.COPIES, Means.SNAPSHOT_FROM_TREES)
+        return (*solving, Means.COPIES, Means.SNAPSHOT_FROM_TREES)
     if code is Code.SNAPSHOTS_GONE:
         return (Means.SNAPSHOT_FROM_TREES,)
     if code is Code.PACK_HEADER_DAMAGED:
         return (Means.HEADER,)
-    if origin is Origin.LEFT_BEHIND:
-        return (Means.NONE_NEEDED,)
     means = [Means.PUT_BACK] if origin is Origin.MIXED_UP and code is Code.PACK_MISSING else []
-    if found <= {Hope.WHOLE}:
-        means.append(Means.OTHER_COPY if needed else Means.NONE_NEEDED)
-    if Hope.FOUND in found:
+    if Hope.WHOLE in found:
+        means.append(Means.OTHER_COPY)
+    if not found:
+        means.append(Means.REWRITING)
+    if Hope.FOUND in found and not means:
         means.append(Means.HEADERS)
     if Hope.DAMAGED in found:
         means.append(Means.SOLVING)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from restic_format.check.findings import Finding, ObjectRef
 from restic_spec.layout import FileKind
 
-
 if TYPE_CHECKING:
     from restic_format.errors import ResticFormatError
     from restic_format.rescue.wanted import Key
@@ -54,6 +53,8 @@ class Means(StrEnum):
     """The same blobs are intact elsewhere in the repository."""
     HEADER = "header from index"
     """The blobs are intact, the header of the pack is written anew."""
+    REWRITING = "rewriting"
+    """Every blob of the pack is intact: they are written into a new one."""
     PUT_BACK = "put back"
     """The file is here, under another name or in another folder."""
     SOLVING = "solving"

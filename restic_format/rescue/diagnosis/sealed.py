@@ -141,7 +141,7 @@ def _fault(storage: Storage, finding: Finding, names: origins.Names, hashes: dic
         origin, why = Origin.MISSING, "the folder keys is empty"
     else:
         origin, why = origins.of_file(storage, kind, name, names)
-    means = origins.means_for(finding.code, origin, (), needed=True)
+    means = origins.means_for(finding.code, origin, ())
     if finding.code is Code.PACK_DAMAGED:
         means = (Means.SOLVING, Means.COPIES)
     return Fault(finding.object, [finding], origin, why, means)

@@ -1,0 +1,1 @@
+"""How ``diagnose`` tells what it found: as text, as messages."""
