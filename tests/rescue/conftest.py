@@ -1,4 +1,4 @@
-"""A repository by real restic, made once, and copies of it that a test may damage."""
+"""A repository by real restic, made once, copies of it that a test may damage, and command lines in this process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.safety import kit
+from tests.tools.conftest import _clean_environment, run
+
+__all__ = ["_clean_environment", "fresh", "rescue_original", "rescue_source", "run"]
 
 Fresh = Callable[[], Path]
 

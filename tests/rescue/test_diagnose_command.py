@@ -1,0 +1,107 @@
+"""``diagnose`` as a command: what it prints, as text and as messages, with which exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.safety import kit
+from tests.safety.forge import Forge, node, tree_json
+from tests.tools.kit import Runner
+
+
+@pytest.fixture
+def forge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
+    """A repository with a file that has lost its middle, in a folder with a name that means harm."""
+    made = Forge(tmp_path / "forged")
+    one, two, three = (made.blob("data", content) for content in (b"1" * 10, b"2" * 20, b"3" * 30))
+    inner = made.blob("tree", tree_json([node("f", content=[one[1], two[1], three[1]], size=60)]))
+    root = made.blob("tree", tree_json([node("a\x1b[2Jb", "dir", subtree=inner[1]), node("ok")]))
+    made.index({made.pack([root, inner]): [root, inner]})
+    made.index({made.pack([one, three]): [one, three]})
+    made.snapshot(root[1])
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(made.path))
+    monkeypatch.setenv("RESTIC_PASSWORD", kit.PASSWORD)
+    return made
+
+
+@pytest.fixture(scope="module")
+def schema(project_root: Path) -> jsonschema.Draft202012Validator:
+    raw = json.loads((project_root / "docs/reference/json/diagnose.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(raw)
+    raw["$defs"] = {name: {**found, "additionalProperties": False} for name, found in raw["$defs"].items()}
+    return jsonschema.Draft202012Validator(raw)
+
+
+def messages(raw: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in raw.splitlines()]
+
+
+def test_the_text_answers_in_order(forge: Forge, run: Runner) -> None:
+    before = sorted(path for path in forge.path.rglob("*"))
+    done = run("diagnose")
+    text = done.out.decode()
+    assert done.code == 1 and not done.err and "\x1b" not in text
+    order = [
+        "is lost here",
+        "0 of 1 snapshot can",
+        "What is wrong (1)",
+        "Snapshots that are not",
+        "Files and dir",
+        "What to do now",
+    ]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert "of 60 bytes 10 to 30 lost here (by 1)" in text and "1 of 2 files whole, 1 with lost parts" in text
+    assert sorted(path for path in forge.path.rglob("*")) == before, "nothing is written, no lock either"
+
+
+def test_the_messages_are_of_their_schema(forge: Forge, run: Runner, schema: jsonschema.Draft202012Validator) -> None:
+    done = run("diagnose", "--json")
+    found = messages(done.out)
+    for message in found:
+        schema.validate(message)
+    assert [message["message_type"] for message in found] == ["fault", "path", "snapshot", "summary"]
+    fault, path, snapshot, summary = found
+    assert done.code == 1 and fault["cost"] == {"snapshots": 1, "files": 1, "directories": 0, "bytes": 20, "hope": "lost"}
+    assert path["ranges"] == [{"start": 10, "end": 30, "hope": "lost", "exact": True}] and path["faults"] == [1]
+    assert snapshot["damaged_paths"] == [1] and snapshot["files_lost"] == 1 and not snapshot["whole"]
+    assert summary["paths"] == 1 and not summary["healthy"] and summary["next_steps"]
+
+
+def test_a_sound_repository_is_told_so(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Forge(tmp_path / "sound")
+    made.whole([node("f")])
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(made.path))
+    monkeypatch.setenv("RESTIC_PASSWORD", kit.PASSWORD)
+    done = run("diagnose")
+    assert done.code == 0 and b"All is well: 1 snapshot can be restored" in done.out
+    (only,) = [message for message in messages(run("diagnose", "--json").out) if message["message_type"] == "summary"]
+    assert only["healthy"] and only["next_steps"] == []
+    (made.path / "locks" / ("ab" * 32)).write_bytes(b"garbage")
+    left = run("diagnose")
+    assert left.code == 0 and b"Left behind" in left.out, "what is not needed is no damage"
+
+
+def test_without_config_key_or_password(forge: Forge, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = run("diagnose", "--sealed", "--json")
+    assert sealed.code == 0 and messages(sealed.out)[-1]["opened"] is False
+    config = (forge.path / "config").read_bytes()
+    (forge.path / "config").unlink()
+    lost = messages(run("diagnose", "--json").out)
+    assert [m["object"] for m in lost if m["message_type"] == "fault"] == ["config", "data"] and lost[-1]["trouble"]
+    assert b"read without its config" in run("diagnose").out
+    monkeypatch.setenv("RESTIC_PASSWORD", "wrong")
+    assert run("diagnose").code == 12
+    (forge.path / "config").write_bytes(config)
+    assert run("diagnose").code == 12
+    shutil.rmtree(forge.path / "keys")
+    (forge.path / "keys").mkdir()
+    none = run("diagnose")
+    assert none.code == 1 and b"no key file" in none.out
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(forge.path / "keys"))
+    assert run("diagnose").code == 10
