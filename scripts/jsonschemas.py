@@ -38,7 +38,7 @@ MESSAGES = {
     "overview": ("overview", ["OverviewMessage"]),
     "diagnose": (
         "diagnose",
-        ["FaultMessage", "PathMessage", "SnapshotMessage", "NoteMessage", "DiagnosisSummary"],
+        ["FaultMessage", "PathMessage", "SnapshotMessage", "NoteMessage", "ShareMessage", "DiagnosisSummary"],
     ),
 }
 """Name of each schema, with the module of ``restic_tools.messages`` and the structs in it: each line is one of them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
+from typing import TypeAlias
 
 from restic_format.check.affected import Damage
 from restic_format.check.findings import REPAIR_PACK, Code, Fault, Finding, ObjectKind, ObjectRef
@@ -16,6 +17,9 @@ from restic_format.check.state import Run, Stage
 from restic_format.repository.index import ListedPack
 from restic_format.work import in_order
 from restic_spec.pack import BlobType
+
+PackCheck: TypeAlias = Callable[[ListedPack | UnlistedPack], PackResult]
+"""Reads a pack and says what that showed."""
 
 _CODES = {
     Outcome.DAMAGED: Code.PACK_DAMAGED,
@@ -34,10 +38,12 @@ def read_packs(
     unlisted: Collection[bytes],
     damage: Damage,
     watch: Callable[[PackResult], None] | None = None,
+    remembering: Callable[[PackCheck], PackCheck] | None = None,
 ) -> None:
     """Read *packs* and those that no index lists with worker threads, and record what is wrong with them.
 
-    *watch* is told what reading each pack showed, before that is recorded.
+    *watch* is told what reading each pack showed, before that is recorded. *remembering* is given what reads a pack, and gives
+    what is called instead, from any thread.
     """
     total = len(packs) + len(unlisted)
     run.advance(Stage.READ, 0, total)
@@ -47,9 +53,11 @@ def read_packs(
         for pack in unlisted:
             yield UnlistedPack(pack)
 
-    checker = PackChecker(run)
+    check = PackChecker(run).check
+    if remembering is not None:
+        check = remembering(check)
     workers = run.options.workers
-    with contextlib.closing(in_order(checker.check, jobs(), name="check", workers=workers, ahead=4 * workers)) as results:
+    with contextlib.closing(in_order(check, jobs(), name="check", workers=workers, ahead=4 * workers)) as results:
         for done, (job, result) in enumerate(results, 1):
             if isinstance(result, Exception):
                 raise result

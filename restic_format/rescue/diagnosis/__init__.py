@@ -3,7 +3,7 @@
 `diagnose` reads everything that can be read, never stops at a fault, and writes nothing into the repository.
 """
 
-from restic_format.rescue.diagnosis.engine import DiagnosisEvent, diagnose
+from restic_format.rescue.diagnosis.engine import DiagnosisEvent, ShareRead, diagnose, read_share
 from restic_format.rescue.diagnosis.opening import Opened, open_for_rescue
 from restic_format.rescue.diagnosis.records import (
     BadCopy,
@@ -38,7 +38,9 @@ __all__ = [
     "Opened",
     "Origin",
     "Problem",
+    "ShareRead",
     "SnapshotState",
     "diagnose",
     "open_for_rescue",
+    "read_share",
 ]

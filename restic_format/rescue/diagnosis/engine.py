@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TypeAlias
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from restic_format.check.affected import Damage
 from restic_format.check.files import check_files
@@ -16,13 +17,15 @@ from restic_format.check.packs import read_packs
 from restic_format.check.snapshots import load_snapshots
 from restic_format.check.state import CheckEvent, CheckOptions, Run
 from restic_format.check.trees import TreeChecker
-from restic_format.errors import StorageError
+from restic_format.check.subset import Bucket
+from restic_format.errors import KeyUnusable, StorageError
 from restic_format.rescue.diagnosis.blobstates import BlobStates
 from restic_format.rescue.diagnosis.damagedpaths import PathFinder
 from restic_format.rescue.diagnosis.faults import FaultMaker, blob_of
 from restic_format.rescue.diagnosis.opening import Opened
 from restic_format.rescue.diagnosis.orphans import count_unreferenced
 from restic_format.rescue.diagnosis.records import Diagnosis, Hope, SnapshotState
+from restic_format.rescue.diagnosis.remembered import RememberedPacks
 from restic_format.rescue.diagnosis.sealed import hash_file, look_at_files
 from restic_format.snapshots import FoundSnapshot
 from restic_format.work import Cancel, Progress, silent
@@ -42,25 +45,63 @@ def diagnose(
     cancel: Cancel | None = None,
     *,
     workers: int = 2,
+    resume: str = "",
+    shares: Sequence[str] = (),
 ) -> Diagnosis:
-    """Read all of a repository and say what is wrong, what it costs and what may help. Nothing is written, and no lock taken:
-    what others write meanwhile may look like damage.
+    """Read all of a repository and say what is wrong, what it costs and what may help. Nothing is written into it, and no lock
+    taken: what others write meanwhile may look like damage.
+
+    What reading packs showed is kept in the file *resume*, and taken from there and from *shares* where it is known, see
+    `restic_format.rescue.diagnosis.remembered`. Without a key nothing is kept.
 
     Raises:
         Interrupted: *cancel* was set.
+        UsageError: a file that keeps what was read cannot be used.
     """
     repo = opened.repository
     if repo is None:
         return look_at_files(opened, progress, cancel or Cancel())
     run = Run(repo, CheckOptions(read_data=True, workers=workers), progress, cancel or Cancel())
-    return _Diagnosing(run, opened).diagnose()
+    return _Diagnosing(run, opened, resume, shares).diagnose()
+
+
+class ShareRead(NamedTuple):
+    """A share of the packs was read."""
+
+    packs: int
+    """In the share, whenever they were read."""
+    bytes: int
+    damaged: int
+    """Packs in it with which something is wrong."""
+
+
+def read_share(
+    opened: Opened,
+    share: Bucket,
+    resume: str,
+    progress: Progress[DiagnosisEvent] = silent,
+    cancel: Cancel | None = None,
+    *,
+    workers: int = 2,
+) -> ShareRead:
+    """Read the packs of one share and keep in the file *resume* what that showed, for `diagnose`. Raises as that, and:
+
+    Raises:
+        KeyUnusable: no key opens the repository.
+    """
+    if opened.repository is None:
+        raise opened.trouble or KeyUnusable("a share of the packs can only be read with a password")
+    run = Run(opened.repository, CheckOptions(read_data=True, workers=workers), progress, cancel or Cancel())
+    return _Diagnosing(run, opened, resume, ()).read_share(share)
 
 
 class _Diagnosing:
     """A diagnosis under way."""
 
-    def __init__(self, run: Run, opened: Opened) -> None:
+    def __init__(self, run: Run, opened: Opened, resume: str, shares: Sequence[str]) -> None:
         self.run = run
+        self.resume = resume
+        self.shares = shares
         self.opened = opened
         self.damage = Damage(run)
         self.states = BlobStates(run)
@@ -84,7 +125,7 @@ class _Diagnosing:
             run.add(fault)
         trees = TreeChecker(run, self.damage)
         trees.check([root for _, root in roots])
-        read_packs(run, set(run.sizes), list(unlisted(run)), self.damage, self._read)
+        self._read_packs(set(run.sizes), list(unlisted(run)))
         self._after_reading()
         finder = PathFinder(run, self.states)
         if any(code.severity is not Severity.NOTE for code in +run.report.counts):
@@ -93,6 +134,34 @@ class _Diagnosing:
             self.result.unreferenced = count_unreferenced(run, trees.usage.trees)
         self._put_together(finder)
         return self.result
+
+    def read_share(self, share: Bucket) -> ShareRead:
+        """Only read the packs of *share*."""
+        run = self.run
+        load_indexes(run)
+        list_packs(run)
+        self._hold_against_packs()
+        chosen = share.select(run.sizes, random.Random())
+        others = share.select(dict.fromkeys(unlisted(run), 0), random.Random())
+        damaged = 0
+
+        def watch(result: PackResult) -> None:
+            nonlocal damaged
+            damaged += result.outcome is not Outcome.INTACT
+
+        self._read_packs(set(chosen), others, watch)
+        return ShareRead(len(chosen) + len(others), run.report.bytes_read, damaged)
+
+    def _read_packs(
+        self, packs: set[bytes], others: Sequence[bytes], watch: Callable[[PackResult], None] | None = None
+    ) -> None:
+        watch = watch or self._read
+        if not self.resume:
+            read_packs(self.run, packs, others, self.damage, watch)
+            return
+        indexes = [ident for ident, _ in self.run.files(FileKind.INDEX)]
+        with RememberedPacks(self.resume, self.run, indexes, others=self.shares) as remembered:
+            read_packs(self.run, packs, others, self.damage, watch, remembered.remembering)
 
     def _seen(self, found: FoundSnapshot) -> None:
         snapshot = found.snapshot

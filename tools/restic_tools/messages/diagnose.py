@@ -123,6 +123,22 @@ class NoteMessage(msgspec.Struct):
     message: str
 
 
+class ShareMessage(msgspec.Struct):
+    """``diagnose --shard``: a share of the packs was read."""
+
+    message_type: str
+    """``share``."""
+    shard: int
+    """Which share, counted from 1."""
+    shards: int
+    packs: int
+    """Packs of the share."""
+    bytes_read: int
+    """Bytes of them, whenever they were read."""
+    damaged: int
+    """Packs in it with which something is wrong."""
+
+
 class DiagnosisSummary(msgspec.Struct):
     """``diagnose``: the outcome, the last message."""
 

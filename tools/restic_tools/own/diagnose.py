@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from restic_tools.context import Context
 from restic_tools.exitcodes import FAILURE, SUCCESS
+from restic_tools.htmlpage.writing import check_target, write_page
 from restic_tools.own.running import context_of
 
 if TYPE_CHECKING:
-    from restic_format.rescue.diagnosis import Diagnosis, Opened
+    from restic_format.check.subset import Bucket
+    from restic_format.rescue.diagnosis import Diagnosis, DiagnosisEvent, Opened
+    from restic_format.work import Cancel, Progress
 
 app = typer.Typer()
 
@@ -21,6 +25,21 @@ app = typer.Typer()
 def diagnose(
     ctx: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="leave nothing out of long lists")] = False,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="file", help="write a page for a browser into this file; - is standard output"),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="file", help="take from this file, too, what a share showed (can be given several times)"),
+    ] = None,
+    resume: Annotated[
+        str,
+        typer.Option("--resume", metavar="file", help="keep in this file what was read, and do not read it again the next time"),
+    ] = "",
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="k/n", help="only read the kth of n shares of the packs, into the file of --resume")
+    ] = "",
     sealed: Annotated[bool, typer.Option("--sealed", help="open nothing: hold every file against its name only")] = False,
 ) -> int:
     """Show what is damaged, what that costs and what may help
@@ -34,18 +53,31 @@ def diagnose(
     Nothing is changed, and no lock is taken: run no other program on the repository meanwhile, or what it writes may look like
     damage. The repository itself is read, whatever is cached.
 
+    A large repository is read in parts: with --resume what was read is kept, so that a diagnosis that was interrupted goes on.
+    With --shard several machines each read a share of the packs; a diagnosis with --resume and --merge puts the files together.
+
+    --html writes one page that opens without a network; it holds names and paths from the repository, and no secrets.
+
     The exit code is 1 when something is damaged. What was left behind and is not needed is no damage.
     """
     tools = context_of(ctx)
+    check_target(tools, html)
+    share = _share(shard, resume, merge or [], html)
     opened = _open(tools, sealed=sealed)
-    if not tools.options.json:
+    if share is not None:
+        return _read_share(tools, opened, share, resume)
+    if not tools.options.json and html != "-":
         tools.out.info(_beginning(opened))
-    found = _run(tools, opened)
+    found = _run(tools, opened, resume, merge or [])
+    if html is not None:
+        from restic_tools.own.diagnosing.page import page
+
+        write_page(tools, page(found, opened.storage.location), html)
     if tools.options.json:
         from restic_tools.own.diagnosing.messages import write_messages
 
         write_messages(tools.out, found)
-    else:
+    elif html is None:
         from restic_tools.own.diagnosing.text import show
 
         show(tools.out, found, everything=everything)
@@ -85,9 +117,52 @@ def _beginning(opened: Opened) -> str:
     return "read everything; nothing is changed, no lock is taken"
 
 
-def _run(ctx: Context, opened: Opened) -> Diagnosis:
-    from restic_format.rescue.diagnosis import DiagnosisEvent, diagnose
-    from restic_format.work import Advance, Progress, silent
+def _run(ctx: Context, opened: Opened, resume: str, shares: list[str]) -> Diagnosis:
+    from restic_format.rescue.diagnosis import diagnose
+
+    with _working(ctx) as (progress, cancel):
+        return diagnose(opened, progress, cancel, resume=resume, shares=shares)
+
+
+def _share(shard: str, resume: str, merge: list[str], html: str | None) -> Bucket | None:
+    """The share of the packs that is to be read; None where all are."""
+    from restic_format.check.subset import Bucket, InvalidSubset, parse_subset
+    from restic_tools.exitcodes import Failure
+
+    if merge and not resume:
+        raise Failure("--merge needs --resume: the file that all is put together in")
+    if not shard:
+        return None
+    if not resume:
+        raise Failure("--shard needs --resume: the file that keeps what was read")
+    if merge or html is not None:
+        raise Failure(f"--shard and {'--merge' if merge else '--html'} are mutually exclusive")
+    try:
+        share = parse_subset(shard)
+    except InvalidSubset:
+        share = None
+    if not isinstance(share, Bucket):
+        raise Failure("--shard is two numbers k/n with 1 <= k <= n <= 256, such as 1/4")
+    return share
+
+
+def _read_share(ctx: Context, opened: Opened, share: Bucket, resume: str) -> int:
+    from restic_format.rescue.diagnosis import read_share
+    from restic_tools.messages.diagnose import ShareMessage
+
+    with _working(ctx) as (progress, cancel):
+        found = read_share(opened, share, resume, progress, cancel)
+    if ctx.options.json:
+        ctx.out.json(ShareMessage("share", share.number, share.total, found.packs, found.bytes, found.damaged))
+    else:
+        ctx.out.line(f"read {found.packs} packs, {found.damaged} of them damaged; what they showed is in {resume}")
+    return FAILURE if found.damaged else SUCCESS
+
+
+@contextmanager
+def _working(ctx: Context) -> Iterator[tuple[Progress[DiagnosisEvent], Cancel]]:
+    """What shows on a terminal how far it is, and what a signal stops."""
+    from restic_format.work import Advance, silent
     from restic_tools.stages import StagePrinter, stoppable
 
     with ExitStack() as stack:
@@ -100,5 +175,4 @@ def _run(ctx: Context, opened: Opened) -> Diagnosis:
                 if isinstance(event, Advance):
                     printer(event)
 
-        cancel = stack.enter_context(stoppable(ctx))
-        return diagnose(opened, progress, cancel)
+        yield progress, stack.enter_context(stoppable(ctx))

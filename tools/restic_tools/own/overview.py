@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restic_format.snapshots import FoundSnapshot, SnapshotFilter, filter_snapshots
-from restic_format.systemtext import errno_text
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
+from restic_tools.htmlpage.writing import check_target, write_page
 from restic_tools.own.running import context_of
 from restic_tools.own.snapshotoptions import HostOption, PathOption, TagOption, chosen
 
@@ -48,20 +48,14 @@ def overview(
     tools = context_of(ctx)
     if top < 0:
         raise Failure("--top must not be negative")
-    if html == "-" and tools.options.json:
-        raise Failure("--html - and --json both write to standard output: only one of them can be given")
-    if html == "":
-        raise Failure("--html needs the name of a file, or - for standard output")
-    if html is not None:
-        from restic_tools.htmlpage import MISSING, ready
-
-        if not ready():
-            raise Failure(MISSING)
+    check_target(tools, html)
     wanted = chosen(host, tag, path)
     with tools.open_repository(lock="shared") as repository:
         found = _make(tools, repository, _selection(repository, names or [], wanted), top)
     if html is not None:
-        _write_page(tools, found, html)
+        from restic_tools.own.overviewpage import page
+
+        write_page(tools, page(found), html)
     if tools.options.json:
         from restic_tools.messages.overview import overview_message
 
@@ -93,19 +87,3 @@ def _make(ctx: Context, repository: Repository, select: Callable[[FoundSnapshot]
             progress = stack.enter_context(StagePrinter(ctx, {"index": "", "snapshots": ""}))
         cancel = stack.enter_context(stoppable(ctx))
         return make_overview(repository, select, top=top, is_own=ctx.holds_lock, progress=progress or silent, cancel=cancel)
-
-
-def _write_page(ctx: Context, found: Overview, target: str) -> None:
-    from restic_tools.own.overviewpage import page
-    from restic_tools.rawoutput import replacement
-
-    text = page(found).encode()
-    if target == "-":
-        ctx.out.write(text)
-        return
-    try:
-        with replacement(target) as descriptor, open(descriptor, "wb", closefd=False) as file:
-            file.write(text)
-    except OSError as error:
-        raise Failure(f"{target}: cannot write the page: {errno_text(error)}") from error
-    ctx.out.info(f"wrote {target}")

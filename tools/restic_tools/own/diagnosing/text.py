@@ -79,7 +79,7 @@ def show(out: Output, found: Diagnosis, *, everything: bool = False) -> None:
     """Print a diagnosis."""
     most = max(len(found.faults), len(found.paths), len(found.snapshots), MOST) if everything else MOST
     out.line()
-    for line in _verdict(found):
+    for line in verdict(found):
         out.line(line)
     faults = [(number, fault) for number, fault in enumerate(found.faults, 1)]
     _faults(out, [item for item in faults if item[1].origin is not Origin.LEFT_BEHIND], most, "What is wrong")
@@ -103,7 +103,7 @@ def show(out: Output, found: Diagnosis, *, everything: bool = False) -> None:
         out.line("There is more damage than can be told one by one: the numbers are too small.")
 
 
-def _verdict(found: Diagnosis) -> list[str]:
+def verdict(found: Diagnosis) -> list[str]:
     """The answer to the first question: is my data there?"""
     read = f"{found.packs_read} packs with {bytes_text(found.bytes_read)} were read"
     if not found.opened:
@@ -155,32 +155,33 @@ def _faults(out: Output, faults: list[tuple[int, Fault]], most: int, title: str)
     out.line()
     out.line(f"{title} ({len(faults)})")
     for number, fault in faults[:most]:
-        out.line(f"  {number}. {_title(fault)}")
+        out.line(f"  {number}. {title(fault)}")
         out.line(f"     likely from: {ORIGINS[fault.origin]}: {fault.why}")
         if fault.origin is not Origin.LEFT_BEHIND:
-            out.line(f"     it costs: {_cost(fault)}")
+            out.line(f"     it costs: {cost(fault)}")
             for position, means in enumerate(fault.means):
                 out.line(f"     {'what helps:' if not position else '        or:'} {MEANS[means]}")
     _more(out, len(faults), most)
 
 
-def _title(fault: Fault) -> str:
+def title(fault: Fault) -> str:
     """What is wrong, without the details that check gives."""
     text = _TITLES.get(fault.findings[0].code)
     return fault.message if text is None else text.format(id=fault.object.name)
 
 
-def _cost(fault: Fault) -> str:
-    cost = fault.cost
+def cost(fault: Fault) -> str:
+    """What a fault costs, in a phrase."""
+    spent = fault.cost
     parts = []
-    if cost.files:
-        parts.append(f"{bytes_text(cost.bytes)} in {_many(cost.files, 'file')}")
-    if cost.dirs:
-        parts.append(f"{_many(cost.dirs, 'directory', 'directories')} with all that is in {'it' if cost.dirs == 1 else 'them'}")
+    if spent.files:
+        parts.append(f"{bytes_text(spent.bytes)} in {_many(spent.files, 'file')}")
+    if spent.dirs:
+        parts.append(f"{_many(spent.dirs, 'directory', 'directories')} with all that is in {'it' if spent.dirs == 1 else 'them'}")
     if not parts:
         told = fault.findings[0]
         return told.effect if told.code in _TOLD_BY_EFFECT else "no file of any snapshot"
-    return f"{' and '.join(parts)}, in {_many(cost.snapshots, 'snapshot')}: {_STATE[cost.hope]}"
+    return f"{' and '.join(parts)}, in {_many(spent.snapshots, 'snapshot')}: {_STATE[spent.hope]}"
 
 
 def _snapshots(out: Output, found: Diagnosis, most: int) -> None:
@@ -193,24 +194,25 @@ def _snapshots(out: Output, found: Diagnosis, most: int) -> None:
         time = state.time[:19].replace("T", " ")
         where = " ".join(printable(path) for path in state.paths[:3])
         out.line(f"  {state.id.hex()[:8]}  {time}  {printable(state.hostname)}  {where}")
-        out.line(f"            {_counts(state)}")
+        out.line(f"            {counts(state)}")
     _more(out, len(hurt), most)
 
 
-def _counts(state: SnapshotState) -> str:
-    counts = state.counts
-    assert counts is not None
-    parts = [f"{counts.files - counts.hurt} of {_many(counts.files, 'file')} whole"]
+def counts(state: SnapshotState) -> str:
+    """How much of a snapshot is whole, where that was counted."""
+    found = state.counts
+    assert found is not None
+    parts = [f"{found.files - found.hurt} of {_many(found.files, 'file')} whole"]
     for number, text in (
-        (counts.found, "not found by the index"),
-        (counts.hidden, "cannot be read now"),
-        (counts.damaged, "damaged"),
-        (counts.lost, "with lost parts"),
+        (found.found, "not found by the index"),
+        (found.hidden, "cannot be read now"),
+        (found.damaged, "damaged"),
+        (found.lost, "with lost parts"),
     ):
         if number:
             parts.append(f"{number} {text}")
-    if counts.dirs:
-        parts.append(f"{_many(counts.dirs, 'directory', 'directories')} cannot be read")
+    if found.dirs:
+        parts.append(f"{_many(found.dirs, 'directory', 'directories')} cannot be read")
     return ", ".join(parts)
 
 
