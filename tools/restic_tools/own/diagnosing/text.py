@@ -149,11 +149,11 @@ def _loss(found: Diagnosis) -> str:
     return "Your data is there, but programs do not find all of it: that can be put right, and nothing is lost."
 
 
-def _faults(out: Output, faults: list[tuple[int, Fault]], most: int, title: str) -> None:
+def _faults(out: Output, faults: list[tuple[int, Fault]], most: int, heading: str) -> None:
     if not faults:
         return
     out.line()
-    out.line(f"{title} ({len(faults)})")
+    out.line(f"{heading} ({len(faults)})")
     for number, fault in faults[:most]:
         out.line(f"  {number}. {title(fault)}")
         out.line(f"     likely from: {ORIGINS[fault.origin]}: {fault.why}")
