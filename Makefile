@@ -81,6 +81,7 @@ conformance: ## every scenario, writer and reader against each other; a matrix i
 zoo: ## damage a repository in every way, let programs repair it; a table into docs (ZOO_FLAGS="--only header")
 	@$(environment) --kernel require test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	RESTIC_FORMAT_ZOO=all $(VENV)/python -m pytest $(PYTEST_FLAGS) tests/rescue/test_diagnosis_zoo.py
 	$(VENV)/python -m restic_conformance.zoo --output docs $(ZOO_FLAGS)
 
 bench: ## our program against real restic as whole processes; tables and plot into docs (BENCH_FLAGS=--quick: minutes)

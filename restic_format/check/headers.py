@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from restic_format.check.findings import REPAIR_INDEX, REPAIR_INDEX_READING, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.reasons import clause_of, is_unreadable, reason
@@ -28,8 +28,15 @@ def trust_header(run: Run, pack: bytes) -> bool:
         return False
     run.wrong.add(pack)
     run.sizes[pack] = run.file_sizes[pack]
-    run.repo.index.add_pack(pack, entries)
+    _correct(run, pack, entries)
     return True
+
+
+def _correct(run: Run, pack: bytes, entries: Sequence[PackEntry]) -> None:
+    """Take into the index in memory what a pack's own header says."""
+    if run.correcting is not None:
+        run.correcting(pack, entries)
+    run.repo.index.add_pack(pack, entries)
 
 
 def differs(run: Run, pack: bytes, entries: Iterable[PackEntry]) -> bool:
@@ -55,7 +62,7 @@ def add_unlisted(run: Run) -> None:
     """Add to the index in memory what packs that no index lists say themselves, in place of indexes that cannot be used."""
     for pack, entries in _headers(run, list(unlisted(run))):
         if isinstance(entries, list):
-            run.repo.index.add_pack(pack, entries)
+            _correct(run, pack, entries)
             run.sizes[pack] = run.file_sizes[pack]
             continue
         code = Code.PACK_UNREADABLE if is_unreadable(entries) else Code.PACK_HEADER

@@ -61,6 +61,8 @@ class PackResult(NamedTuple):
     """Intact blobs that do not expand to the length that is stated."""
     hash: bytes = b""
     """SHA-256 of the file, b"" where not all of it was read."""
+    holds: list[PackEntry] | None = None
+    """What is in it, where the index says something else, and that is wrong."""
 
 
 class UnlistedPack(NamedTuple):
@@ -170,8 +172,8 @@ class PackChecker:
             # The pack's own header is intact and says something else than the index.
             alone = self._check_alone(pack.id)
             if alone.outcome is Outcome.INTACT:
-                return result._replace(outcome=Outcome.INDEX_WRONG, bad=[])
-            return result._replace(bad=alone.bad)
+                return result._replace(outcome=Outcome.INDEX_WRONG, bad=[], holds=reading.listed)
+            return _between(result, reading.entries, alone, reading.listed)
         return result
 
     def _check_alone(self, pack: bytes) -> PackResult:
@@ -268,6 +270,22 @@ class PackChecker:
                 what = f"blob {entry.id.hex()} is not contained in index or position is incorrect"
                 faults.append(Fault(ref, what, "INDEX-7"))
         return faults
+
+
+def _between(result: PackResult, entries: list[PackEntry], alone: PackResult, listed: list[PackEntry]) -> PackResult:
+    """What is to be said of a pack that is damaged by the *entries* of the index, and by those *listed* in its header, too.
+
+    Neither is right as a whole; blob by blob that one is whose blob is intact.
+    """
+    if not result.bad:
+        return result  # The index is right, the header is not.
+    bad_listed, bad_indexed = set(alone.bad), set(result.bad)
+    good = [entry for entry in entries if entry not in bad_indexed]
+    good += [entry for entry in listed if entry not in bad_listed and entry not in set(entries)]
+    places = {entry.offset for entry in good}
+    bad = [entry for entry in alone.bad if entry.offset not in places]
+    holds = sorted((*good, *bad), key=lambda entry: entry.offset)
+    return result._replace(bad=bad, holds=holds)
 
 
 def _pieces(entries: Sequence[PackEntry], size: int) -> Iterator[tuple[int, list[PackEntry]]]:

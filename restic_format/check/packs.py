@@ -53,7 +53,7 @@ def read_packs(
         for pack in unlisted:
             yield UnlistedPack(pack)
 
-    check = PackChecker(run).check
+    check: PackCheck = PackChecker(run).check
     if remembering is not None:
         check = remembering(check)
     workers = run.options.workers

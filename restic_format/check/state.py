@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from restic_format.errors import StorageError
 from restic_format.repository import Repository
 from restic_format.work import Advance, Cancel, Progress
 from restic_spec.layout import FileKind
+from restic_spec.pack import PackEntry
 
 MAX_KEPT = 10_000
 """Findings a report keeps; the callback is given every one, and all are counted."""
@@ -151,6 +152,8 @@ class Run:
         """Packs whose header was asked whether the index is right."""
         self.wrong: set[bytes] = set()
         """Packs that the index lists otherwise than their own headers, which are intact."""
+        self.correcting: Callable[[bytes, Sequence[PackEntry]], None] | None = None
+        """Told what a pack's own header says before the index in memory has it, where no index says the same."""
         self.damaged_unlisted: set[bytes] = set()
         """Packs that no index lists and in which something is damaged."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from restic_conformance.programs import Run
+from restic_conformance.programs import PASSWORD, Run
 from restic_conformance.vault import file_id
 from restic_conformance.zoo.change import Change
 from restic_conformance.zoo.judge import read_snapshots
@@ -20,6 +20,7 @@ from restic_conformance.zoo.site import (
     in_folder,
     indexed,
     open_at,
+    open_master,
     open_unpacked,
     pack_path,
     read_indexes,
@@ -34,6 +35,9 @@ WHOLE = frozenset({Way.IN_PLACE, Way.COPY})
 
 FOUND = WHOLE | {Way.INDEX}
 """What a reader can read who looks into the packs' headers."""
+
+NO_INDEX = "index-none"
+"""Code of the fault that there is no index."""
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -124,8 +128,12 @@ def _opens(site: Site, data: bytes) -> bool:
 def _wrongly_indexed(site: Site, files: Files) -> Iterator[str]:
     """Names of the packs that indexes do not tell rightly of: gone, in none, or without what an index says is in them.
 
-    Packs that are in none count where the indexes that are there can be read; else these are to be named.
+    Packs that are in none count where the indexes that are there can be read; else these are to be named. Where there is no
+    index file at all, that is to be said, and the packs need no names.
     """
+    if not in_folder(files, "index") and in_folder(files, "data"):
+        yield NO_INDEX
+        return
     places: dict[str, list[Place]] = {}
     indexes = read_indexes(site.master, files)
     indexes_good = len(indexes) == len(in_folder(files, "index"))
@@ -152,6 +160,8 @@ def expect(site: Site, change: Change, prognosis: Prognosis) -> Expected:
     whole: set[str] = set()
     hurt: set[str] = set()
     paths: set[HurtPath] = set()
+    if open_master(files, (PASSWORD,)) is None:
+        return Expected(frozenset(named), frozenset(), frozenset(), frozenset())  # Nothing in it can be read.
     for name in read_snapshots(files):
         if name not in site.saved:
             continue

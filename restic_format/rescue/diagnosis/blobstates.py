@@ -6,18 +6,18 @@ Only packs with which something is wrong, and damaged copies, are remembered; of
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from restic_format.check.affected import MAX_COPIES
-from restic_format.check.headers import differs
 from restic_format.check.packreader import Outcome, PackResult
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.repository.coder import check_size
-from restic_format.repository.index import Location
+from restic_format.repository.index import BlobIndex, Location
 from restic_format.rescue.diagnosis.records import BadCopy, Hope, Problem
 from restic_format.rescue.wanted import Key
-from restic_spec.errors import MacInvalid, ResticFormatError, SpecError
+from restic_spec.constants import OVERHEAD
+from restic_spec.errors import MacInvalid, SpecError
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType, PackEntry
 
@@ -54,8 +54,13 @@ class BlobStates:
         """Whether there are more damaged copies than are remembered."""
         self.found: set[bytes] = set()
         """Packs that no index lists, and whose own headers tell what they hold."""
-        self.wrong: dict[bytes, frozenset[PackEntry]] = {}
-        """Packs that the index lists otherwise than their headers, with what those say."""
+        self.wrong: set[bytes] = set()
+        """Packs that the index lists otherwise than they are."""
+        self._held = BlobIndex()
+        """What is in these and those."""
+        self._unsaid = BlobIndex()
+        """What of it no index says."""
+        run.correcting = self.correct
         self.gone: dict[bytes, Hope] = {}
         """Packs of which nothing can be had: not there, or not readable now."""
         self._bad: dict[Key, dict[PackKey, Problem]] = {}
@@ -70,32 +75,30 @@ class BlobStates:
             return
         if result.outcome is Outcome.MISPLACED:
             self.lose(pack, Hope.LOST)
-        elif result.outcome is Outcome.INDEX_WRONG:
-            self.distrust(pack)
         elif result.outcome is Outcome.UNREADABLE and not result.bytes_read:
             self.lose(pack, Hope.HIDDEN)
         else:
             for entry in result.bad:
                 self.add(pack, entry)
-            if pack in self._run.wrong:
-                self.distrust(pack)
+            if result.holds is not None:
+                self.correct(pack, result.holds)
+                self._run.repo.index.add_pack(pack, result.holds)
 
     def lose(self, pack: bytes, hope: Hope) -> None:
         """Nothing of *pack* can be had."""
         self.gone[pack] = hope
 
-    def distrust(self, pack: bytes) -> None:
-        """The index does not list *pack* rightly: its header counts, where that can be read."""
-        if pack in self.wrong:
+    def correct(self, pack: bytes, entries: Sequence[PackEntry]) -> None:
+        """Take note of what *pack* holds, before the index in memory does: until then that has what index files say."""
+        if self._held.has_pack(pack):
             return
-        run = self._run
-        try:
-            entries = run.repo.packs.header(pack, run.file_sizes[pack])
-        except (ResticFormatError, OSError, KeyError):
-            return
-        self.wrong[pack] = frozenset(entries)
-        if differs(run, pack, entries):
-            run.repo.index.add_pack(pack, entries)
+        self._held.add_pack(pack, entries)
+        index = self._run.repo.index
+        if index.has_pack(pack):
+            self.wrong.add(pack)
+            entries = [entry for entry in entries if not _lists(index, pack, entry)]
+        self._unsaid.add_pack(pack, entries)
+        self._known.clear()
 
     def add(self, pack: bytes, entry: PackEntry) -> None:
         """A copy of a blob is damaged: it is read once more, to see how."""
@@ -141,8 +144,17 @@ class BlobStates:
             known = self._known[key] = self._find(key)
         return known
 
+    def length(self, blob: bytes) -> int | None:
+        """Bytes of a data blob's plaintext; None where nobody knows."""
+        copies = self._run.repo.index.lookup_all(BlobType.DATA, blob)
+        for copy in copies:
+            entry = copy.entry(BlobType.DATA, blob)
+            if not self._held.has_pack(copy.pack) or _lists(self._held, copy.pack, entry):
+                return entry.length - OVERHEAD if entry.uncompressed_length is None else entry.uncompressed_length
+        return None
+
     def _is_good(self, pack: bytes) -> bool:
-        return not (pack in self.found or pack in self._suspects or pack in self.gone or pack in self.wrong)
+        return not (pack in self._suspects or pack in self.gone or self._held.has_pack(pack))
 
     def _find(self, key: Key) -> State:
         copies = self._run.repo.index.lookup_all(*key)
@@ -164,7 +176,16 @@ class BlobStates:
                 return Hope.HIDDEN
             if problem is not Problem.UNSTEADY:
                 return Hope.LOST
-        listed = self.wrong.get(copy.pack)
-        if listed is not None:
-            return Hope.FOUND if copy.entry(*key) in listed else Hope.LOST
-        return Hope.FOUND if copy.pack in self.found else Hope.WHOLE
+        if not self._held.has_pack(copy.pack):
+            return Hope.WHOLE
+        entry = copy.entry(*key)
+        if not _lists(self._held, copy.pack, entry):
+            return Hope.LOST
+        return Hope.FOUND if _lists(self._unsaid, copy.pack, entry) else Hope.WHOLE
+
+
+def _lists(index: BlobIndex, pack: bytes, entry: PackEntry) -> bool:
+    """Whether *index* says that *entry* is in *pack*."""
+    return any(
+        copy.pack == pack and copy.entry(entry.type, entry.id) == entry for copy in index.lookup_all(entry.type, entry.id)
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from restic_format.check.affected import MAX_PATH
 from restic_format.check.blobs import read_blob
 from restic_format.check.state import Run, Stage
-from restic_format.rescue.diagnosis.blobstates import BlobStates, State, worst
+from restic_format.rescue.diagnosis.blobstates import LOST, BlobStates, State, worst
 from restic_format.rescue.diagnosis.records import (
     MAX_PATHS,
     MAX_RANGES,
@@ -24,7 +24,6 @@ from restic_format.rescue.diagnosis.records import (
 )
 from restic_format.rescue.wanted import Key
 from restic_format.snapshots import Level, TooDeep, Walk
-from restic_spec.constants import OVERHEAD
 from restic_spec.errors import ResticFormatError
 from restic_spec.pack import BlobType
 from restic_spec.tree import DIR, FILE, Node
@@ -35,6 +34,9 @@ MAX_REFERENCES = 10_000_000
 """Paths of snapshots that are remembered, those of all snapshots together."""
 MAX_WANTED = 1_000_000
 """Blobs that are remembered to be wanted."""
+
+_READABLE = (Hope.WHOLE, Hope.FOUND)
+"""What can be expected of trees that can be read, if only with what the headers of packs say."""
 
 
 class _Below:
@@ -100,8 +102,9 @@ class PathFinder:
             return known
         top = _Below(0)
         state = self._tree(root)
-        if state is not None:
-            self._lost_directory(top, 0, None, (), state, (BlobType.TREE, root))
+        if state[0] is not Hope.WHOLE:
+            self._hurt_directory(top, 0, None, (), state, (BlobType.TREE, root))
+        if state[0] not in _READABLE:
             return top.counts, top.numbers
         walk = Walk(self._run.repo, root, top, fault=self._fault, left=self._leave, load=self._load)
         for level, node, name in walk:
@@ -116,7 +119,7 @@ class PathFinder:
         above = level.data
         key = hash((above.key, name))
         if node.subtree is None:
-            self._lost_directory(above, key, level, (name,), (Hope.LOST, ()), None)
+            self._hurt_directory(above, key, level, (name,), LOST, None)
             return
         tree = bytes.fromhex(node.subtree)
         known = self._known(key, tree)
@@ -124,20 +127,24 @@ class PathFinder:
             self._add(above, *known)
             return
         state = self._tree(tree)
-        if state is not None:
-            self._lost_directory(above, key, level, (name,), state, (BlobType.TREE, tree))
+        if state[0] not in _READABLE:
+            self._hurt_directory(above, key, level, (name,), state, (BlobType.TREE, tree))
             return
+        below = _Below(key)
         try:
-            walk.enter(node, name, _Below(key))
+            walk.enter(node, name, below)
         except TooDeep:
-            self._lost_directory(above, key, level, (name,), (Hope.LOST, ()), None)
+            self._hurt_directory(above, key, level, (name,), LOST, None)
+            return
+        if state[0] is not Hope.WHOLE:
+            self._hurt_directory(below, key, level, (name,), state, (BlobType.TREE, tree))
 
-    def _tree(self, tree: bytes) -> State | None:
-        """What can be expected of a tree that cannot be read now, even with the headers of packs; None for others."""
+    def _tree(self, tree: bytes) -> State:
+        """What can be expected of a tree."""
         state = self._states.of(BlobType.TREE, tree)
         if state[0] is not Hope.WHOLE:
             self._want((BlobType.TREE, tree), state[0])
-        return None if state[0] in (Hope.WHOLE, Hope.FOUND) else state
+        return state
 
     def _want(self, key: Key, hope: Hope) -> None:
         if len(self.wanted) < MAX_WANTED:
@@ -156,18 +163,13 @@ class PathFinder:
         """Something of a tree cannot be used although its blob is intact: a program wrote it so."""
         del error
         if node is None:
-            self._lost_directory(level.data, level.data.key, level, (), (Hope.LOST, ()), (BlobType.TREE, level.tree))
+            self._hurt_directory(level.data, level.data.key, level, (), LOST, (BlobType.TREE, level.tree))
         else:
-            self._lost_directory(
-                level.data, hash((level.data.key, node.quoted)), level, (node.quoted,), (Hope.LOST, ()),
-                (BlobType.TREE, level.tree),
-            )  # fmt: skip
+            key = hash((level.data.key, node.quoted))
+            self._hurt_directory(level.data, key, level, (node.quoted,), LOST, (BlobType.TREE, level.tree))
 
     def _leave(self, level: Level[_Below]) -> None:
         below = level.data
-        tree_state = self._states.of(BlobType.TREE, level.tree)
-        if tree_state[0] is not Hope.WHOLE:
-            below.is_clean = False
         if below.is_clean:
             if len(self._clean) >= MAX_CLEAN:
                 self._clean.clear()
@@ -179,7 +181,7 @@ class PathFinder:
 
     def _add(self, above: _Below, counts: Counts, numbers: array[int], *, clean: bool | None = None) -> None:
         above.counts += counts
-        is_clean = not (counts.hurt or counts.dirs) if clean is None else clean
+        is_clean = counts.whole if clean is None else clean
         if is_clean:
             return
         above.is_clean = False
@@ -189,14 +191,15 @@ class PathFinder:
             return
         above.numbers.extend(numbers)
 
-    def _lost_directory(
+    def _hurt_directory(
         self, into: _Below, key: int, above: Level[_Below] | None, names: tuple[str, ...], state: State, blob: Key | None
     ) -> None:
+        """Note that a directory's tree is not whole."""
         hope, packs = state
         path = _join(above, names)
         blobs = frozenset((blob,)) if blob is not None and not packs else frozenset()
         into.is_clean = False
-        into.counts += Counts(dirs=1)
+        into.counts += Counts(dirs_found=1) if hope is Hope.FOUND else Counts(dirs=1)
         number = self._number((key, hash(blob)), DamagedPath(path, True, 0, (), hope, ()), packs, blobs)
         if number is not None:
             into.numbers.append(number)
@@ -222,7 +225,7 @@ class PathFinder:
             states.append(state)
             ok = ok and state[0] is Hope.WHOLE
         if ok:
-            into.counts += (1, node.size, 0, 0, 0, 0, 0, 0)
+            into.counts += Counts(1, node.size)
             return
         ranges = self._ranges(node, states)
         hope = worst(found for found, _ in states)
@@ -238,10 +241,15 @@ class PathFinder:
                 blobs.add(key)
         path = DamagedPath(_join(level, (name,)), False, node.size, ranges, hope, ())
         into.is_clean = False
-        missing = path.lost_bytes
-        into.counts += (
-            1, node.size, hope is Hope.FOUND, hope is Hope.HIDDEN, hope is Hope.DAMAGED, hope is Hope.LOST, 0, missing,
-        )  # fmt: skip
+        into.counts += Counts(
+            1,
+            node.size,
+            found=hope is Hope.FOUND,
+            hidden=hope is Hope.HIDDEN,
+            damaged=hope is Hope.DAMAGED,
+            lost=hope is Hope.LOST,
+            missing_bytes=path.lost_bytes,
+        )
         identity = hash(tuple(node.blobs))
         number = self._number((hash((into.key, name)), identity), path, packs, frozenset(blobs))
         if number is not None:
@@ -249,7 +257,7 @@ class PathFinder:
 
     def _ranges(self, node: Node, states: Sequence[State]) -> tuple[ByteRange, ...]:
         """Which parts of a file are not whole; a blob whose length nobody knows makes what follows it inexact."""
-        lengths = [self._length(bytes.fromhex(text)) for text in node.blobs]
+        lengths = [self._states.length(bytes.fromhex(text)) for text in node.blobs]
         unknown = lengths.count(None)
         if unknown == 1:
             rest = node.size - sum(length for length in lengths if length is not None)
@@ -280,12 +288,6 @@ class PathFinder:
                 _join_range(ranges, ByteRange(at, at + known[number], hope))
             at += known[number]
         return tuple(ranges)
-
-    def _length(self, blob: bytes) -> int | None:
-        location = self._run.repo.index.lookup(BlobType.DATA, blob)
-        if location is None:
-            return None
-        return location.length - OVERHEAD if location.uncompressed_length is None else location.uncompressed_length
 
 
 def _join_range(ranges: list[ByteRange], part: ByteRange) -> None:

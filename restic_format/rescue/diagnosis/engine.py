@@ -16,8 +16,8 @@ from restic_format.check.packreader import Outcome, PackResult
 from restic_format.check.packs import read_packs
 from restic_format.check.snapshots import load_snapshots
 from restic_format.check.state import CheckEvent, CheckOptions, Run
-from restic_format.check.trees import TreeChecker
 from restic_format.check.subset import Bucket
+from restic_format.check.trees import TreeChecker
 from restic_format.errors import KeyUnusable, StorageError
 from restic_format.rescue.diagnosis.blobstates import BlobStates
 from restic_format.rescue.diagnosis.damagedpaths import PathFinder
@@ -26,7 +26,7 @@ from restic_format.rescue.diagnosis.opening import Opened
 from restic_format.rescue.diagnosis.orphans import count_unreferenced
 from restic_format.rescue.diagnosis.records import Diagnosis, Hope, SnapshotState
 from restic_format.rescue.diagnosis.remembered import RememberedPacks
-from restic_format.rescue.diagnosis.sealed import hash_file, look_at_files
+from restic_format.rescue.diagnosis.sealed import empty_lock, hash_file, look_at_files
 from restic_format.snapshots import FoundSnapshot
 from restic_format.work import Cancel, Progress, silent
 from restic_spec import gotime
@@ -118,6 +118,9 @@ class _Diagnosing:
         # As in a check: what the snapshots read need is then in the index.
         roots, faults = load_snapshots(run, self._seen)
         check_files(run)
+        for ident, size in run.files(FileKind.LOCK):
+            if not size:
+                run.add(empty_lock(ident.hex()))
         load_indexes(run)
         list_packs(run)
         self._hold_against_packs()
@@ -205,8 +208,6 @@ class _Diagnosing:
             code = run.report.findings[number].code if number >= 0 else Code.PACK_MISSING
             hidden = Hope.HIDDEN if code is Code.PACK_UNREADABLE else Hope.LOST
             states.lose(pack, Hope.FOUND if pack.hex() in strays else hidden)
-        for pack in run.wrong:
-            states.distrust(pack)
         for pack, entry in self._behind_the_end():
             states.add(pack, entry)
         for finding in run.report.findings:

@@ -178,7 +178,7 @@ class FaultMaker:
         finding = fault.findings[0]
         code, name = finding.code, finding.object.name
         if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE):
-            return Origin.LEFT_BEHIND, "locks hold no data; no program needs one that cannot be read"
+            return origins.of_finding(finding)
         if code in _OF_FILES:
             return origins.of_file(self._run.repo.storage, KIND_OF[finding.object.kind], name, self._names)
         is_pack = finding.object.kind is ObjectKind.PACK

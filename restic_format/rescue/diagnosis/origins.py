@@ -160,6 +160,8 @@ def _is_faulty(program: str) -> bool:
 def of_finding(finding: Finding) -> Judged:
     """What most likely happened, by the kind of a finding alone."""
     code = finding.code
+    if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE):
+        return Origin.LEFT_BEHIND, "locks hold no data; no program needs one that cannot be read"
     if code in UNREADABLE_CODES:
         return Origin.UNREADABLE, "the storage does not give back what is there, or not the same each time"
     if code in _INDEX_CODES:
@@ -179,7 +181,7 @@ def means_for(code: Code, origin: Origin, hopes: Iterable[Hope]) -> tuple[Means,
     if origin is Origin.UNREADABLE:
         return (Means.READ_AGAIN,)
     if origin is Origin.LEFT_BEHIND:
-        return (Means.NONE_NEEDED,)
+        return (Means.UNLOCKING if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE) else Means.NONE_NEEDED,)
     solving = () if origin in (Origin.INTERRUPTED, Origin.MISSING) else (Means.SOLVING,)
     if code in (Code.INDEX_DAMAGED, Code.PACK_UNINDEXED) or code in _INDEX_CODES:
         return (Means.HEADERS,)

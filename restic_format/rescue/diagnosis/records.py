@@ -67,6 +67,8 @@ class Means(StrEnum):
     """Trees that no snapshot needs are made into snapshots again."""
     COPIES = "copies"
     """Parity, another copy of the repository, a cache, or the original files."""
+    UNLOCKING = "unlocking"
+    """Locks are removed when no program works on the repository: until then some refuse to."""
     NONE_NEEDED = "none needed"
     """Nothing is lost by it."""
 
@@ -129,7 +131,7 @@ class DamagedPath(NamedTuple):
 
     path: str
     is_dir: bool
-    """Then nothing below it is known, and it has no ranges."""
+    """Then it has no ranges; nothing below it is known, unless it is only not found by the index."""
     size: int
     """Bytes of the file."""
     ranges: tuple[ByteRange, ...]
@@ -167,13 +169,20 @@ class Counts(NamedTuple):
     """Files with parts that are lost."""
     dirs: int = 0
     """Directories that cannot be read, whatever is in them."""
+    dirs_found: int = 0
+    """Directories that can be read as soon as the index is right; what is in them is counted."""
     missing_bytes: int = 0
-    """Bytes of files that are not whole now, without those in such directories."""
+    """Bytes of files that are not whole now, without those in directories that cannot be read."""
 
     @property
     def hurt(self) -> int:
         """Files that are not whole now."""
         return self.found + self.hidden + self.damaged + self.lost
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything can be restored now."""
+        return not (self.hurt or self.dirs or self.dirs_found)
 
     def __add__(self, other: tuple[int, ...]) -> Counts:  # type: ignore[override]
         """Both together."""
@@ -199,7 +208,7 @@ class SnapshotState:
     @property
     def whole(self) -> bool:
         """Whether everything in it can be restored now."""
-        return self.counts is None or not (self.counts.hurt or self.counts.dirs)
+        return self.counts is None or self.counts.whole
 
 
 class Cost(NamedTuple):
@@ -210,7 +219,7 @@ class Cost(NamedTuple):
     files: int = 0
     """Different files at different paths."""
     dirs: int = 0
-    """Different directories that cannot be read."""
+    """Different directories that cannot be read now."""
     bytes: int = 0
     """Bytes of those files."""
     hope: Hope = Hope.WHOLE

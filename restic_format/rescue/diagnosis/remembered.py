@@ -1,7 +1,8 @@
-"""What reading each pack showed, kept in a small local file: a diagnosis that was interrupted goes on, and shares are put together.
+"""What reading each pack showed, kept in a small local file, so that a diagnosis that was interrupted goes on, and shares are
+put together.
 
-The file is SQLite. It belongs to one repository with one set of index files: for another one it is begun anew. What is kept of a
-pack counts while the file has the same size and time. What the storage did not give back is not kept, but read again.
+The file is SQLite. It belongs to one repository with one set of index files: for another one it is begun anew. What is kept
+of a pack counts while the file has the same size and time. What the storage did not give back is not kept, but read again.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class _Result(msgspec.Struct, array_like=True):
     faults: list[_Fault]
     bad: list[_Entry]
     lengths: list[_Entry]
+    holds: list[_Entry] | None
 
 
 class RememberedPacks:
@@ -81,7 +83,9 @@ class RememberedPacks:
         self._connection = self._open(path, must_exist=False)
         with self._guarded(path), self._connection as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS diagnosis (form INTEGER, of TEXT)")
-            connection.execute("CREATE TABLE IF NOT EXISTS packs (id BLOB PRIMARY KEY, size INTEGER, time INTEGER, result BLOB)")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS packs (id BLOB PRIMARY KEY, size INTEGER, time INTEGER, result BLOB)"
+            )
             row = connection.execute("SELECT form, of FROM diagnosis").fetchone()
             if row != (_FORM, self._of):
                 connection.execute("DELETE FROM diagnosis")
@@ -138,7 +142,8 @@ class RememberedPacks:
             found = msgspec.msgpack.decode(kept[2], type=_Result)
             faults = [Fault(ObjectRef(ObjectKind(f.kind), f.name, f.pack), f.detail, f.clause) for f in found.faults]
             bad, lengths = ([_entry(entry) for entry in entries] for entries in (found.bad, found.lengths))
-            return PackResult(pack, found.bytes_read, Outcome(found.outcome), faults, "", bad, lengths, found.hash)
+            holds = None if found.holds is None else [_entry(entry) for entry in found.holds]
+            return PackResult(pack, found.bytes_read, Outcome(found.outcome), faults, "", bad, lengths, found.hash, holds)
         except (msgspec.MsgspecError, ValueError):
             return None
 
@@ -152,6 +157,7 @@ class RememberedPacks:
             [_Fault(f.object.kind.value, f.object.name, f.object.pack, f.detail, f.clause) for f in result.faults],
             [_Entry(entry.type.value, *entry[1:]) for entry in result.bad],
             [_Entry(entry.type.value, *entry[1:]) for entry in result.lengths],
+            None if result.holds is None else [_Entry(entry.type.value, *entry[1:]) for entry in result.holds],
         )
         row = result.pack, *self._state(result.pack), msgspec.msgpack.encode(made)
         with self._lock, self._guarded(self._path):

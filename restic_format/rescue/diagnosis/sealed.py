@@ -40,6 +40,12 @@ def hash_file(storage: Storage, kind: FileKind, name: str) -> tuple[bytes, int]:
     return found.digest(), size
 
 
+def empty_lock(name: str) -> Finding:
+    """What is to be said of a lock without content: others pass over it in silence (LOCK-8)."""
+    ref = ObjectRef(ObjectKind.LOCK, name)
+    return Finding(Code.LOCK_DAMAGED, ref, f"lock {name} is empty, as an interrupted upload leaves it")
+
+
 def look_at_files(opened: Opened, progress: Progress[CheckEvent], cancel: Cancel) -> Diagnosis:
     """What is wrong with the files of a repository that is not opened."""
     storage = opened.storage
@@ -82,7 +88,9 @@ def look_at_files(opened: Opened, progress: Progress[CheckEvent], cancel: Cancel
             if kind is FileKind.PACK:
                 result.packs_read += 1
                 result.bytes_read += read_file[1]
-            if read_file[0].hex() != name and not (kind is FileKind.LOCK and not read_file[1]):
+            if kind is FileKind.LOCK and not read_file[1]:
+                findings.append(empty_lock(name))
+            elif read_file[0].hex() != name:
                 hashes[name] = read_file
                 code, shown = _CODES[kind]
                 message = f"{kind.value}/{name}: its content is not what its name says"
@@ -131,7 +139,7 @@ def _failed(kind: FileKind, name: str, error: Exception) -> Iterator[Finding]:
 def _fault(storage: Storage, finding: Finding, names: origins.Names, hashes: dict[str, tuple[bytes, int]]) -> Fault:
     kind = origins.KIND_OF.get(finding.object.kind)
     name = finding.object.name
-    if finding.code in origins.UNREADABLE_CODES or kind is None:
+    if kind is FileKind.LOCK or finding.code in origins.UNREADABLE_CODES or kind is None:
         origin, why = origins.of_finding(finding)
     elif kind is FileKind.PACK:
         digest, size = hashes.get(name, (b"", 0))

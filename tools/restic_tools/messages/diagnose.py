@@ -15,7 +15,7 @@ class CostMessage(msgspec.Struct):
     files: int
     """Files that are not whole: different paths or contents."""
     directories: int
-    """Directories that cannot be read; what is in them is not known."""
+    """Directories that cannot be read now."""
     bytes: int
     """Bytes of those files that are not whole."""
     hope: Literal["whole", "found", "hidden", "damaged", "lost"]
@@ -71,7 +71,7 @@ class PathMessage(msgspec.Struct):
     """Counted from 1; snapshots name what is not whole in them by it."""
     path: str
     type: Literal["file", "dir"]
-    """Of a directory nothing below it is known."""
+    """Of a directory nothing below it is known, unless ``hope`` is ``found``."""
     size: int
     """Bytes of the file; 0 for a directory."""
     hope: str
@@ -106,8 +106,10 @@ class SnapshotMessage(msgspec.Struct):
     """Files with parts that are damaged and may be solved, and none that is lost."""
     files_lost: int | None
     """Files with parts that are lost."""
+    directories_found: int | None
+    """Directories that can be read as soon as the index is right; what is in them is counted."""
     directories_lost: int | None
-    """Directories that cannot be read."""
+    """Directories that cannot be read, whatever is in them."""
     damaged_paths: list[int]
     """What is not whole in it, by the numbers of ``path`` messages."""
 

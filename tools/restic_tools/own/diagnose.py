@@ -31,14 +31,19 @@ def diagnose(
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option("--merge", metavar="file", help="take from this file, too, what a share showed (can be given several times)"),
+        typer.Option(
+            "--merge", metavar="file", help="take from this file, too, what a share showed (can be given several times)"
+        ),
     ] = None,
     resume: Annotated[
         str,
-        typer.Option("--resume", metavar="file", help="keep in this file what was read, and do not read it again the next time"),
+        typer.Option(
+            "--resume", metavar="file", help="keep in this file what was read, and do not read it again the next time"
+        ),
     ] = "",
     shard: Annotated[
-        str, typer.Option("--shard", metavar="k/n", help="only read the kth of n shares of the packs, into the file of --resume")
+        str,
+        typer.Option("--shard", metavar="k/n", help="only read the kth of n shares of the packs, into the file of --resume"),
     ] = "",
     sealed: Annotated[bool, typer.Option("--sealed", help="open nothing: hold every file against its name only")] = False,
 ) -> int:

@@ -101,6 +101,7 @@ def _snapshot(state: SnapshotState) -> SnapshotMessage:
         None if counts is None else counts.hidden,
         None if counts is None else counts.damaged,
         None if counts is None else counts.lost,
+        None if counts is None else counts.dirs_found,
         None if counts is None else counts.dirs,
         [number + 1 for number in state.damaged],
     )

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from restic_format.rescue.diagnosis.records import Hope, Origin
-from restic_tools.htmlpage import Column, Mark, Notice, Part, Parts, Report, Section, Table, Tile, Tone, render
+from restic_tools.htmlpage import Cell, Column, Mark, Notice, Part, Parts, Report, Section, Table, Tile, Tone, render
 from restic_tools.own.diagnosing import text
 from restic_tools.own.diagnosing.advice import next_steps
 from restic_tools.render import bytes_text
@@ -94,7 +94,7 @@ def _faults(faults: list[tuple[int, Fault]]) -> Table:
         Column("expected"),
         Column("what helps"),
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             str(number),
             text.title(fault),
@@ -114,14 +114,23 @@ def _snapshots(found: Diagnosis) -> Section:
         "Snapshots",
         [Part("whole", whole, str(whole)), Part("not whole", len(found.snapshots) - whole, str(len(found.snapshots) - whole))],
     )
-    columns = [Column("snapshot", "code"), Column("time", "time"), Column("host"), Column("paths", "path"), Column("state"), Column("")]
-    rows = [
+    columns = [
+        Column("snapshot", "code"),
+        Column("time", "time"),
+        Column("host"),
+        Column("paths", "path"),
+        Column("state"),
+        Column(""),
+    ]
+    rows: list[list[Cell]] = [
         [
             state.id.hex()[:8],
             state.time[:19].replace("T", " "),
             state.hostname,
             " ".join(state.paths),
-            Mark("whole", "good") if state.whole else Mark("not whole", "bad" if state.counts and state.counts.lost else "warn"),
+            Mark("whole", "good")
+            if state.whole
+            else Mark("not whole", "bad" if state.counts and state.counts.lost else "warn"),
             "" if state.counts is None else text.counts(state),
         ]
         for state in found.snapshots[:MOST_ROWS]
@@ -140,7 +149,7 @@ def _paths(found: Diagnosis) -> Section:
         Column("what is not whole of it"),
         Column("by fault", "number"),
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             path.path + ("/" if path.is_dir and path.path != "/" else ""),
             "" if path.is_dir else f"{path.size:,}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from restic_format.check.findings import Code, ObjectKind
 from restic_format.rescue.diagnosis.records import Hope, Means, Origin
 from restic_format.words import printable
+from restic_tools.about import PROGRAM
 from restic_tools.own.diagnosing.advice import next_steps
 from restic_tools.render import bytes_text
 
@@ -40,6 +41,7 @@ MEANS = {
     Means.FROM_KEY: "a new config, from what a key and the packs tell",
     Means.SNAPSHOT_FROM_TREES: "a new snapshot of the directories that are still there",
     Means.COPIES: "copies from elsewhere: parity, another copy of the repository, or the original files",
+    Means.UNLOCKING: f"`{PROGRAM} unlock --remove-all`, when no program works on the repository: until then some refuse to",
     Means.NONE_NEEDED: "nothing needs to be done",
 }
 _TITLES = {
@@ -159,8 +161,8 @@ def _faults(out: Output, faults: list[tuple[int, Fault]], most: int, heading: st
         out.line(f"     likely from: {ORIGINS[fault.origin]}: {fault.why}")
         if fault.origin is not Origin.LEFT_BEHIND:
             out.line(f"     it costs: {cost(fault)}")
-            for position, means in enumerate(fault.means):
-                out.line(f"     {'what helps:' if not position else '        or:'} {MEANS[means]}")
+        for position, means in enumerate(fault.means):
+            out.line(f"     {'what helps:' if not position else '        or:'} {MEANS[means]}")
     _more(out, len(faults), most)
 
 
@@ -177,7 +179,9 @@ def cost(fault: Fault) -> str:
     if spent.files:
         parts.append(f"{bytes_text(spent.bytes)} in {_many(spent.files, 'file')}")
     if spent.dirs:
-        parts.append(f"{_many(spent.dirs, 'directory', 'directories')} with all that is in {'it' if spent.dirs == 1 else 'them'}")
+        parts.append(
+            f"{_many(spent.dirs, 'directory', 'directories')} with all that is in {'it' if spent.dirs == 1 else 'them'}"
+        )
     if not parts:
         told = fault.findings[0]
         return told.effect if told.code in _TOLD_BY_EFFECT else "no file of any snapshot"
@@ -211,6 +215,8 @@ def counts(state: SnapshotState) -> str:
     ):
         if number:
             parts.append(f"{number} {text}")
+    if found.dirs_found:
+        parts.append(f"{_many(found.dirs_found, 'directory', 'directories')} not found by the index")
     if found.dirs:
         parts.append(f"{_many(found.dirs, 'directory', 'directories')} cannot be read")
     return ", ".join(parts)
