@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 environment = $(PYTHON) scripts/environment.py
-PYTEST_FLAGS ?= -n 2
+# More workers than most machines of CI have cores: real restic waits 0.2 s for every lock. Each worker keeps to neighbouring tests,
+# which share what they are made on, until another has nothing left.
+PYTEST_FLAGS ?= -n 4 --dist worksteal
 # What also has to hold where nothing is compiled: the twins of the native parts do the same work.
 TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
 	tests/restore/test_faults.py tests/check/test_check_packs.py
@@ -19,7 +21,7 @@ installed = { test -d build/installed || $(VENV)/python -m venv build/installed;
 bench = PYTHONPATH=scripts $(VENV)/python -m bench --program build/installed/bin/restic-format --output docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills lint format docs pictures compatibility peers conformance zoo bench native sanitize fuzz parts profile dist clean
+.PHONY: help install demo test long kills lint format docs pictures compatibility peers conformance zoo bench native sanitize fuzz parts profile dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,12 +33,17 @@ demo: ## back up a real directory tree, check it, restore it, compare everything
 	@$(environment) demo
 	@$(VENV)/python scripts/demo.py
 
-test: ## install what the tests need, the real programs included, and run every test
+test: ## install what the tests need, the real programs included, and run the tests
 	@$(environment) --kernel require test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
-	RESTIC_FORMAT_KERNEL=off $(VENV)/python -m pytest $(PYTEST_FLAGS) $(TWINS)
-	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) $(BINDINGS)
-	$(VENV)/python -m pytest $(PYTEST_FLAGS)
+	RESTIC_FORMAT_KERNEL=off $(VENV)/python -m pytest $(PYTEST_FLAGS) -m "not long" $(TWINS)
+	RESTIC_FORMAT_KERNEL=wheels $(VENV)/python -m pytest $(PYTEST_FLAGS) -m "not long" $(BINDINGS)
+	$(VENV)/python -m pytest $(PYTEST_FLAGS) -m "not long"
+
+long: ## more seeds and moments of what `make test` tries with a few
+	@$(environment) --kernel require test
+	@$(VENV)/python -m restic_conformance.peers --dest .peers
+	$(VENV)/python -m pytest $(PYTEST_FLAGS) -m long --timeout 3600
 
 kills: ## stop every command that keeps a repository at 60 random moments and at every failing call (the tests do some of it)
 	@$(environment) --kernel require test

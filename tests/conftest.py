@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
+
+# The tests start thousands of processes: none of them may compile every module anew, whatever the caller's shell asks for.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Before anything is imported: a repository or a password of the caller must never be within reach of a test.
 for _name in list(os.environ):

@@ -76,7 +76,7 @@ def not_excluded(unwanted: ExcludeFilter, paths: dict[str, str]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_generated_patterns_choose_what_they_choose_in_restic(runs: int, restic: Restic, tmp_path: Path) -> None:
     for number in range(FOLDERS):
         grow(tmp_path / "src" / f"t{number:02}", random.Random(number % 7), 2)

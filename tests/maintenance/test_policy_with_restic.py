@@ -72,7 +72,7 @@ def test_a_day_before_is_what_restic_takes_for_it(edge: str, peer: Callable[[str
     assert bool(kept) == (edge != "before all time of Go")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_restic_keeps_the_same_of_very_many(peer: Callable[[str], Path], tmp_path: Path) -> None:
     used: Counter[str] = Counter()

@@ -22,6 +22,7 @@ from restic_spec.ids import id_of
 from restic_spec.keyfile import Kdf
 from restic_spec.pack import BlobType
 from restic_spec.tree import Node, encode_tree
+from tests.reading import without_lock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "pw"
@@ -128,8 +129,8 @@ def run(command: list[str], cwd: Path | None = None, **options: Any) -> subproce
 
 
 def restic(program: Path, repo: Path, *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run a real restic."""
-    return run([str(program), "--no-cache", "-r", str(repo), *args], cwd)
+    """Run a real restic, without a lock where it only reads."""
+    return run([str(program), "--no-cache", "-r", str(repo), *without_lock(args)], cwd)
 
 
 def ours_command(repo: Path, *args: str) -> list[str]:

@@ -46,7 +46,7 @@ def snapshots(repo: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.clause("SNAP-21", "ORDER-1")
-@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_interrupted_at_random_moments(tmp_path: Path, moments: int) -> None:
     rng = random.Random(moments)
     source = tmp_path / "src"

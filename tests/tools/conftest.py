@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from restic_tools.cli import main
+from tests.reading import without_lock
 from tests.tools.kit import PASSWORD, Filled, Outcome, Runner, make_source, new_repository
 
 
@@ -66,14 +67,14 @@ def spawn(environment: dict[str, str]) -> Runner:
 
 @pytest.fixture(scope="session")
 def restic(peer: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """Run real restic 0.19.1; settings come as environment variables."""
+    """Run real restic 0.19.1, without a lock where it only reads; settings come as environment variables."""
     program = peer("restic-0.19")
     cache = tmp_path_factory.mktemp("cache")
 
     def call(*words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Outcome:
         settings = {"PATH": os.environ["PATH"], "HOME": str(cache), "TZ": "UTC", "RESTIC_CACHE_DIR": str(cache)}
         done = subprocess.run(
-            [program, *words],
+            [program, *without_lock(words)],
             input=stdin,
             capture_output=True,
             env={**settings, **(env or {})},

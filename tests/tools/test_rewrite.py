@@ -150,7 +150,7 @@ def test_patterns_choose_what_they_choose_in_restic(
     assert compare(restic_here, pair[0], filled.source, 12, 7) >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_patterns_choose_what_they_choose_in_restic(
     pair: tuple[Path, Path], restic_here: Runner, filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
