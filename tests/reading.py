@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 READING = frozenset(("cat", "diff", "dump", "find", "list", "ls", "restore", "snapshots", "stats"))
-OTHERS = frozenset(("backup", "cache", "check", "copy", "forget", "init", "key", "migrate", "mount", "prune", "recover", "repair"))
+OTHERS = frozenset(
+    (
+        "backup",
+        "cache",
+        "check",
+        "copy",
+        "forget",
+        "init",
+        "key",
+        "migrate",
+        "mount",
+        "prune",
+        "recover",
+        "repair",
+        "rewrite",
+        "tag",
+    )
+)
 
 
 def without_lock(words: Sequence[str]) -> list[str]:
