@@ -1,14 +1,14 @@
 """Repairing snapshots: new ones without what is lost, which can be restored whole.
 
-A folder whose tree cannot be read becomes an empty one. A file that has lost parts keeps its length, and what is left of it
-keeps its place, where the length of what is missing can be told: holes of zeros stand for what is lost. Everything a new
-snapshot needs is stored before it, and read back before an old one is removed (ORDER-1, ORDER-9). Only what the index lacks
-counts as lost: `repairindex` and `repairpacks` come first.
+A folder whose tree cannot be read becomes an empty one, or has those entries that can be read. A file that has lost parts keeps
+its length, and what is left of it keeps its place, where the length of what is missing can be told: holes of zeros stand for
+what is lost. Everything a new snapshot needs is stored before it, and read back before an old one is removed (ORDER-1,
+ORDER-9). Only what the index lacks counts as lost: `repairindex` and `repairpacks` come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ class Change(Enum):
     SIZE = "size corrected"
     NODE_REMOVED = "node removed"
     SORTED = "nodes put in order"
+    ENTRIES = "entries that can be read kept"
     EMPTIED = "replaced with an empty folder"
     UNREADABLE = "root not readable"
 
@@ -85,11 +86,13 @@ class SnapshotRepairer:
         dry_run: bool = False,
         forget: bool = False,
         lengths: Mapping[bytes, int] | None = None,
+        remains: Callable[[bytes], bytes | None] | None = None,
         progress: Progress[Repaired] = silent,
         cancel: Cancel | None = None,
     ) -> None:
         """With *dry_run* nothing is stored or removed; with *forget* old snapshots are removed when the new ones are stored.
-        *lengths* are bytes of lost blobs of files, as far as anybody knows them.
+        *lengths* are bytes of lost blobs of files, as far as anybody knows them. *remains* gives the plaintext of a tree with
+        those entries of a damaged one, by its id, that can be read; None where there is none.
 
         Raises:
             UsageError: *forget* is given, and nothing may be removed (`restrictions`).
@@ -106,10 +109,12 @@ class SnapshotRepairer:
         """Lost blobs whose length is known, or other files have told."""
         self._zeros: dict[int, str] = {}
         """Ids of the blobs of zeros that are stored, by length."""
+        self._remains_of = remains
         self._writer = repository.writer(dry_run=dry_run)
         rules = TreeRules(
             node=self._node,
             failed_tree=self._failed_tree,
+            remains=self._remains,
             bad_node=self._bad_node,
             disordered=lambda path: self._progress(Repaired(path, Change.SORTED)),
             by_path=False,
@@ -169,6 +174,12 @@ class SnapshotRepairer:
     def _bad_node(self, path: str, node: Node | None, error: ResticFormatError) -> None:
         del node  # Its name may be what is wrong.
         self._progress(Repaired(path, Change.NODE_REMOVED, reason=error))
+
+    def _remains(self, path: str, tree: bytes) -> bytes | None:
+        found = None if self._remains_of is None else self._remains_of(tree)
+        if found is not None:
+            self._progress(Repaired(path, Change.ENTRIES))
+        return found
 
     def _failed_tree(self, path: str, tree: bytes | None, error: ResticFormatError | None) -> Sequence[Node] | None:
         del tree

@@ -21,6 +21,7 @@ from restic_format.repository.coder import check_size
 from restic_format.rescue.means import Means
 from restic_format.rescue.plan import ActionKind, HealPlan, is_rootless, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
+from restic_format.rescue.remains import Remains
 from restic_format.rescue.scanning import Scanner
 from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredFile
 from restic_format.snapshots.find import all_snapshots
@@ -132,6 +133,7 @@ class _Healer:
         self.packs = set(made.packs)
         self.found: dict[bytes, list[PackEntry]] = {}
         """What scanning has found in damaged packs."""
+        self.remains = Remains(self.repository)
         self.lengths: dict[bytes, int] = {}
         """Bytes of blobs of files that are damaged or missing: the first `LEARNED`."""
 
@@ -307,7 +309,7 @@ class _Healer:
     def try_blobs(self, wanted: Mapping[Key, Sequence[DamagedCopy]]) -> None:
         """Store those that a means gives back."""
         left = dict(wanted)
-        if not left or not self.means:
+        if not left:
             return
         writer = self.repository.writer()
         try:
@@ -323,6 +325,9 @@ class _Healer:
             writer.read_back(self.cancel)
         finally:
             writer.discard()
+        for (kind, _), copies in left.items():
+            for copy in copies if kind is BlobType.TREE else ():
+                self.remains.note(copy)
 
     def salvage_plan(self) -> repairpacks.SalvagePlan:
         """What should be in the damaged packs, by their headers and the index."""
@@ -373,7 +378,12 @@ class _Healer:
         found = list(all_snapshots(self.repository, _skip))
         done = {one.snapshot.original for one in found if TAG in one.snapshot.tags}
         repairer = SnapshotRepairer(
-            self.repository, forget=self.forget, lengths=self.lengths, progress=note, cancel=self.cancel
+            self.repository,
+            forget=self.forget,
+            lengths=self.lengths,
+            remains=self.remains.tree,
+            progress=note,
+            cancel=self.cancel,
         )
         try:
             for number, one in enumerate(found):

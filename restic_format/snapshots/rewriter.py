@@ -54,6 +54,8 @@ class TreeRules:
     failed_tree: Callable[[str, bytes | None, ResticFormatError], Sequence[Node] | None] | None = None
     """Gives the nodes to have in place of a tree that is missing or damaged (id None: the directory names none), or None for
     the directory to go. Without this the error is raised. A storage that fails is raised in any case."""
+    remains: Callable[[str, bytes], bytes | None] | None = None
+    """Gives the plaintext of a tree with what is left of one that is damaged, or None; without this it has failed."""
     bad_node: Callable[[str, Node | None, ResticFormatError], None] | None = None
     """Told of a node that cannot be used and its directory; it goes. Without this its tree has failed."""
     disordered: Callable[[str], None] | None = None
@@ -115,6 +117,8 @@ class _Directory(Level[None]):
         self.disordered = False
         """Whether a node came after one with a greater name, or the same one."""
         self.edits = _Edits()
+        self.remains: bytes | None = None
+        """The plaintext that is read in place of the tree."""
         self.kept = 0
         """Nodes that stay so far."""
         self.files = 0
@@ -192,7 +196,10 @@ class TreeRewriter:
         try:
             below = self._next_below(level)
         except _Unreadable as unreadable:
-            return None, Rewritten(self._failed(level, unreadable.error), 0, 0)
+            remains = self._remains_of(level, unreadable.error)
+            if remains is None:
+                return None, Rewritten(self._failed(level, unreadable.error), 0, 0)
+            return self._go_on(self._begin_again(level, remains))
         if below is not None:
             if below.depth >= MAX_DEPTH:
                 raise TooDeep(f"more than {MAX_DEPTH} directories inside each other, from {below.location[:200]!r} on")
@@ -206,7 +213,8 @@ class TreeRewriter:
         else:
             if level.disordered and self._rules.disordered is not None:
                 self._rules.disordered(level.location)
-            tree = self._save(self._assembled(level)) if level.edits or level.disordered else level.tree
+            changes = level.edits or level.disordered or level.remains is not None
+            tree = self._save(self._assembled(level)) if changes else level.tree
         result = Rewritten(tree, level.files, level.size)
         if self._most:
             if len(self._remembered) >= self._most:
@@ -330,6 +338,8 @@ class TreeRewriter:
         return items
 
     def _load(self, level: _Directory) -> bytes:
+        if level.remains is not None:
+            return level.remains
         return self._repository.load_blob(BlobType.TREE, level.tree)
 
     def _make_room(self) -> None:
@@ -339,6 +349,21 @@ class TreeRewriter:
                 return
             self._held -= level.held
             level.drop()
+
+    def _remains_of(self, level: _Directory, error: ResticFormatError) -> bytes | None:
+        """What is left of a tree that cannot be read, to be read in its place."""
+        is_damage = isinstance(error, SpecError | DamagedFile | BlobMissing)
+        if self._rules.remains is None or level.remains is not None or not level.tree or not is_damage:
+            return None
+        return self._rules.remains(level.location, level.tree)
+
+    def _begin_again(self, level: _Directory, remains: bytes) -> _Directory:
+        """The innermost directory once more, from what is left of its tree."""
+        self._held -= level.held + level.edits.held
+        above = self._levels[-2] if len(self._levels) > 1 else None
+        fresh = self._levels[-1] = _Directory(above, level.name, level.tree, level.position)
+        fresh.remains = remains
+        return fresh
 
     def _failed(self, level: _Directory, error: ResticFormatError) -> bytes | None:
         """What takes the place of a tree that cannot be read."""

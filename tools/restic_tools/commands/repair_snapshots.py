@@ -140,6 +140,8 @@ def _text(event: Repaired) -> str:
         return f"dir {name}: put its nodes in order"
     if event.change is Change.SIZE:
         return f"file {name}: fixed incorrect size"
+    if event.change is Change.ENTRIES:
+        return f"dir {name}: kept the entries that can be read"
     if event.change is Change.EMPTIED:
         return f"dir {name}: replaced with empty directory"
     if event.change is Change.UNREADABLE:
