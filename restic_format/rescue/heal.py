@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from restic_format.check import CheckOptions, CheckReport, check
@@ -18,6 +19,7 @@ from restic_format.maintenance import recover, repairindex, repairpacks
 from restic_format.maintenance.repairsnapshots import LEARNED, TAG, Repaired, SnapshotRepairer
 from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
+from restic_format.rescue.budget import Budget
 from restic_format.rescue.means import Means
 from restic_format.rescue.plan import ActionKind, HealPlan, is_rootless, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
@@ -35,6 +37,9 @@ FILES, INDEX, PACKS, SNAPSHOTS, PROOF = "damaged files", "index", "damaged packs
 
 _AT_ONCE = 64 << 20
 """Sealed bytes of damaged blobs that the means get together."""
+
+_MOST_COPIES = 8
+"""Damaged copies of a blob that the means get."""
 
 _LARGEST_WHOLE = 256 << 20
 """Bytes of a damaged pack that the means get whole."""
@@ -71,6 +76,8 @@ class Healed:
     """What was changed in which snapshot: the first `MOST_CHANGES`."""
     recovered: str = ""
     """Id of the snapshot with the trees that no other one names."""
+    has_given_up: bool = False
+    """Whether the budget was used up: a larger one may bring back more."""
     report: CheckReport = field(default_factory=CheckReport)
     """Of the check afterwards."""
 
@@ -84,10 +91,13 @@ def heal(
     means: Sequence[Means],
     *,
     forget: bool = False,
+    budget: Budget | None = None,
     progress: Progress[Advance] = silent,
     cancel: Cancel | None = None,
 ) -> Healed:
     """Carry out a plan, under the exclusive lock under which it was made, and check everything again.
+
+    *budget* is the one that the means have, for each step to leave something of it to those that follow.
 
     Raises:
         ResticFormatError: something could not be read or stored; nothing is lost, and healing can begin again.
@@ -96,13 +106,14 @@ def heal(
     repository = made.repository
     before = repository.storage
     repository.storage = storage = QuarantiningStorage(before, quarantine)
-    healer = _Healer(made, storage, sorted(means, key=lambda one: one.certainty), progress, cancel, forget=forget)
+    healer = _Healer(made, storage, sorted(means, key=lambda one: one.certainty), budget, progress, cancel, forget=forget)
     try:
         healer.run()
     finally:
         repository.storage = before
     quarantine.end()
     healer.result.run = quarantine.name if quarantine.begun else ""
+    healer.result.has_given_up = budget is not None and budget.has_run_out
     if made.is_healthy:
         healer.result.report = made.report
         return healer.result
@@ -117,6 +128,7 @@ class _Healer:
         made: HealPlan,
         storage: QuarantiningStorage,
         means: Sequence[Means],
+        budget: Budget | None,
         progress: Progress[Advance],
         cancel: Cancel | None,
         *,
@@ -126,6 +138,7 @@ class _Healer:
         self.repository: Repository = made.repository
         self.storage = storage
         self.means = means
+        self.budget = budget or Budget(None)
         self.progress = progress
         self.cancel = cancel
         self.forget = forget
@@ -161,18 +174,24 @@ class _Healer:
         """Bring back damaged files as they were, where a means can."""
         small = [self.damaged_file(kind, name) for kind, name in self.made.files]
         self.progress(Advance(FILES, 0, len(small) + len(self.packs)))
-        self.try_files(small)
+        with self.budget.shared(0.5 if self.packs else 1):
+            self.try_files(small)
         missing = [DamagedFile(FileKind.PACK, pack.hex(), None) for pack in sorted(self.made.missing)]
         whole = list(missing)
         size = 0
+        left = len(self.packs)
         for pack in sorted(self.packs):
             file = self.damaged_file(FileKind.PACK, pack.hex())
             size += len(file.data or b"")
             whole.append(file)
             if size > _LARGEST_WHOLE:
-                self.try_files(whole)
+                part = len(whole) - len(missing)
+                with self.budget.shared(0.5 * part / left):
+                    self.try_files(whole)
+                left -= part
                 whole, size = list(missing), 0
-        self.try_files(whole)
+        with self.budget.shared(0.5):  # What is not brought back whole is tried blob by blob.
+            self.try_files(whole)
         for recovered in self.result.files:
             if recovered.kind is FileKind.PACK:
                 self.packs.discard(bytes.fromhex(recovered.name))
@@ -261,11 +280,15 @@ class _Healer:
         self.bring_back_missing()
         batch: dict[Key, list[DamagedCopy]] = {}
         size = 0
-        for key, copies in self.damaged_blobs():
+        salvaging = self.salvage_plan().packs
+        left = sum(damaged.size for damaged in salvaging.values())
+        for key, copies in self.damaged_blobs(salvaging):
             batch[key] = copies
             size += sum(len(copy.sealed) for copy in copies)
             if size >= _AT_ONCE:
-                self.try_blobs(batch)
+                with self.budget.shared(min(size / max(left, size), 1)):
+                    self.try_blobs(batch)
+                left -= size
                 batch, size = {}, 0
         self.try_blobs(batch)
 
@@ -281,25 +304,33 @@ class _Healer:
                     wanted[entry.type, entry.id] = []
         self.try_blobs(wanted)
 
-    def damaged_blobs(self) -> Iterator[tuple[Key, list[DamagedCopy]]]:
-        """Blobs in damaged packs that do not open, and of which no other copy does."""
-        for pack, damaged in self.salvage_plan().packs.items():
+    def damaged_blobs(self, packs: Mapping[bytes, repairpacks.DamagedPack]) -> Iterator[tuple[Key, list[DamagedCopy]]]:
+        """Blobs in damaged *packs* that do not open, and of which no other copy does, each once with all its copies."""
+        seen: set[Key] = set()
+        for pack, damaged in packs.items():
             for entry, opened in self.repository.packs.blobs(pack, damaged.entries):
                 if self.cancel is not None:
                     self.cancel.check()
-                if not isinstance(opened, ResticFormatError):
-                    continue
                 key = entry.type, entry.id
+                if not isinstance(opened, ResticFormatError) or key in seen:
+                    continue
                 with suppress(ResticFormatError):
                     self.repository.load_blob(*key)
                     continue
+                seen.add(key)
                 self.learn(entry)
-                copies: list[DamagedCopy] = []
-                with suppress(StorageError, SpecError):
-                    check_size(entry)
-                    sealed = self.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
-                    copies.append(DamagedCopy(key, pack, entry.offset, sealed, entry.uncompressed_length))
-                yield key, copies
+                places = {(pack, entry): None}
+                places |= {(copy.pack, copy.entry(*key)): None for copy in self.repository.index.lookup_all(*key)}
+                yield key, [copy for place in islice(places, _MOST_COPIES) if (copy := self.damaged_copy(*place)) is not None]
+
+    def damaged_copy(self, pack: bytes, entry: PackEntry) -> DamagedCopy | None:
+        """What is there of a blob; None where it cannot be had."""
+        try:
+            check_size(entry)
+            sealed = self.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
+        except (StorageError, SpecError):
+            return None
+        return DamagedCopy((entry.type, entry.id), pack, entry.offset, sealed, entry.uncompressed_length)
 
     def learn(self, entry: PackEntry) -> None:
         """Remember how long a blob is, for the hole that it may leave in files."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from restic_format.repository.cipher import make_cipher
+from restic_format.rescue.budget import Budget
 from restic_format.rescue.solving import (
     Clock,
     ContentJudge,
@@ -52,8 +53,8 @@ class Solving:
     """Solves damage of a few bytes in blobs and files.
 
     *key* is the master key, None where no key file opens: then key files alone are solved, for which *password* is used, too.
-    *version* is the repository's. *budget* is in seconds, None for no bound. *workers* are threads, by default one for each
-    processor.
+    *version* is the repository's. *budget* is in seconds for each call, None for no bound; or a budget that all calls share.
+    *workers* are threads, by default one for each processor.
     """
 
     name = "solved through the MAC"
@@ -64,7 +65,7 @@ class Solving:
         key: MasterKey | None,
         version: int,
         *,
-        budget: float | None = DEFAULT_BUDGET,
+        budget: float | Budget | None = DEFAULT_BUDGET,
         password: bytes | None = None,
         workers: int | None = None,
         progress: Progress[Advance] = silent,
@@ -170,21 +171,26 @@ class Solving:
         self, tasks: Sequence[Task], solve: Callable[[Task, Clock, Effort], Result | None], cancel: Cancel | None
     ) -> Iterator[Result]:
         """What comes of the tasks: all in the first round, then what is left in the next; each with its share of the time."""
-        end = None if self._budget is None else time.monotonic() + self._budget
+        budget = self._budget if isinstance(self._budget, Budget) else Budget(self._budget)
         left = list(tasks)
-        for effort in Effort:
-            unsolved = []
-            for number, task in enumerate(left):
-                share = None if end is None else (end - time.monotonic()) / (len(left) - number)
-                try:
-                    found = solve(task, Clock(share, cancel, self._workers), effort)
-                except OutOfTime:
-                    found = None
-                if found is None:
-                    unsolved.append(task)
-                else:
-                    yield found
-            left = unsolved
+        if not left:
+            return
+        with budget.spending() as seconds:
+            end = None if seconds is None else time.monotonic() + seconds
+            for effort in Effort:
+                unsolved = []
+                for number, task in enumerate(left):
+                    share = None if end is None else (end - time.monotonic()) / (len(left) - number)
+                    try:
+                        found = solve(task, Clock(share, cancel, self._workers), effort)
+                    except OutOfTime:
+                        found = None
+                        budget.has_run_out = True
+                    if found is None:
+                        unsolved.append(task)
+                    else:
+                        yield found
+                left = unsolved
 
 
 def _shorter_config(key: MasterKey, data: bytes, clock: Clock) -> tuple[bytes, str] | None:

@@ -91,6 +91,8 @@ class HealSummary(msgspec.Struct):
     snapshots: list[SnapshotRepaired]
     changes: list[PathChanged]
     recovered_snapshot: str
+    has_given_up: bool
+    """Whether there was not time enough to solve everything (``--budget``)."""
     faults_left: list[str]
 
 
@@ -153,5 +155,6 @@ def result_message(done: Healed) -> HealSummary:
         [SnapshotRepaired(one.old, one.new) for one in done.snapshots],
         [PathChanged(old, visible(event.path), event.change.value, event.zeros) for old, event in done.changes],
         done.recovered,
+        done.has_given_up,
         [] if done.report.ok else [visible(text) for text in worst(done.report)],
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from restic_format.errors import ResticFormatError
     from restic_format.repository import Repository
+    from restic_format.rescue.budget import Budget
     from restic_format.rescue.heal import Healed
     from restic_format.rescue.means import Means
     from restic_format.rescue.plan import HealPlan
@@ -39,7 +40,7 @@ def heal(
     run: Annotated[str | None, typer.Argument(metavar="[run]")] = None,
     budget: Annotated[
         float,
-        typer.Option("--budget", metavar="seconds", help="how long to solve damage through the MAC, at each step of the plan"),
+        typer.Option("--budget", metavar="seconds", help="how long to try to solve damage through the MAC, in all"),
     ] = 600.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="change nothing, only show the plan")] = False,
     forget: Annotated[
@@ -78,15 +79,17 @@ def heal(
     if run is not None and not (undo or forget_quarantine):
         raise Failure("the name of a run goes with --undo or --forget-quarantine only")
     place = _Place(quarantine)
-    if undo:
+    if not (undo or forget_quarantine):
+        from restic_format.rescue.budget import Budget
+
+        _heal(tools, place, Budget(budget), dry_run=dry_run, forget=forget, yes=yes)
+    elif undo:
         _undo(tools, run, place, dry_run=dry_run, yes=yes)
-    elif forget_quarantine:
-        _forget_quarantine(tools, run, place, dry_run=dry_run, yes=yes)
     else:
-        _heal(tools, place, budget, dry_run=dry_run, forget=forget, yes=yes)
+        _forget_quarantine(tools, run, place, dry_run=dry_run, yes=yes)
 
 
-def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: bool, yes: bool) -> None:
+def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget: bool, yes: bool) -> None:
     from restic_format.rescue.heal import heal as carry_out
     from restic_format.rescue.plan import make_plan, unreadable
     from restic_tools.stages import StagePrinter, stoppable
@@ -125,7 +128,15 @@ def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: 
                 return
             if not made.is_healthy:
                 _ask(ctx, "carry out this plan", yes=yes)
-            done = carry_out(made, place.quarantine(repository), means, forget=forget, progress=printer, cancel=cancel)
+            done = carry_out(
+                made,
+                place.quarantine(repository),
+                means,
+                forget=forget,
+                budget=budget,
+                progress=printer,
+                cancel=cancel,
+            )
     _show_result(ctx, done)
     if missed := unreadable(done.report):
         raise Failure(
@@ -137,7 +148,7 @@ def _heal(ctx: Context, place: _Place, budget: float, *, dry_run: bool, forget: 
 
 
 def _means(
-    storage: Storage, master: MasterKey | None, version: int, budget: float, password: bytes | None = None
+    storage: Storage, master: MasterKey | None, version: int, budget: Budget, password: bytes | None = None
 ) -> Sequence[Means]:
     """The ways in which files and blobs can be brought back; without a master key, key files alone."""
     from restic_format.rescue.means.misplaced import Misplaced
@@ -174,7 +185,7 @@ class _Place:
         return self._kept
 
 
-def _enter(ctx: Context, options: GlobalOptions, place: _Place, budget: float, *, dry_run: bool, yes: bool) -> bool:
+def _enter(ctx: Context, options: GlobalOptions, place: _Place, budget: Budget, *, dry_run: bool, yes: bool) -> bool:
     """Put right what keeps the repository from being opened and locked; whether that can be done now."""
     from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound
 
@@ -208,7 +219,7 @@ def _restore_entrance(
     options: GlobalOptions,
     place: _Place,
     error: ResticFormatError,
-    budget: float,
+    budget: Budget,
     *,
     dry_run: bool,
     yes: bool,
@@ -224,13 +235,14 @@ def _restore_entrance(
     password = ask_password(options, "enter password for repository: ").encode("utf-8", "surrogateescape")
     with stoppable(ctx) as cancel:
         storage = given_storage(options, ctx.interrupt.event.is_set)
-        found = find_entrance(
-            storage,
-            password,
-            lambda master, version: _means(storage, master, version, budget, password),
-            key_hint=options.key_hint or None,
-            cancel=cancel,
-        )
+        with budget.shared(0.5):
+            found = find_entrance(
+                storage,
+                password,
+                lambda master, version: _means(storage, master, version, budget, password),
+                key_hint=options.key_hint or None,
+                cancel=cancel,
+            )
         files = [*found.keys, *([found.config] if found.config is not None else [])]
         if ctx.options.json:
             told = [BroughtBack(file.kind.value, file.name, file.how) for file in files]
@@ -377,6 +389,8 @@ def _show_result(ctx: Context, done: Healed) -> None:
         out.line(f"saved {done.salvaged} intact blobs of damaged packs")
     for (kind, ident), how in done.blobs:
         out.line(f"brought back {kind.value} blob {ident.hex()}: {visible(how)}")
+    if done.has_given_up and not done.report.ok:
+        out.line("there was no time to try everything that may solve damage: `heal` with a larger --budget may bring back more")
     for kind, ident in done.lost:
         out.line(f"lost: {kind.value} blob {ident.hex()}")
     for file_kind, name in done.set_aside:
