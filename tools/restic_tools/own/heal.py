@@ -151,10 +151,12 @@ def _means(
     storage: Storage, master: MasterKey | None, version: int, budget: Budget, password: bytes | None = None
 ) -> Sequence[Means]:
     """The ways in which files and blobs can be brought back; without a master key, key files alone."""
+    from restic_format.rescue.means.joining import Joining
     from restic_format.rescue.means.misplaced import Misplaced
     from restic_format.rescue.means.solving import Solving
 
-    return [Misplaced(storage, master), Solving(master, version, budget=budget, password=password)]
+    found: list[Means] = [Misplaced(storage, master), Solving(master, version, budget=budget, password=password)]
+    return found if master is None else [*found, Joining(master)]
 
 
 class _Place:
