@@ -352,7 +352,7 @@ def opened(folder: Path) -> Repository:
 
 def test_a_foreign_lock_is_honoured_and_told_as_restic_tells_it(empty: Path, run: Runner, restic_here: Runner) -> None:
     with opened(empty).lock(exclusive=True):
-        ours, theirs = run("snapshots"), restic_here("snapshots")
+        ours, theirs = run("snapshots"), restic_here("snapshots", "--no-lock=false")
         assert (ours.code, theirs.code, ours.out) == (11, 11, b"")
         told, expected = ours.err.decode().splitlines(), theirs.err.decode().splitlines()
         assert "repository is already locked exclusively by PID" in told[0]
@@ -376,12 +376,12 @@ def test_restic_honours_our_lock(empty: Path, restic_here: Runner, environment: 
     try:
         wait_for(lambda: any((empty / "locks").iterdir()))
         time.sleep(0.5)
-        assert restic_here("snapshots").code == 11
+        assert restic_here("snapshots", "--no-lock=false").code == 11
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 130
     assert list((empty / "locks").iterdir()) == []
-    assert restic_here("snapshots").code == 0
+    assert restic_here("snapshots", "--no-lock=false").code == 0
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 60.0) -> None:
