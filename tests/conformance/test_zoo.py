@@ -116,6 +116,11 @@ def test_hurts_are_ranges(site):
         ("keys-gone", "lost"),
         ("data-blob-bit", "pack written anew, solved"),
         ("data-blob-iv", "pack written anew, solved"),
+        ("data-blob-across", "pack written anew, solved"),
+        ("data-blob-before-hashing", "solved"),
+        ("tree-blob-before-sealing", "solved"),
+        ("copies-damaged", "pack written anew, damaged copies joined"),
+        ("index-lies-pack-added", ""),
         ("header-lost", "pack written anew"),
         ("data-pack-renamed", "index rebuilt, under another name"),
         ("data-pack-grown", "cut to its length"),
@@ -161,9 +166,27 @@ def test_what_the_mac_determines():
     assert solvable(box, overwrite(box, 0, bytes(16)))
     assert solvable(box, overwrite(box, len(box) - 16, bytes(16)))
     assert solvable(box, flip_bits(box, (3, 1), (120, 8)))
-    assert not solvable(box, overwrite(box, 31, bytes(2)))
-    assert not solvable(box, flip_bits(whole, (3, 1)))
+    assert not solvable(box, flip_bits(whole, (3, 1), (7, 1)))
     assert not solvable(box, box[:-1])
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "can"),
+    [(31, 32, True), (38, 49, True), (37, 49, False), (12, 16, True), (12, 17, False), (108, 119, True), (108, 120, False),
+     (0, 115, False)],
+)  # fmt: skip
+def test_how_long_a_run_over_a_border_may_be(first, last, can):
+    box = random.Random(1).randbytes(16 + 100 + 16)
+    assert solvable(box, flip_bits(box, *((place, 255) for place in range(first, last + 1)))) is can
+
+
+def test_a_bit_of_the_iv_or_tag_beside_a_run():
+    box = random.Random(1).randbytes(16 + 100 + 16)
+    run = [(place, 255) for place in range(32, 43)]
+    assert solvable(box, flip_bits(box, *run, (3, 1)))
+    assert solvable(box, flip_bits(box, *run, (120, 1)))
+    assert not solvable(box, flip_bits(box, *run, (43, 255), (3, 1)))
+    assert not solvable(box, flip_bits(box, *run, (3, 3)))
 
 
 @pytest.mark.parametrize("name", ["snapshot-missing", "data-blob-bit", "data-pack-grown", "config-bit"])

@@ -119,7 +119,7 @@ class Judge:
             seconds = children_seconds() - started
             parts, checked = self.measure(repository, folder)
             kept = readable(read_there(repository))
-            healthy_lost = len(readable(damaged) - kept)
+            healthy_lost = len((readable(damaged) & self.site.plain.keys()) - kept)
             undone = None
             if rescuer.undo:
                 ended = rescue.run(rescuer.program, *rescuer.undo).code == 0

@@ -7,11 +7,14 @@ one whose damage its MAC determines. It says nothing of what some program does.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import combinations
 
-from restic_conformance.zoo.change import Change, Hurt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from restic_conformance.zoo.change import Change, Hurt, differing
 from restic_conformance.zoo.site import (
     Files,
     Key,
@@ -26,12 +29,25 @@ from restic_conformance.zoo.site import (
 )
 from restic_spec.constants import IV_SIZE
 from restic_spec.constants import MAC_SIZE as TAG_SIZE
-from restic_spec.crypto import OVERHEAD
+from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed
+from restic_spec.errors import ResticFormatError
 from restic_spec.keyfile import decode_keyfile
 from restic_spec.pack import BlobType
 
 BLOCK = 16
 """Bytes of a block of the MAC."""
+
+RUN = 12
+"""Bytes of a damaged run over the border of two blocks that the MAC determines; one less beside a bit of the IV or tag."""
+
+BORDER = 5
+"""The same over the border of IV and ciphertext."""
+
+TRIED = 1 << 20
+"""Bytes of a box in which each bit is tried."""
+
+JOINED, JOINED_GAP = 10, 512
+"""Places at which two copies may differ that are to be joined, and the equal bytes that part two places."""
 
 GUESSED = 2
 """Bytes at the end of a file that can be tried one after the other where the file's name judges."""
@@ -49,6 +65,7 @@ class Way(Enum):
     WRITTEN = "pack written anew"
     OTHER_KEY = "other key"
     SOLVED = "solved"
+    JOINED = "damaged copies joined"
     REBUILT = "rebuilt"
     RECOVERED = "from its trees"
     LOST = "lost"
@@ -91,7 +108,9 @@ def _flipped(before: bytes, now: bytes) -> list[int]:
 def solvable(before: bytes, now: bytes) -> bool:
     """Whether the MAC of a sealed box and the hash of its content give back *before* from *now*.
 
-    So it is with any damage to the IV alone, to the tag alone or to one block of the ciphertext, and with two flipped bits.
+    What the chapter on solving covers (SOLVE-4 to SOLVE-10): any damage to the IV alone, to the tag alone or to one block of
+    the ciphertext, a run of up to `RUN` bytes over the border of two blocks, of up to `BORDER` over that of the IV, two flipped
+    bits, and a bit of the IV or of the tag with a run in one block besides.
     """
     if len(before) != len(now) or len(before) < OVERHEAD:
         return False
@@ -99,9 +118,49 @@ def solvable(before: bytes, now: bytes) -> bool:
     if sum((before[one] ^ now[one]).bit_count() for one in where) <= 2:
         return True
     end = len(before) - TAG_SIZE
-    if all(one < IV_SIZE for one in where) or all(one >= end for one in where):
+    in_iv, in_tag = [one for one in where if one < IV_SIZE], [one for one in where if one >= end]
+    inside = [one for one in where if IV_SIZE <= one < end]
+    one_block = len({(one - IV_SIZE) // BLOCK for one in inside}) <= 1
+    run = where[-1] - where[0] + 1
+    if not in_iv and not in_tag:
+        return one_block or run <= RUN
+    if not inside:
+        return not in_iv or not in_tag
+    if in_tag and not in_iv and run <= RUN:
         return True
-    return all(IV_SIZE <= one < end for one in where) and len({(one - IV_SIZE) // BLOCK for one in where}) == 1
+    if in_iv and not in_tag and run <= BORDER:
+        return True
+    bits = sum((before[one] ^ now[one]).bit_count() for one in (*in_iv, *in_tag))
+    return bits == 1 and one_block and inside[-1] - inside[0] < RUN - 1
+
+
+def flipped_before_sealing(master: MasterKey, before: bytes, now: bytes) -> bool:
+    """Whether a box whose MAC fits holds the content of *before* but for one bit, which is found by trying (SOLVE-11)."""
+    if len(before) != len(now) or len(before) > TRIED:
+        return False
+    try:
+        left, right = open_sealed(master, before), open_sealed(master, now)
+    except ResticFormatError:
+        return False
+    return sum((left[one] ^ right[one]).bit_count() for one in _flipped(left, right)) == 1
+
+
+def joinable(master: MasterKey, before: bytes, copies: Sequence[bytes]) -> bool:
+    """Whether two damaged copies of the box *before* have together all of its content, and differ in few places."""
+    plain = _decrypted(master, before)
+    for pair in combinations([_decrypted(master, one) for one in copies if len(one) == len(before)], 2):
+        places = differing(*pair, gap=JOINED_GAP)
+        if len(places) <= JOINED and all(any(one[a:b] == plain[a:b] for one in pair) for a, b in places):
+            outside = zip([0, *(b for _, b in places)], [*(a for a, _ in places), len(plain)], strict=True)
+            if all(pair[0][a:b] == plain[a:b] for a, b in outside):
+                return True
+    return False
+
+
+def _decrypted(master: MasterKey, box: bytes) -> bytes:
+    """What is in a box, whether its MAC fits or not."""
+    cipher = Cipher(algorithms.AES(master.encrypt), modes.CTR(box[:IV_SIZE])).decryptor()
+    return cipher.update(box[IV_SIZE:-TAG_SIZE])
 
 
 def _guessable(before: bytes, now: bytes) -> bool:
@@ -151,6 +210,11 @@ class _Judge:
         self.after = change.applied(site.files)
         self.indexes = read_indexes(site.master, self.after)
         self.data = in_folder(self.after, "data")
+        self.indexed: dict[Key, list[Place]] = {}
+        for place in indexed(self.indexes):
+            key = place.entry.type, place.entry.id
+            if key in site.plain:
+                self.indexed.setdefault(key, []).append(place)
         self.headers = {path: listed_in_header(site.master, self.after[path]) for path in self.data}
 
     def files(self, blobs: dict[Key, Way]) -> dict[str, Way]:
@@ -159,10 +223,14 @@ class _Judge:
         for path, before in self.site.files.items():
             way = _file_way(path, before, self.after)
             if way is Way.LOST and path.startswith("data/"):
-                entries = self.site.packs.get(path.rpartition("/")[2], [])
-                kept = any(blobs[entry.type, entry.id] is not Way.LOST for entry in entries)
-                way = Way.WRITTEN if kept and path in self.after else way
+                ways = [blobs[entry.type, entry.id] for entry in self.site.packs.get(path.rpartition("/")[2], [])]
+                if path not in self.after and Way.LOST not in ways:
+                    continue  # what was in it is elsewhere
+                way = Way.WRITTEN if path in self.after and any(one is not Way.LOST for one in ways) else way
             elif way is Way.LOST and path.startswith("index/"):
+                keys = {(place.entry.type, place.entry.id) for place in indexed({path: self.site.indexes[path]})}
+                if path not in self.after and keys <= self.indexed.keys():
+                    continue  # others name it all
                 way = Way.INDEX
             elif way is Way.LOST and path == "config":
                 way = Way.REBUILT
@@ -174,9 +242,8 @@ class _Judge:
         """How each blob is had again."""
         good: set[Key] = set()
         bad: set[Key] = set()
-        for place in indexed(self.indexes):
-            key = place.entry.type, place.entry.id
-            if key in self.site.plain:
+        for key, places in self.indexed.items():
+            for place in places:
                 (bad if open_at(self.site.master, self.after, place) is None else good).add(key)
         return {
             key: (Way.COPY if key in bad else Way.IN_PLACE) if key in good else self._search(key) for key in self.site.plain
@@ -195,9 +262,16 @@ class _Judge:
             if offset >= 0:
                 listed = any((one.type, one.id) == key and one.offset == offset for one in self.headers[path])
                 yield Way.INDEX if listed else Way.SCAN
-        now = self.after.get(place.path, b"")[entry.offset : entry.offset + entry.length]
-        if now != sealed and solvable(sealed, now):
+        copies = [
+            self.after.get(where.path, b"")[where.entry.offset : where.entry.offset + where.entry.length]
+            for where in {place, *self.indexed.get(key, ())}
+        ]
+        damaged = {copy for copy in copies if len(copy) == len(sealed) and copy != sealed}
+        master = self.site.master
+        if any(solvable(sealed, copy) or flipped_before_sealing(master, sealed, copy) for copy in damaged):
             yield Way.SOLVED
+        if len(damaged) > 1 and joinable(master, sealed, sorted(damaged)):
+            yield Way.JOINED
 
 
 def foresee(site: Site, change: Change) -> Prognosis:

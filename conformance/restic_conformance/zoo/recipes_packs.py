@@ -13,7 +13,7 @@ from restic_conformance.zoo.recipes_index import of_pack, replaced, without_pack
 from restic_conformance.zoo.site import Site, open_unpacked, pack_path
 from restic_spec.constants import IV_SIZE, LENGTH_SIZE, MAC_SIZE
 from restic_spec.crypto import OVERHEAD, open_sealed
-from restic_spec.index import decode_index
+from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index
 from restic_spec.pack import BlobType, PackEntry, decode_length, encode_header, encode_length
 
 Make = Callable[[Site, random.Random], Change | None]
@@ -21,6 +21,8 @@ Edit = Callable[[bytes, random.Random], bytes]
 
 SMALL = 64 << 10
 """Blobs up to so many bytes count as small."""
+LEAST = 8 << 10
+"""Bytes above which a blob has places far from each other."""
 
 
 def in_box(kind: BlobType, edit: Edit, site: Site, chance: random.Random, *, small: bool = False) -> Change | None:
@@ -255,6 +257,36 @@ def _garbage_pack(site: Site, chance: random.Random) -> Change:
     return Change({pack_path(file_id(raw)): raw})
 
 
+def _copies_damaged(site: Site, chance: random.Random) -> Change | None:
+    """Two copies of a blob, each with two damaged blocks, a quarter of the blob apart; the second copy in a pack of its own."""
+    name = site.packs_of(BlobType.DATA)[0]
+    fitting = [one for one in site.packs[name] if one.type is BlobType.DATA and LEAST < one.length <= SMALL]
+    if not fitting:
+        return None
+    entry = chance.choice(fitting)
+    raw = site.files[pack_path(name)]
+    box = raw[entry.offset : entry.offset + entry.length]
+    other = site.seal(open_sealed(site.master, box), chance.randbytes(16))
+
+    def damaged(copy: bytes, *eighths: int) -> bytes:
+        for eighth in eighths:
+            offset = IV_SIZE + 16 * ((len(copy) - OVERHEAD) // 16 * eighth // 8)
+            copy = overwrite(copy, offset, another(copy[offset : offset + 16], chance))
+        return copy
+
+    header = site.seal(encode_header([entry._replace(offset=0)]), chance.randbytes(16))
+    end = header + encode_length(len(header))
+    second = file_id(other + end)
+    blob = IndexBlob(entry.id.hex(), "data", 0, entry.length, uncompressed_length=entry.uncompressed_length or 0)
+    path, index = site.seal_file("index", encode_index(IndexFile(packs=[IndexPack(second, [blob])])), chance.randbytes(16))
+    files = {
+        pack_path(name): overwrite(raw, entry.offset, damaged(box, 1, 3)),
+        pack_path(second): damaged(other, 5, 7) + end,
+        path: index,
+    }
+    return Change({**files})
+
+
 def _unfinished(site: Site, chance: random.Random) -> Change:
     """The beginning of a pack under the name of the whole, in no index: an upload that was broken off."""
     raw = site.files[pack_path(site.packs_of(BlobType.DATA)[0])]
@@ -304,6 +336,7 @@ def made() -> Iterator[tuple[str, str, Make]]:
         ("entry-left-out", "a pack's header leaves out a blob, under a valid seal", _entry_left_out),
     ):
         yield f"header-lies-{name}", what, partial(_lying_header, lie)
+    yield "copies-damaged", "a blob is there twice, and each copy has two damaged blocks", _copies_damaged
     yield "pack-misplaced", "a pack lies in the folder of other names", _misplaced
     yield "pack-folder-gone", "a folder of packs is gone", _folder_gone
     yield "pack-stray", "there is a pack that nobody needs", _stray_pack

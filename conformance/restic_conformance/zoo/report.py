@@ -12,6 +12,7 @@ from restic_conformance.programs import REFERENCE
 from restic_conformance.zoo.judge import Outcome
 from restic_conformance.zoo.rescuers import (
     AS_IT_IS,
+    BUDGET,
     DIAGNOSE,
     HEAL,
     HEAL_PROTECTED,
@@ -60,7 +61,7 @@ COLUMNS = {
     ),
     RUSTIC: "`check --read-data`, `repair index`, `repair snapshots --delete`.",
     OUR_REPAIR: "our forms of restic's commands, called in the same order.",
-    HEAL: "our `heal --yes`, with nothing but the damaged repository and its passwords.",
+    HEAL: f"our `heal --yes --budget {BUDGET}`, with nothing but the damaged repository and its passwords.",
     HEAL_PROTECTED: (
         "the same where `protect` had been called before the damage, with its default of 5 %. A cell tells of *all* bytes."
     ),

@@ -31,6 +31,9 @@ HEAL_PROTECTED = "heal after protect"
 DIAGNOSE = "diagnose"
 """Name under which our ``diagnose`` is held against what it has to say."""
 
+BUDGET = 15
+"""Seconds that ``heal`` may try to solve damage; most is solved within one, what nothing solves takes all of them."""
+
 HUNG = -1
 """Exit code of a call that was stopped."""
 
@@ -124,7 +127,7 @@ class Heal(_Plain):
     undo: tuple[str, ...] = ("heal", "--undo", "--yes")
 
     def rescue(self, rescue: Rescue) -> None:
-        rescue.run(self.program, "heal", "--yes", patience=LONG_PATIENCE)
+        rescue.run(self.program, "heal", "--yes", "--budget", str(BUDGET), patience=LONG_PATIENCE)
 
 
 class HealProtected(Heal):
