@@ -14,7 +14,7 @@ import traceability
 
 CHAPTERS = (
     "layout", "crypto", "keys", "config", "unpacked", "packs", "indexes", "trees", "snapshots", "locks", "chunking", "gojson",
-    "ordering", "cache", "parity", "rustic", "differences", "solving",
+    "ordering", "cache", "quarantine", "parity", "rustic", "differences", "solving",
 )  # fmt: skip
 _CODE = re.compile(r"`[^`]*`")
 

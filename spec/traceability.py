@@ -20,7 +20,7 @@ VECTORS = ROOT / "spec" / "vectors"
 
 PREFIXES = (
     "LAYOUT", "CRYPTO", "KEY", "CONFIG", "FILE", "PACK", "INDEX", "TREE", "SNAP", "LOCK", "CHUNK", "GOJSON", "ORDER", "CACHE",
-    "PARITY", "RUSTIC", "DIFF", "SOLVE",
+    "QUARANTINE", "PARITY", "RUSTIC", "DIFF", "SOLVE",
 )  # fmt: skip
 LEVELS = ("must", "should", "observed")
 

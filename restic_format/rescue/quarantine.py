@@ -1,7 +1,7 @@
 """The quarantine: what a repair replaces or removes is kept there first, with a journal, so that it can be undone.
 
-Each run has a folder of its own in the quarantine. Its journal is JSON lines, in numbered files of so many lines each. A line
-is stored before the step that it tells of is made:
+Each run has a folder of its own in the quarantine (QUARANTINE-1). Its journal is JSON lines, in numbered files of so many lines
+each (QUARANTINE-3). A line is stored before the step that it tells of is made (QUARANTINE-4):
 
 - ``begin``: which snapshots there were, and when;
 - ``set aside``: a file is copied to the run's folder, and then replaced or removed;
@@ -9,7 +9,8 @@ is stored before the step that it tells of is made:
 - ``drop``: a file that the run itself has stored is removed again;
 - ``end``: everything is done.
 
-What the first line about a file says tells what was there before the run. A line whose step was not made does no harm.
+What the first line about a file says tells what was there before the run (QUARANTINE-5). A line whose step was not made
+does no harm.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class _NotedWriter:
 
 
 def place(run: str, kind: FileKind, name: str) -> str:
-    """The side file that keeps a file of the repository."""
+    """The side file that keeps a file of the repository (QUARANTINE-2)."""
     return f"{run}/{kind.value}/{name}" if name else f"{run}/{kind.value}"
 
 
@@ -253,7 +254,7 @@ def read_run(side: SideFiles, name: str) -> Run:
 
     Raises:
         UsageError: there is no such run.
-        DamagedFile: its journal is damaged.
+        DamagedFile: its journal is damaged (QUARANTINE-7).
         StorageError: it cannot be read.
     """
     files = dict(side.list(f"{name}/"))

@@ -1,6 +1,6 @@
 """Undoing a repair: every file that it replaced or removed comes back, byte for byte, and what it added goes.
 
-What comes back is stored before anything is removed, so that whoever is killed in between can undo once more.
+What comes back is stored before anything is removed (QUARANTINE-5), so that whoever is killed in between can undo once more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RESTORING, REMOVING = "files brought back", "files removed"
 
 _BACK = (FileKind.PACK, FileKind.KEY, FileKind.INDEX, FileKind.SNAPSHOT, FileKind.CONFIG, FileKind.LOCK)
 _AWAY = (FileKind.SNAPSHOT, FileKind.KEY, FileKind.INDEX, FileKind.PACK, FileKind.CONFIG)
-"""In which order files come and go: as in ORDER-1 and ORDER-3, the rest where it disturbs the least."""
+"""In which order files come and go (QUARANTINE-5): as in ORDER-1 and ORDER-3, the rest where it disturbs the least."""
 
 
 class Undone(NamedTuple):
@@ -29,7 +29,7 @@ class Undone(NamedTuple):
     restored: list[FileName]
     removed: list[FileName]
     left: list[FileName]
-    """Packs and index files of the repair that stay, as snapshots were made since, which may need them."""
+    """Packs and index files of the repair that stay, as snapshots were made since, which may need them (QUARANTINE-6)."""
 
 
 def undo(
@@ -94,7 +94,8 @@ def forget(side: SideFiles, run: str | None = None) -> list[str]:
 
 
 def _check_unchanged(storage: Storage, run: Run) -> None:
-    """Refuse to undo where an index file that the run has left was replaced since: what the old ones list may be gone."""
+    """Refuse to undo where an index file that the run has left was replaced since: what the old ones list may be gone
+    (QUARANTINE-6)."""
     indexes = {name for kind, name in run.added if kind is FileKind.INDEX and (kind, name) not in run.dropped}
     gone = indexes - {name for name, _ in storage.list(FileKind.INDEX)}
     replaced = [name for kind, name in run.kept if kind is FileKind.INDEX and not storage.exists(kind, name)]

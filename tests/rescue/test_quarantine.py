@@ -53,6 +53,7 @@ def change(inner: Storage, number: int = 0) -> Quarantine:
     return made
 
 
+@pytest.mark.clause("QUARANTINE-2", "QUARANTINE-5")
 def test_everything_comes_back() -> None:
     storage = filled()
     before = dict(storage.files)
@@ -68,6 +69,7 @@ def test_everything_comes_back() -> None:
         undo(storage, storage.side_files("quarantine"))
 
 
+@pytest.mark.clause("QUARANTINE-1", "QUARANTINE-5")
 def test_runs_are_undone_from_the_last_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
     storage, states = filled(), []
     side = storage.side_files("quarantine")
@@ -86,6 +88,7 @@ def test_runs_are_undone_from_the_last_one_on(monkeypatch: pytest.MonkeyPatch) -
     assert storage.files == states[0]
 
 
+@pytest.mark.clause("QUARANTINE-6")
 def test_what_newer_snapshots_may_need_stays() -> None:
     storage = filled()
     change(storage)
@@ -96,6 +99,7 @@ def test_what_newer_snapshots_may_need_stays() -> None:
     assert not storage.exists(FileKind.SNAPSHOT, name("another 0"))
 
 
+@pytest.mark.clause("QUARANTINE-6")
 def test_what_others_have_pruned_since_is_not_undone() -> None:
     storage = filled()
     change(storage)
@@ -139,6 +143,7 @@ def test_what_is_forgotten_is_gone() -> None:
     assert storage.files == after
 
 
+@pytest.mark.clause("QUARANTINE-3")
 def test_a_journal_is_json_lines_in_files_of_bounded_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LINES", 5)
     storage = filled()
@@ -153,6 +158,7 @@ def test_a_journal_is_json_lines_in_files_of_bounded_length(monkeypatch: pytest.
     assert storage.files == before
 
 
+@pytest.mark.clause("QUARANTINE-7")
 @pytest.mark.parametrize(
     "line",
     [
@@ -175,6 +181,7 @@ def test_a_damaged_journal_is_said_to_be_one(line: bytes) -> None:
     assert storage.files == before
 
 
+@pytest.mark.clause("QUARANTINE-4")
 @pytest.mark.parametrize("fault", [Fail(), FailLate()], ids=["before", "after"])
 def test_whatever_fails_is_undone(fault: Fail | FailLate) -> None:
     """Every call of a run fails once, then every call of the undoing, which is begun again."""
