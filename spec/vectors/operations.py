@@ -32,6 +32,7 @@ from restic_spec import (
     unpacked,
     wire,
 )
+from restic_spec.boundaries import Boundaries
 
 Json = dict[str, Any]
 
@@ -192,6 +193,11 @@ def _cuts(given: Json) -> Json:
     return {"lengths": [len(chunk) for chunk in chunker.chunks(_bytes(given["data"]), int(given["polynomial"], 16))]}
 
 
+def _find_polynomials(given: Json) -> Json:
+    found = Boundaries(_bytes(window) for window in given["windows"])
+    return {"left": found.left, "polynomials": [f"{polynomial:x}" for polynomial in found.polynomials()]}
+
+
 def _encode_string(given: Json) -> Json:
     return {"json": gojson.encode(gojson.to_text(_bytes(given["bytes"]))).hex()}
 
@@ -328,6 +334,7 @@ OPERATIONS: dict[str, Callable[[Json], Json]] = {
     "fingerprint": _fingerprint,
     "tables": _tables,
     "cuts": _cuts,
+    "find-polynomials": _find_polynomials,
     "encode-string": _encode_string,
     "encode-float": _encode_float,
     "quote": _quote,

@@ -6,7 +6,8 @@ from typing import Any
 
 from vectors.generators.base import Chapter, stream
 
-from restic_spec.chunker import chunks, fingerprint, is_irreducible, modulo, tables
+from restic_spec.boundaries import Boundaries
+from restic_spec.chunker import AVERAGE_BITS, WINDOW, chunks, fingerprint, is_irreducible, modulo, tables
 
 POLYNOMIAL = 0x3DA3358B4DC173
 
@@ -58,7 +59,31 @@ def chunking() -> Chapter:
     parts = [{"repeat": "01", "count": 524223}, {"repeat": "00", "count": 64}, {"repeat": "01", "count": 100}]
     comment = "The window of zeros ends one byte before the minimum, which is too early."
     cut("no-cut-before-minimum", "CHUNK-6", parts, b"\1" * 524223 + bytes(64) + b"\1" * 100, comment=comment)
+    _boundaries(out)
     return out
+
+
+def _boundaries(out: Chapter) -> None:
+    """Windows before boundaries, and the polynomial that chose them."""
+    other = next(value for value in range(1 << 54, 1 << 53, -1) if is_irreducible(value))
+    windows = {polynomial: [_chosen(out.source.draw(64), polynomial) for _ in range(26)] for polynomial in (POLYNOMIAL, other)}
+
+    def find(label: str, given: list[bytes], comment: str = "") -> None:
+        found = Boundaries(given)
+        output = {"left": found.left, "polynomials": [f"{polynomial:x}" for polynomial in found.polynomials()]}
+        out.add(label, "find-polynomials", "CHUNK-13", {"windows": [w.hex() for w in given]}, output=output, comment=comment)
+
+    find("boundaries-of-one", windows[POLYNOMIAL])
+    find("boundaries-of-another", windows[other][:25])
+    find("boundaries-that-are-too-few", windows[other][:22])
+    find("boundaries-that-say-the-same", windows[other][:20] + [bytes(64)] * 3 + windows[other][:5])
+    find("boundaries-of-two", windows[other][:13] + windows[POLYNOMIAL][:13], "No polynomial chose all of them.")
+
+
+def _chosen(drawn: bytes, polynomial: int) -> bytes:
+    """The window nearest to what was drawn, behind which is a boundary."""
+    value = int.from_bytes(drawn, "big")
+    return (value ^ modulo(value, polynomial) & (1 << AVERAGE_BITS) - 1).to_bytes(WINDOW, "big")
 
 
 def _polynomials(out: Chapter) -> None:
