@@ -7,7 +7,7 @@ without the interpreter's lock; what they find comes to the thread that called.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TypeAlias
 
 from restic_format.check.affected import Damage
@@ -18,8 +18,14 @@ from restic_format.repository.index import ListedPack
 from restic_format.work import in_order
 from restic_spec.pack import BlobType
 
-PackCheck: TypeAlias = Callable[[ListedPack | UnlistedPack], PackResult]
+Job: TypeAlias = ListedPack | UnlistedPack
+"""A pack to be read."""
+
+PackCheck: TypeAlias = Callable[[Job], PackResult]
 """Reads a pack and says what that showed."""
+
+PackReading: TypeAlias = Callable[[Run, PackCheck, Iterator[Job]], Generator[tuple[Job, PackResult | Exception], None, None]]
+"""Reads all packs, each with what reading it showed, in their order."""
 
 _CODES = {
     Outcome.DAMAGED: Code.PACK_DAMAGED,
@@ -38,26 +44,21 @@ def read_packs(
     unlisted: Collection[bytes],
     damage: Damage,
     watch: Callable[[PackResult], None] | None = None,
-    remembering: Callable[[PackCheck], PackCheck] | None = None,
+    reading: PackReading | None = None,
 ) -> None:
-    """Read *packs* and those that no index lists with worker threads, and record what is wrong with them.
+    """Read *packs* and those that no index lists, and record what is wrong with them.
 
-    *watch* is told what reading each pack showed, before that is recorded. *remembering* is given what reads a pack, and gives
-    what is called instead, from any thread.
+    *watch* is told what reading each pack showed, before that is recorded. *reading* reads them, by default `with_threads`.
     """
     total = len(packs) + len(unlisted)
     run.advance(Stage.READ, 0, total)
 
-    def jobs() -> Iterator[ListedPack | UnlistedPack]:
+    def jobs() -> Iterator[Job]:
         yield from run.repo.index.packs(packs)
         for pack in unlisted:
             yield UnlistedPack(pack)
 
-    check: PackCheck = PackChecker(run).check
-    if remembering is not None:
-        check = remembering(check)
-    workers = run.options.workers
-    with contextlib.closing(in_order(check, jobs(), name="check", workers=workers, ahead=4 * workers)) as results:
+    with contextlib.closing((reading or with_threads)(run, PackChecker(run).check, jobs())) as results:
         for done, (job, result) in enumerate(results, 1):
             if isinstance(result, Exception):
                 raise result
@@ -69,6 +70,11 @@ def read_packs(
                 _record(run, result, damage)
             run.advance(Stage.READ, done, total)
             run.cancel.check()
+
+
+def with_threads(run: Run, check: PackCheck, jobs: Iterator[Job]) -> Generator[tuple[Job, PackResult | Exception], None, None]:
+    """Read packs with as many threads as the options say."""
+    return in_order(check, jobs, name="check", workers=run.options.workers, ahead=4 * run.options.workers)
 
 
 def _record(run: Run, result: PackResult, damage: Damage) -> None:

@@ -105,3 +105,18 @@ def test_without_config_key_or_password(forge: Forge, run: Runner, monkeypatch: 
     assert none.code == 1 and b"no key file" in none.out
     monkeypatch.setenv("RESTIC_REPOSITORY", str(forge.path / "keys"))
     assert run("diagnose").code == 10
+
+
+def test_shares_are_put_together_by_a_command_below_it(forge: Forge, run: Runner, tmp_path: Path) -> None:
+    plain = run("diagnose", "--json")
+    files = [str(tmp_path / f"share{number}") for number in (1, 2)]
+    for number, file in enumerate(files, 1):
+        done = run("diagnose", "--shard", f"{number}/2", "--resume", file)
+        assert done.code == 0 and b"0 of them damaged" in done.out
+    merged = run("diagnose", "merge", *files, "--json")
+    assert merged.out == plain.out and merged.code == plain.code == 1
+    assert run("diagnose", "merge").code == 1 and b"--resume" in run("diagnose", "--shard", "1/2").err
+    assert b"merge  Put together" in run("diagnose", "--help").out
+    assert b"  diagnose   " in run("help").out and b"diagnose merge" in run("diagnose", "merge", "--help").out
+    assert run("__complete", "diagnose", "m").out.startswith(b"merge\tPut together")
+    assert b"diagnose\tShow what is damaged" in run("__complete", "diag").out

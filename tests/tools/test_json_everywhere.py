@@ -29,6 +29,7 @@ LINES: dict[str, list[str]] = {
         "copy {first} --from-repo {repo} --from-password-file {pw}",
     ],
     "diagnose": ["diagnose", "diagnose --sealed"],
+    "diagnose merge": ["diagnose --shard 1/1 --resume {target}/share", "diagnose merge {target}/share"],
     "diff": ["diff {first} {second} --metadata", "diff {second} {second}", "diff {first} {source}"],
     "overview": ["overview", "overview latest --top 3"],
     "du": ["du", "du latest", "du --by-type --top 2", "du {first} {second}"],

@@ -31,7 +31,8 @@ class Flag:
     ``kind`` is ``"bool"``, ``"count"`` or ``"value"``; ``parse`` reads a value's text and raises ``ValueError``; ``many``
     collects the values in a list; ``spread`` says that one text holds several values (``parse`` returns a list). ``values`` is
     what completion offers, ``variable`` the environment variable that stands in, ``otherwise`` what holds without both;
-    ``deprecated`` says what to use instead.
+    ``deprecated`` says what to use instead. An ``optional`` value may be left out, which makes it empty: only commands that
+    restic does not have know that.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Flag:
         "many",
         "metavar",
         "name",
+        "optional",
         "otherwise",
         "parse",
         "short",
@@ -70,6 +72,7 @@ class Flag:
         variable: str = "",
         otherwise: str = "",
         key: str = "",
+        optional: bool = False,
     ) -> None:
         self.name = name
         self.short = short
@@ -85,6 +88,7 @@ class Flag:
         self.values = values
         self.variable = variable
         self.otherwise = otherwise
+        self.optional = optional
         self.key = key or name.replace("-", "_")
 
     @property
@@ -272,7 +276,11 @@ def take_out(args: Sequence[str], flags: FlagSet, others: FlagSet, into: Parsed)
                 continue
             into.arguments.append(word)
             flag = others.by_name.get(name)
-            if flag is not None and flag.takes_value and not equals and position < len(words):
+            if flag is None or not flag.takes_value or equals:
+                continue
+            if flag.optional and (position == len(words) or words[position][:1] == "-"):
+                into.arguments[-1] += "="
+            elif position < len(words):
                 into.arguments.append(words[position])
                 position += 1
         else:

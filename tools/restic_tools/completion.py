@@ -13,7 +13,7 @@ from restic_tools.about import PROGRAM
 from restic_tools.argv import Flag, FlagSet, UsageFailure, find_command, parse
 from restic_tools.declare import Declaration
 from restic_tools.globaloptions import GLOBAL_FLAGS
-from restic_tools.registry import BY_PATH, GROUPS, is_known, subcommands
+from restic_tools.registry import BY_PATH, is_known, names_below
 
 ONLY_THESE, FILES = ":4", ":0"
 
@@ -49,6 +49,8 @@ def candidates_for(before: list[str], last: str) -> tuple[list[Candidate], str]:
         return (_matching(_command_names(path), last) if _only_values(rest) else []), ONLY_THESE
     if path == ("help",):
         return _help_topics(before, last)
+    if (names := names_below(path)) and not rest:
+        return _matching(sorted(names.items()), last), FILES
     values = declaration.arguments[0].values if declaration and declaration.arguments else ()
     listed = _matching([(word, "") for word in values], last)
     return (listed, ONLY_THESE) if listed else ([], FILES)
@@ -89,9 +91,7 @@ def _values(flag: Flag, prefix: str, begun: str) -> tuple[list[Candidate], str]:
 
 
 def _command_names(path: tuple[str, ...]) -> list[Candidate]:
-    depth = len(path)
-    names = {entry.path[depth]: entry.summary for entry in subcommands(path)}
-    return sorted((name, GROUPS.get(name, summary) if depth == 0 else summary) for name, summary in names.items())
+    return sorted(names_below(path).items())
 
 
 def _help_topics(before: list[str], last: str) -> tuple[list[Candidate], str]:

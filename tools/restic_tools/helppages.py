@@ -20,7 +20,7 @@ from restic_tools.argv import Flag
 from restic_tools.exitcodes import MEANINGS
 from restic_tools.globaloptions import GLOBAL_FLAGS
 from restic_tools.output import Output
-from restic_tools.registry import ADVANCED, COMMANDS, DEFAULT, GROUPS, Entry, subcommands
+from restic_tools.registry import ADVANCED, COMMANDS, DEFAULT, Entry, names_below, subcommands
 
 if TYPE_CHECKING:
     from restic_tools.declare import Declaration
@@ -77,6 +77,8 @@ def command_page(entry: Entry, declaration: Declaration) -> str:
     if declaration.details:
         parts.extend(("", reflowed(declaration.details)))
     parts.extend(("", _heading("Usage:"), usage))
+    if below := names_below(entry.path):
+        parts.extend(("", _heading("Available Commands:"), _two_columns(sorted(below.items()))))
     parts.extend(("", _heading("Exit codes:"), _two_columns([(f"{code:3d}", MEANINGS[code]) for code in entry.codes])))
     parts.extend(("", _heading("Flags:"), _flag_table(sorted(flags, key=lambda flag: flag.name))))
     parts.extend(("", _heading("Global Flags:"), _flag_table(GLOBAL_FLAGS)))
@@ -101,8 +103,8 @@ def suggestion(path: Sequence[str], word: str) -> str:
 
 
 def _overview_rows(group: str) -> list[tuple[str, str]]:
-    rows = {entry.path[0]: entry.summary for entry in COMMANDS if entry.group == group and not entry.hidden}
-    return sorted((name, GROUPS.get(name, summary)) for name, summary in rows.items())
+    wanted = {entry.path[0] for entry in COMMANDS if entry.group == group and not entry.hidden}
+    return sorted((name, summary) for name, summary in names_below(()).items() if name in wanted)
 
 
 def _help_flag(words: str) -> Flag:

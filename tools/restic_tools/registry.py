@@ -54,6 +54,14 @@ COMMANDS: list[Entry] = [
         shows=True,
         codes=(0, 1, 10, 12, 130),
     ),
+    Entry(
+        "diagnose merge",
+        "diagnose:merge_app",
+        "Put together what shares of a diagnosis have read",
+        own=True,
+        shows=True,
+        codes=(0, 1, 10, 12, 130),
+    ),
     Entry("diff", "diff:diff", "Show differences between two snapshots", shows=True),
     Entry("du", "du:app", "Show what snapshots, directories and types of files cost", own=True, shows=True),
     Entry("dump", "dump:dump", "Print a backed-up file to stdout", shows=True),
@@ -114,6 +122,14 @@ PREFIXES = {entry.path[:length] for entry in COMMANDS for length in range(1, len
 def is_known(path: tuple[str, ...]) -> bool:
     """Whether these words name a command or the beginning of one."""
     return path in PREFIXES
+
+
+def names_below(path: tuple[str, ...]) -> dict[str, str]:
+    """The words that may follow *path*, hidden commands left out, each with its line in the overview."""
+    names: dict[str, str] = {}
+    for entry in subcommands(path):
+        names.setdefault(entry.path[len(path)], entry.summary)
+    return names if path else names | GROUPS
 
 
 def subcommands(path: tuple[str, ...]) -> list[Entry]:

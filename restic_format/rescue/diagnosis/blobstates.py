@@ -63,6 +63,8 @@ class BlobStates:
         run.correcting = self.correct
         self.gone: dict[bytes, Hope] = {}
         """Packs of which nothing can be had: not there, or not readable now."""
+        self.headless: tuple[bytes, ...] = ()
+        """Packs that no index lists, and that do not say what they hold: what is missing may be in them."""
         self._bad: dict[Key, dict[PackKey, Problem]] = {}
         self._suspects: set[bytes] = set()
         """Packs with a damaged copy in them."""
@@ -133,7 +135,9 @@ class BlobStates:
         """What can be expected of a blob, and which packs are to blame where it is not whole."""
         location = self._run.repo.index.lookup(kind, ident)
         if location is None:
-            return (Hope.HIDDEN, ()) if self._run.hidden else LOST
+            if self._run.hidden:
+                return Hope.HIDDEN, ()
+            return (Hope.DAMAGED, self.headless) if self.headless else LOST
         if self._is_good(location.pack):
             return WHOLE
         key = kind, ident

@@ -13,7 +13,7 @@ from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef, S
 from restic_format.check.headers import add_unlisted, unlisted
 from restic_format.check.index import check_packs, list_packs, load_indexes
 from restic_format.check.packreader import Outcome, PackResult
-from restic_format.check.packs import read_packs
+from restic_format.check.packs import PackReading, read_packs, with_threads
 from restic_format.check.snapshots import load_snapshots
 from restic_format.check.state import CheckEvent, CheckOptions, Run
 from restic_format.check.subset import Bucket
@@ -36,6 +36,9 @@ from restic_spec.pack import PackEntry
 DiagnosisEvent: TypeAlias = CheckEvent
 """What a diagnosis tells while it works: the same as a check, see there."""
 
+_MAX_HEADLESS = 100
+"""Packs without a header that may be to blame for a blob that is missing."""
+
 _INDEX_GONE = frozenset((Code.INDEX_DAMAGED, Code.INDEX_UNREADABLE, Code.INDEX_NONE))
 
 
@@ -47,12 +50,14 @@ def diagnose(
     workers: int = 2,
     resume: str = "",
     shares: Sequence[str] = (),
+    reading: PackReading | None = None,
 ) -> Diagnosis:
-    """Read all of a repository and say what is wrong, what it costs and what may help. Nothing is written into it, and no lock
-    taken: what others write meanwhile may look like damage.
+    """Read all of a repository, just opened, and say what is wrong, what it costs and what may help. Nothing is written into
+    it, and no lock taken: what others write meanwhile may look like damage.
 
     What reading packs showed is kept in the file *resume*, and taken from there and from *shares* where it is known, see
-    `restic_format.rescue.diagnosis.remembered`. Without a key nothing is kept.
+    `restic_format.rescue.diagnosis.remembered`; *shares* are not changed. Without a key nothing is kept. *reading* reads the
+    packs, see `restic_format.rescue.diagnosis.spread`.
 
     Raises:
         Interrupted: *cancel* was set.
@@ -62,7 +67,7 @@ def diagnose(
     if repo is None:
         return look_at_files(opened, progress, cancel or Cancel())
     run = Run(repo, CheckOptions(read_data=True, workers=workers), progress, cancel or Cancel())
-    return _Diagnosing(run, opened, resume, shares).diagnose()
+    return _Diagnosing(run, opened, resume, shares, reading).diagnose()
 
 
 class ShareRead(NamedTuple):
@@ -98,8 +103,11 @@ def read_share(
 class _Diagnosing:
     """A diagnosis under way."""
 
-    def __init__(self, run: Run, opened: Opened, resume: str, shares: Sequence[str]) -> None:
+    def __init__(
+        self, run: Run, opened: Opened, resume: str, shares: Sequence[str], reading: PackReading | None = None
+    ) -> None:
         self.run = run
+        self.reading = reading or with_threads
         self.resume = resume
         self.shares = shares
         self.opened = opened
@@ -159,12 +167,12 @@ class _Diagnosing:
         self, packs: set[bytes], others: Sequence[bytes], watch: Callable[[PackResult], None] | None = None
     ) -> None:
         watch = watch or self._read
-        if not self.resume:
-            read_packs(self.run, packs, others, self.damage, watch)
+        if not (self.resume or self.shares):
+            read_packs(self.run, packs, others, self.damage, watch, self.reading)
             return
         indexes = [ident for ident, _ in self.run.files(FileKind.INDEX)]
         with RememberedPacks(self.resume, self.run, indexes, others=self.shares) as remembered:
-            read_packs(self.run, packs, others, self.damage, watch, remembered.remembering)
+            read_packs(self.run, packs, others, self.damage, watch, remembered.around(self.reading))
 
     def _seen(self, found: FoundSnapshot) -> None:
         snapshot = found.snapshot
@@ -210,9 +218,11 @@ class _Diagnosing:
             states.lose(pack, Hope.FOUND if pack.hex() in strays else hidden)
         for pack, entry in self._behind_the_end():
             states.add(pack, entry)
-        for finding in run.report.findings:
-            if finding.code is Code.PACK_HEADER:
-                self._hash_alone(bytes.fromhex(finding.object.name))
+        headless = [bytes.fromhex(finding.object.name) for finding in run.report.findings if finding.code is Code.PACK_HEADER]
+        for pack in headless:
+            self._hash_alone(pack)
+        # One that is as it was written, but does not open, is another repository's.
+        states.headless = tuple(pack for pack in headless if self.hashes.get(pack) != pack)[:_MAX_HEADLESS]
         back = [
             bytes.fromhex(finding.object.name)
             for finding in run.report.findings

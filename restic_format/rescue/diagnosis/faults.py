@@ -212,7 +212,7 @@ class FaultMaker:
         if code is Code.PACK_HEADER and content == pack:
             origin = Origin.MIXED_UP if self._finder.lost else Origin.LEFT_BEHIND
             return origin, "it is as it was written, but sealed with another key: most likely another repository's"
-        if code is Code.PACK_HEADER and not self._finder.lost:
+        if code is Code.PACK_HEADER and not (needed or self._finder.lost):
             return Origin.LEFT_BEHIND, "no index lists it, it cannot say what it holds, and nothing is missing"
         if code in (Code.INDEX_WRONG, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_LAYOUT) and is_intact:
             return Origin.INDEX, "the pack is intact and says itself what it holds: an index file says something else"

@@ -195,6 +195,8 @@ def means_for(code: Code, origin: Origin, hopes: Iterable[Hope]) -> tuple[Means,
         return (Means.SNAPSHOT_FROM_TREES,)
     if code is Code.PACK_HEADER_DAMAGED:
         return (Means.HEADER,)
+    if code is Code.PACK_HEADER:
+        return (Means.SCANNING, Means.COPIES)
     means = [Means.PUT_BACK] if origin is Origin.MIXED_UP and code is Code.PACK_MISSING else []
     if Hope.WHOLE in found:
         means.append(Means.OTHER_COPY)

@@ -53,6 +53,8 @@ class Means(StrEnum):
     """The same blobs are intact elsewhere in the repository."""
     HEADER = "header from index"
     """The blobs are intact, the header of the pack is written anew."""
+    SCANNING = "scanning"
+    """The pack is searched for sealed blobs, which their checksums tell."""
     REWRITING = "rewriting"
     """Every blob of the pack is intact: they are written into a new one."""
     PUT_BACK = "put back"

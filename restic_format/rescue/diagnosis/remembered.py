@@ -7,69 +7,39 @@ of a pack counts while the file has the same size and time. What the storage did
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 
-import msgspec
-
-from restic_format.check.findings import Fault, ObjectKind, ObjectRef
-from restic_format.check.packreader import Outcome, PackResult, UnlistedPack
-from restic_format.check.packs import PackCheck
+from restic_format.check.packreader import Outcome, PackResult
+from restic_format.check.packs import Job, PackCheck, PackReading
 from restic_format.check.state import Run
 from restic_format.errors import UsageError
-from restic_format.repository.index import ListedPack
+from restic_format.rescue.diagnosis.packresults import decode_result, encode_result
 from restic_spec.layout import FileKind
-from restic_spec.pack import BlobType, PackEntry
 
-_FORM = 1
+_FORM = 2
 """Version of the file's form."""
 _KEPT = frozenset((Outcome.INTACT, Outcome.DAMAGED, Outcome.HEADER_DAMAGED, Outcome.INDEX_WRONG))
 _SECONDS = 2.0
 """How much work is lost at most when the process is killed."""
 
 
-class _Fault(msgspec.Struct, array_like=True):
-    kind: str
-    name: str
-    pack: str
-    detail: str
-    clause: str
-
-
-class _Entry(msgspec.Struct, array_like=True):
-    kind: str
-    id: bytes
-    offset: int
-    length: int
-    uncompressed: int | None
-
-
-class _Result(msgspec.Struct, array_like=True):
-    outcome: str
-    bytes_read: int
-    hash: bytes
-    faults: list[_Fault]
-    bad: list[_Entry]
-    lengths: list[_Entry]
-    holds: list[_Entry] | None
-
-
 class RememberedPacks:
-    """The file; from any thread. In a ``with`` block it is closed at the end, and what was kept is stored."""
+    """The file. In a ``with`` block it is closed at the end, and what was kept is stored."""
 
     def __init__(self, path: str, run: Run, indexes: Iterable[bytes], *, others: Sequence[str] = ()) -> None:
-        """*others* are files of shares that are only read.
+        """*others* are files of shares that are only read. Without a *path* nothing is kept.
 
         Raises:
             UsageError: a file cannot be used.
         """
         self._run = run
-        self._lock = threading.Lock()
         self._path = path
         self._stored = time.monotonic()
         digest = hashlib.sha256(b"".join(sorted(indexes)))
@@ -80,7 +50,7 @@ class RememberedPacks:
             with self._open(other, must_exist=True) as connection:
                 self._take_in(connection, other)
             connection.close()
-        self._connection = self._open(path, must_exist=False)
+        self._connection = self._open(path or ":memory:", must_exist=False)
         with self._guarded(path), self._connection as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS diagnosis (form INTEGER, of TEXT)")
             connection.execute(
@@ -97,7 +67,7 @@ class RememberedPacks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._lock, self._guarded(self._path):
+        with self._guarded(self._path):
             self._connection.commit()
             self._connection.close()
 
@@ -105,7 +75,7 @@ class RememberedPacks:
         if must_exist and not os.path.isfile(path):
             raise UsageError(f"{path}: there is no file of a diagnosis")
         with self._guarded(path):
-            return sqlite3.connect(path, check_same_thread=False)
+            return sqlite3.connect(path)
         raise AssertionError("unreachable")
 
     @staticmethod
@@ -119,56 +89,56 @@ class RememberedPacks:
             for pack, size, written, result in connection.execute("SELECT id, size, time, result FROM packs"):
                 self.known[pack] = size, written, result
 
-    def remembering(self, check: PackCheck) -> PackCheck:
-        """*check* for packs that are not known yet; what it says is kept."""
+    def around(self, reading: PackReading) -> PackReading:
+        """*reading* for packs that are not known yet; what it says is kept, and what is known is given in its place."""
 
-        def look(pack: ListedPack | UnlistedPack) -> PackResult:
-            found = self._recall(pack.id)
-            if found is None:
-                found = check(pack)
-                self._keep(found)
-            return found
+        def read(run: Run, check: PackCheck, jobs: Iterator[Job]) -> Generator[tuple[Job, PackResult | Exception], None, None]:
+            waiting: deque[Job] = deque()
+            """What was taken from *jobs*, up to the first that *reading* has still to give."""
 
-        return look
+            def unknown() -> Iterator[Job]:
+                for job in jobs:
+                    waiting.append(job)
+                    if not self._is_known(job.id):
+                        yield job
+
+            with contextlib.closing(reading(run, check, unknown())) as results:
+                for job, result in results:
+                    yield from self._recalled(waiting, check, job.id)
+                    if isinstance(result, PackResult):
+                        self._keep(result)
+                    yield job, result
+            yield from self._recalled(waiting, check, None)
+
+        return read
+
+    def _recalled(self, waiting: deque[Job], check: PackCheck, end: bytes | None) -> Iterator[tuple[Job, PackResult]]:
+        """What is known of those that wait before the pack *end*, which is taken away, too."""
+        while waiting:
+            job = waiting.popleft()
+            if job.id == end:
+                return
+            try:
+                yield job, decode_result(job.id, self.known[job.id][2])
+            except ValueError:
+                yield job, check(job)
 
     def _state(self, pack: bytes) -> tuple[int, int | None]:
         return self._run.file_sizes.get(pack, -1), self._run.repo.storage.written(FileKind.PACK, pack.hex())
 
-    def _recall(self, pack: bytes) -> PackResult | None:
+    def _is_known(self, pack: bytes) -> bool:
         kept = self.known.get(pack)
-        if kept is None or kept[:2] != self._state(pack):
-            return None
-        try:
-            found = msgspec.msgpack.decode(kept[2], type=_Result)
-            faults = [Fault(ObjectRef(ObjectKind(f.kind), f.name, f.pack), f.detail, f.clause) for f in found.faults]
-            bad, lengths = ([_entry(entry) for entry in entries] for entries in (found.bad, found.lengths))
-            holds = None if found.holds is None else [_entry(entry) for entry in found.holds]
-            return PackResult(pack, found.bytes_read, Outcome(found.outcome), faults, "", bad, lengths, found.hash, holds)
-        except (msgspec.MsgspecError, ValueError):
-            return None
+        return kept is not None and kept[:2] == self._state(pack)
 
     def _keep(self, result: PackResult) -> None:
         if result.outcome not in _KEPT:
             return
-        made = _Result(
-            result.outcome.value,
-            result.bytes_read,
-            result.hash,
-            [_Fault(f.object.kind.value, f.object.name, f.object.pack, f.detail, f.clause) for f in result.faults],
-            [_Entry(entry.type.value, *entry[1:]) for entry in result.bad],
-            [_Entry(entry.type.value, *entry[1:]) for entry in result.lengths],
-            None if result.holds is None else [_Entry(entry.type.value, *entry[1:]) for entry in result.holds],
-        )
-        row = result.pack, *self._state(result.pack), msgspec.msgpack.encode(made)
-        with self._lock, self._guarded(self._path):
+        row = result.pack, *self._state(result.pack), encode_result(result)
+        with self._guarded(self._path):
             self._connection.execute("INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?)", row)
             if time.monotonic() - self._stored > _SECONDS:
                 self._connection.commit()
                 self._stored = time.monotonic()
-
-
-def _entry(entry: _Entry) -> PackEntry:
-    return PackEntry(BlobType(entry.kind), entry.id, entry.offset, entry.length, entry.uncompressed)
 
 
 class _Guard:

@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from restic_tools.context import Context
-from restic_tools.exitcodes import FAILURE, SUCCESS
+from restic_tools.exitcodes import FAILURE, SUCCESS, Failure
 from restic_tools.htmlpage.writing import check_target, write_page
 from restic_tools.own.running import context_of
 
 if TYPE_CHECKING:
+    from restic_format.check.packs import PackReading
     from restic_format.check.subset import Bucket
-    from restic_format.rescue.diagnosis import Diagnosis, DiagnosisEvent, Opened
+    from restic_format.rescue.diagnosis import DiagnosisEvent, Opened
     from restic_format.work import Cancel, Progress
 
 app = typer.Typer()
+merge_app = typer.Typer()
+
+AllOption = Annotated[bool, typer.Option("--all", help="leave nothing out of long lists")]
+HtmlOption = Annotated[
+    str | None,
+    typer.Option("--html", metavar="file", help="write a page for a browser into this file; - is standard output"),
+]
+ResumeOption = Annotated[
+    str,
+    typer.Option("--resume", metavar="file", help="keep in this file what was read, and do not read it again the next time"),
+]
 
 
 @app.command()
 def diagnose(
     ctx: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="leave nothing out of long lists")] = False,
-    html: Annotated[
+    everything: AllOption = False,
+    dask: Annotated[
         str | None,
-        typer.Option("--html", metavar="file", help="write a page for a browser into this file; - is standard output"),
-    ] = None,
-    merge: Annotated[
-        list[str] | None,
         typer.Option(
-            "--merge", metavar="file", help="take from this file, too, what a share showed (can be given several times)"
+            "--dask",
+            metavar="[address]",
+            help="let the workers of the Dask cluster with this scheduler read the packs; without an address, this machine's",
         ),
     ] = None,
-    resume: Annotated[
-        str,
-        typer.Option(
-            "--resume", metavar="file", help="keep in this file what was read, and do not read it again the next time"
-        ),
-    ] = "",
+    html: HtmlOption = None,
+    resume: ResumeOption = "",
     shard: Annotated[
         str,
         typer.Option("--shard", metavar="k/n", help="only read the kth of n shares of the packs, into the file of --resume"),
@@ -59,7 +65,10 @@ def diagnose(
     damage. The repository itself is read, whatever is cached.
 
     A large repository is read in parts: with --resume what was read is kept, so that a diagnosis that was interrupted goes on.
-    With --shard several machines each read a share of the packs; a diagnosis with --resume and --merge puts the files together.
+    With --shard several machines each read a share of the packs; `diagnose merge` then puts their files together.
+
+    With --dask each worker of a cluster opens the repository itself, at the same path as here, and reads some of the packs. The
+    key goes to them through the cluster's connections: use one that you trust, and tls:// between machines.
 
     --html writes one page that opens without a network; it holds names and paths from the repository, and no secrets.
 
@@ -67,25 +76,66 @@ def diagnose(
     """
     tools = context_of(ctx)
     check_target(tools, html)
-    share = _share(shard, resume, merge or [], html)
+    share = _share(shard, resume, html)
+    if sealed and (resume or dask is not None):
+        raise Failure(f"--sealed reads no blobs: leave out {'--resume' if resume else '--dask'}")
+    if dask is not None and share is not None:
+        raise Failure("--shard and --dask are mutually exclusive")
     opened = _open(tools, sealed=sealed)
     if share is not None:
         return _read_share(tools, opened, share, resume)
-    if not tools.options.json and html != "-":
-        tools.out.info(_beginning(opened))
-    found = _run(tools, opened, resume, merge or [])
+    return _show(tools, opened, html, everything=everything, resume=resume, dask=dask)
+
+
+@merge_app.command()
+def merge(
+    ctx: typer.Context,
+    files: Annotated[list[str], typer.Argument(metavar="FILE ...")],
+    everything: AllOption = False,
+    html: HtmlOption = None,
+    resume: ResumeOption = "",
+) -> int:
+    """Put together what shares of a diagnosis have read
+
+    The files are those that `diagnose --shard k/n --resume FILE` has written, on whatever machine. The repository is needed,
+    too: what is no pack is read as ever, and so are packs that are in no file or have changed since they were read.
+
+    What is told, and how, is as with `diagnose`; the files are not changed.
+    """
+    tools = context_of(ctx)
+    check_target(tools, html)
+    return _show(tools, _open(tools, sealed=False), html, everything=everything, resume=resume, shares=files)
+
+
+def _show(
+    ctx: Context,
+    opened: Opened,
+    html: str | None,
+    *,
+    everything: bool,
+    resume: str = "",
+    shares: Sequence[str] = (),
+    dask: str | None = None,
+) -> int:
+    """Diagnose and tell."""
+    from restic_format.rescue.diagnosis import diagnose
+
+    if not ctx.options.json and html != "-":
+        ctx.out.info(_beginning(opened))
+    with _reading(ctx, opened, dask) as reading, _working(ctx) as (progress, cancel):
+        found = diagnose(opened, progress, cancel, resume=resume, shares=shares, reading=reading)
     if html is not None:
         from restic_tools.own.diagnosing.page import page
 
-        write_page(tools, page(found, opened.storage.location), html)
-    if tools.options.json:
+        write_page(ctx, page(found, opened.storage.location), html)
+    if ctx.options.json:
         from restic_tools.own.diagnosing.messages import write_messages
 
-        write_messages(tools.out, found)
+        write_messages(ctx.out, found)
     elif html is None:
         from restic_tools.own.diagnosing.text import show
 
-        show(tools.out, found, everything=everything)
+        show(ctx.out, found, everything=everything)
     return SUCCESS if found.healthy else FAILURE
 
 
@@ -95,7 +145,6 @@ def _open(ctx: Context, *, sealed: bool) -> Opened:
     from restic_format.inspect.access import has_files
     from restic_format.rescue.diagnosis import open_for_rescue
     from restic_tools.access import PASSWORD_TRIES, given_storage, no_repository
-    from restic_tools.exitcodes import Failure
     from restic_tools.passwords import ask_password, may_try_again
 
     options = ctx.options
@@ -122,26 +171,33 @@ def _beginning(opened: Opened) -> str:
     return "read everything; nothing is changed, no lock is taken"
 
 
-def _run(ctx: Context, opened: Opened, resume: str, shares: list[str]) -> Diagnosis:
-    from restic_format.rescue.diagnosis import diagnose
+@contextmanager
+def _reading(ctx: Context, opened: Opened, dask: str | None) -> Iterator[PackReading | None]:
+    """What reads the packs: a cluster's workers, or None for this process."""
+    if dask is None or opened.repository is None:
+        yield None
+        return
+    from restic_format.rescue.diagnosis.spread import connect
 
-    with _working(ctx) as (progress, cancel):
-        return diagnose(opened, progress, cancel, resume=resume, shares=shares)
+    with connect(dask) as cluster:
+        if not cluster.is_encrypted:
+            ctx.out.warn(
+                f"the connections of the cluster at {dask} are not encrypted: who listens there gets the repository's key"
+            )
+        ctx.out.info_on_terminal(f"{cluster.threads} workers read the packs")
+        yield cluster.reading(opened, ctx.options.extended)
 
 
-def _share(shard: str, resume: str, merge: list[str], html: str | None) -> Bucket | None:
+def _share(shard: str, resume: str, html: str | None) -> Bucket | None:
     """The share of the packs that is to be read; None where all are."""
     from restic_format.check.subset import Bucket, InvalidSubset, parse_subset
-    from restic_tools.exitcodes import Failure
 
-    if merge and not resume:
-        raise Failure("--merge needs --resume: the file that all is put together in")
     if not shard:
         return None
     if not resume:
         raise Failure("--shard needs --resume: the file that keeps what was read")
-    if merge or html is not None:
-        raise Failure(f"--shard and {'--merge' if merge else '--html'} are mutually exclusive")
+    if html is not None:
+        raise Failure("--shard and --html are mutually exclusive")
     try:
         share = parse_subset(shard)
     except InvalidSubset:

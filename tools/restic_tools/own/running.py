@@ -91,6 +91,7 @@ def _flags(name: str, plain: Any, option: OptionInfo) -> Iterator[Flag]:
             default=None if alone or option.default is ... else option.default,
             hidden=option.hidden or number > 0,
             values=choices,
+            optional=(option.metavar or "").startswith("["),
         )
     for decl in off:
         yield Flag(decl.lstrip("-"), f"not --{names[0]}", kind="bool", hidden=True)

@@ -34,6 +34,7 @@ MEANS = {
     Means.HEADERS: "a new index from what the packs say themselves: nothing of it is lost",
     Means.OTHER_COPY: "another copy of the same blobs in this repository: nothing of it is lost",
     Means.HEADER: "a new header for the pack, from the index: nothing of it is lost",
+    Means.SCANNING: "searching the pack for blobs that are still intact",
     Means.REWRITING: "its blobs, all of them intact, in a new pack: nothing of it is lost",
     Means.PUT_BACK: "the file, put back where it belongs",
     Means.SOLVING: "solving the damage, where it is in one place",
