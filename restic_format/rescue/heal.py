@@ -1,4 +1,4 @@
-"""Healing: a plan is carried out step by step, and then everything is checked once more.
+"""Healing: a plan is carried out step by step, and then everything is diagnosed once more.
 
 Packs are stored before the index that lists them, both before snapshots; what is replaced or removed goes to the quarantine
 first. Each step leaves a repository that is no worse than before it, so that whoever is killed can begin again.
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from restic_format.check import CheckOptions, CheckReport, check
 from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError, StorageError
 from restic_format.maintenance import recover, repairindex, repairpacks
 from restic_format.maintenance.repairsnapshots import LEARNED, TAG, Repaired, SnapshotRepairer
 from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
 from restic_format.rescue.budget import Budget
+from restic_format.rescue.diagnosis import Diagnosis
 from restic_format.rescue.means import Means
-from restic_format.rescue.plan import ActionKind, HealPlan, is_rootless, recoverable
+from restic_format.rescue.plan import ActionKind, HealPlan, examine, is_rootless, is_sound, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
 from restic_format.rescue.remains import Remains
 from restic_format.rescue.scanning import Scanner
@@ -55,7 +55,7 @@ class Rewritten(NamedTuple):
 
 @dataclass
 class Healed:
-    """What was done, and what the check says afterwards."""
+    """What was done, and what a diagnosis says afterwards."""
 
     run: str = ""
     """Of the quarantine; "" where nothing changed."""
@@ -78,8 +78,13 @@ class Healed:
     """Id of the snapshot with the trees that no other one names."""
     has_given_up: bool = False
     """Whether the budget was used up: a larger one may bring back more."""
-    report: CheckReport = field(default_factory=CheckReport)
-    """Of the check afterwards."""
+    diagnosis: Diagnosis = field(default_factory=lambda: Diagnosis(opened=True))
+    """Of everything afterwards."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether a check of all data finds no error afterwards."""
+        return is_sound(self.diagnosis)
 
 
 MOST_CHANGES = 10_000
@@ -115,10 +120,10 @@ def heal(
     healer.result.run = quarantine.name if quarantine.begun else ""
     healer.result.has_given_up = budget is not None and budget.has_run_out
     if made.is_healthy:
-        healer.result.report = made.report
+        healer.result.diagnosis = made.diagnosis
         return healer.result
     progress(Advance(PROOF, 0, 0))
-    healer.result.report = check(repository.past_cache(), CheckOptions(read_data=True), progress=silent, cancel=cancel)
+    healer.result.diagnosis = examine(repository.past_cache(), cancel=cancel)
     return healer.result
 
 
@@ -416,23 +421,28 @@ class _Healer:
             progress=note,
             cancel=self.cancel,
         )
+        looking = SnapshotRepairer(self.repository, dry_run=True, cancel=self.cancel)
         try:
             for number, one in enumerate(found):
                 self.progress(Advance(SNAPSHOTS, number, len(found)))
                 current = one.id.hex()
-                if current in done:
-                    continue  # It was repaired by an earlier run, which has left it.
+                if current in done:  # It was repaired by an earlier run, which has left it.
+                    if self.forget and looking.repair(one).changed:
+                        self.repository.remove(FileKind.SNAPSHOT, one.id)
+                        self.result.set_aside.append((FileKind.SNAPSHOT, current))
+                    continue
                 outcome = repairer.repair(one)
                 if outcome.changed or outcome.empty:
                     new = "" if outcome.new is None else outcome.new.hex()
                     self.result.snapshots.append(Rewritten(current, new))
         finally:
             repairer.close()
+            looking.close()
         self.progress(Advance(SNAPSHOTS, len(found), len(found)))
 
     def recover_trees(self) -> None:
         """Make a snapshot of the trees that none names any more."""
-        only_whole = not is_rootless(self.made.report)
+        only_whole = not is_rootless(self.made.diagnosis)
         made = recoverable(self.repository, only_whole=only_whole, cancel=self.cancel)
         snapshot = recover.execute(made)
         self.result.recovered = "" if snapshot is None else snapshot.hex()

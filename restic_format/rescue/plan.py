@@ -1,22 +1,24 @@
 """The plan of a repair: what is wrong, what will be done about it, what that needs and what it saves. Nothing changes here.
 
-It stands on `restic_format.check`, which reads everything; what a fault costs is said there.
+It stands on `restic_format.rescue.diagnosis`, which reads everything and says what each fault costs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from restic_format.check import CheckEvent, CheckOptions, CheckReport, Code, ObjectKind, Severity, check
+from restic_format.check import Code, Finding, ObjectKind, Severity
 from restic_format.check.advice import UNREADABLE_CODES
-from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError, UsageError
+from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError
 from restic_format.maintenance import recover
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
 from restic_format.repository import Repository
+from restic_format.rescue.diagnosis import Diagnosis, DiagnosisEvent, Hope, Opened, Origin, diagnose
 from restic_format.work import Cancel, Progress, silent
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -96,8 +98,8 @@ class HealPlan:
     """What a repair would do."""
 
     repository: Repository
-    report: CheckReport
-    """What the check has found."""
+    diagnosis: Diagnosis
+    """What is wrong, and what it costs."""
     actions: list[Action] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
     """Why nothing may be done yet: what cannot be read may be intact."""
@@ -127,10 +129,10 @@ def make_plan(
     means: Sequence[str] = (),
     *,
     forget: bool = False,
-    progress: Progress[CheckEvent] = silent,
+    progress: Progress[DiagnosisEvent] = silent,
     cancel: Cancel | None = None,
 ) -> HealPlan:
-    """Check everything, and say what will be done. The index must not have been loaded; an exclusive lock should be held.
+    """Diagnose everything, and say what will be done. The index must not have been loaded; an exclusive lock should be held.
 
     *means* are the names of those that will be tried. With *forget* damaged snapshots go when their replacements are stored.
 
@@ -140,15 +142,11 @@ def make_plan(
     """
     check_is_whole(repository, "heal")
     check_may_remove(repository, "heal")
-    report = check(repository, CheckOptions(read_data=True), progress, cancel)
-    made = HealPlan(repository, report)
-    if report.counts.total() > len(report.findings):
-        raise UsageError(
-            f"the check has {report.counts.total()} findings, more than the {len(report.findings)} that can be dealt with at "
-            "once: run `repair index --read-all-packs` and `repair packs` first"
-        )
-    made.obstacles = unreadable(report)
-    for found in report.findings:
+    diagnosis = examine(repository, progress, cancel)
+    made = HealPlan(repository, diagnosis)
+    made.obstacles = unreadable(diagnosis)
+    made.lying.update(diagnosis.wrong_packs)
+    for found in findings(diagnosis):
         if found.code in _PACKS:
             made.packs.add(bytes.fromhex(found.object.name))
         elif found.code in _LYING and found.object.kind is ObjectKind.PACK:
@@ -164,12 +162,15 @@ def make_plan(
         intact = {pack for pack in made.packs if is_intact(repository, pack, cancel)}
         made.packs -= intact
         made.lying |= intact
-        made.roots = len(recoverable(repository, only_whole=not is_rootless(report), cancel=cancel).roots)
-    _add_actions(made, report, means, forget=forget)
+        made.roots = len(recoverable(repository, only_whole=not is_rootless(diagnosis), cancel=cancel).roots)
+    _add_actions(made, means, forget=forget)
     return made
 
 
-def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, forget: bool) -> None:
+def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
+    diagnosis = made.diagnosis
+    counts = Counter(found.code for found in findings(diagnosis))
+
     def add(kind: ActionKind, objects: Iterable[str], changes: str, needs: str, saves: str, certainty: Certainty) -> None:
         made.actions.append(Action(kind, tuple(objects), changes, needs, saves, certainty))
 
@@ -185,10 +186,10 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
             "all that is in them",
             Certainty.ATTEMPT,
         )
-    if made.lying or _needs_index(report):
+    if made.lying or _needs_index(diagnosis, counts):
         add(
             ActionKind.REPAIR_INDEX,
-            _named(report, _INDEX - {Code.PACK_MISSING}),
+            _named(diagnosis, _INDEX - {Code.PACK_MISSING}),
             "new index files list every pack as its own header does; those they replace are set aside",
             "the headers of these packs",
             "blobs are found again",
@@ -213,19 +214,20 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
             "programs work on the repository again",
             Certainty.CERTAIN,
         )
-    if made.roots or any(report.counts[code] for code in _ROOTLESS):
+    if made.roots or any(counts[code] for code in _ROOTLESS):
         add(
             ActionKind.RECOVER_TREES,
-            _named(report, _ROOTLESS),
+            _named(diagnosis, _ROOTLESS),
             f"{made.roots or 'the'} trees that no snapshot names become directories of a new snapshot with the tag recovered",
             "the trees",
             "what lost snapshots had; also what was forgotten, and not pruned since",
             Certainty.LIKELY,
         )
-    if any(report.counts[code] for code in _CONTENT) or made.packs or made.missing:
+    hurt = any(path.hope not in (Hope.WHOLE, Hope.FOUND) for path in diagnosis.paths)
+    if hurt or any(counts[code] for code in _CONTENT) or made.packs or made.missing:
         add(
             ActionKind.REPAIR_SNAPSHOTS,
-            _named(report, _CONTENT),
+            _named(diagnosis, _CONTENT),
             "where something is lost, new snapshots with what is left are stored"
             + (", and those they replace set aside" if forget else " beside the old ones, with the tag repaired"),
             "the trees",
@@ -234,30 +236,38 @@ def _add_actions(made: HealPlan, report: CheckReport, means: Sequence[str], *, f
         )
 
 
-def _needs_index(report: CheckReport) -> bool:
+def _needs_index(diagnosis: Diagnosis, counts: Counter[Code]) -> bool:
     """Whether the index itself is not as it should be: packs that an interrupted backup has left do no harm."""
-    counts = report.counts
     if any(counts[code] for code in (Code.INDEX_DAMAGED, Code.INDEX_NONE, Code.PACK_MISSING)):
         return True
-    lost = any(counts[code] for code in (Code.TREE_MISSING, Code.BLOB_MISSING, Code.SNAPSHOTS_GONE))
-    return bool(counts[Code.PACK_UNINDEXED]) and lost
+    return any(fault.origin is Origin.INDEX for fault in diagnosis.faults)
 
 
-def _named(report: CheckReport, codes: Iterable[Code]) -> list[str]:
+def _named(diagnosis: Diagnosis, codes: Iterable[Code]) -> list[str]:
     wanted = frozenset(codes)
-    names = [str(found.object) for found in report.findings if found.code in wanted]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(str(found.object) for found in findings(diagnosis) if found.code in wanted))
 
 
-def worst(report: CheckReport) -> list[str]:
-    """What is wrong, in lines: errors first, then warnings."""
-    errors = [found.message for found in report.findings if found.severity is Severity.ERROR]
-    return errors + [found.message for found in report.findings if found.severity is Severity.WARNING]
+def examine(repository: Repository, progress: Progress[DiagnosisEvent] = silent, cancel: Cancel | None = None) -> Diagnosis:
+    """Diagnose an open repository, whose index must not have been loaded. Raises `Interrupted`."""
+    return diagnose(Opened(repository.storage, repository, None), progress, cancel)
 
 
-def is_rootless(report: CheckReport) -> bool:
+def findings(diagnosis: Diagnosis) -> Iterator[Finding]:
+    """Everything that was found, also what is no fault."""
+    for fault in diagnosis.faults:
+        yield from fault.findings
+    yield from diagnosis.notes
+
+
+def is_sound(diagnosis: Diagnosis) -> bool:
+    """Whether a check of all data finds no error."""
+    return not diagnosis.incomplete and all(found.severity is not Severity.ERROR for found in findings(diagnosis))
+
+
+def is_rootless(diagnosis: Diagnosis) -> bool:
     """Whether it is sure that snapshots are lost; else a tree that none names may have been given up on purpose."""
-    return any(report.counts[code] for code in _ROOTLESS)
+    return any(found.code in _ROOTLESS for found in findings(diagnosis))
 
 
 def recoverable(repository: Repository, *, only_whole: bool, cancel: Cancel | None) -> recover.RecoveryPlan:
@@ -292,9 +302,9 @@ def _is_whole(repository: Repository, root: bytes, known: dict[bytes, bool], can
     return True
 
 
-def unreadable(report: CheckReport) -> list[str]:
+def unreadable(diagnosis: Diagnosis) -> list[str]:
     """What the storage did not give back, a line each: it may be intact."""
-    return [found.message for found in report.findings if found.code in UNREADABLE_CODES]
+    return [found.message for found in findings(diagnosis) if found.code in UNREADABLE_CODES]
 
 
 def is_intact(repository: Repository, pack: bytes, cancel: Cancel | None) -> bool:

@@ -199,6 +199,9 @@ def test_damaged_snapshots_stay_beside_the_repaired_ones_and_are_not_repaired_ag
     assert old < once
     kit.ours(repo, "heal", "--yes", *QUICK, check=False)
     assert {path.name for path in kit.files_of(repo, "snapshots")} == once
+    kit.ours(repo, "heal", "--yes", *QUICK, "--forget")
+    assert {path.name for path in kit.files_of(repo, "snapshots")} == once - old
+    kit.restic(repo, "check", "--read-data")
 
 
 def test_nothing_is_changed_without_consent(fresh: Fresh, tmp_path: Path) -> None:
@@ -278,7 +281,7 @@ def test_whatever_fails_healing_begins_again(fresh: Fresh, damage: Callable[[Pat
     could_be_read = readable(copy_of(start))
     quiet = FaultyStorage(copy_of(start), lambda call: None)
     _, calm = healed(quiet, forget=True)
-    assert calm.report.ok
+    assert calm.is_sound
     changing = ("save", "remove", "side save", "begin")
     seen = [(call.operation, call.kind) for call in quiet.calls if call.operation in changing]
     for key in sorted(set(seen), key=str):
@@ -291,7 +294,7 @@ def test_whatever_fails_healing_begins_again(fresh: Fresh, damage: Callable[[Pat
                     storage.remove(FileKind.LOCK, name)
             assert could_be_read <= readable(storage), (key, number)
             _, done = healed(storage, forget=True)
-            assert done.report.ok, (key, number)
+            assert done.is_sound, (key, number)
             if damage is not flip_snapshot:  # The snapshot with lost trees says when it was made.
                 assert readable(quiet) <= readable(storage), (key, number)
 
@@ -302,7 +305,7 @@ def test_good_indexes_stay(fresh: Fresh) -> None:
     kit.flip_bit(indexes[0], 60)
     storage = LocalStorage(repo)
     _, done = healed(storage)
-    assert done.report.ok and done.indexed
+    assert done.is_sound and done.indexed
     assert set(readable(repo)) and len(kit.files_of(repo, "index")) <= len(indexes)
 
 
@@ -385,7 +388,7 @@ def test_blobs_with_one_bit_turned_are_solved(fresh: Fresh) -> None:
     flip_tree(repo)
     flip_snapshot(repo)
     done = kit.ours(repo, "heal", "--yes", *QUICK)
-    told = [line for line in done.stdout.splitlines() if line.startswith("brought back ")]
+    told = [line for line in done.stdout.splitlines() if "  brought back " in line]
     assert len(told) == 3 and all("solved through the MAC" in line for line in told)
     assert content(repo) == good
 

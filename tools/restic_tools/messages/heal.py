@@ -11,6 +11,7 @@ from restic_format.words import visible
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
+    from restic_format.rescue.diagnosis import Diagnosis
     from restic_format.rescue.heal import Healed
     from restic_format.rescue.plan import HealPlan
 
@@ -28,11 +29,23 @@ class PlannedAction(msgspec.Struct):
     """``certain``, ``likely`` or ``attempt``."""
 
 
+class PlannedFor(msgspec.Struct):
+    """A fault, and what it costs; ``diagnose`` tells more."""
+
+    object: str
+    message: str
+    snapshots: int
+    files: int
+    dirs: int
+    bytes: int
+    """Bytes of those files that are not whole."""
+
+
 class Plan(msgspec.Struct):
     """``plan``: what is wrong, and what will be done."""
 
     message_type: str
-    faults: list[str]
+    faults: list[PlannedFor]
     obstacles: list[str]
     """What cannot be read: nothing is changed while there is any."""
     actions: list[PlannedAction]
@@ -76,7 +89,7 @@ class PathChanged(msgspec.Struct):
 
 
 class HealSummary(msgspec.Struct):
-    """``summary``: what was done, and what a check says afterwards."""
+    """``summary``: what was done, and what a diagnosis says afterwards."""
 
     message_type: str
     run: str
@@ -93,7 +106,7 @@ class HealSummary(msgspec.Struct):
     recovered_snapshot: str
     has_given_up: bool
     """Whether there was not time enough to solve everything (``--budget``)."""
-    faults_left: list[str]
+    faults_left: list[PlannedFor]
 
 
 class Undone(msgspec.Struct):
@@ -120,10 +133,22 @@ def file_names(files: Iterable[tuple[FileKind, str]]) -> list[str]:
     return [f"{kind.value}/{name}" if name else kind.value for kind, name in files]
 
 
+def _faults(found: Diagnosis) -> list[PlannedFor]:
+    return [
+        PlannedFor(
+            str(fault.object),
+            visible(fault.message),
+            fault.cost.snapshots,
+            fault.cost.files,
+            fault.cost.dirs,
+            fault.cost.bytes,
+        )
+        for fault in found.faults
+    ]
+
+
 def plan_message(made: HealPlan) -> Plan:
     """A plan as a message."""
-    from restic_format.rescue.plan import worst
-
     actions = [
         PlannedAction(
             action.kind.value,
@@ -135,17 +160,15 @@ def plan_message(made: HealPlan) -> Plan:
         )
         for action in made.actions
     ]
-    return Plan("plan", [visible(text) for text in worst(made.report)], [visible(text) for text in made.obstacles], actions)
+    return Plan("plan", _faults(made.diagnosis), [visible(text) for text in made.obstacles], actions)
 
 
 def result_message(done: Healed) -> HealSummary:
     """What was done as a message."""
-    from restic_format.rescue.plan import worst
-
     return HealSummary(
         "summary",
         done.run,
-        done.report.ok,
+        done.is_sound,
         [BroughtBack(file.kind.value, file.name, visible(file.how)) for file in done.files],
         [BroughtBack(kind.value, ident.hex(), visible(how)) for (kind, ident), how in done.blobs],
         done.indexed,
@@ -156,5 +179,5 @@ def result_message(done: Healed) -> HealSummary:
         [PathChanged(old, visible(event.path), event.change.value, event.zeros) for old, event in done.changes],
         done.recovered,
         done.has_given_up,
-        [] if done.report.ok else [visible(text) for text in worst(done.report)],
+        _faults(done.diagnosis),
     )

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from restic_format.errors import ResticFormatError
     from restic_format.repository import Repository
     from restic_format.rescue.budget import Budget
-    from restic_format.rescue.heal import Healed
     from restic_format.rescue.means import Means
-    from restic_format.rescue.plan import HealPlan
     from restic_format.rescue.quarantine import Quarantine
     from restic_format.storage import SideFiles, Storage
     from restic_spec.crypto import MasterKey
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _MOST_BUDGET = 30 * 24 * 3600
-_MOST_SHOWN = 20
-"""Objects of one action, and faults, that are shown without --verbose."""
 
 
 @app.command()
@@ -92,6 +88,7 @@ def heal(
 def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget: bool, yes: bool) -> None:
     from restic_format.rescue.heal import heal as carry_out
     from restic_format.rescue.plan import make_plan, unreadable
+    from restic_tools.own.healtext import show_plan, show_result
     from restic_tools.stages import StagePrinter, stoppable
 
     headings = {
@@ -117,7 +114,8 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
                     printer(event)
 
             made = make_plan(repository, [one.name for one in means], forget=forget, progress=progress, cancel=cancel)
-            _show_plan(ctx, made, was_used=place.was_used)
+            printer.close()
+            show_plan(ctx, made, was_used=place.was_used)
             if made.obstacles:
                 raise Failure(
                     f"not everything can be read, and what cannot may be intact: {visible(made.obstacles[0])}: make the "
@@ -137,13 +135,13 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
                 progress=printer,
                 cancel=cancel,
             )
-    _show_result(ctx, done)
-    if missed := unreadable(done.report):
+    show_result(ctx, done, forget=forget)
+    if missed := unreadable(done.diagnosis):
         raise Failure(
             f"when all was checked again not everything could be read: {visible(missed[0])}: make the storage readable and run "
             "heal again; `heal --undo` takes everything back"
         )
-    if not done.report.ok:
+    if not done.is_sound:
         raise Failure("something is lost for good, or could not be healed: see above; `heal --undo` takes everything back")
 
 
@@ -343,72 +341,3 @@ def _forget_quarantine(ctx: Context, run: str | None, place: _Place, *, dry_run:
             ctx.out.info(f"dropped {' '.join(names)}")
     if ctx.options.json:
         ctx.out.json(QuarantineForgotten("quarantine_forgotten", names, dry_run))
-
-
-def _show_plan(ctx: Context, made: HealPlan, *, was_used: bool) -> None:
-    from restic_format.rescue.plan import worst
-    from restic_tools.messages.heal import plan_message
-
-    if ctx.options.json:
-        ctx.out.json(plan_message(made))
-        return
-    out = ctx.out
-    if made.is_healthy:
-        out.line("nothing else needs to be healed" if was_used else "nothing needs to be healed")
-        return
-    faults = worst(made.report)
-    out.line(f"{len(faults)} faults:")
-    for text in _first(ctx, faults):
-        out.line(f"  {visible(text)}")
-    for text in _first(ctx, made.obstacles):
-        out.line(f"cannot be read: {visible(text)}")
-    for number, action in enumerate(made.actions, 1):
-        out.line(f"{number}. {action.kind.value} ({action.certainty.value}): {action.changes}")
-        out.line(f"   saves {action.saves}; needs {action.needs}")
-        for text in _first(ctx, action.objects):
-            out.line(f"   {visible(text)}")
-
-
-def _first(ctx: Context, texts: Sequence[str]) -> list[str]:
-    if len(texts) <= _MOST_SHOWN or ctx.out.verbosity > 1:
-        return list(texts)
-    return [*texts[:_MOST_SHOWN], f"and {len(texts) - _MOST_SHOWN} more (shown with --verbose)"]
-
-
-def _show_result(ctx: Context, done: Healed) -> None:
-    from restic_format.rescue.plan import worst
-    from restic_tools.messages.heal import result_message
-
-    if ctx.options.json:
-        ctx.out.json(result_message(done))
-        return
-    out = ctx.out
-    for file in done.files:
-        out.line(f"brought back {file.kind.value}/{file.name}: {visible(file.how)}")
-    if done.indexed:
-        out.line(f"entered {done.indexed} packs into the index")
-    if done.salvaged:
-        out.line(f"saved {done.salvaged} intact blobs of damaged packs")
-    for (kind, ident), how in done.blobs:
-        out.line(f"brought back {kind.value} blob {ident.hex()}: {visible(how)}")
-    if done.has_given_up and not done.report.ok:
-        out.line("there was no time to try everything that may solve damage: `heal` with a larger --budget may bring back more")
-    for kind, ident in done.lost:
-        out.line(f"lost: {kind.value} blob {ident.hex()}")
-    for file_kind, name in done.set_aside:
-        out.line(f"set aside: {file_kind.value}/{name}")
-    for path in _first(ctx, [f"{old[:8]}:{event.path}: {event.change.value}" for old, event in done.changes]):
-        out.line(visible(path))
-    for rewritten in done.snapshots:
-        out.line(
-            f"snapshot {rewritten.old[:8]}: " + (f"repaired as {rewritten.new[:8]}" if rewritten.new else "nothing is left")
-        )
-    if done.recovered:
-        out.line(f"saved snapshot {done.recovered[:8]} with the trees that no other one names")
-    if done.run:
-        out.line(f"`heal --undo` takes this back; `heal --forget-quarantine` drops what was set aside (run {done.run})")
-    faults = worst(done.report)
-    out.line("the repository is healthy" if done.report.ok else f"{len(faults)} faults are left:")
-    if not done.report.ok:
-        for text in _first(ctx, faults):
-            out.line(f"  {visible(text)}")
