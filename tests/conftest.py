@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.browser import Browser
+from tests.remembered import remember_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,8 @@ sys.dont_write_bytecode = False
 for _name in list(os.environ):
     if _name.startswith(("RESTIC_", "RUSTIC_")) and not _name.startswith("RESTIC_FORMAT_"):
         del os.environ[_name]
+
+remember_keys()
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.explore.kit import change
-from tests.tools.conftest import _clean_environment, empty, environment, restic, restic_here, run, spawn
+from tests.tools.conftest import _cheap_keys, _clean_environment, empty, environment, restic, restic_here, run, spawn
 from tests.tools.kit import PASSWORD, Runner, new_repository
 
-__all__ = ["_clean_environment", "empty", "environment", "restic", "restic_here", "run", "spawn"]
+__all__ = ["_cheap_keys", "_clean_environment", "empty", "environment", "restic", "restic_here", "run", "spawn"]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from restic_conformance import fixtures
+from restic_conformance.vault import quicken
 from restic_format.explore.stats import Mode, Statistics, count
 from restic_format.explore.treesizes import TreeSizes, read_sizes
 from restic_format.repository import Repository
@@ -66,6 +67,7 @@ def test_what_other_programs_wrote(
     name: str, tmp_path: Path, run: Runner, restic_here: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = fixtures.unpack(name, tmp_path / "unpacked")
+    quicken(path, PASSWORD)
     monkeypatch.setenv("RESTIC_REPOSITORY", str(path))
     monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
     for mode in MODES:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restic_conformance import fixtures
+from restic_conformance.vault import quicken
 from restic_format.errors import DamagedFile, Interrupted, StorageError
 from restic_format.repository import Repository, indexwriter
 from restic_format.repository.header import PackRecord
@@ -200,8 +201,10 @@ def test_where_it_fails_no_old_file_is_removed(fault: str) -> None:
 
 @pytest.fixture(params=["restic-0.14-v1", "restic-0.14-v2", "restic-0.19-v1", "restic-0.19-v2", "rustic-v2", "duplicates-v2"])
 def real(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A repository by a real program."""
-    return fixtures.unpack(request.param, tmp_path / "unpacked")
+    """A repository by a real program, with a key that is cheap to open."""
+    path = fixtures.unpack(request.param, tmp_path / "unpacked")
+    quicken(path, PASSWORD)
+    return path
 
 
 @pytest.fixture(params=["restic-0.14", "restic-0.19"])

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from restic_format.repository import keys
 from restic_tools.cli import main
 from tests.reading import without_lock
-from tests.tools.kit import PASSWORD, Filled, Outcome, Runner, make_source, new_repository
+from tests.tools.kit import PASSWORD, Filled, Outcome, Runner, make_source, new_repository, quick_kdf
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "200")
     yield
+
+
+@pytest.fixture(autouse=True)
+def _cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that a command makes in this process cost nothing: how long a password takes is not what is tested here."""
+    monkeypatch.setattr(keys, "calibrate", quick_kdf)
 
 
 @pytest.fixture

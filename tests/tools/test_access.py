@@ -23,13 +23,7 @@ from restic_spec import gotime
 from restic_spec.layout import FileKind
 from restic_spec.lock import Lock, encode_lock
 from restic_tools import access
-from tests.tools.kit import PASSWORD, Runner, new_repository, quick_kdf
-
-
-@pytest.fixture(autouse=True)
-def _cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New keys cost nothing: how long a password takes is not what is tested here."""
-    monkeypatch.setattr(keys, "calibrate", quick_kdf)
+from tests.tools.kit import PASSWORD, Runner, new_repository
 
 
 def key_names(folder: Path) -> set[str]:

@@ -64,22 +64,29 @@ SECOND = (
 @pytest.mark.parametrize("copying", [True, False])
 @pytest.mark.parametrize(("words", "settings"), SECOND)
 def test_the_second_repository_of_init(
-    words: list[str], settings: dict[str, str], copying: bool, spawn: Runner, restic: Runner, tmp_path: Path
+    words: list[str],
+    settings: dict[str, str],
+    copying: bool,
+    run: Runner,
+    restic_here: Runner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     new_repository(tmp_path / "old")
     (tmp_path / "file").write_text(PASSWORD)
     (tmp_path / "where").write_text(str(tmp_path / "old"))
+
+    def known(text: str) -> str:
+        for name in ("OLD", "FILE", "WHERE"):
+            text = text.replace(name, str(tmp_path / name.lower()))
+        return text
+
+    for name, value in {"RESTIC_PASSWORD": "x", **settings}.items():
+        monkeypatch.setenv(name, known(value))
     outcomes: list[Outcome] = []
-    for number, call in enumerate((spawn, restic)):
+    for number, call in enumerate((run, restic_here)):
         line = ["init", "-r", str(tmp_path / f"new{number}"), *words, *(["--copy-chunker-params"] if copying else [])]
-
-        def known(text: str) -> str:
-            for name in ("OLD", "FILE", "WHERE"):
-                text = text.replace(name, str(tmp_path / name.lower()))
-            return text
-
-        env = {"RESTIC_PASSWORD": "x", **{name: known(value) for name, value in settings.items()}}
-        outcomes.append(call(*map(known, line), env=env))
+        outcomes.append(call(*map(known, line)))
     ours, theirs = outcomes
     assert ours.code == theirs.code
     notes = [[line for line in outcome.err.splitlines() if line.startswith(b"Flag ")] for outcome in outcomes]
