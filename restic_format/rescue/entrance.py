@@ -1,8 +1,10 @@
 """The entrance: what a repository needs to be opened. Key files and the config are brought back, or a config is made anew.
 
-A config that nothing gives back is made from what a key opens: the other files tell the version. Its id and the polynomial by
-which files are cut are drawn anew. Nothing in the repository depends on them: all snapshots can be restored. But caches are
-made anew, and the next backup of a file that has changed, or that is not in the parent snapshot, stores most of it once more.
+A config that nothing gives back is made from what a key opens: the other files tell the version, and the places at which files
+were cut the polynomial that chose them (`restic_format.rescue.polynomial`). Its id is drawn anew, and so is the polynomial
+where there are too few such places. Nothing in the repository depends on them: all snapshots can be restored. But caches are
+made anew, and with another polynomial the next backup of a file that has changed, or that is not in the parent snapshot, stores
+most of it once more.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from restic_format.errors import DamagedFile, FileMissing, FileUnusable, KeyUnus
 from restic_format.repository import Repository
 from restic_format.repository.cipher import Cipher, make_cipher
 from restic_format.repository.keys import OpenedKey, find_key, opens_others
+from restic_format.rescue.budget import Budget
 from restic_format.rescue.means import Means
+from restic_format.rescue.polynomial import NotEnough, Recovered, recover_polynomial
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
 from restic_format.rescue.wanted import DamagedFile as Damaged
 from restic_format.rescue.wanted import RecoveredFile
@@ -52,12 +56,20 @@ class Entrance(NamedTuple):
     """The config to store; None where the one that is there is good."""
     is_new: bool
     """Whether the config is made anew."""
+    polynomial: Recovered | NotEnough | None = None
+    """For a config that is made anew: the polynomial that was found again, or why it is another one."""
 
 
 def find_entrance(
-    storage: Storage, password: bytes, means_of: MeansOf, *, key_hint: str | None = None, cancel: Cancel | None = None
+    storage: Storage,
+    password: bytes,
+    means_of: MeansOf,
+    *,
+    key_hint: str | None = None,
+    budget: Budget | None = None,
+    cancel: Cancel | None = None,
 ) -> Entrance:
-    """Find out how the repository can be opened again with *password*.
+    """Find out how the repository can be opened again with *password*. *budget* bounds the search for a lost polynomial.
 
     Raises:
         WrongPassword, KeyUnusable: no key opens, and none can be brought back.
@@ -88,10 +100,24 @@ def find_entrance(
         for found in one.files([Damaged(FileKind.CONFIG, CONFIG, sealed)], cancel=cancel):
             if (config := _decoded(cipher, found.data)) is not None:
                 return Entrance(Repository(storage, config, key), keys, found, is_new=False)
-    polynomial = random_polynomial(random.SystemRandom())
-    config = Config(version=version, id=os.urandom(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
-    made = RecoveredFile(FileKind.CONFIG, CONFIG, cipher.seal(encode_config(config)), "made anew from a key")
-    return Entrance(Repository(storage, config, key), keys, made, is_new=True)
+    config = Config(
+        version=version,
+        id=os.urandom(ID_SIZE).hex(),
+        chunker_polynomial=f"{random_polynomial(random.SystemRandom()):x}",
+    )
+    with (budget or Budget(None)).spending() as seconds:
+        cut = _find_polynomial(Repository(storage, config, key), seconds, cancel)
+    how = "made anew from a key"
+    if isinstance(cut, Recovered):
+        config.chunker_polynomial = f"{cut.polynomial:x}"
+        how += f", and from {cut.boundaries} places at which files were cut"
+    made = RecoveredFile(FileKind.CONFIG, CONFIG, cipher.seal(encode_config(config)), how)
+    return Entrance(Repository(storage, config, key), keys, made, is_new=True, polynomial=cut)
+
+
+def _find_polynomial(repository: Repository, budget: float | None, cancel: Cancel | None) -> Recovered | NotEnough:
+    repository.load_index(damaged=lambda _id, _error: None)
+    return recover_polynomial(repository, budget=budget, cancel=cancel)
 
 
 def restore_entrance(entrance: Entrance, quarantine: Quarantine) -> None:

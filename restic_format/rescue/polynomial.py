@@ -1,8 +1,8 @@
 """The polynomial that cuts files, found again when the config is lost, from where files of the repository have been cut.
 
 What follows is in CHUNK-13: about two dozen boundaries inside files tell it. They are the ends of data blobs that are not the
-last of their file. So a few dozen blobs are read, no more; where some were cut by other programs or in another repository, more
-of them.
+last of their file. So a few dozen blobs are read, and more of them where some were cut by other programs or in another
+repository.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from restic_spec.chunker import WINDOW
 from restic_spec.crypto import OVERHEAD
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import parse_id
+from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 
 STAGE: Final = "boundaries"
@@ -80,17 +81,38 @@ def recover_polynomial(
     cancel: Cancel | None = None,
     progress: Progress[Advance] = silent,
 ) -> Recovered | NotEnough:
-    """The polynomial by which files in *repository* were cut; what its config says of it is not looked at. The index must be
-    loaded, as far as it can be. What cannot be read is gone past. *budget* is in seconds, None for no bound.
+    """The polynomial by which files in *repository* were cut; what its config says of it is not looked at.
+
+    The index must be loaded, as far as it can be; packs that it does not name are entered in memory, if they are needed. What
+    cannot be read is gone past. *budget* is in seconds, None for no bound.
 
     Raises:
+        StorageError: files cannot be listed.
         Interrupted: it was cancelled.
     """
-    search = _Search(repository, Clock(budget, cancel), progress)
+    clock = Clock(budget, cancel)
+    search = _Search(repository, clock, progress)
     try:
-        return search.run()
+        found = search.run()
+        if isinstance(found, NotEnough) and _enter_packs(repository, clock):
+            search = _Search(repository, clock, progress)
+            found = search.run()
+        return found
     except OutOfTime:
         return search.failed("the time was used up")
+
+
+def _enter_packs(repository: Repository, clock: Clock) -> bool:
+    """Enter the packs that no index names; whether there are some."""
+    entered = False
+    for pack, size in list(repository.list(FileKind.PACK)):
+        if repository.index.has_pack(pack):
+            continue
+        clock.check()
+        with suppress(ResticFormatError):
+            repository.index.add_pack(pack, repository.packs.header(pack, size))
+            entered = True
+    return entered
 
 
 class _Search:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from itertools import islice
@@ -125,3 +126,25 @@ def test_what_cannot_be_read_is_gone_past(large: Path, tmp_path: Path) -> None:
     for pack in (copy / "data").rglob("*/*"):
         pack.unlink()
     assert isinstance(recover_polynomial(repository), NotEnough)
+
+
+@pytest.mark.clause("CHUNK-14")
+def test_heal_makes_a_config_anew_with_it(large: Path, tmp_path: Path) -> None:
+    copy = kit.copy_repository(large, tmp_path / "copy")
+    (copy / "config").unlink()
+    for index in (copy / "index").iterdir():
+        index.unlink()
+    entrance, *_ = kit.ours(copy, "heal", "--yes", "--budget", "9", "--json").stdout.splitlines()
+    told = json.loads(entrance)
+    assert (told["is_new"], told["boundaries"], told["same_cuts"]) == (True, 26, True)
+    assert opened(copy).chunker_polynomial == opened(large).chunker_polynomial
+    kit.restic(copy, "check", "--read-data")
+
+
+def test_heal_says_why_it_cannot(tmp_path: Path) -> None:
+    path = made(tmp_path / "repo")
+    add(path, 2)
+    (path / "config").unlink()
+    done = kit.ours(path, "heal", "--dry-run", "--budget", "9")
+    assert "files will be cut in other places" in done.stdout
+    assert "(2 places were found, at least 23 are needed)" in done.stdout

@@ -67,6 +67,10 @@ class Entrance(msgspec.Struct):
     is_new: bool
     """Whether the config is made anew, as the old one cannot be had."""
     dry_run: bool
+    boundaries: int | None
+    """Places that were found at which files were cut, where the config is made anew; else null."""
+    same_cuts: bool
+    """Whether these told the polynomial, so that files will be cut in the same places as before."""
 
 
 class SnapshotRepaired(msgspec.Struct):

@@ -226,6 +226,7 @@ def _restore_entrance(
 ) -> None:
     """Bring back what the repository needs to be opened: a key, the config."""
     from restic_format.rescue.entrance import find_entrance, restore_entrance
+    from restic_format.rescue.polynomial import Recovered
     from restic_tools.access import given_storage
     from restic_tools.messages.heal import BroughtBack, Entrance
     from restic_tools.passwords import ask_password
@@ -241,18 +242,29 @@ def _restore_entrance(
                 password,
                 lambda master, version: _means(storage, master, version, budget, password),
                 key_hint=options.key_hint or None,
+                budget=budget,
                 cancel=cancel,
             )
         files = [*found.keys, *([found.config] if found.config is not None else [])]
         if ctx.options.json:
             told = [BroughtBack(file.kind.value, file.name, file.how) for file in files]
-            ctx.out.json(Entrance("entrance", told, found.is_new, dry_run))
+            cut = found.polynomial
+            ctx.out.json(Entrance("entrance", told, found.is_new, dry_run, cut and cut.boundaries, isinstance(cut, Recovered)))
         for file in files:
             ctx.out.info(f"{file.kind.value} {file.name[:8]}: {file.how}")
-        if found.is_new:
+        if isinstance(found.polynomial, Recovered):
+            ctx.out.info(
+                "the old config cannot be had, and the repository gets a new id; but files will be cut in the same places as "
+                "before, so that the next backup stores no more than usual; all that is there can be restored"
+            )
+        elif found.polynomial is not None:
             ctx.out.info(
                 "the old config cannot be had: the repository gets a new id, and files will be cut in other places, so that "
                 "the next backup stores more than usual; all that is there can be restored"
+            )
+            ctx.out.info(
+                f"where files were cut cannot be found again: {found.polynomial.reason} ({found.polynomial.boundaries} places "
+                f"were found, at least {found.polynomial.needed} are needed)"
             )
         if dry_run:
             ctx.out.info("what else is damaged can be told when this is done")
