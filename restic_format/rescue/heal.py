@@ -352,7 +352,7 @@ class _Healer:
             for one in self.means:
                 if not left:
                     break
-                for found in one.blobs(left, cancel=self.cancel):
+                for found in one.blobs(dict(left), cancel=self.cancel):
                     if found.key in left and id_of(found.plaintext) == found.key[1]:
                         writer.save(found.key[0], [(found.key[1], found.plaintext)], again=True)
                         del left[found.key]

@@ -3,7 +3,10 @@
 import json
 import random
 import shutil
+import sys
 from dataclasses import asdict, replace
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,7 @@ from restic_conformance.zoo.recipes_files import flip_bits, overwrite
 from restic_conformance.zoo.rescuers import Rescue, ResticRepair, RusticRepair
 from restic_conformance.zoo.site import Site, open_master, pack_path, read_files, readable
 from restic_spec.pack import BlobType
+from restic_spec.tree import decode_tree
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +147,29 @@ def test_the_cost_is_that_of_the_blobs(site):
     assert site.total - prognosis.recoverable == uses * len(site.plain[lost])
 
 
+def test_a_tree_of_which_entries_are_left_costs_the_others(site):
+    prognosis = _prognosis(site, "tree-entry-garbled")
+    ((tree, kept),) = prognosis.entries.items()
+    names = {node.name_bytes for node in decode_tree(site.plain[BlobType.TREE, tree])}
+    assert len(names - kept) == 1
+    for name, saved in site.saved.items():
+        for file in filter(lambda file: file.chunks, saved):
+            assert all(prognosis.chunks[name][file.path]) is (file.trees[-1] != tree or file.path[-1] in kept)
+
+
 def test_a_tree_that_is_lost_costs_what_is_in_its_folder_and_no_more(site):
     prognosis = _prognosis(site, "tree-pack-half")
     lost = {key[1] for key in prognosis.lost}
+    named = {node.subtree for tree in _trees(site) - lost for node in decode_tree(site.plain[BlobType.TREE, tree])}
     for name, saved in site.saved.items():
         for file in filter(lambda file: file.chunks, saved):
-            assert all(prognosis.chunks[name][file.path]) is (file.trees[-1] not in lost)
+            left = list(takewhile(lambda tree: tree not in lost, file.trees[::-1]))
+            found = bool(left) and (len(left) == len(file.trees) or left[-1].hex() not in named)
+            assert all(prognosis.chunks[name][file.path]) is found
+
+
+def _trees(site):
+    return {ident for kind, ident in site.plain if kind is BlobType.TREE}
 
 
 def test_of_two_copies_one_is_enough(twice):
@@ -202,6 +223,25 @@ def test_what_restic_brings_back(judge, site, reference, name):
     assert outcome.undone is None
 
 
+@pytest.fixture(scope="module")
+def ours() -> Program:
+    return make_program("ours", [str(Path(sys.executable).with_name("restic-format"))])
+
+
+HEALED = (
+    "config-missing", "key-bit", "snapshot-missing", "index-lies-pack", "data-pack-missing", "data-pack-renamed",
+    "data-blob-bit", "copies-damaged", "tree-entry-garbled", "no-index-and-no-header", "lock-garbage",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_heal_brings_back_all_that_can_be_had(judge, site, ours, name):
+    outcome = judge.case(recipe(name).change(site, 1), rescuers.rescuer("heal", {"ours": ours}))
+    assert outcome.more_lost == (), outcome.runs[0].output
+    assert (outcome.healthy_lost, outcome.undone) == (0, True)
+    assert outcome.only_lost if outcome.recoverable < outcome.total else outcome.clean, outcome.runs[-1].output
+
+
 class Nothing:
     """Repairs nothing, but says that it takes back."""
 
@@ -246,7 +286,8 @@ def test_the_judge_sees_that_all_was_taken_back(judge, reference):
     kept = judge.case(Change(), Nothing(reference, set_aside, ("snapshots", "--no-lock")))
     assert (kept.undone, kept.clean, kept.healthy_lost) == (True, True, 0)
     assert judge.case(Change(), Nothing(reference, undo=("snapshots", "--no-lock"))).undone is True
-    assert judge.case(Change(), Nothing(reference, undo=("no-such-command",))).undone is False
+    assert judge.case(Change(), Nothing(reference, undo=("no-such-command",))).undone is True  # There is nothing to take back.
+    assert judge.case(Change(), Nothing(reference, set_aside, undo=("no-such-command",))).undone is False
 
 
 def test_a_precaution_is_taken_before_the_damage(judge, site, reference):

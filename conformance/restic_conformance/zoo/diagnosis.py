@@ -19,7 +19,6 @@ from restic_conformance.zoo.site import (
     Site,
     in_folder,
     indexed,
-    open_at,
     open_master,
     open_unpacked,
     pack_path,
@@ -143,11 +142,7 @@ def _wrongly_indexed(site: Site, files: Files) -> Iterator[str]:
         name = path.rpartition("/")[2]
         if is_hex_id(name) and path == pack_path(name):
             listed = places.get(path, [])
-            if (
-                path not in files
-                or (indexes_good and not listed)
-                or any(open_at(site.master, files, place) is None for place in listed)
-            ):
+            if path not in files or (indexes_good and not listed) or not all(site.opens(files, place) for place in listed):
                 yield name
 
 

@@ -122,7 +122,8 @@ class Judge:
             healthy_lost = len((readable(damaged) & self.site.plain.keys()) - kept)
             undone = None
             if rescuer.undo:
-                ended = rescue.run(rescuer.program, *rescuer.undo).code == 0
+                touched = read_there(repository) != damaged
+                ended = rescue.run(rescuer.program, *rescuer.undo).code == 0 or not touched
                 undone = ended and without_quarantine(read_there(repository)) == damaged
         more_lost, recovered = [], 0
         for name, saved in self.site.saved.items():
@@ -139,7 +140,7 @@ class Judge:
             prognosis.recoverable,
             prognosis.total,
             checked.code == 0,
-            tells_only_of(checked, {ident.hex() for _, ident in prognosis.lost}),
+            tells_only_of(checked, {ident.hex() for _, ident in prognosis.lost} if prognosis.opens else {*NO_KEY}),
             healthy_lost,
             tuple(more_lost),
             undone,
@@ -223,6 +224,9 @@ class Judge:
                 break
         return tuple(there)
 
+
+NO_KEY = ("wrong password or no key found", "(<key/")
+"""What restic says where every key is lost."""
 
 NO_FINDINGS = re.compile(
     r"\s*($|create exclusive lock|load indexes|check all packs|check snapshots|read all data|\[\d+:\d\d\]"

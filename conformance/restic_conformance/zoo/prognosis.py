@@ -6,8 +6,10 @@ one whose damage its MAC determines. It says nothing of what some program does.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import combinations
@@ -19,11 +21,10 @@ from restic_conformance.zoo.site import (
     Files,
     Key,
     Place,
+    SavedFile,
     Site,
     in_folder,
     indexed,
-    listed_in_header,
-    open_at,
     open_master,
     read_indexes,
 )
@@ -33,6 +34,8 @@ from restic_spec.crypto import OVERHEAD, MasterKey, open_sealed
 from restic_spec.errors import ResticFormatError
 from restic_spec.keyfile import decode_keyfile
 from restic_spec.pack import BlobType
+from restic_spec.tree import decode_tree
+from restic_spec.unpacked import decompress
 
 BLOCK = 16
 """Bytes of a block of the MAC."""
@@ -68,6 +71,7 @@ class Way(Enum):
     JOINED = "damaged copies joined"
     REBUILT = "rebuilt"
     RECOVERED = "from its trees"
+    ENTRIES = "those of its entries that can be read"
     LOST = "lost"
 
 
@@ -88,10 +92,13 @@ class Prognosis:
     """Bytes in the files of all snapshots that can be had."""
     total: int
 
+    entries: dict[bytes, frozenset[bytes]]
+    """Of trees of which only entries can be had: the names of these."""
+
     @property
     def lost(self) -> set[Key]:
-        """Blobs that are lost for good."""
-        return {key for key, way in self.blobs.items() if way is Way.LOST}
+        """Blobs that are lost for good, as a whole."""
+        return {key for key, way in self.blobs.items() if way in (Way.LOST, Way.ENTRIES)}
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -215,7 +222,7 @@ class _Judge:
             key = place.entry.type, place.entry.id
             if key in site.plain:
                 self.indexed.setdefault(key, []).append(place)
-        self.headers = {path: listed_in_header(site.master, self.after[path]) for path in self.data}
+        self.headers = {path: site.listed(self.after, path) for path in self.data}
 
     def files(self, blobs: dict[Key, Way]) -> dict[str, Way]:
         """How each file that is hurt is had again, with what becomes of its *blobs*."""
@@ -244,7 +251,7 @@ class _Judge:
         bad: set[Key] = set()
         for key, places in self.indexed.items():
             for place in places:
-                (bad if open_at(self.site.master, self.after, place) is None else good).add(key)
+                (good if self.site.opens(self.after, place) else bad).add(key)
         return {
             key: (Way.COPY if key in bad else Way.IN_PLACE) if key in good else self._search(key) for key in self.site.plain
         }
@@ -272,6 +279,56 @@ class _Judge:
             yield Way.SOLVED
         if len(damaged) > 1 and joinable(master, sealed, sorted(damaged)):
             yield Way.JOINED
+        if key[0] is BlobType.TREE and self.entries(key):
+            yield Way.ENTRIES
+
+    def entries(self, key: Key) -> frozenset[bytes]:
+        """The names of a tree whose entries are as they were in an authentic copy of it that is not."""
+        texts = entry_texts(self.site.plain[key])
+        kept: set[bytes] = set()
+        for place in self.indexed.get(key, ()):
+            sealed = self.after.get(place.path, b"")[place.entry.offset : place.entry.offset + place.entry.length]
+            with contextlib.suppress(ResticFormatError):
+                plain = open_sealed(self.site.master, sealed)
+                if place.entry.uncompressed_length is not None:
+                    plain = decompress(plain, place.entry.uncompressed_length, "PACK-12")
+                kept |= {name for name, text in texts.items() if text in plain}
+        return frozenset(kept)
+
+
+def entry_texts(tree: bytes) -> dict[bytes, bytes]:
+    """The JSON of every entry of a tree, by its name."""
+    text = tree.decode("utf-8")
+    decoder, found = json.JSONDecoder(), {}
+    place = text.find('{"name":')
+    for node in decode_tree(tree):
+        end = decoder.raw_decode(text, place)[1]
+        found[node.name_bytes] = text[place:end].encode()
+        place = end + 1
+    return found
+
+
+def _named_trees(site: Site, blobs: Mapping[Key, Way], entries: Mapping[bytes, frozenset[bytes]]) -> set[bytes]:
+    """The trees that are named by another of which this can be read."""
+    return {
+        bytes.fromhex(node.subtree)
+        for (kind, tree), way in blobs.items()
+        if kind is BlobType.TREE and way is not Way.LOST
+        for node in decode_tree(site.plain[kind, tree])
+        if node.type == "dir" and (tree not in entries or node.name_bytes in entries[tree])
+    }
+
+
+def _belongs(
+    file: SavedFile, blobs: Mapping[Key, Way], entries: Mapping[bytes, frozenset[bytes]], named: Collection[bytes]
+) -> bool:
+    """Whether *file* can be found in its snapshot, or below a folder that no tree names any more and that is kept as such."""
+    broken = 0
+    for depth, tree in enumerate(file.trees):
+        name = file.path[depth]
+        if blobs[BlobType.TREE, tree] is Way.LOST or (tree in entries and name not in entries[tree]):
+            broken = depth + 1
+    return broken == 0 or (broken < len(file.trees) and file.trees[broken] not in named)
 
 
 def foresee(site: Site, change: Change) -> Prognosis:
@@ -288,13 +345,15 @@ def foresee(site: Site, change: Change) -> Prognosis:
         path = f"snapshots/{name}"
         if files.get(path) is Way.LOST and blobs[BlobType.TREE, bytes.fromhex(str(snapshot.tree))] is not Way.LOST:
             files[path] = Way.RECOVERED
+    entries = {key[1]: judge.entries(key) for key, way in blobs.items() if way is Way.ENTRIES}
+    named = _named_trees(site, blobs, entries)
     chunks: dict[str, dict[tuple[bytes, ...], tuple[bool, ...]]] = {}
     sizes: Counter[bool] = Counter()
     for name, saved in site.saved.items():
         for file in saved:
-            there = opens and blobs[BlobType.TREE, file.trees[-1]] is not Way.LOST
+            there = opens and _belongs(file, blobs, entries, named)
             had = tuple(there and blobs[BlobType.DATA, chunk] is not Way.LOST for chunk in file.chunks)
             chunks.setdefault(name, {})[file.path] = had
             for chunk, one in zip(file.chunks, had, strict=True):
                 sizes[one] += len(site.plain[BlobType.DATA, chunk])
-    return Prognosis(tuple(change.hurts(site.files)), blobs, files, opens, chunks, sizes[True], site.total)
+    return Prognosis(tuple(change.hurts(site.files)), blobs, files, opens, chunks, sizes[True], site.total, entries)

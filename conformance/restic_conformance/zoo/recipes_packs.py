@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from restic_conformance.vault import file_id
@@ -11,6 +12,7 @@ from restic_conformance.zoo.change import Change
 from restic_conformance.zoo.recipes_files import another, flip_bits, overwrite
 from restic_conformance.zoo.recipes_index import of_pack, replaced, without_packs
 from restic_conformance.zoo.site import Site, open_unpacked, pack_path
+from restic_spec.blob import seal_blob
 from restic_spec.constants import IV_SIZE, LENGTH_SIZE, MAC_SIZE
 from restic_spec.crypto import OVERHEAD, open_sealed
 from restic_spec.index import IndexBlob, IndexFile, IndexPack, decode_index, encode_index
@@ -172,13 +174,20 @@ TAILS: dict[str, tuple[str, Edit]] = {
 }  # fmt: skip
 
 
-def repacked(site: Site, name: str, raw: bytes, chance: random.Random) -> Change:
-    """A pack replaced by other bytes under their true hash, and the indexes corrected to it."""
+def _indexed(entry: PackEntry) -> IndexBlob:
+    """What an index says of a blob."""
+    return IndexBlob(entry.id.hex(), entry.type.value, entry.offset, entry.length, entry.uncompressed_length or 0)
+
+
+def repacked(site: Site, name: str, raw: bytes, chance: random.Random, entries: Sequence[PackEntry] | None = None) -> Change:
+    """A pack replaced by other bytes under their true hash, and the indexes corrected to it, with other *entries* if given."""
     change = Change({pack_path(name): None, pack_path(file_id(raw)): raw})
     for path in of_pack(site, name):
         index = decode_index(open_unpacked(site.master, site.files[path]))
         for pack in index.all_packs():
-            pack.id = file_id(raw) if pack.id == name else pack.id
+            if pack.id == name:
+                pack.id = file_id(raw)
+                pack.blobs = pack.blobs if entries is None else [_indexed(entry) for entry in entries]
         change |= replaced(site, path, index, chance)
     return change
 
@@ -201,6 +210,31 @@ def _before_sealing(kind: BlobType, site: Site, chance: random.Random) -> Change
         return None
     (path, raw), *_ = damaged.files.items()
     return repacked(site, path.rpartition("/")[2], raw or b"", chance)
+
+
+def _entry_garbled(site: Site, chance: random.Random) -> Change | None:
+    """A tree of which one entry was overwritten in memory, before it was compressed and sealed; the pack is built around it."""
+    name = site.packs_of(BlobType.TREE)[0]
+    fitting = [
+        one for one in site.packs[name] if one.type is BlobType.TREE and site.plain[one.type, one.id].count(b'"name"') > 2
+    ]
+    if not fitting:
+        return None
+    chosen = chance.choice(fitting)
+    plain = site.plain[chosen.type, chosen.id]
+    starts = [found.start() for found in re.finditer(rb'{"name":"', plain)]
+    garbled = overwrite(plain, chance.choice(starts) + 30, another(bytes(12), chance))
+    raw, body, entries = site.files[pack_path(name)], b"", []
+    for entry in site.packs[name]:
+        box = raw[entry.offset : entry.offset + entry.length]
+        if entry == chosen:
+            made, box = seal_blob(site.master, entry.type, garbled, offset=len(body), version=site.version)
+            box = site.seal(open_sealed(site.master, box), chance.randbytes(16))
+            entry = made._replace(id=entry.id)
+        entries.append(entry._replace(offset=len(body)))
+        body += box
+    header = site.seal(encode_header(entries), chance.randbytes(16))
+    return repacked(site, name, body + header + encode_length(len(header)), chance, entries)
 
 
 def _lying_header(lie: Callable[[list[PackEntry], random.Random], None], site: Site, chance: random.Random) -> Change | None:
@@ -277,8 +311,8 @@ def _copies_damaged(site: Site, chance: random.Random) -> Change | None:
     header = site.seal(encode_header([entry._replace(offset=0)]), chance.randbytes(16))
     end = header + encode_length(len(header))
     second = file_id(other + end)
-    blob = IndexBlob(entry.id.hex(), "data", 0, entry.length, uncompressed_length=entry.uncompressed_length or 0)
-    path, index = site.seal_file("index", encode_index(IndexFile(packs=[IndexPack(second, [blob])])), chance.randbytes(16))
+    packs = [IndexPack(second, [_indexed(entry._replace(offset=0))])]
+    path, index = site.seal_file("index", encode_index(IndexFile(packs=packs)), chance.randbytes(16))
     files = {
         pack_path(name): overwrite(raw, entry.offset, damaged(box, 1, 3)),
         pack_path(second): damaged(other, 5, 7) + end,
@@ -326,6 +360,7 @@ def made() -> Iterator[tuple[str, str, Make]]:
             partial(_before_sealing, kind),
         )
         yield f"{kind.value}-pack-unindexed", f"a pack of {kind.value} is in no index", partial(_unindexed, kind)
+    yield "tree-entry-garbled", "an entry of a tree was overwritten before the tree was sealed", _entry_garbled
     for name, (what, edit) in HEADERS.items():
         yield f"header-{name}", what, partial(in_header, edit)
     for name, (what, edit) in TAILS.items():

@@ -154,6 +154,8 @@ class Site:
         self.master = opened[0]
         self.version = 2 if b'"version":2' in open_sealed(self.master, self.files["config"]) else 1
         self.indexes = read_indexes(self.master, self.files)
+        self._opened: dict[Place, bool] = {}
+        self._listed: dict[str, list[PackEntry]] = {}
         self.places: dict[Key, list[Place]] = {}
         for place in indexed(self.indexes):
             self.places.setdefault((place.entry.type, place.entry.id), []).append(place)
@@ -164,6 +166,22 @@ class Site:
                 if plain is None:
                     raise ValueError(f"{repository}: blob {key[1].hex()} does not open")
                 self.plain[key] = plain
+
+    def opens(self, files: Files, place: Place) -> bool:
+        """Whether the blob that should lie at *place* of *files* does; what is as in this repository is opened once."""
+        if files.get(place.path) is not self.files.get(place.path):
+            return open_at(self.master, files, place) is not None
+        if place not in self._opened:
+            self._opened[place] = open_at(self.master, files, place) is not None
+        return self._opened[place]
+
+    def listed(self, files: Files, path: str) -> list[PackEntry]:
+        """What the header of the pack at *path* of *files* lists; likewise."""
+        if files[path] is not self.files.get(path):
+            return listed_in_header(self.master, files[path])
+        if path not in self._listed:
+            self._listed[path] = listed_in_header(self.master, files[path])
+        return self._listed[path]
 
     @cached_property
     def packs(self) -> dict[str, list[PackEntry]]:
