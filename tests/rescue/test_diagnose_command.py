@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.browser import Browser
 from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json
 from tests.tools.kit import Runner
@@ -105,6 +106,29 @@ def test_without_config_key_or_password(forge: Forge, run: Runner, monkeypatch: 
     assert none.code == 1 and b"no key file" in none.out
     monkeypatch.setenv("RESTIC_REPOSITORY", str(forge.path / "keys"))
     assert run("diagnose").code == 10
+
+
+def test_the_page_opens_in_a_browser(tmp_path: Path, run: Runner, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Forge(tmp_path / "forged")
+    gone, there = made.blob("data", b"1" * 10), made.blob("data", b"2" * 20)
+    names = ["<img src=x onerror=alert(1)>", "intact", "\\xff\\x1b[2J"]
+    nodes = [node(name, content=[there[1], gone[1]] if name != "intact" else [there[1]], size=30) for name in names]
+    made.whole(nodes, [there])
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(made.path))
+    monkeypatch.setenv("RESTIC_PASSWORD", kit.PASSWORD)
+    target = tmp_path / "page.html"
+    done = run("diagnose", "--html", str(target))
+    assert done.code == 1 and b"wrote" in done.out
+    assert run("diagnose", "--html", "-").out == target.read_bytes()
+    refused = run("diagnose", "--html", "-", "--json")
+    assert refused.code == 1 and b"only one of them" in refused.err and not refused.out
+    for dark, width in ((False, 1000), (True, 390)):
+        with browser.open(target, dark=dark, width=width) as page:
+            text = page.text
+            assert "Some data is lost here: 2 files" in text and "What to do now" in text and names[0] in text
+            assert "20 to 30" in text and "/intact" not in page.evaluate("document.querySelector('#paths').innerText")
+            assert page.errors() == [] and page.requests() == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_shares_are_put_together_by_a_command_below_it(forge: Forge, run: Runner, tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ class _Diagnosing:
                     run.add(Finding(Code.PACK_UNINDEXED, ObjectRef(ObjectKind.PACK, pack.hex()), message))
 
     def _read(self, result: PackResult) -> None:
+        self.result.packs_read += result.pack in self.run.file_sizes
         if result.outcome is not Outcome.INTACT and result.hash:
             self.hashes[result.pack] = result.hash
         self.states.read(result)
@@ -260,7 +261,7 @@ class _Diagnosing:
         result.files = faults.files()
         result.copies, result.missing = states.copies, finder.wanted
         result.wrong_packs, result.unindexed = sorted(states.wrong), sorted(states.found)
-        result.packs, result.packs_read = len(run.file_sizes), run.report.packs_read
+        result.packs = len(run.file_sizes)
         result.bytes_read = run.report.bytes_read
         found = sum(run.report.counts.values())
         result.incomplete = finder.full or states.full or found > len(run.report.findings)

@@ -12,7 +12,7 @@ from restic_format.rescue.diagnosis import origins
 from restic_format.rescue.diagnosis.blobstates import BlobStates, worst
 from restic_format.rescue.diagnosis.damagedpaths import FoundPath, PathFinder
 from restic_format.rescue.diagnosis.origins import KIND_OF, Judged, PackFacts
-from restic_format.rescue.diagnosis.records import BadFile, Cause, Cost, DamagedPath, Fault, Hope, Means, Origin
+from restic_format.rescue.diagnosis.records import BadCopy, BadFile, Cause, Cost, DamagedPath, Fault, Hope, Means, Origin
 from restic_format.rescue.wanted import Key
 from restic_spec.layout import LISTED_KINDS, FileKind
 from restic_spec.pack import BlobType
@@ -37,6 +37,13 @@ _NOTED = frozenset((Code.PACK_MIXED, Code.INDEX_DUPLICATE_PACK))
 """Warnings that nothing is damaged by."""
 
 _OF_FILES = frozenset((Code.KEY_DAMAGED, Code.LOCK_DAMAGED, Code.SNAPSHOT_DAMAGED, Code.INDEX_DAMAGED, Code.CONFIG_DAMAGED))
+
+_SNAPSHOT_HOPES = {
+    Code.SNAPSHOT_DAMAGED: Hope.DAMAGED,
+    Code.SNAPSHOT_UNREADABLE: Hope.HIDDEN,
+    Code.SNAPSHOT_NO_TREE: Hope.LOST,
+}
+"""What can be expected of a snapshot that cannot be used."""
 
 FaultKey = tuple[ObjectKind, str]
 
@@ -72,6 +79,10 @@ class FaultMaker:
         """The fault that has taken the packs that only their headers list out of the index."""
         strays = [finding.object.name for finding in run.report.findings if finding.code is Code.FILE_STRAY]
         self._names = origins.Names(self._listed(), strays)
+        self._copies: dict[bytes, list[BadCopy]] = {}
+        for copy in states.copies:
+            self._copies.setdefault(copy.pack, []).append(copy)
+        self._gone = self._hopes_of_gone()
         self._contents = {content: pack for pack, content in hashes.items() if content != pack}
         """Where a pack's content lies under another name."""
 
@@ -98,6 +109,16 @@ class FaultMaker:
         for finding in blobs:
             self._add_blob(finding)
         self._settle(self._costs(snapshots))
+        self._put_last()
+
+    def _put_last(self) -> None:
+        """Number what was left behind after everything else."""
+        order = sorted(range(len(self.faults)), key=lambda number: self.faults[number].origin is Origin.LEFT_BEHIND)
+        new = {old: number for number, old in enumerate(order)}
+        self.faults = [self.faults[old] for old in order]
+        self._numbers = {key: new[old] for key, old in self._numbers.items()}
+        for found in self._finder.found:
+            found.path = found.path._replace(faults=tuple(sorted(new[old] for old in found.path.faults)))
 
     def _add(self, key: FaultKey, finding: Finding) -> None:
         number = self._numbers.get(key)
@@ -169,8 +190,8 @@ class FaultMaker:
                     sum(path.lost_bytes for path in files),
                     worst(found.path.hope for found in hit.paths),
                 )
-            elif code in (Code.SNAPSHOT_DAMAGED, Code.SNAPSHOT_UNREADABLE, Code.SNAPSHOT_NO_TREE):
-                fault.cost = Cost(snapshots=1, hope=Hope.FOUND)
+            elif code in _SNAPSHOT_HOPES:
+                fault.cost = Cost(snapshots=1, hope=_SNAPSHOT_HOPES[code])
             fault.origin, fault.why = self._judge(fault, needed=hit is not None)
             fault.means = self._means(fault)
 
@@ -218,7 +239,7 @@ class FaultMaker:
             return Origin.INDEX, "the pack is intact and says itself what it holds: an index file says something else"
         if code is Code.PACK_MISSING and pack in self._contents:
             return Origin.MIXED_UP, f"its content lies at data/{self._contents[pack].hex()}"
-        copies = [copy for copy in self._states.copies if copy.pack == pack]
+        copies = self._copies.get(pack, [])
         facts = PackFacts(
             content,
             self._run.file_sizes.get(pack),
@@ -242,11 +263,13 @@ class FaultMaker:
 
     def _hopes_of_pack(self, pack: bytes) -> set[Hope]:
         """What can be expected of the blobs that are hit in a pack."""
-        hopes = {self._states.of(*copy.key)[0] for copy in self._states.copies if copy.pack == pack}
-        if pack in self._states.gone:
-            for _, entries in self._run.repo.index.by_pack({pack}):
-                hopes.update(self._states.of(entry.type, entry.id)[0] for entry in entries)
-        return hopes
+        return {self._states.of(*copy.key)[0] for copy in self._copies.get(pack, ())} | self._gone.get(pack, set())
+
+    def _hopes_of_gone(self) -> dict[bytes, set[Hope]]:
+        """What can be expected of the blobs of packs of which nothing can be had."""
+        gone = self._states.gone
+        found = self._run.repo.index.by_pack(gone) if gone else ()
+        return {pack: {self._states.of(entry.type, entry.id)[0] for entry in entries} for pack, entries in found}
 
     def causes(self) -> list[Cause]:
         """The faults by origin and by what helps, the most costly first."""

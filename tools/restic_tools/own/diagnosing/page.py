@@ -88,20 +88,18 @@ def _numbered(steps: list[str]) -> list[list[str]]:
 def _faults(faults: list[tuple[int, Fault]]) -> Table:
     columns = [
         Column("", "number"),
-        Column("what is wrong"),
-        Column("likely from"),
-        Column("it costs"),
+        Column("what is wrong, and what it likely comes from", "path"),
+        Column("it costs", "path"),
         Column("expected"),
-        Column("what helps"),
+        Column("what helps", "path"),
     ]
     rows: list[list[Cell]] = [
         [
             str(number),
-            text.title(fault),
-            f"{text.ORIGINS[fault.origin]}: {fault.why}",
+            f"{text.title(fault)}\nlikely from {text.ORIGINS[fault.origin]}: {fault.why}",
             text.cost(fault),
-            Mark(fault.cost.hope.value, TONES[fault.cost.hope]),
-            "; or ".join(text.MEANS[means] for means in fault.means),
+            Mark(fault.cost.hope.value, TONES[fault.cost.hope]) if fault.cost.snapshots else "",
+            "\nor ".join(text.MEANS[means] for means in fault.means),
         ]
         for number, fault in faults[:MOST_ROWS]
     ]
