@@ -7,11 +7,11 @@ environment = $(PYTHON) scripts/environment.py
 # which share what they are made on, until another has nothing left.
 PYTEST_FLAGS ?= -n 4 --dist worksteal
 # What also has to hold where nothing is compiled: the twins of the native parts do the same work.
-TWINS := tests/repository tests/storage tests/backup/test_backup.py tests/restore/test_attributes.py \
+TWINS := tests/repository tests/backup/test_backup.py tests/restore/test_attributes.py \
 	tests/restore/test_faults.py tests/check/test_check_packs.py
-# What also has to hold where native parts are used, except the one that calls libcrypto and libzstd.
-BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup \
-	tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
+# What also has to hold where native parts are used, except the one that calls libcrypto and libzstd: what seals and opens.
+BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup/test_backup.py \
+	tests/backup/test_command.py tests/backup/test_stream.py tests/backup/test_tree_ids.py tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
 	tests/check/test_check_packs.py tests/check/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 
