@@ -11,7 +11,8 @@ TWINS := tests/repository tests/backup/test_backup.py tests/restore/test_attribu
 	tests/restore/test_faults.py tests/check/test_check_packs.py
 # What also has to hold where native parts are used, except the one that calls libcrypto and libzstd: what seals and opens.
 BINDINGS := tests/repository/test_repository.py tests/repository/test_fast_paths.py tests/backup/test_backup.py \
-	tests/backup/test_command.py tests/backup/test_stream.py tests/backup/test_tree_ids.py tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
+	tests/backup/test_command.py tests/backup/test_stream.py tests/backup/test_tree_ids.py \
+	tests/restore/test_command.py tests/restore/test_overwrite.py tests/restore/test_places.py \
 	tests/check/test_check_packs.py tests/check/test_check_trees.py
 SOURCES := restic_format spec/restic_spec tools/restic_tools conformance/restic_conformance
 

@@ -21,7 +21,8 @@ from tests.safety import kit
 from tests.safety.forge import Forge, node, tree_json, zstd_bomb
 
 GIB = 1 << 30
-BOMB = 10 * GIB
+BOMB = 5 * GIB
+"""More than 32 bits count, and than the address space of who reads it."""
 PEAK_MIB = 450
 """An unpacked file may expand to 256 MiB before it is refused; a blob stays far below."""
 
