@@ -19,7 +19,15 @@ from typing import NamedTuple
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, KeyUnusable, SpecError, StorageError, WrongPassword
 from restic_format.repository import Repository
 from restic_format.repository.cipher import Cipher, make_cipher
-from restic_format.repository.keys import OpenedKey, find_key, opens_others
+from restic_format.repository.keys import (
+    MAX_KEYS_TRIED,
+    MAX_WORK,
+    OpenedKey,
+    find_key,
+    load_key,
+    open_key,
+    opens_others,
+)
 from restic_format.rescue.budget import Budget
 from restic_format.rescue.means import Means
 from restic_format.rescue.polynomial import NotEnough, Recovered, recover_polynomial
@@ -56,6 +64,8 @@ class Entrance(NamedTuple):
     """The config to store; None where the one that is there is good."""
     is_new: bool
     """Whether the config is made anew."""
+    foreign: list[str]
+    """Names of keys that the password opens and that are of another repository: programs would use them."""
     polynomial: Recovered | NotEnough | None = None
     """For a config that is made anew: the polynomial that was found again, or why it is another one."""
 
@@ -78,28 +88,33 @@ def find_entrance(
         Interrupted: it was cancelled.
     """
     keys: list[RecoveredFile] = []
-    try:
-        key = find_key(storage, password, key_hint)
-    except (WrongPassword, KeyUnusable):
-        keys = _recover_keys(storage, means_of(None, STABLE_VERSION), cancel)
-        if not keys:
-            raise
-        key = _find_among(keys, password)
-    cipher = make_cipher(key.master)
-    sealed = _config_of(storage)
-    config = None if sealed is None else _decoded(cipher, sealed)
-    if config is not None:
-        return Entrance(Repository(storage, config, key), keys, None, is_new=False)
+    opened = opened_keys(storage, password, key_hint)
+    if opened:
+        key = _fitting(storage, opened)
+    else:
+        try:
+            key = find_key(storage, password, key_hint)
+        except (WrongPassword, KeyUnusable):
+            keys = _recover_keys(storage, means_of(None, STABLE_VERSION), cancel)
+            if not keys:
+                raise
+            key = _find_among(keys, password)
     if opens_others(storage, key.master) is False:
         raise DamagedFile(
             f"keys/{key.id.hex()} is a key of another repository: move it away, and use the password of one that belongs here",
             object=f"keys/{key.id.hex()}",
         )
+    foreign = [one.id.hex() for one in opened if one.master != key.master]
+    cipher = make_cipher(key.master)
+    sealed = _config_of(storage)
+    config = None if sealed is None else _decoded(cipher, sealed)
+    if config is not None:
+        return Entrance(Repository(storage, config, key), keys, None, is_new=False, foreign=foreign)
     version = find_version(storage, cipher)
     for one in sorted(means_of(key.master, version), key=lambda one: one.certainty):
         for found in one.files([Damaged(FileKind.CONFIG, CONFIG, sealed)], cancel=cancel):
             if (config := _decoded(cipher, found.data)) is not None:
-                return Entrance(Repository(storage, config, key), keys, found, is_new=False)
+                return Entrance(Repository(storage, config, key), keys, found, is_new=False, foreign=foreign)
     config = Config(
         version=version,
         id=os.urandom(ID_SIZE).hex(),
@@ -112,7 +127,7 @@ def find_entrance(
         config.chunker_polynomial = f"{cut.polynomial:x}"
         how += f", and from {cut.boundaries} places at which files were cut"
     made = RecoveredFile(FileKind.CONFIG, CONFIG, cipher.seal(encode_config(config)), how)
-    return Entrance(Repository(storage, config, key), keys, made, is_new=True, polynomial=cut)
+    return Entrance(Repository(storage, config, key), keys, made, is_new=True, foreign=foreign, polynomial=cut)
 
 
 def _find_polynomial(repository: Repository, budget: float | None, cancel: Cancel | None) -> Recovered | NotEnough:
@@ -136,6 +151,51 @@ def restore_entrance(entrance: Entrance, quarantine: Quarantine) -> None:
         storage.save(FileKind.CONFIG, "", entrance.config.data)
         if storage.load(FileKind.CONFIG, "") != entrance.config.data:
             raise DamagedFile("config was stored just now and is not what was written: check the storage")
+    for name in entrance.foreign:
+        entrance.repository.may_change(FileKind.KEY)
+        storage.remove(FileKind.KEY, name)
+
+
+def opened_keys(storage: Storage, password: bytes, hint: str | None = None) -> list[OpenedKey]:
+    """Every key that *password* opens, those whose names start with *hint* first, out of as many as may be tried (KEY-14).
+
+    Raises:
+        StorageError: the keys cannot be listed.
+    """
+    names = [name for name, _ in storage.list(FileKind.KEY)]
+    names.sort(key=lambda name: not (hint and name.startswith(hint)))
+    found: list[OpenedKey] = []
+    work = 0
+    for name in names[:MAX_KEYS_TRIED]:
+        try:
+            key = load_key(storage, name)
+            kdf = key.derivation()
+            work += kdf.N * kdf.r * kdf.p
+            if work > MAX_WORK:
+                break
+            found.append(OpenedKey(bytes.fromhex(name), open_key(key, password)))
+        except (SpecError, StorageError, MemoryError):
+            continue
+    return found
+
+
+def foreign_keys(repository: Repository, password: bytes) -> list[str]:
+    """Names of keys that *password* opens and that are of another repository; some programs try no other after such a one.
+
+    Raises:
+        StorageError: the keys cannot be listed.
+    """
+    return [key.id.hex() for key in opened_keys(repository.storage, password) if key.master != repository.master_key]
+
+
+def _fitting(storage: Storage, keys: Sequence[OpenedKey]) -> OpenedKey:
+    """The key of this repository, as far as its files tell: a config may be that of another."""
+    opens = {key.id: opens_others(storage, key.master) for key in keys}
+    for wanted in (True, None, False):
+        for key in keys:
+            if opens[key.id] is wanted:
+                return key
+    return keys[0]
 
 
 def find_version(storage: Storage, cipher: Cipher) -> int:

@@ -228,7 +228,7 @@ class _Healer:
     def set_aside(self) -> None:
         """Move away damaged snapshots and keys that could not be brought back."""
         good = {(file.kind, file.name) for file in self.result.files}
-        for kind, name in self.made.files:
+        for kind, name in [*self.made.files, *((FileKind.KEY, name) for name in self.made.foreign)]:
             if kind is FileKind.INDEX or (kind, name) in good:
                 continue
             if kind is FileKind.KEY and name == self.repository.key_id.hex():

@@ -111,6 +111,8 @@ class HealPlan:
     """Packs that the index lists and that are not there."""
     files: list[tuple[FileKind, str]] = field(default_factory=list)
     """Damaged files that are no packs."""
+    foreign: list[str] = field(default_factory=list)
+    """Names of keys of another repository."""
     roots: int = 0
     """Trees that can be read and that no snapshot and no other tree names."""
 
@@ -129,12 +131,14 @@ def make_plan(
     means: Sequence[str] = (),
     *,
     forget: bool = False,
+    foreign: Sequence[str] = (),
     progress: Progress[DiagnosisEvent] = silent,
     cancel: Cancel | None = None,
 ) -> HealPlan:
     """Diagnose everything, and say what will be done. The index must not have been loaded; an exclusive lock should be held.
 
     *means* are the names of those that will be tried. With *forget* damaged snapshots go when their replacements are stored.
+    *foreign* are names of keys of another repository (`restic_format.rescue.entrance.foreign_keys`).
 
     Raises:
         UsageError: this repository must not be repaired so (`restic_format.maintenance.restrictions`).
@@ -143,7 +147,7 @@ def make_plan(
     check_is_whole(repository, "heal")
     check_may_remove(repository, "heal")
     diagnosis = examine(repository, progress, cancel)
-    made = HealPlan(repository, diagnosis)
+    made = HealPlan(repository, diagnosis, foreign=list(foreign))
     made.obstacles = unreadable(diagnosis)
     made.lying.update(diagnosis.wrong_packs)
     for found in findings(diagnosis):
@@ -205,6 +209,7 @@ def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
             Certainty.LIKELY,
         )
     damaged = [name for name in wanted if not name.startswith("index/")]
+    damaged += [f"keys/{name}" for name in made.foreign]
     if damaged:
         add(
             ActionKind.SET_ASIDE,

@@ -396,3 +396,69 @@ def test_blobs_with_one_bit_turned_are_solved(fresh: Fresh) -> None:
 def read_all(repo: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(repo)): path.read_bytes() for path in kit.files_of(repo)}
+
+
+def add_foreign_key(repo: Path, tmp_path: Path) -> Path:
+    """A key of another repository with the same password, by a name that comes first."""
+    other = tmp_path / "other"
+    kit.restic(other, "init", "-q")
+    (key,) = (other / "keys").iterdir()
+    shutil.copy(key, repo / "keys" / key.name)
+    return other
+
+
+def test_a_key_of_another_repository_is_set_aside(fresh: Fresh, tmp_path: Path) -> None:
+    repo = fresh()
+    mine = {path.name for path in (repo / "keys").iterdir()}
+    add_foreign_key(repo, tmp_path)
+    before = read_all(repo)
+    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    assert "the repository is healthy" in done.stdout
+    assert {path.name for path in (repo / "keys").iterdir()} == mine
+    kit.restic(repo, "check", "--read-data")
+    kit.ours(repo, "heal", "--undo", "--yes")
+    assert read_all(repo) == before
+
+
+def test_an_init_over_a_repository_is_put_right(fresh: Fresh, tmp_path: Path) -> None:
+    """Config and key are new ones: whoever believes them takes all that is there for damaged."""
+    repo = fresh()
+    mine = {path.name for path in (repo / "keys").iterdir()}
+    everything = readable(repo)
+    other = add_foreign_key(repo, tmp_path)
+    (repo / "config").unlink()
+    shutil.copy(other / "config", repo / "config")
+    before = read_all(repo)
+    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    assert "are of another repository" in done.stdout and "the repository is healthy" in done.stdout
+    assert {path.name for path in (repo / "keys").iterdir()} == mine and everything <= readable(repo)
+    kit.restic(repo, "check", "--read-data")
+    kit.ours(repo, "heal", "--undo", "--yes")
+    assert read_all(repo) == before
+    # Without the old key nothing opens the rest, and nothing is taken for damaged.
+    repo = fresh()
+    (repo / "config").unlink()
+    for path in (repo / "keys").iterdir():
+        path.unlink()
+    for name in ("config", *(str(path.relative_to(other)) for path in (other / "keys").iterdir())):
+        shutil.copy(other / name, repo / name)
+    alone = read_all(repo)
+    refused = kit.ours(repo, "heal", "--yes", *QUICK, check=False)
+    assert refused.returncode == 1 and "of another repository" in refused.stderr and read_all(repo) == alone
+
+
+def test_without_any_key_it_says_what_is_needed(fresh: Fresh) -> None:
+    repo = fresh()
+    for path in (repo / "keys").iterdir():
+        path.unlink()
+    done = kit.ours(repo, "heal", "--yes", check=False)
+    assert done.returncode == 1 and "there is no key in the repository" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_password_is_asked_for_once(fresh: Fresh) -> None:
+    repo = fresh()
+    flip_index(repo)
+    words = kit.ours_command(repo, "heal", "--yes", *QUICK)
+    environment = {name: value for name, value in kit.environment().items() if name != "RESTIC_PASSWORD"}
+    done = kit.run(words, env=environment, input=kit.PASSWORD + "\n", check=False)
+    assert done.returncode == 0 and "the repository is healthy" in done.stdout

@@ -104,7 +104,11 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
     while True:
         tries -= 1
         try:
-            return attempt(ask_password(options, f"enter password for {options.role and options.role + ' '}repository: "))
+            password = ask_password(options, f"enter password for {options.role and options.role + ' '}repository: ")
+            found = attempt(password)
+            if password:
+                options.password = password  # A command that opens it again need not ask again.
+            return found
         except (WrongPassword, Failure) as error:
             if tries == 0:
                 raise

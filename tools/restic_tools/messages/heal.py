@@ -66,6 +66,8 @@ class Entrance(msgspec.Struct):
     files: list[BroughtBack]
     is_new: bool
     """Whether the config is made anew, as the old one cannot be had."""
+    foreign_keys: list[str]
+    """Keys of another repository, which are set aside."""
     dry_run: bool
     boundaries: int | None
     """Places that were found at which files were cut, where the config is made anew; else null."""

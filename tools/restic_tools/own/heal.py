@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,7 +101,8 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
         "proof": "checking everything again",
     }
     options = ctx.options.replaced(no_cache=True)
-    if not _enter(ctx, options, place, budget, dry_run=dry_run, yes=yes):
+    foreign = _enter(ctx, options, place, budget, dry_run=dry_run, yes=yes)
+    if foreign is None:
         return
     lock: LockMode = "none" if dry_run else "exclusive"
     with ctx.open_repository(lock=lock, options=options) as repository, stoppable(ctx) as cancel:
@@ -113,7 +115,8 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
                 if isinstance(event, Advance):
                     printer(event)
 
-            made = make_plan(repository, [one.name for one in means], forget=forget, progress=progress, cancel=cancel)
+            names = [one.name for one in means]
+            made = make_plan(repository, names, forget=forget, foreign=foreign, progress=progress, cancel=cancel)
             printer.close()
             show_plan(ctx, made, was_used=place.was_used)
             if made.obstacles:
@@ -185,32 +188,45 @@ class _Place:
         return self._kept
 
 
-def _enter(ctx: Context, options: GlobalOptions, place: _Place, budget: Budget, *, dry_run: bool, yes: bool) -> bool:
-    """Put right what keeps the repository from being opened and locked; whether that can be done now."""
-    from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound
+def _enter(
+    ctx: Context, options: GlobalOptions, place: _Place, budget: Budget, *, dry_run: bool, yes: bool
+) -> list[str] | None:
+    """Put right what keeps the repository from being opened and locked; the names of keys in it that are of another repository,
+    None where it cannot be opened now.
+    """
+    from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound, WrongPassword
+    from restic_format.repository.keys import opens_others
+    from restic_format.rescue.entrance import foreign_keys
+    from restic_tools.passwords import ask_password
 
-    try:
-        with ctx.open_repository(lock="none", options=options) as repository:
-            if not dry_run:
-                _clear_locks(ctx, repository, place, yes=yes)
-        return True
-    except (RepositoryNotFound, DamagedFile, KeyUnusable) as error:
-        if not _can_be_opened_again(error, options):
-            raise
-        _restore_entrance(ctx, options, place, error, budget, dry_run=dry_run, yes=yes)
-        return not dry_run
+    with ExitStack() as stack:
+        try:
+            repository = stack.enter_context(ctx.open_repository(lock="none", options=options))
+            if opens_others(repository.storage, repository.master_key) is False:
+                raise DamagedFile(
+                    "the config and the key that opens it open no other file here: they are of another repository"
+                )
+        except WrongPassword as error:
+            if _has_keys(options):
+                raise
+            raise Failure(
+                "there is no key in the repository: without one nothing in it can be read, whatever the password is; bring "
+                "back the folder keys from any copy of the repository, however old; nothing was changed"
+            ) from error
+        except (RepositoryNotFound, DamagedFile, KeyUnusable) as error:
+            if isinstance(error, RepositoryNotFound) and not _has_keys(options):
+                raise
+            _restore_entrance(ctx, options, place, error, budget, dry_run=dry_run, yes=yes)
+            return None if dry_run else []
+        if not dry_run:
+            _clear_locks(ctx, repository, place, yes=yes)
+        return foreign_keys(repository, ask_password(options, "").encode("utf-8", "surrogateescape"))
 
 
-def _can_be_opened_again(error: ResticFormatError, options: GlobalOptions) -> bool:
-    """Whether an error is about the config, or about damaged keys, of a repository that is there."""
-    from restic_format.errors import DamagedFile, KeyUnusable
+def _has_keys(options: GlobalOptions) -> bool:
     from restic_spec.layout import FileKind
     from restic_tools.access import given_storage
 
-    if isinstance(error, KeyUnusable) or (isinstance(error, DamagedFile) and error.object == "config"):
-        return True
-    if isinstance(error, DamagedFile):
-        return False
     return any(True for _ in given_storage(options, bool).list(FileKind.KEY))
 
 
@@ -249,9 +265,15 @@ def _restore_entrance(
         if ctx.options.json:
             told = [BroughtBack(file.kind.value, file.name, file.how) for file in files]
             cut = found.polynomial
-            ctx.out.json(Entrance("entrance", told, found.is_new, dry_run, cut and cut.boundaries, isinstance(cut, Recovered)))
+            ctx.out.json(
+                Entrance(
+                    "entrance", told, found.is_new, found.foreign, dry_run, cut and cut.boundaries, isinstance(cut, Recovered)
+                )
+            )
         for file in files:
             ctx.out.info(f"{file.kind.value} {file.name[:8]}: {file.how}")
+        for name in found.foreign:
+            ctx.out.info(f"key {name[:8]}: is of another repository, and will be set aside")
         if isinstance(found.polynomial, Recovered):
             ctx.out.info(
                 "the old config cannot be had, and the repository gets a new id; but files will be cut in the same places as "
