@@ -32,7 +32,7 @@ from restic_spec.ids import id_of
 from restic_spec.layout import KINDS, FileKind
 from restic_spec.pack import BlobType, PackEntry
 
-FILES, INDEX, PACKS, SNAPSHOTS, PROOF = "damaged files", "index", "damaged packs", "snapshots repaired", "proof"
+FILES, BLOBS, SNAPSHOTS, PROOF = "damaged files", "damaged blobs", "snapshots repaired", "proof"
 """The stages that `Advance` names, besides those of what is done in them."""
 
 _AT_ONCE = 64 << 20
@@ -347,6 +347,7 @@ class _Healer:
         left = dict(wanted)
         if not left:
             return
+        self.progress(Advance(BLOBS, 0, len(left)))
         writer = self.repository.writer()
         try:
             for one in self.means:

@@ -96,8 +96,10 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
         "index": "loading indexes",
         "snapshots": "checking snapshots and trees",
         "read": "reading all data",
+        "damaged files": "bringing back damaged files as they were, where that can be done",
+        "damaged blobs": "bringing back damaged blobs, where that can be done",
         "pack files": "salvaging intact data from damaged packs",
-        "snapshots repaired": "repairing snapshots",
+        "snapshots repaired": "repairing snapshots that have lost something",
         "proof": "checking everything again",
     }
     options = ctx.options.replaced(no_cache=True)
@@ -107,7 +109,7 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
     lock: LockMode = "none" if dry_run else "exclusive"
     with ctx.open_repository(lock=lock, options=options) as repository, stoppable(ctx) as cancel:
         means = _means(repository.storage, repository.master_key, repository.version, budget)
-        with StagePrinter(ctx, headings, uncounted=("proof",)) as printer:
+        with StagePrinter(ctx, headings, uncounted=("damaged files", "damaged blobs", "proof")) as printer:
 
             def progress(event: object) -> None:
                 from restic_format.work import Advance
