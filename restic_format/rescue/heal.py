@@ -20,6 +20,7 @@ from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
 from restic_format.rescue.budget import Budget
 from restic_format.rescue.diagnosis import Diagnosis
+from restic_format.rescue.displaced import displaced
 from restic_format.rescue.means import Means
 from restic_format.rescue.plan import ActionKind, HealPlan, examine, is_rootless, is_sound, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
@@ -151,6 +152,8 @@ class _Healer:
         self.packs = set(made.packs)
         self.found: dict[bytes, list[PackEntry]] = {}
         """What scanning has found in damaged packs."""
+        self.moved: dict[bytes, dict[PackEntry, PackEntry]] = {}
+        """Blobs of damaged packs that do not stand where they should."""
         self.remains = Remains(self.repository)
         self.lengths: dict[bytes, int] = {}
         """Bytes of blobs of files that are damaged or missing: the first `LEARNED`."""
@@ -371,7 +374,10 @@ class _Healer:
         here = [pack for pack in sorted(self.packs) if self.storage.exists(FileKind.PACK, pack.hex())]
         made = repairpacks.plan(self.repository, here)
         for pack, damaged in made.packs.items():
-            entries = {*damaged.entries, *self.found_in(pack, damaged)}
+            if pack not in self.moved:
+                self.moved[pack] = displaced(self.repository, pack, damaged.size, damaged.entries, self.cancel)
+            listed = [self.moved[pack].get(entry, entry) for entry in damaged.entries]
+            entries = {*listed, *self.found_in(pack, damaged)}
             made.packs[pack] = damaged._replace(entries=sorted(entries, key=lambda entry: entry.offset))
         return made
 
