@@ -5,7 +5,7 @@ Rows and columns are byte strings of one length; what is done to them is done to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -64,26 +64,33 @@ def check_code(columns: int, rows: int) -> None:
         raise LengthInvalid(f"no parity has {rows} rows over {columns} columns", clause="PARITY-5")
 
 
-class Sum:
-    """A sum of multiples of byte strings of *length* bytes: parity in the making."""
+class Sums:
+    """*count* sums of multiples of byte strings of *length* bytes: parity in the making, or lost columns."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, count: int, length: int) -> None:
         self._length = length
-        self._sum = 0
+        self._sums = [0] * count
 
-    def add(self, factor: int, data: bytes) -> None:
-        """Add *factor* times *data*, which has *length* bytes."""
-        self._sum ^= int.from_bytes(data if factor == 1 else data.translate(multiples(factor)), "little")
+    def add(self, factors: Sequence[int], data: bytes | bytearray) -> None:
+        """Add to each sum its one of the *factors* times *data*, which has *length* bytes."""
+        for number, factor in enumerate(factors):
+            if factor:
+                self._sums[number] ^= int.from_bytes(data if factor == 1 else data.translate(multiples(factor)), "little")
 
-    def value(self) -> bytes:
-        """The sum so far."""
-        return self._sum.to_bytes(self._length, "little")
+    def values(self) -> list[bytes]:
+        """The sums so far."""
+        return [value.to_bytes(self._length, "little") for value in self._sums]
 
 
-def solve(columns: int, known: Sequence[bytes | None], parity: Sequence[tuple[int, bytes]]) -> list[bytes]:
+def solve(
+    columns: int,
+    known: Sequence[bytes | None],
+    parity: Sequence[tuple[int, bytes]],
+    sums: Callable[[int, int], Sums] = Sums,
+) -> list[bytes]:
     """The columns that are None in *known*, in their order, from as many rows of *parity*, each with its number (PARITY-6).
 
-    *known* may end before *columns* do: the columns behind it are zero.
+    *known* may end before *columns* do: the columns behind it are zero. *sums* makes what calculates.
 
     Raises:
         LengthInvalid: there are fewer rows than lost columns.
@@ -91,22 +98,21 @@ def solve(columns: int, known: Sequence[bytes | None], parity: Sequence[tuple[in
     lost = [number for number, column in enumerate(known) if column is None]
     if len(parity) < len(lost):
         raise LengthInvalid(f"{len(lost)} columns are lost, and there are {len(parity)} rows of parity", clause="PARITY-6")
-    sums = []
-    for row, value in parity[: len(lost)]:
-        rest = Sum(len(value))
-        rest.add(1, value)
-        for number, column in enumerate(known):
-            if column is not None:
-                rest.add(coefficient(columns, row, number), column)
-        sums.append(rest.value())
-    matrix = [[coefficient(columns, row, number) for number in lost] for row, _ in parity[: len(lost)]]
-    found = []
-    for factors in _inverted(matrix):
-        total = Sum(len(sums[0]))
-        for factor, value in zip(factors, sums, strict=True):
-            total.add(factor, value)
-        found.append(total.value())
-    return found
+    if not lost:
+        return []
+    rows = [row for row, _ in parity[: len(lost)]]
+    length = len(parity[0][1])
+    rest = sums(len(lost), length)
+    for place, (_, value) in enumerate(parity[: len(lost)]):
+        rest.add([int(number == place) for number in range(len(lost))], value)
+    for number, column in enumerate(known):
+        if column is not None:
+            rest.add([coefficient(columns, row, number) for row in rows], column)
+    found = sums(len(lost), length)
+    factors = _inverted([[coefficient(columns, row, number) for number in lost] for row in rows])
+    for place, value in enumerate(rest.values()):
+        found.add([line[place] for line in factors], value)
+    return found.values()
 
 
 def _inverted(matrix: list[list[int]]) -> list[list[int]]:

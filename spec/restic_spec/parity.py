@@ -299,10 +299,9 @@ def parity_of(description: Description, data: bytes) -> list[bytes]:
     *data* is its files one behind the other, each filled up with zeros to whole blocks; for tests and small groups.
     """
     width = description.block_size * description.stripes
-    sums = [galois.Sum(width) for _ in range(description.rows)]
+    sums = galois.Sums(description.rows, width)
     for column in range(description.columns):
         part = data[column * width : (column + 1) * width].ljust(width, b"\0")
-        for row, parity in enumerate(sums):
-            parity.add(galois.coefficient(description.columns, row, column), part)
+        sums.add([galois.coefficient(description.columns, row, column) for row in range(description.rows)], part)
     size = description.block_size
-    return [row[at : at + size] for row in (parity.value() for parity in sums) for at in range(0, width, size)]
+    return [row[at : at + size] for row in sums.values() for at in range(0, width, size)]

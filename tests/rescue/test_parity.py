@@ -196,6 +196,20 @@ def test_parity_is_made_of_verified_files_only() -> None:
     assert check_protection(storage, side).unprotected == []
 
 
+def test_files_that_are_empty_are_named_as_damaged() -> None:
+    storage = done(filled(packs=30))
+    side = storage.side_files("parity")
+    healthy = dict(storage.files)
+    for key in list(healthy):
+        if key[0] is FileKind.INDEX:
+            storage.files[key] = b""
+    told = run(storage)
+    empty = {key[1] for key in healthy if key[0] is FileKind.INDEX}
+    assert {item.member.name: item.why for item in told.unprotected} == dict.fromkeys(empty, "is damaged: it is empty")
+    assert {member.name for member in check_protection(storage, side).unprotected} == empty
+    assert brought_back(storage, healthy) == len(empty)
+
+
 def test_locks_are_left_out_and_overhead_is_kept() -> None:
     storage = filled(packs=30, size=200_000)
     add(storage, FileKind.LOCK, b"a lock")

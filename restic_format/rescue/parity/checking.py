@@ -56,7 +56,7 @@ def check_protection(
         covered |= _check_file(side, name, size, faults)
         progress(Advance("parity files read", number, len(files)))
     there = set(present)
-    unprotected = [member for member in present if member not in covered and member.size]
+    unprotected = [member for member in present if member not in covered]
     missing = sorted(covered - there, key=lambda member: member.path)
     return ProtectionState(len(files), total, len(covered & there), faults, unprotected, missing)
 

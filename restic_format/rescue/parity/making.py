@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from restic_format.errors import ResticFormatError, StorageError
 from restic_format.rescue.parity.store import Kept, parity_name
+from restic_format.rescue.parity.sums import make_sums
 from restic_format.storage import SideFiles, Storage
-from restic_format.work import Cancel
+from restic_format.work import Cancel, in_order
 from restic_spec import galois, parity
 from restic_spec.ids import id_of
 from restic_spec.layout import KINDS, FileKind
@@ -96,19 +98,22 @@ def make_group(
     shape = shape_of(members, overhead)
     width = shape.block_size * shape.stripes
     columns = -(-sum(parity.blocks_of(member.size, shape.block_size) for member in members) // shape.stripes)
-    sums = [galois.Sum(width) for _ in range(shape.rows)]
+    sums = make_sums(shape.rows, width)
     checks = bytearray()
-    column, number = bytearray(), 0
-    for part in _padded(storage, members, shape.block_size, cancel):
-        for at in range(0, len(part), shape.block_size):
-            checks += parity.check(part[at : at + shape.block_size])
-        column += part
-        while len(column) >= width:
-            _add(sums, columns, number, bytes(column[:width]))
-            del column[:width]
-            number += 1
-    if column:
-        _add(sums, columns, number, bytes(column.ljust(width, b"\0")))
+    column, filled, number = bytearray(width), 0, 0
+    for blocks, checks_of_blocks in _verified(storage, members, shape.block_size, cancel):
+        checks += checks_of_blocks
+        rest = memoryview(blocks)
+        while rest:
+            taken = min(len(rest), width - filled)
+            column[filled : filled + taken] = rest[:taken]
+            filled, rest = filled + taken, rest[taken:]
+            if filled == width:
+                sums.add(_factors(shape, columns, number), column)
+                filled, number = 0, number + 1
+    if filled:
+        column[filled:] = bytes(width - filled)
+        sums.add(_factors(shape, columns, number), column)
     description = parity.Description(*shape, tuple(members), bytes(checks))
     group = parity.group_of(parity.encode_description(description))
     writer = side.begin()
@@ -126,36 +131,66 @@ def make_group(
     return Kept(parity_name(group), size, group, description)
 
 
-def _add(sums: Sequence[galois.Sum], columns: int, number: int, column: bytes) -> None:
-    for row, value in enumerate(sums):
-        value.add(galois.coefficient(columns, row, number), column)
+def _factors(shape: Shape, columns: int, number: int) -> list[int]:
+    """What a column counts in each row."""
+    return [galois.coefficient(columns, row, number) for row in range(shape.rows)]
 
 
-def _blocks(sums: Sequence[galois.Sum], shape: Shape) -> Iterator[bytes]:
-    for value in sums:
-        row = value.value()
+def _blocks(sums: galois.Sums, shape: Shape) -> Iterator[bytes]:
+    for row in sums.values():
         for at in range(0, len(row), shape.block_size):
             yield row[at : at + shape.block_size]
 
 
-def _padded(storage: Storage, members: Sequence[parity.Member], block_size: int, cancel: Cancel | None) -> Iterator[bytes]:
-    """The files of a group in parts of whole blocks; each is verified behind its last part (PARITY-1)."""
+class _Part(NamedTuple):
+    """A stretch of a file that is read at once."""
+
+    member: parity.Member
+    offset: int
+    length: int
+
+
+def _parts(members: Sequence[parity.Member], block_size: int) -> Iterator[_Part]:
     step = max(block_size, _AT_ONCE // block_size * block_size)
     for member in members:
-        digest = hashlib.sha256()
-        try:
-            if member.size > KINDS[member.kind].max_size:
-                raise Unusable(member, "is larger than a file of its kind may be")
-            for at in range(0, member.size, step):
-                if cancel is not None:
-                    cancel.check()
-                part = storage.load(member.kind, member.name, at, min(step, member.size - at))
-                digest.update(part)
-                yield part.ljust(parity.blocks_of(len(part), block_size) * block_size, b"\0")
-        except StorageError as error:
-            raise Unusable(member, str(error)) from error
-        if digest.digest() != member.id:
-            raise Unusable(member, "is damaged: its content is not what its name says")
+        for at in range(0, member.size, step):
+            yield _Part(member, at, min(step, member.size - at))
+
+
+def _verified(
+    storage: Storage, members: Sequence[parity.Member], block_size: int, cancel: Cancel | None
+) -> Iterator[tuple[bytes, bytes]]:
+    """The files of a group, read ahead in parts of whole blocks, with the checks of these.
+
+    Each file is verified behind its last part (PARITY-1).
+    """
+
+    def read(part: _Part) -> tuple[bytes, bytes]:
+        data = storage.load(part.member.kind, part.member.name, part.offset, part.length)
+        blocks = data.ljust(parity.blocks_of(len(data), block_size) * block_size, b"\0")
+        view = memoryview(blocks)
+        return blocks, b"".join(parity.check(view[at : at + block_size]) for at in range(0, len(view), block_size))
+
+    for member in members:
+        if member.size > KINDS[member.kind].max_size:
+            raise Unusable(member, "is larger than a file of its kind may be")
+        if not member.size:
+            raise Unusable(member, "is damaged: it is empty")
+    digest = hashlib.sha256()
+    with contextlib.closing(in_order(read, _parts(members, block_size), name="parity")) as reading:
+        for part, found in reading:
+            if cancel is not None:
+                cancel.check()
+            if isinstance(found, StorageError):
+                raise Unusable(part.member, str(found)) from found
+            if isinstance(found, Exception):
+                raise found
+            if part.offset == 0:
+                digest = hashlib.sha256()
+            digest.update(memoryview(found[0])[: part.length])
+            yield found
+            if part.offset + part.length == part.member.size and digest.digest() != part.member.id:
+                raise Unusable(part.member, "is damaged: its content is not what its name says")
 
 
 def config_member(storage: Storage) -> parity.Member:

@@ -126,8 +126,6 @@ def _order(member: Member) -> tuple[int, bytes]:
 def _absorb(plan: ProtectionPlan, members: list[Member], present: set[Member], *, packs: bool) -> list[Member]:
     """*members*, with those of groups that are small beside them, which are replaced."""
     total = sum(member.size for member in members)
-    if not total:
-        return members
     limit = group_limit(0, plan.overhead) if packs else _OTHERS_LIMIT
     mine = [kept for kept in plan.kept if (kept.description.members[0].kind is FileKind.PACK) is packs]
     for kept in sorted(mine, key=lambda kept: kept.bytes):
@@ -150,5 +148,5 @@ def _divide(members: Sequence[Member], limit: int) -> Iterable[tuple[Member, ...
             group, total = [], 0
         group.append(member)
         total += member.size
-    if any(member.size for member in group):
+    if group:
         yield tuple(group)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from restic_format.errors import StorageError
 from restic_format.rescue.parity.store import MOST_BYTES, Kept, kept_groups, marks
+from restic_format.rescue.parity.sums import make_sums
 from restic_format.rescue.wanted import DamagedFile, RecoveredFile
 from restic_format.storage import SideFiles, Storage
 from restic_format.work import Cancel
@@ -106,7 +107,7 @@ class _Group:
                     for number, column in enumerate(columns)
                 ]
                 values = [(row, b"".join(self._parity(row, first + at) for at in places)) for row in rows]
-                for number, value in zip(lost, galois.solve(described.columns, known, values), strict=True):
+                for number, value in zip(lost, galois.solve(described.columns, known, values, make_sums), strict=True):
                     for place, at in enumerate(places):
                         block = number * described.stripes + first + at
                         if block in wanted:

@@ -55,7 +55,7 @@ def protect(
     unprotected: list[Unprotected] = []
     for number, group in enumerate(plan.groups, 1):
         members = list(group)
-        while any(member.size for member in members):
+        while members:
             try:
                 made.append(make_group(storage, side, members, plan.overhead, cancel))
                 break
