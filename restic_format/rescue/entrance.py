@@ -75,11 +75,15 @@ def find_entrance(
     password: bytes,
     means_of: MeansOf,
     *,
+    lost_keys: Sequence[str] = (),
     key_hint: str | None = None,
     budget: Budget | None = None,
     cancel: Cancel | None = None,
 ) -> Entrance:
     """Find out how the repository can be opened again with *password*. *budget* bounds the search for a lost polynomial.
+
+    *lost_keys* are names of key files that are gone. They come back only where no intact one is left: they may have been
+    removed so that their passwords open nothing any more.
 
     Raises:
         WrongPassword, KeyUnusable: no key opens, and none can be brought back.
@@ -95,7 +99,7 @@ def find_entrance(
         try:
             key = find_key(storage, password, key_hint)
         except (WrongPassword, KeyUnusable):
-            keys = _recover_keys(storage, means_of(None, STABLE_VERSION), cancel)
+            keys = _recover_keys(storage, means_of(None, STABLE_VERSION), lost_keys, cancel)
             if not keys:
                 raise
             key = _find_among(keys, password)
@@ -232,8 +236,9 @@ def _decoded(cipher: Cipher, sealed: bytes) -> Config | None:
         return None
 
 
-def _recover_keys(storage: Storage, means: Sequence[Means], cancel: Cancel | None) -> list[RecoveredFile]:
+def _recover_keys(storage: Storage, means: Sequence[Means], lost: Sequence[str], cancel: Cancel | None) -> list[RecoveredFile]:
     damaged = []
+    intact = False
     for name, _ in storage.list(FileKind.KEY):
         try:
             data = storage.load(FileKind.KEY, name)
@@ -241,6 +246,10 @@ def _recover_keys(storage: Storage, means: Sequence[Means], cancel: Cancel | Non
             continue
         if id_of(data).hex() != name:
             damaged.append(Damaged(FileKind.KEY, name, data))
+        else:
+            intact = True
+    if not intact:
+        damaged += [Damaged(FileKind.KEY, name, None) for name in lost]
     found: list[RecoveredFile] = []
     for one in sorted(means, key=lambda one: one.certainty):
         left = [file for file in damaged if all(file.name != known.name for known in found)]

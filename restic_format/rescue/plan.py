@@ -113,6 +113,8 @@ class HealPlan:
     """Damaged files that are no packs."""
     foreign: list[str] = field(default_factory=list)
     """Names of keys of another repository."""
+    lost: list[str] = field(default_factory=list)
+    """Snapshots that are gone and should come back."""
     roots: int = 0
     """Trees that can be read and that no snapshot and no other tree names."""
 
@@ -132,13 +134,15 @@ def make_plan(
     *,
     forget: bool = False,
     foreign: Sequence[str] = (),
+    lost: Sequence[str] = (),
     progress: Progress[DiagnosisEvent] = silent,
     cancel: Cancel | None = None,
 ) -> HealPlan:
     """Diagnose everything, and say what will be done. The index must not have been loaded; an exclusive lock should be held.
 
     *means* are the names of those that will be tried. With *forget* damaged snapshots go when their replacements are stored.
-    *foreign* are names of keys of another repository (`restic_format.rescue.entrance.foreign_keys`).
+    *foreign* are names of keys of another repository (`restic_format.rescue.entrance.foreign_keys`), *lost* those of snapshots
+    that are gone and should come back.
 
     Raises:
         UsageError: this repository must not be repaired so (`restic_format.maintenance.restrictions`).
@@ -161,6 +165,7 @@ def make_plan(
             made.files.append((FILE_KINDS[found.object.kind], found.object.name))
         elif found.code is Code.TREE_COPY_DAMAGED:
             made.packs.add(bytes.fromhex(found.object.pack))
+    made.lost += lost
     if not made.obstacles:
         # What the check calls damaged may be an index that says of an intact pack what cannot be.
         intact = {pack for pack in made.packs if is_intact(repository, pack, cancel)}
@@ -180,7 +185,7 @@ def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
 
     wanted = [f"{kind.value}/{name}" for kind, name in made.files]
     packs = [f"data/{pack.hex()}" for pack in sorted(made.packs)]
-    missing = [f"data/{pack.hex()}" for pack in sorted(made.missing)]
+    missing = [f"data/{pack.hex()}" for pack in sorted(made.missing)] + [f"snapshots/{name}" for name in made.lost]
     if wanted or packs or missing:
         add(
             ActionKind.RESTORE_FILES,

@@ -44,6 +44,11 @@ _TEMPORARY = b"tmp-"
 _NAME = re.compile(r"[0-9a-fA-F]{64}|restic-check-cache-[0-9]+")
 
 
+def path_in(folder: bytes, kind: FileKind, name: str) -> bytes:
+    """Where the copy of a file is or would be in the *folder* of a repository (CACHE-1)."""
+    return os.path.join(folder, f"{kind.value}/{name[:2]}/{name}".encode())
+
+
 class Copy:
     """A copy in the making; it gets its name when it is complete. Every method raises `OSError`."""
 
@@ -136,7 +141,7 @@ class CacheFolder:
 
     def path_of(self, kind: FileKind, name: str) -> bytes:
         """Where the copy of a file is or would be."""
-        return os.path.join(self.path, f"{kind.value}/{name[:2]}/{name}".encode())
+        return path_in(self.path, kind, name)
 
     def open(self, kind: FileKind, name: str) -> tuple[int, int] | None:
         """A descriptor of a copy and its size, which is one that a file of its kind may have; None where there is none."""

@@ -10,6 +10,7 @@ from restic_format.errors import FileMissing, StorageError
 from restic_format.storage import SideFiles
 from restic_format.work import Cancel
 from restic_spec import parity
+from restic_spec.layout import FileKind
 
 SUFFIX = ".parity"
 MARK = ".gone"
@@ -55,6 +56,18 @@ def kept_groups(side: SideFiles, cancel: Cancel | None = None) -> Iterator[Kept]
         if name.endswith(SUFFIX):
             for found in _described(side, name, size):
                 yield Kept(name, size, found.id, found.description)
+
+
+def protected_names(side: SideFiles, kind: FileKind, cancel: Cancel | None = None) -> set[str]:
+    """The files of a kind that have parity and were there when it was brought up to date last. Raises as `kept_groups`."""
+    old = marks(side)
+    return {
+        member.name
+        for kept in kept_groups(side, cancel)
+        if kept.name not in old
+        for member in kept.description.members
+        if member.kind is kind
+    }
 
 
 def marks(side: SideFiles) -> dict[str, float]:

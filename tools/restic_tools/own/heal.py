@@ -11,6 +11,7 @@ import typer
 from restic_format.words import visible
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
+from restic_tools.own.elsewhere import Elsewhere
 from restic_tools.own.running import context_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,32 @@ def heal(
         float,
         typer.Option("--budget", metavar="seconds", help="how long to try to solve damage through the MAC, in all"),
     ] = 600.0,
+    donor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--donor",
+            metavar="repository",
+            help="take what is lost from this repository, another one or a copy (can be given several times)",
+        ),
+    ] = None,
+    donor_insecure_no_password: Annotated[
+        bool, typer.Option("--donor-insecure-no-password", help="use an empty password for the donors (insecure)")
+    ] = False,
+    donor_key_hint: Annotated[
+        str, typer.Option("--donor-key-hint", metavar="key", help="ID of the key to try first for the donors")
+    ] = "",
+    donor_password_command: Annotated[
+        str,
+        typer.Option("--donor-password-command", metavar="command", help="command that prints the password of the donors"),
+    ] = "",
+    donor_password_file: Annotated[
+        str,
+        typer.Option(
+            "--donor-password-file",
+            metavar="file",
+            help="file to read the password of the donors from (default: it is the repository's)",
+        ),
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="change nothing, only show the plan")] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="set damaged snapshots aside when those that replace them are stored")
@@ -46,6 +73,15 @@ def heal(
     forget_quarantine: Annotated[
         bool, typer.Option("--forget-quarantine", help="drop what repairs have set aside; they cannot be undone then")
     ] = False,
+    lost: Annotated[
+        bool,
+        typer.Option(
+            "--lost-snapshots", help="bring back snapshots that parity or a copy has and that are gone, but were not forgotten"
+        ),
+    ] = False,
+    parity: Annotated[
+        str, typer.Option("--parity", metavar="directory", help="use the parity in this directory, made by `protect --to`")
+    ] = "",
     quarantine: Annotated[
         str,
         typer.Option(
@@ -54,6 +90,14 @@ def heal(
             help="keep what is set aside here, not in the folder quarantine of the repository",
         ),
     ] = "",
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="path",
+            help="take what is lost from these files, which were backed up once (can be given several times)",
+        ),
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="take the last repair back: all files are as before it")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
@@ -79,16 +123,37 @@ def heal(
     if not (undo or forget_quarantine):
         from restic_format.rescue.budget import Budget
 
-        _heal(tools, place, Budget(budget), dry_run=dry_run, forget=forget, yes=yes)
+        given = Elsewhere(
+            parity,
+            donor or (),
+            donor_password_file,
+            donor_password_command,
+            donor_key_hint,
+            donor_insecure_no_password,
+            source or (),
+        )
+        with given.opened(tools):
+            _heal(tools, place, given, Budget(budget), dry_run=dry_run, forget=forget, lost=lost, yes=yes)
     elif undo:
         _undo(tools, run, place, dry_run=dry_run, yes=yes)
     else:
         _forget_quarantine(tools, run, place, dry_run=dry_run, yes=yes)
 
 
-def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget: bool, yes: bool) -> None:
+def _heal(
+    ctx: Context,
+    place: _Place,
+    given: Elsewhere,
+    budget: Budget,
+    *,
+    dry_run: bool,
+    forget: bool,
+    lost: bool,
+    yes: bool,
+) -> None:
     from restic_format.rescue.heal import heal as carry_out
     from restic_format.rescue.plan import make_plan, unreadable
+    from restic_spec.layout import FileKind
     from restic_tools.own.healtext import show_plan, show_result
     from restic_tools.stages import StagePrinter, stoppable
 
@@ -103,12 +168,16 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
         "proof": "checking everything again",
     }
     options = ctx.options.replaced(no_cache=True)
-    foreign = _enter(ctx, options, place, budget, dry_run=dry_run, yes=yes)
+    foreign = _enter(ctx, options, place, given, budget, dry_run=dry_run, yes=yes)
     if foreign is None:
         return
     lock: LockMode = "none" if dry_run else "exclusive"
     with ctx.open_repository(lock=lock, options=options) as repository, stoppable(ctx) as cancel:
-        means = _means(repository.storage, repository.master_key, repository.version, budget)
+        means = [
+            *_means(repository.storage, repository.master_key, repository.version, budget),
+            *given.means(ctx, repository),
+        ]
+        snapshots = given.lost(repository.storage, FileKind.SNAPSHOT) if lost else []
         with StagePrinter(ctx, headings, uncounted=("damaged files", "damaged blobs", "proof")) as printer:
 
             def progress(event: object) -> None:
@@ -118,7 +187,9 @@ def _heal(ctx: Context, place: _Place, budget: Budget, *, dry_run: bool, forget:
                     printer(event)
 
             names = [one.name for one in means]
-            made = make_plan(repository, names, forget=forget, foreign=foreign, progress=progress, cancel=cancel)
+            made = make_plan(
+                repository, names, forget=forget, foreign=foreign, lost=snapshots, progress=progress, cancel=cancel
+            )
             printer.close()
             show_plan(ctx, made, was_used=place.was_used)
             if made.obstacles:
@@ -191,7 +262,7 @@ class _Place:
 
 
 def _enter(
-    ctx: Context, options: GlobalOptions, place: _Place, budget: Budget, *, dry_run: bool, yes: bool
+    ctx: Context, options: GlobalOptions, place: _Place, given: Elsewhere, budget: Budget, *, dry_run: bool, yes: bool
 ) -> list[str] | None:
     """Put right what keeps the repository from being opened and locked; the names of keys in it that are of another repository,
     None where it cannot be opened now.
@@ -199,6 +270,8 @@ def _enter(
     from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound, WrongPassword
     from restic_format.repository.keys import opens_others
     from restic_format.rescue.entrance import foreign_keys
+    from restic_spec.layout import FileKind
+    from restic_tools.access import given_storage
     from restic_tools.passwords import ask_password
 
     with ExitStack() as stack:
@@ -211,14 +284,18 @@ def _enter(
         except WrongPassword as error:
             if _has_keys(options):
                 raise
+            if given.lost(given_storage(options, bool), FileKind.KEY):
+                _restore_entrance(ctx, options, place, given, error, budget, dry_run=dry_run, yes=yes)
+                return None if dry_run else []
             raise Failure(
                 "there is no key in the repository: without one nothing in it can be read, whatever the password is; bring "
                 "back the folder keys from any copy of the repository, however old; nothing was changed"
             ) from error
         except (RepositoryNotFound, DamagedFile, KeyUnusable) as error:
-            if isinstance(error, RepositoryNotFound) and not _has_keys(options):
+            lost = isinstance(error, RepositoryNotFound) and not _has_keys(options)
+            if lost and not given.lost(given_storage(options, bool), FileKind.KEY):
                 raise
-            _restore_entrance(ctx, options, place, error, budget, dry_run=dry_run, yes=yes)
+            _restore_entrance(ctx, options, place, given, error, budget, dry_run=dry_run, yes=yes)
             return None if dry_run else []
         if not dry_run:
             _clear_locks(ctx, repository, place, yes=yes)
@@ -236,6 +313,7 @@ def _restore_entrance(
     ctx: Context,
     options: GlobalOptions,
     place: _Place,
+    given: Elsewhere,
     error: ResticFormatError,
     budget: Budget,
     *,
@@ -245,6 +323,7 @@ def _restore_entrance(
     """Bring back what the repository needs to be opened: a key, the config."""
     from restic_format.rescue.entrance import find_entrance, restore_entrance
     from restic_format.rescue.polynomial import Recovered
+    from restic_spec.layout import FileKind
     from restic_tools.access import given_storage
     from restic_tools.messages.heal import BroughtBack, Entrance
     from restic_tools.passwords import ask_password
@@ -258,7 +337,11 @@ def _restore_entrance(
             found = find_entrance(
                 storage,
                 password,
-                lambda master, version: _means(storage, master, version, budget, password),
+                lambda master, version: [
+                    *_means(storage, master, version, budget, password),
+                    *given.before_opening(storage),
+                ],
+                lost_keys=given.lost(storage, FileKind.KEY),
                 key_hint=options.key_hint or None,
                 budget=budget,
                 cancel=cancel,
