@@ -12,7 +12,17 @@ from restic_format.errors import WrongPassword
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.keys import OpenedKey
-from restic_format.rescue.diagnosis import Diagnosis, Hope, Means, Opened, Origin, Problem, diagnose, open_for_rescue
+from restic_format.rescue.diagnosis import (
+    Diagnosis,
+    Hope,
+    Means,
+    Opened,
+    Origin,
+    Problem,
+    damagedpaths,
+    diagnose,
+    open_for_rescue,
+)
 from restic_format.storage import LocalStorage, Storage
 from restic_format.storage.base import Content, WrappedStorage, Writer
 from restic_format.storage.faulty import Call, FaultyStorage, Garble
@@ -260,6 +270,47 @@ def test_a_transfer_that_errs_once_is_no_damage(real: tuple[Path, Path]) -> None
     (fault,) = found.faults
     assert fault.origin is Origin.UNREADABLE and fault.means == (Means.READ_AGAIN,)
     assert not found.paths and not found.copies
+
+
+def test_a_tree_or_config_that_is_read_wrongly_once_is_no_damage(forge: Forge) -> None:
+    """What is below the tree is looked at all the same."""
+    lost = forge.blob("data", b"lost")
+    inner = forge.blob("tree", tree_of(node("f", content=[lost[1]], size=4)))
+    root = forge.blob("tree", tree_of(node("dir", "dir", subtree=inner[1])))
+    pack = forge.pack([root, inner])
+    forge.index({pack: [root, inner]})
+    forge.snapshot(root[1])
+    seen: list[FileKind] = []
+
+    def plan(call: Call) -> Garble | None:
+        if call.operation.startswith("load") and call.kind in (FileKind.PACK, FileKind.CONFIG) and call.kind not in seen:
+            seen.append(call.kind)
+            return Garble()
+        return None
+
+    found = diagnose(open_for_rescue(FaultyStorage(LocalStorage(str(forge.path)), plan), kit.PASSWORD.encode()))
+    assert seen == [FileKind.CONFIG, FileKind.PACK] and found.trouble is None
+    faults = {fault.object.name: fault.origin for fault in found.faults}
+    assert faults == {pack: Origin.UNREADABLE, lost[1]: Origin.MISSING}
+    assert [path.path for path in found.paths] == ["/dir/f"]
+
+
+def test_directories_within_each_other_take_no_time_without_end(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that is twice in the one above, sixty times: what is in it is at 2^60 paths, which nobody goes through."""
+    for limit, most in (("MAX_PATHS", 100), ("MAX_AGAIN", 1000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(damagedpaths, limit, most)
+            made = Forge(forge.path.parent / limit)
+            lost = made.blob("data", b"lost")
+            trees = [made.blob("tree", tree_of(node("f", content=[lost[1]], size=4)))]
+            for _ in range(60):
+                trees.append(made.blob("tree", tree_of(*(node(name, "dir", subtree=trees[-1][1]) for name in "ab"))))
+            made.index({made.pack(trees): trees})
+            made.snapshot(trees[-1][1])
+            found = examined(made.path)
+            (state,) = found.snapshots
+            assert found.incomplete and not state.whole and state.counts is not None
+            assert state.counts.lost == state.counts.files == 1 << 60
 
 
 def test_each_pack_is_read_once(real: tuple[Path, Path]) -> None:

@@ -1,7 +1,7 @@
 """What damage costs: every path of every snapshot that is not whole, with the byte ranges, and how much of each snapshot is.
 
 Run only when something is damaged. A tree below which everything is whole is gone through once, one that is not once at each
-path.
+path, until more was found than is told one by one; then what was counted once counts for all paths.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ MAX_CLEAN = 1 << 21
 """Trees that are remembered to be whole."""
 MAX_REFERENCES = 10_000_000
 """Paths of snapshots that are remembered, those of all snapshots together."""
+MAX_AGAIN = 20_000_000
+"""Entries of trees that are gone through once more, as they are at another path."""
 MAX_WANTED = 1_000_000
 """Blobs that are remembered to be wanted."""
 
@@ -42,12 +44,14 @@ _READABLE = (Hope.WHOLE, Hope.FOUND)
 class _Below:
     """What was found in a directory and below it so far."""
 
-    __slots__ = ("counts", "is_clean", "key", "numbers")
+    __slots__ = ("counts", "entries", "is_clean", "key", "numbers")
 
     def __init__(self, key: int) -> None:
         self.key = key
         """Tells the directory's path from others, without the path."""
         self.counts = Counts()
+        self.entries = 0
+        """Gone through here and below."""
         self.is_clean = True
         self.numbers = array("I")
 
@@ -80,7 +84,10 @@ class PathFinder:
         self._numbers: dict[tuple[int, int], int] = {}
         self._clean: dict[bytes, Counts] = {}
         self._dirty: dict[tuple[int, bytes], tuple[Counts, array[int]]] = {}
+        self._counted: dict[bytes, tuple[Counts, int]] = {}
+        """What is below each tree that is not whole, at any path, and how many entries are."""
         self._references = 0
+        self._again = 0
 
     @property
     def lost(self) -> bool:
@@ -109,6 +116,7 @@ class PathFinder:
         walk = Walk(self._run.repo, root, top, fault=self._fault, left=self._leave, load=self._load)
         for level, node, name in walk:
             self._run.cancel.check()
+            level.data.entries += 1
             if node.type == DIR:
                 self._directory(walk, level, node, name)
             elif node.type == FILE:
@@ -154,7 +162,16 @@ class PathFinder:
 
     def _known(self, key: int, tree: bytes) -> tuple[Counts, array[int]] | None:
         counts = self._clean.get(tree)
-        return (counts, array("I")) if counts is not None else self._dirty.get((key, tree))
+        if counts is not None:
+            return counts, array("I")
+        counted = self._counted.get(tree)
+        if counted is None:
+            return None
+        known = self._dirty.get((key, tree))
+        if known is None:
+            self._again += counted[1]
+            self.full = self.full or self._again > MAX_AGAIN
+        return (counted[0], array("I")) if known is None and self.full else known
 
     def _load(self, level: Level[_Below]) -> bytes:
         return read_blob(self._run, BlobType.TREE, level.tree)[0]
@@ -176,7 +193,9 @@ class PathFinder:
             self._clean[level.tree] = below.counts
         else:
             self._dirty[below.key, level.tree] = below.counts, below.numbers
+            self._counted[level.tree] = below.counts, below.entries
         if level.above is not None:
+            level.above.data.entries += below.entries
             self._add(level.above.data, below.counts, below.numbers, clean=below.is_clean)
 
     def _add(self, above: _Below, counts: Counts, numbers: array[int], *, clean: bool | None = None) -> None:

@@ -36,6 +36,9 @@ from restic_spec.pack import PackEntry
 DiagnosisEvent: TypeAlias = CheckEvent
 """What a diagnosis tells while it works: the same as a check, see there."""
 
+_SEEN_LATER = {Code.TREE_MISSING: Hope.FOUND, Code.TREE_DAMAGED: Hope.WHOLE}
+"""What trees that could not be read turn out to be when all packs have been."""
+
 _MAX_HEADLESS = 100
 """Packs without a header that may be to blame for a blob that is missing."""
 
@@ -227,10 +230,12 @@ class _Diagnosing:
         back = [
             bytes.fromhex(finding.object.name)
             for finding in run.report.findings
-            if finding.code is Code.TREE_MISSING and states.of(*blob_of(finding))[0] is Hope.FOUND
+            if finding.code in _SEEN_LATER
+            and (finding.code is Code.TREE_MISSING or finding.object.pack)
+            and states.of(*blob_of(finding))[0] is _SEEN_LATER[finding.code]
         ]
         if back:
-            # Of an index that lies it is only known now where these are.
+            # Of an index that lies it is only known now where these are; others have been read wrongly.
             snapshots = run.report.snapshots
             TreeChecker(run, self.damage).check(back)
             run.report.snapshots = snapshots

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from restic_format.check.findings import Code, Finding, ObjectKind, Severity
+from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.rescue.diagnosis import origins
@@ -151,6 +152,10 @@ class FaultMaker:
                 return
         if state is Hope.WHOLE and finding.code in (Code.TREE_MISSING, Code.BLOB_MISSING):
             return
+        if state is Hope.WHOLE and finding.code in (Code.TREE_DAMAGED, Code.TREE_COPY_DAMAGED) and named:
+            # All of its pack was read after that, and is intact.
+            ref = ObjectRef(ObjectKind.PACK, finding.object.pack)
+            finding = replace(finding, code=Code.PACK_UNSTEADY, object=ref)
         self._add((finding.object.kind, finding.object.name), finding)
 
     def _blamed(self, found: FoundPath) -> set[int]:

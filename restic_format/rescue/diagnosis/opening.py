@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 from restic_format.errors import (
@@ -68,12 +69,19 @@ def open_for_rescue(storage: Storage, password: bytes | None, key_hint: str | No
     config = None
     if sealed is not None:
         try:
-            config = decode_config(make_cipher(key.master).open(sealed))
+            config = _decode(key, sealed)
         except SpecError as error:
             trouble = DamagedFile("config", error)
+            with contextlib.suppress(SpecError, StorageError):
+                # A transfer may have been at fault.
+                config, trouble = _decode(key, storage.load(FileKind.CONFIG, "")), None
     if config is None:
         config = Config(version=MAX_VERSION, id=bytes(32).hex(), chunker_polynomial=_NO_POLYNOMIAL)
     return Opened(storage, Repository(storage, config, key), trouble)
+
+
+def _decode(key: OpenedKey, sealed: bytes) -> Config:
+    return decode_config(make_cipher(key.master).open(sealed))
 
 
 def _find(storage: Storage, password: bytes, hint: str | None, sealed: bytes | None) -> OpenedKey:
