@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 
 import pytest
 import zstandard
@@ -148,6 +149,21 @@ def test_a_search_ends_with_its_budget_and_when_it_is_cancelled() -> None:
     cancel.set()
     with pytest.raises(Interrupted):
         solve_message(Message(KEY, damaged, judge), Clock(None, cancel))
+
+
+def test_threads_share_what_there_is_to_do() -> None:
+    done = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(40):
+            time.sleep(0.001)  # another thread asks for the next one meanwhile
+            yield number
+
+    assert Clock(60, workers=4).first(done.append, jobs()) is None
+    assert sorted(done) == list(range(40))
+    assert Clock(60, workers=4).first(lambda number: number if number == 7 else None, jobs()) == 7
+    with pytest.raises(ZeroDivisionError):
+        Clock(60, workers=4).first(lambda number: None if number < 7 else 1 // (number - 7), jobs())
 
 
 @pytest.mark.clause("SOLVE-12")

@@ -57,9 +57,10 @@ class Clock:
         """
         found: list[Found] = []
         pools: list[WorkerPool] = []
+        shared: list[Iterable[Job]] = []
 
         def run() -> None:
-            for job in pools[0].share(jobs):
+            for job in shared[0]:
                 self.check()
                 result = work(job)
                 if result is not None:
@@ -67,6 +68,7 @@ class Clock:
                     pools[0].stop()
 
         pools.append(WorkerPool("solving", self.workers, run, cancel=self.cancel))
+        shared.append(pools[0].share(jobs))
         try:
             with pools[0]:
                 pass
@@ -74,5 +76,7 @@ class Clock:
             if not found:
                 raise
         finally:
-            pools.clear()  # the pool knows `run`, which knows it: nothing else would let go of a message soon
+            # The pool knows `run`, which knows it: nothing else would let go of a message soon.
+            pools.clear()
+            shared.clear()
         return found[0] if found else None
