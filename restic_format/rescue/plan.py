@@ -53,6 +53,7 @@ _CONTENT = frozenset(
     )
 )
 _ROOTLESS = frozenset((Code.SNAPSHOT_DAMAGED, Code.SNAPSHOTS_GONE, Code.INDEX_NONE))
+_PARENTLESS = frozenset((Code.TREE_MISSING, Code.TREE_DAMAGED))
 
 
 _PIECE = 4 << 20
@@ -276,8 +277,10 @@ def is_sound(diagnosis: Diagnosis) -> bool:
 
 
 def is_rootless(diagnosis: Diagnosis) -> bool:
-    """Whether it is sure that snapshots are lost; else a tree that none names may have been given up on purpose."""
-    return any(found.code in _ROOTLESS for found in findings(diagnosis))
+    """Whether it is sure that snapshots, or directories in them, are lost; else a tree that none names may have been given up
+    on purpose.
+    """
+    return any(found.code in _ROOTLESS | _PARENTLESS for found in findings(diagnosis))
 
 
 def recoverable(repository: Repository, *, only_whole: bool, cancel: Cancel | None) -> recover.RecoveryPlan:
