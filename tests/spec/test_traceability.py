@@ -6,8 +6,16 @@ import pytest
 import traceability
 
 CLAUSES = {clause.id: clause for clause in traceability.clauses()}
-CITED = traceability.citations()
-TESTED = traceability.tests()
+
+
+@pytest.fixture(scope="module")
+def cited():
+    return traceability.citations()
+
+
+@pytest.fixture(scope="module")
+def tested():
+    return traceability.tests()
 
 
 def test_chapters_are_well_formed():
@@ -28,18 +36,18 @@ def test_every_bold_id_is_a_clause():
 
 
 @pytest.mark.parametrize("name", CLAUSES)
-def test_clause_has_code_and_test(name):
-    assert name in CITED, f"no code cites {name}"
-    assert name in TESTED, f"no test checks {name}"
+def test_clause_has_code_and_test(name, cited, tested):
+    assert name in cited, f"no code cites {name}"
+    assert name in tested, f"no test checks {name}"
 
 
-def test_code_names_only_clauses_that_exist():
-    named = {**CITED, **traceability.raised_clauses()}
+def test_code_names_only_clauses_that_exist(cited):
+    named = {**cited, **traceability.raised_clauses()}
     assert {name: places[0] for name, places in named.items() if name not in CLAUSES} == {}
 
 
-def test_tests_name_only_clauses_that_exist():
-    assert {name: places[0] for name, places in TESTED.items() if name not in CLAUSES} == {}
+def test_tests_name_only_clauses_that_exist(tested):
+    assert {name: places[0] for name, places in tested.items() if name not in CLAUSES} == {}
 
 
 def test_chapters_refer_only_to_clauses_that_exist():

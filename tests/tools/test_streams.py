@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,18 +59,27 @@ class Place:
         return [file_id for file_id, _ in repo.list(FileKind.SNAPSHOT)]
 
 
-@pytest.fixture
-def place(tmp_path: Path, environment: dict[str, str], peer: Callable[[str], Path]) -> Place:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "file").write_text("hello")
-    (tmp_path / "password").write_text("another")
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], peer: Callable[[str], Path]) -> Place:
+    """What the folder of each test is a copy of."""
+    folder = tmp_path_factory.mktemp("streams")
+    (folder / "src").mkdir()
+    (folder / "src" / "file").write_text("hello")
+    (folder / "password").write_text("another")
     restic = shlex.quote(str(peer("restic-0.19")))
     programs = {"ours": f"{shlex.quote(sys.executable)} -m restic_tools", "restic": restic}
-    place = Place(tmp_path, programs, {**environment, "RESTIC_CACHE_DIR": str(tmp_path / "cache")})
+    place = Place(folder, programs, {**environment, "RESTIC_CACHE_DIR": str(folder / "cache")})
     for name in programs:
-        new_repository(tmp_path / name)
-        assert place.shell(name, f"{restic} backup -q src").code == 0
+        new_repository(folder / name)
+        assert place.shell(name, f"{restic} backup -q --no-cache src").code == 0
     return place
+
+
+@pytest.fixture
+def place(original: Place, tmp_path: Path) -> Place:
+    folder = tmp_path / "place"
+    shutil.copytree(original.folder, folder)
+    return Place(folder, original.programs, {**original.environment, "RESTIC_CACHE_DIR": str(tmp_path / "cache")})
 
 
 WORKING = (
