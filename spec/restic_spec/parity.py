@@ -32,6 +32,9 @@ PACKET_OVERHEAD: Final = _PACKET.size + _CHECK.size
 MAX_PAYLOAD: Final = 1 << 20
 """Most bytes in a packet, and in a block (PARITY-2, PARITY-7)."""
 
+_MOST_OVERLAP: Final = 30
+"""How many times the length of a parity file is checked of damaged packets (PARITY-9)."""
+
 MIN_BLOCK: Final = 64
 MAX_BLOCKS: Final = 1 << 24
 """Most blocks in a group, and most stripes (PARITY-2)."""
@@ -207,8 +210,19 @@ def decode_packet(data: bytes | memoryview, offset: int = 0) -> Packet | None:
     return Packet(group, number, pieces, total, payload)
 
 
+def _claimed(data: bytes, offset: int) -> int:
+    """Bytes that were checked of a damaged packet."""
+    start = offset + PACKET_OVERHEAD
+    length: int = _PACKET.unpack_from(data, offset)[-1] if start <= len(data) else 0
+    return length if length <= min(MAX_PAYLOAD, len(data) - start) else 0
+
+
 def packets(data: bytes) -> Iterator[tuple[int, Packet]]:
-    """Every packet that is whole in *data*, with its offset; what is between them is skipped (PARITY-9)."""
+    """Every packet that is whole in *data*, with its offset; what is between them is skipped (PARITY-9).
+
+    It ends where damaged packets say that they overlap more than any damage makes them.
+    """
+    left = _MOST_OVERLAP * len(data)
     offset = data.find(MAGIC)
     while offset >= 0:
         packet = decode_packet(data, offset)
@@ -216,6 +230,9 @@ def packets(data: bytes) -> Iterator[tuple[int, Packet]]:
             yield offset, packet
             offset += PACKET_OVERHEAD + len(packet.payload)
         else:
+            left -= _claimed(data, offset)
+            if left < 0:
+                return
             offset += 1
         offset = data.find(MAGIC, offset)
 

@@ -168,6 +168,7 @@ CASES = {
     "repair snapshots --forget": Case(("repair", "snapshots", "--forget"), with_lost_data),
     "recover": Case(("recover",)),
     "heal": Case(("heal", "--yes", "--forget", "--budget", "1"), with_several_faults),
+    "protect": Case(("protect",)),
     "migrate upgrade_repo_v2": Case(("migrate", "upgrade_repo_v2"), filled(version=1)),
     "migrate s3_layout": Case(("migrate", "s3_layout"), old_layout=True),
     "config": Case(("config", "--set-compression", "5", "--set-treepack-size", "1MiB")),

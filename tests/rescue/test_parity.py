@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import time
 from collections.abc import Callable
 from itertools import islice
 
@@ -13,7 +14,7 @@ from restic_format.errors import Interrupted, StorageError, UsageError
 from restic_format.rescue.means.parity import ParityMeans
 from restic_format.rescue.parity import Protected, ProtectionPlan, check_protection, plan_protection, protect
 from restic_format.rescue.parity.making import group_limit, shape_of
-from restic_format.rescue.parity.planning import present_files
+from restic_format.rescue.parity.planning import _divide, present_files
 from restic_format.rescue.parity.store import kept_groups
 from restic_format.rescue.wanted import DamagedFile
 from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, Storage
@@ -21,7 +22,17 @@ from restic_format.storage.faulty import Call, Fail, Fault
 from restic_format.work import Cancel
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
-from restic_spec.parity import MAX_PAYLOAD, Description, Member, check, parity_file
+from restic_spec.parity import (
+    MAX_PAYLOAD,
+    PACKET_OVERHEAD,
+    Description,
+    Member,
+    Packet,
+    check,
+    encode_packet,
+    packets,
+    parity_file,
+)
 from tests.rescue.conftest import Fresh
 from tests.safety import kit
 
@@ -347,6 +358,21 @@ def test_it_can_be_cancelled_and_refuses_senseless_overheads() -> None:
             plan_for(storage, overhead=overhead)
 
 
+@pytest.mark.parametrize(("sizes", "limit", "most", "groups"), [
+    ([10] * 7, 100, 200, 1),
+    ([10] * 19, 100, 200, 1),
+    ([10] * 21, 100, 200, 2),
+    ([10] * 21, 100, 100, 3),
+    ([0, 0], 100, 200, 1),
+])  # fmt: skip
+def test_groups_are_about_the_same_size(sizes: list[int], limit: int, most: int, groups: int) -> None:
+    members = [Member(FileKind.PACK, bytes((number,)) * 32, size) for number, size in enumerate(sizes)]
+    found = list(_divide(members, limit, most))
+    assert [member for group in found for member in group] == members and len(found) == groups
+    totals = [sum(member.size for member in group) for group in found]
+    assert max(totals) - min(totals) <= 2 * max(sizes)
+
+
 def test_groups_have_room_for_the_largest_pack_within_bounds() -> None:
     mib = 1 << 20
     assert group_limit(16 * mib, 0.05) == 512 * mib
@@ -383,6 +409,18 @@ def test_a_real_repository_is_protected_and_restored_without_its_password(fresh:
     for item in found:
         storage.save(item.kind, "" if item.kind is FileKind.CONFIG else item.name, item.data)
     assert "no errors were found" in kit.restic(repo, "check", "--read-data").stdout
+
+
+@pytest.mark.clause("PARITY-9")
+def test_packets_that_overlap_without_end_take_no_time() -> None:
+    """Each of so many heads claims a mebibyte: 50 GiB together."""
+    head = encode_packet(Packet(bytes(16), 0, 1, 2, bytes(MAX_PAYLOAD)))[:PACKET_OVERHEAD]
+    whole = encode_packet(Packet(bytes(16), 1, 1, 2, b"whole"))
+    hostile = head * 50_000 + bytes(MAX_PAYLOAD)
+    before = time.process_time()
+    assert list(packets(hostile)) == []
+    assert time.process_time() - before < 5
+    assert [packet.payload for _, packet in packets(head + whole + head[:20] + whole + bytes(5))] == [b"whole"] * 2
 
 
 def test_a_hostile_parity_file_takes_no_memory() -> None:

@@ -53,8 +53,13 @@ class Shape(NamedTuple):
 
 
 def group_limit(largest: int, overhead: float) -> int:
-    """Most bytes of packs in a group, where the largest pack has *largest*: if memory allows, that one may be lost."""
-    return max(_SMALLEST_BLOCK, int(min(max(_GROUP, largest / overhead * 1.05), _MOST_PARITY / overhead)))
+    """Bytes of packs that a group should have, where the largest pack has *largest*: if memory allows, that one may be lost."""
+    return min(int(max(_GROUP, largest / overhead * 1.05)), most_in_group(overhead))
+
+
+def most_in_group(overhead: float) -> int:
+    """Most bytes of packs in a group."""
+    return int(_MOST_PARITY / overhead)
 
 
 def shape_of(members: Sequence[parity.Member], overhead: float) -> Shape:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from restic_format.errors import FileMissing, UsageError
-from restic_format.rescue.parity.making import DEFAULT_OVERHEAD, config_member, group_limit
+from restic_format.rescue.parity.making import DEFAULT_OVERHEAD, config_member, group_limit, most_in_group
 from restic_format.rescue.parity.store import Kept, kept_groups, marks
 from restic_format.storage import SideFiles, Storage
 from restic_format.work import Cancel
@@ -115,7 +115,8 @@ def plan_protection(
         mine = _absorb(plan, mine, present, packs=packs)
         largest = max((member.size for member in mine), default=0)
         limit = group_limit(largest, overhead) if packs else _OTHERS_LIMIT
-        plan.groups += _divide(mine, limit)
+        most = most_in_group(overhead) if packs else 2 * _OTHERS_LIMIT
+        plan.groups += _divide(mine, limit, most)
     return plan
 
 
@@ -139,14 +140,18 @@ def _absorb(plan: ProtectionPlan, members: list[Member], present: set[Member], *
     return sorted(set(members), key=_order)
 
 
-def _divide(members: Sequence[Member], limit: int) -> Iterable[tuple[Member, ...]]:
+def _divide(members: Sequence[Member], limit: int, most: int) -> Iterable[tuple[Member, ...]]:
+    """Groups of about the same size: of at least *limit* bytes, where there is so much, and of about *most* at most."""
+    every = sum(member.size for member in members)
+    count = max(1, every // limit, -(-every // most))
+    share = max(1, -(-every // count))
     group: list[Member] = []
-    total = 0
+    total = number = 0
     for member in members:
-        if group and (total + member.size > limit or len(group) == MAX_MEMBERS):
-            yield tuple(group)
-            group, total = [], 0
         group.append(member)
         total += member.size
+        if total >= share * (number + 1) or len(group) == MAX_MEMBERS:
+            yield tuple(group)
+            group, number = [], total // share
     if group:
         yield tuple(group)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from restic_format.errors import StorageError
 from restic_format.rescue.parity.store import MOST_BYTES, Kept, kept_groups, marks
@@ -77,6 +79,7 @@ class _Group:
         self._wanted = wanted
         self._cancel = cancel
         self._files = list(kept.description.first_blocks())
+        self._firsts = [first for _, first, _ in self._files]
         self._sizes: dict[Member, int] = {}
 
     def recovered(self) -> Iterator[tuple[Member, bytes]]:
@@ -146,8 +149,10 @@ class _Group:
         """Blocks by their numbers, None for lost ones (PARITY-6)."""
         size = self._description.block_size
         found: list[bytes | None] = []
-        for member, begin, blocks in self._files:
+        for member, begin, blocks in islice(self._files, max(0, bisect_right(self._firsts, first) - 1), None):
             start, end = max(first, begin), min(first + count, begin + blocks)
+            if begin >= first + count:
+                break
             if start < end:
                 content = self._read(member, (start - begin) * size, (end - start) * size)
                 for number in range(start, end):
