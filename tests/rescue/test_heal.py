@@ -209,7 +209,7 @@ def test_nothing_is_changed_without_consent(fresh: Fresh, tmp_path: Path) -> Non
     flip_blob(repo)
     before = content(repo)
     plan = kit.ours(repo, "heal", "--dry-run")
-    assert "salvage packs (likely)" in plan.stdout and content(repo) == before
+    assert "salvage packs (likely to help)" in plan.stdout and content(repo) == before
     refused = kit.ours(repo, "heal", check=False)
     assert refused.returncode == 1 and "nothing was changed: run the command again with --yes" in refused.stderr
     assert content(repo) == before and not (repo / "quarantine").exists()

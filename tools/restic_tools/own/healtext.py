@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from restic_format.rescue.plan import Certainty
 from restic_format.words import visible
 from restic_tools.about import PROGRAM
 from restic_tools.own.diagnosing.text import cost, title, verdict
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from restic_format.rescue.plan import HealPlan
     from restic_tools.context import Context
 
+Thing = TypeVar("Thing")
+
+CERTAINTY = {
+    Certainty.CERTAIN: "sure to help",
+    Certainty.LIKELY: "likely to help",
+    Certainty.ATTEMPT: "worth a try",
+}
 _MOST_SHOWN = 20
 """Objects of one action, faults, and lines of one kind in a result, that are shown without --verbose."""
 
@@ -41,11 +49,12 @@ def show_plan(ctx: Context, made: HealPlan, *, was_used: bool) -> None:
     out.line()
     out.line(f"What can be done ({len(made.actions)})")
     for number, action in enumerate(made.actions, 1):
-        out.line(f"  {number}. {action.kind.value} ({action.certainty.value}): {action.changes}")
+        out.line(f"  {number}. {action.kind.value} ({CERTAINTY[action.certainty]}): {action.changes}")
         out.line(f"     saves: {action.saves}")
         out.line(f"     needs: {action.needs}")
-        for text in _first(ctx, action.objects):
+        for text in _some(ctx, action.objects):
             out.line(f"     {visible(text)}")
+        _more(ctx, len(action.objects))
     out.line()
     out.line(f"Nothing is deleted: what is replaced or set aside is kept, and `{PROGRAM} heal --undo` brings it back.")
 
@@ -115,8 +124,14 @@ def _next_steps(done: Healed, *, forget: bool) -> list[str]:
 
 
 def _show_faults(ctx: Context, found: Diagnosis, heading: str) -> None:
-    faults = [f"{title(fault)}; it costs: {cost(fault)}" for fault in found.faults]
-    _section(ctx, heading, faults)
+    if not found.faults:
+        return
+    ctx.out.line()
+    ctx.out.line(f"{heading} ({len(found.faults)})")
+    for number, fault in enumerate(_some(ctx, found.faults), 1):
+        ctx.out.line(f"  {number}. {visible(title(fault))}")
+        ctx.out.line(f"     it costs: {visible(cost(fault))}")
+    _more(ctx, len(found.faults))
 
 
 def _section(ctx: Context, heading: str, texts: Sequence[str]) -> None:
@@ -124,11 +139,15 @@ def _section(ctx: Context, heading: str, texts: Sequence[str]) -> None:
         return
     ctx.out.line()
     ctx.out.line(f"{heading} ({len(texts)})")
-    for text in _first(ctx, texts):
+    for text in _some(ctx, texts):
         ctx.out.line(f"  {visible(text)}")
+    _more(ctx, len(texts))
 
 
-def _first(ctx: Context, texts: Sequence[str]) -> list[str]:
-    if len(texts) <= _MOST_SHOWN or ctx.out.verbosity > 1:
-        return list(texts)
-    return [*texts[:_MOST_SHOWN], f"and {len(texts) - _MOST_SHOWN} more (shown with --verbose)"]
+def _some(ctx: Context, things: Sequence[Thing]) -> Sequence[Thing]:
+    return things if ctx.out.verbosity > 1 else things[:_MOST_SHOWN]
+
+
+def _more(ctx: Context, count: int) -> None:
+    if count > _MOST_SHOWN and ctx.out.verbosity <= 1:
+        ctx.out.line(f"     and {count - _MOST_SHOWN} more (shown with --verbose)")
