@@ -180,7 +180,9 @@ class _Healer:
 
     def restore_files(self) -> None:
         """Bring back damaged files as they were, where a means can."""
-        small = [self.damaged_file(kind, name) for kind, name in self.made.files]
+        # The key that has opened the repository is whole, whatever its name.
+        mine = FileKind.KEY, self.repository.key_id.hex()
+        small = [self.damaged_file(*file) for file in self.made.files if file != mine]
         small += [DamagedFile(FileKind.SNAPSHOT, name, None) for name in self.made.lost]
         self.progress(Advance(FILES, 0, len(small) + len(self.packs)))
         with self.budget.shared(0.5 if self.packs else 1):

@@ -26,7 +26,7 @@ MOST_HELD = 64 << 20
 
 _ENTRY = re.compile(rb'\{"name":"')
 """What an entry begins with: restic writes the name first (TREE-3)."""
-_MOST_FAILED = 10_000
+_MOST_FAILED = 1000
 """Places at which an entry begins and cannot be read, after which the search ends."""
 
 

@@ -135,18 +135,24 @@ WHOLE = (
     rename_key,
 )
 """Damage after which nothing is lost."""
-QUICK = ("--budget", "5")
+MORE = (cut_pack, flip_index, flip_header, swap_snapshots, remove_snapshot, spoil_key)
+"""Those of them that the damage zoo has in the fast tests, too."""
+QUICK = ("--budget", "1")
 """What cannot be solved is given up soon."""
+PATIENT = ("--budget", "60")
 LOSING = (halve_pack, spoil_blob, spoil_tree, remove_pack, no_index_and_blob)
 
 
-@pytest.mark.parametrize("damage", WHOLE, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    "damage",
+    [pytest.param(one, marks=[pytest.mark.slow] if one in MORE else [], id=one.__name__) for one in WHOLE],
+)
 def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) -> None:
     repo = fresh()
     everything = readable(repo)
     damage(repo)
     before = read_all(repo)
-    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    done = kit.ours(repo, "heal", "--yes", *(PATIENT if damage.__name__.startswith("flip") else QUICK))
     assert "the repository is healthy" in done.stdout
     kit.restic(repo, "check", "--read-data")
     assert everything <= readable(repo)
@@ -322,8 +328,7 @@ def empty_config(repo: Path) -> None:
     kit.cut(repo / "config", 0)
 
 
-@pytest.mark.parametrize("damage", [remove_config, spoil_config, empty_config], ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("damage", "version"), [(remove_config, 1), (spoil_config, 2), (empty_config, 2)])
 def test_a_config_is_made_anew_from_a_key(
     tmp_path: Path, rescue_source: Path, damage: Callable[[Path], None], version: int
 ) -> None:
@@ -358,7 +363,7 @@ def test_a_config_with_one_bit_turned_is_as_it_was(fresh: Fresh) -> None:
     repo = fresh()
     good = (repo / "config").read_bytes()
     kit.flip_bit(repo / "config", 70)
-    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    done = kit.ours(repo, "heal", "--yes", *PATIENT)
     assert "solved through the MAC" in done.stdout and (repo / "config").read_bytes() == good
 
 
@@ -367,7 +372,7 @@ def test_a_key_with_one_byte_wrong_is_as_it_was(fresh: Fresh) -> None:
     (key,) = (repo / "keys").iterdir()
     good = key.read_bytes()
     kit.flip_bit(key, good.index(b'"data"') + 20, 1)
-    kit.ours(repo, "heal", "--yes", *QUICK)
+    kit.ours(repo, "heal", "--yes", *PATIENT)
     assert key.read_bytes() == good
     kit.restic(repo, "check", "--read-data")
 
@@ -387,7 +392,7 @@ def test_blobs_with_one_bit_turned_are_solved(fresh: Fresh) -> None:
     flip_blob(repo)
     flip_tree(repo)
     flip_snapshot(repo)
-    done = kit.ours(repo, "heal", "--yes", *QUICK)
+    done = kit.ours(repo, "heal", "--yes", *PATIENT)
     told = [line for line in done.stdout.splitlines() if "  brought back " in line]
     assert len(told) == 3 and all("solved through the MAC" in line for line in told)
     assert content(repo) == good

@@ -62,8 +62,8 @@ def test_damage_never_makes_a_tree_that_cannot_be_read(noise: bytes, start: int,
 
 
 def test_the_search_is_bounded() -> None:
-    assert rebuilt(b'{"name":"' * 200_000) is None
-    assert rebuilt(b'{"name":"a","content":[' * 200_000) is None
+    assert rebuilt(b'{"name":"' * 20_000) is None
+    assert rebuilt(b'{"name":"a","content":[' * 20_000) is None
 
 
 def test_only_what_the_mac_vouches_for_is_looked_at() -> None:

@@ -108,7 +108,10 @@ def _lost(done: Healed) -> list[str]:
 def _next_steps(done: Healed, *, forget: bool) -> list[str]:
     steps = []
     if done.has_given_up and (done.lost or not done.is_sound):
-        steps.append("there was no time to try everything that may solve damage: run heal with a larger --budget")
+        steps.append(
+            "there was no time to try everything that may solve damage: what is damaged is set aside now, so take this back first, "
+            f"`{PROGRAM} heal --undo`, and then run `{PROGRAM} heal` with a larger --budget (seconds)"
+        )
     if done.lost or done.changes:
         steps.append(
             "back up the same files again: what is there as it was is stored once more, and all snapshots have it then"
