@@ -109,8 +109,8 @@ def _next_steps(done: Healed, *, forget: bool) -> list[str]:
     steps = []
     if done.has_given_up and (done.lost or not done.is_sound):
         steps.append(
-            "there was no time to try everything that may solve damage: what is damaged is set aside now, so take this back first, "
-            f"`{PROGRAM} heal --undo`, and then run `{PROGRAM} heal` with a larger --budget (seconds)"
+            "there was no time to try everything that may solve damage: what is damaged is set aside now, so take this back "
+            f"first, `{PROGRAM} heal --undo`, and then run `{PROGRAM} heal` with a larger --budget (seconds)"
         )
     if done.lost or done.changes:
         steps.append(
