@@ -25,7 +25,7 @@ from restic_format.rescue.diagnosis import (
 )
 from restic_format.storage import LocalStorage, Storage
 from restic_format.storage.base import Content, WrappedStorage, Writer
-from restic_format.storage.faulty import Call, FaultyStorage, Garble
+from restic_format.storage.faulty import Call, Fail, FaultyStorage, Garble
 from restic_spec.config import decode_config
 from restic_spec.layout import FileKind
 from tests.safety import kit
@@ -293,6 +293,31 @@ def test_a_tree_or_config_that_is_read_wrongly_once_is_no_damage(forge: Forge) -
     faults = {fault.object.name: fault.origin for fault in found.faults}
     assert faults == {pack: Origin.UNREADABLE, lost[1]: Origin.MISSING}
     assert [path.path for path in found.paths] == ["/dir/f"]
+
+
+@pytest.mark.parametrize("always", [False, True], ids=["once", "always"])
+def test_whatever_the_storage_does_not_give_is_not_called_damaged(forge: Forge, *, always: bool) -> None:
+    forge.whole([node("f", content=[(blob := forge.blob("data", b"content"))[1]], size=7)], [blob])
+    calls: list[Call] = []
+
+    def note(call: Call) -> None:
+        calls.append(call)
+
+    diagnose(open_for_rescue(FaultyStorage(LocalStorage(str(forge.path)), note), kit.PASSWORD.encode()))
+    for failing in list(calls):
+        left = [1]
+
+        def plan(call: Call, failing: Call = failing, left: list[int] = left) -> Fail | None:
+            hit = call[:3] == failing[:3] and (always or call.number == failing.number) and left[0] > 0
+            left[0] -= hit and not always
+            return Fail() if hit else None
+
+        found = diagnose(open_for_rescue(FaultyStorage(LocalStorage(str(forge.path)), plan), kit.PASSWORD.encode()))
+        told = {fault.origin for fault in found.faults}
+        gone = {Origin.MISSING} if not found.opened and failing.operation == "list" else set()
+        assert told <= {Origin.UNREADABLE} | gone, failing
+        assert {path.hope for path in found.paths} <= {Hope.HIDDEN, Hope.FOUND}, failing
+        assert not (found.healthy and always), failing
 
 
 def test_directories_within_each_other_take_no_time_without_end(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:

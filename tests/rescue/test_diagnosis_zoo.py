@@ -63,6 +63,8 @@ IN_EVERY_RUN = (
     "data-pack-half",
     "data-pack-swapped",
     "data-blob-before-sealing",
+    "snapshots-gone",
+    "index-lies-blob-added",
     "no-index-and-tree-bit",
     "config-and-indexes-gone",
 )
@@ -85,4 +87,8 @@ def test_what_is_hurt_is_named_with_its_cost(one: Recipe, site: Site, tmp_path: 
     said = heard(expected, run)
     assert said.right, said
     assert not (expected.hurt and run.code == 0)
+    faults = [
+        message for message in run.messages() if message["message_type"] == "fault" and message["origin"] != "left-behind"
+    ]
+    assert len(faults) <= max(1, len(expected.named)), "no fault for what only follows from another one"
     assert read_files(repository) == before

@@ -144,8 +144,10 @@ class _Diagnosing:
         finder = PathFinder(run, self.states)
         if any(code.severity is not Severity.NOTE for code in +run.report.counts):
             finder.walk(self.snapshots)
-        if not roots or any(run.report.counts[code] for code in (Code.SNAPSHOT_DAMAGED, Code.SNAPSHOT_UNREADABLE)):
-            self.result.unreferenced = count_unreferenced(run, trees.usage.trees)
+        self.result.unreferenced = count_unreferenced(run, trees.usage.trees)
+        if self.result.unreferenced and not roots and not faults:
+            message = f"there are {self.result.unreferenced} directory trees that are part of no other tree, but no snapshot"
+            run.add(Finding(Code.SNAPSHOTS_GONE, ObjectRef(ObjectKind.REPOSITORY), message))
         self._put_together(finder)
         return self.result
 

@@ -46,6 +46,9 @@ _SNAPSHOT_HOPES = {
 }
 """What can be expected of a snapshot that cannot be used."""
 
+_UNOPENED = ("", "CRYPTO-1", "CRYPTO-4", "CRYPTO-8")
+"""Clauses that say that a file does not open with the repository's key."""
+
 FaultKey = tuple[ObjectKind, str]
 
 
@@ -206,7 +209,8 @@ class FaultMaker:
         if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE):
             return origins.of_finding(finding)
         if code in _OF_FILES:
-            return origins.of_file(self._run.repo.storage, KIND_OF[finding.object.kind], name, self._names)
+            kind = KIND_OF[finding.object.kind]
+            return origins.of_file(self._run.repo.storage, kind, name, self._names, opens=finding.clause not in _UNOPENED)
         is_pack = finding.object.kind is ObjectKind.PACK
         if is_pack and code is Code.PACK_UNREADABLE and self._is_odd(bytes.fromhex(name)):
             if self._finder.lost:
@@ -242,6 +246,10 @@ class FaultMaker:
             return Origin.LEFT_BEHIND, "no index lists it, it cannot say what it holds, and nothing is missing"
         if code in (Code.INDEX_WRONG, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_LAYOUT) and is_intact:
             return Origin.INDEX, "the pack is intact and says itself what it holds: an index file says something else"
+        if code is Code.PACK_SIZE and content == pack:
+            if pack in self._copies:
+                return Origin.INDEX, "the pack is as it was written: an index file lists more than is in it"
+            return Origin.MEMORY, "the pack is as it was written, but its header does not list all that is in it"
         if code is Code.PACK_MISSING and pack in self._contents:
             return Origin.MIXED_UP, f"its content lies at data/{self._contents[pack].hex()}"
         copies = self._copies.get(pack, [])
@@ -261,6 +269,8 @@ class FaultMaker:
             hopes = self._hopes_of_pack(bytes.fromhex(finding.object.name))
         elif finding.code in _OF_BLOBS:
             hopes = {self._states.of(*blob_of(finding))[0]}
+        if finding.code is Code.PACK_MISSING and not fault.cost.snapshots and fault.origin is Origin.MISSING:
+            return (Means.HEADERS,)
         means = origins.means_for(finding.code, fault.origin, hopes)
         if fault.origin is Origin.MIXED_UP and finding.object.kind is ObjectKind.PACK and Means.PUT_BACK not in means:
             means = (Means.PUT_BACK, *means)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from restic_format.errors import (
     DamagedFile,
@@ -21,6 +22,8 @@ from restic_format.storage import Storage
 from restic_format.storage.cache import without_cache
 from restic_spec.config import MAX_VERSION, Config, decode_config
 from restic_spec.layout import FileKind
+
+Result = TypeVar("Result")
 
 _NO_POLYNOMIAL = "3da3358b4dc173"
 """Any polynomial that can be in a config: nothing is cut with it."""
@@ -52,14 +55,14 @@ def open_for_rescue(storage: Storage, password: bytes | None, key_hint: str | No
     if password is None:
         return Opened(storage, None, None)
     try:
-        sealed: bytes | None = storage.load(FileKind.CONFIG, "")
+        sealed: bytes | None = _twice(lambda: storage.load(FileKind.CONFIG, ""))
         trouble: ResticFormatError | None = None
     except StorageError as error:
         sealed, trouble = None, error
         if isinstance(error, FileMissing):
             trouble = DamagedFile("the config is missing", error, object="config")
     try:
-        key = _find(storage, password, key_hint, sealed)
+        key = _twice(lambda: _find(storage, password, key_hint, sealed))
     except (KeyUnusable, DamagedFile, StorageError) as error:
         return Opened(storage, None, error)
     except WrongPassword:
@@ -78,6 +81,16 @@ def open_for_rescue(storage: Storage, password: bytes | None, key_hint: str | No
     if config is None:
         config = Config(version=MAX_VERSION, id=bytes(32).hex(), chunker_polynomial=_NO_POLYNOMIAL)
     return Opened(storage, Repository(storage, config, key), trouble)
+
+
+def _twice(work: Callable[[], Result]) -> Result:
+    """What *work* gives, if not at once, then the next time: a storage may fail now and then."""
+    try:
+        return work()
+    except FileMissing:
+        raise
+    except StorageError:
+        return work()
 
 
 def _decode(key: OpenedKey, sealed: bytes) -> Config:

@@ -95,8 +95,8 @@ class Names:
         return self._strays.get(name)
 
 
-def of_file(storage: Storage, kind: FileKind, name: str, names: Names) -> Judged:
-    """What most likely happened to a config, key, lock, snapshot or index file."""
+def of_file(storage: Storage, kind: FileKind, name: str, names: Names, *, opens: bool = False) -> Judged:
+    """What most likely happened to a config, key, lock, snapshot or index file; *opens* says whether it does with the key."""
     try:
         raw = storage.load(kind, "" if kind is FileKind.CONFIG else name)
     except FileMissing:
@@ -111,7 +111,7 @@ def of_file(storage: Storage, kind: FileKind, name: str, names: Names) -> Judged
         return Origin.STORAGE, "its seal does not fit: its bytes have changed, or it is another repository's"
     digest = id_of(raw)
     if digest.hex() == name:
-        if kind is FileKind.KEY:
+        if kind is FileKind.KEY or opens:
             return Origin.MEMORY, "its content is what its name says, so it was written like this"
         return Origin.MIXED_UP, (
             "its content is what its name says but is sealed with another key: "
@@ -183,7 +183,7 @@ def means_for(code: Code, origin: Origin, hopes: Iterable[Hope]) -> tuple[Means,
     if origin is Origin.LEFT_BEHIND:
         return (Means.UNLOCKING if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE) else Means.NONE_NEEDED,)
     solving = () if origin in (Origin.INTERRUPTED, Origin.MISSING) else (Means.SOLVING,)
-    if code in (Code.INDEX_DAMAGED, Code.PACK_UNINDEXED) or code in _INDEX_CODES:
+    if code in (Code.INDEX_DAMAGED, Code.PACK_UNINDEXED) or code in _INDEX_CODES or origin is Origin.INDEX:
         return (Means.HEADERS,)
     if code is Code.CONFIG_DAMAGED:
         return (*solving, Means.COPIES, Means.FROM_KEY)

@@ -286,7 +286,8 @@ class Diagnosis:
     """The first `MAX_PATHS`."""
     paths_total: int = 0
     unreferenced: int | None = None
-    """Trees that no snapshot has and that are part of no other; None where nobody looked, as all snapshots can be read."""
+    """Trees that no snapshot has and that are part of no other: of snapshots that were forgotten, are damaged, or are gone.
+    None where no key was opened."""
     files: list[BadFile] = field(default_factory=list)
     """Damaged and missing files, for those who repair."""
     copies: list[BadCopy] = field(default_factory=list)
@@ -307,7 +308,12 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         """Whether nothing is wrong that anything could be lost by, or that keeps a program from working."""
-        return not any(fault.origin is not Origin.LEFT_BEHIND for fault in self.faults)
+        return self.trouble is None and not self.is_damaged
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything but what was left behind is wrong."""
+        return any(fault.origin is not Origin.LEFT_BEHIND for fault in self.faults)
 
     @property
     def needed(self) -> bool:

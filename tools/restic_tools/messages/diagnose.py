@@ -158,7 +158,8 @@ class DiagnosisSummary(msgspec.Struct):
     snapshots: int
     snapshots_whole: int
     unreferenced_trees: int | None
-    """Trees that no snapshot has and that are part of no other; ``null`` where nobody looked, as all snapshots can be read."""
+    """Trees that no snapshot has and that are part of no other: of snapshots that were forgotten, are damaged, or are gone;
+    ``null`` where no key was opened."""
     missing_blobs: int
     """Blobs that snapshots need and that are not whole now."""
     damaged_copies: int

@@ -161,6 +161,7 @@ def _open(ctx: Context, *, sealed: bool) -> Opened:
             return open_for_rescue(storage, password.encode("utf-8", "surrogateescape"), options.key_hint or None)
         except (WrongPassword, Failure) as error:
             if tries == 0:
+                ctx.out.warn("without a password --sealed holds every file against its name")
                 raise
             ctx.out.warn(f"{error}. Try again")
 

@@ -114,12 +114,12 @@ def verdict(found: Diagnosis) -> list[str]:
             told = "without a password nobody can say what is in it"
         else:
             told = f"it could not be opened: {found.trouble}"
-        damaged = "Every file is what its name says" if found.healthy else "Some files are damaged"
+        damaged = "Some files are damaged" if found.is_damaged else "Every file is what its name says"
         return [f"{damaged}; {told}.", f"{read}."]
     count = len(found.snapshots)
     whole = sum(state.whole for state in found.snapshots)
     if found.healthy:
-        return [f"All is well: {_many(count, 'snapshot')} can be restored. {read}."]
+        return [f"All is well: {_many(count, 'snapshot')} can be restored. {read}.", *_unreferenced(found)]
     lines = []
     unreadable = sum(fault.object.kind is ObjectKind.SNAPSHOT for fault in found.faults)
     if not count:
@@ -131,13 +131,21 @@ def verdict(found: Diagnosis) -> list[str]:
         lines.append(f"{whole} of {_many(count, 'snapshot')} can be restored whole as it is.")
     if unreadable:
         lines.append(f"{_many(unreadable, 'snapshot file')} cannot be read.")
-    if found.unreferenced:
-        trees = _many(found.unreferenced, "directory tree", "directory trees")
-        lines.append(f"There {'is' if found.unreferenced == 1 else 'are'} {trees} that no readable snapshot has.")
+    lines += _unreferenced(found)
     if found.trouble is not None:
         lines.append("It was read without its config, which no program can do otherwise.")
     lines.append(f"{read}.")
     return lines
+
+
+def _unreferenced(found: Diagnosis) -> list[str]:
+    if not found.unreferenced:
+        return []
+    trees = _many(found.unreferenced, "directory tree", "directory trees")
+    return [
+        f"There {'is' if found.unreferenced == 1 else 'are'} {trees} that no readable snapshot has, as after `forget`; "
+        f"where a snapshot is missing, `{PROGRAM} recover` makes one of them."
+    ]
 
 
 def _loss(found: Diagnosis) -> str:
