@@ -162,8 +162,8 @@ class _Healer:
         made = self.made
         if made.has(ActionKind.RESTORE_FILES):
             self.restore_files()
-        if made.has(ActionKind.REPAIR_INDEX) or self.packs:
-            self.enter_packs()
+        if made.has(ActionKind.REPAIR_INDEX) or made.packs or made.missing:
+            self.enter_packs()  # Also those that were just brought back.
         self.bring_back_blobs()
         if self.packs:
             self.salvage()

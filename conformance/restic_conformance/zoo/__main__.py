@@ -19,7 +19,7 @@ from restic_conformance.zoo import repositories
 from restic_conformance.zoo.cases import Cases, run_cases
 from restic_conformance.zoo.judge import Judge
 from restic_conformance.zoo.recipes import RECIPES
-from restic_conformance.zoo.report import Row, read, write
+from restic_conformance.zoo.report import read, write
 from restic_conformance.zoo.rescuers import DIAGNOSE, WAYS, has_command, rescuer
 from restic_conformance.zoo.site import Site
 
@@ -77,7 +77,6 @@ def zoo(
     if list_kinds:
         print("\n".join(f"{recipe.name:32} {recipe.what}" for recipe in RECIPES))
         return
-    rows: list[Row] = []
     try:
         programs = programs_of(peers, impl or (), ())
         with contextlib.ExitStack() as stack:
@@ -91,13 +90,10 @@ def zoo(
             judge = Judge(site, by_name[REFERENCE], Path(folder))
             judge.prepare(ways.values())
             file = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
-            try:
-                for row in run_cases(Cases(site, judge, ways, diagnosing, seed), only or (), jobs, file):
-                    rows.append(row)
-            finally:
-                if output is not None and rows:
-                    versions = {name: version_of(one.program.command)[0] for name, one in ways.items()}
-                    write(output, repository, seed, versions, rows, read(output))
+            versions = {name: version_of(one.program.command)[0] for name, one in ways.items()}
+            for row in run_cases(Cases(site, judge, ways, diagnosing, seed), only or (), jobs, file):
+                if output is not None:
+                    write(output, repository, seed, versions, [row], read(output))
     except (ValueError, Mismatch) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(NOTHING_RUN) from None
