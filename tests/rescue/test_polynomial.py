@@ -146,5 +146,6 @@ def test_heal_says_why_it_cannot(tmp_path: Path) -> None:
     add(path, 2)
     (path / "config").unlink()
     done = kit.ours(path, "heal", "--dry-run", "--budget", "9")
+    assert done.stdout.splitlines()[1] == "config: made anew from a key"
     assert "files will be cut in other places" in done.stdout
     assert "(2 places were found, at least 23 are needed)" in done.stdout

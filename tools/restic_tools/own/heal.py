@@ -329,7 +329,7 @@ def _restore_entrance(
     from restic_tools.passwords import ask_password
     from restic_tools.stages import stoppable
 
-    ctx.out.info(f"the repository cannot be opened: {error}")
+    ctx.out.info(f"the repository cannot be opened: {str(error).splitlines()[0]}")
     password = ask_password(options, "enter password for repository: ").encode("utf-8", "surrogateescape")
     with stoppable(ctx) as cancel:
         storage = given_storage(options, ctx.interrupt.event.is_set)
@@ -356,7 +356,8 @@ def _restore_entrance(
                 )
             )
         for file in files:
-            ctx.out.info(f"{file.kind.value} {file.name[:8]}: {file.how}")
+            named = "config" if file.kind is FileKind.CONFIG else f"key {file.name[:8]}"
+            ctx.out.info(f"{named}: {file.how}")
         for name in found.foreign:
             ctx.out.info(f"key {name[:8]}: is of another repository, and will be set aside")
         if isinstance(found.polynomial, Recovered):
