@@ -8,7 +8,7 @@ from restic_format.check.state import Run, Stage
 from restic_format.errors import FileMissing, StorageError
 from restic_format.storage import Storage
 from restic_spec.errors import ResticFormatError
-from restic_spec.ids import parse_id, verify_id
+from restic_spec.ids import id_of, parse_id, verify_id
 from restic_spec.keyfile import decode_keyfile
 from restic_spec.layout import FileKind
 from restic_spec.lock import decode_lock
@@ -44,6 +44,8 @@ def check_key(storage: Storage, name: str) -> Finding | None:
     ref = ObjectRef(ObjectKind.KEY, name)
     try:
         raw = storage.load(FileKind.KEY, name)
+        if id_of(raw).hex() != name:
+            raw = storage.load(FileKind.KEY, name)  # A transfer may have been at fault.
         verify_id(raw, parse_id(name), f"key {name}")
         decode_keyfile(raw, f"key {name}").derivation()
     except FileMissing:

@@ -237,21 +237,26 @@ class _Healer:
         for kind, name in [*self.made.files, *((FileKind.KEY, name) for name in self.made.foreign)]:
             if kind is FileKind.INDEX or (kind, name) in good:
                 continue
-            if kind is FileKind.KEY and name == self.repository.key_id.hex():
-                self.rename_key(name)
+            if kind is FileKind.KEY and name == self.repository.key_id.hex() and not self.rename_key(name):
+                continue
             self.repository.may_change(kind)
             with suppress(FileMissing):
                 self.storage.remove(kind, name)
                 self.result.set_aside.append((kind, name))
 
-    def rename_key(self, name: str) -> None:
-        """Store the key that has opened the repository under the name that its content has: restic uses it only then."""
+    def rename_key(self, name: str) -> bool:
+        """Store the key that has opened the repository under the name that its content has: restic uses it only then. False
+        where it has that name.
+        """
         data = self.storage.load(FileKind.KEY, name)
         right = id_of(data)
+        if right.hex() == name:
+            return False
         self.repository.may_change(FileKind.KEY)
         self.storage.save(FileKind.KEY, right.hex(), data)
         self.repository.check_stored(FileKind.KEY, right)
         self.result.files.append(RecoveredFile(FileKind.KEY, right.hex(), b"", f"it stood under the name {name[:8]}"))
+        return True
 
     # The index
 

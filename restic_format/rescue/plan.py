@@ -225,11 +225,12 @@ def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
             "programs work on the repository again",
             Certainty.CERTAIN,
         )
-    if made.roots or any(counts[code] for code in _ROOTLESS):
+    if made.roots or _needs_index(diagnosis, counts) or any(counts[code] for code in _ROOTLESS):
+        count = f"{made.roots} trees" if made.roots else "the trees, if there are any,"
         add(
             ActionKind.RECOVER_TREES,
             _named(diagnosis, _ROOTLESS),
-            f"{made.roots or 'the'} trees that no snapshot names become directories of a new snapshot with the tag recovered",
+            f"{count} that no snapshot names become directories of a new snapshot with the tag recovered",
             "the trees",
             "what lost snapshots had; also what was forgotten, and not pruned since",
             Certainty.LIKELY,

@@ -4,10 +4,11 @@ Each run has a folder of its own in the quarantine (QUARANTINE-1). Its journal i
 each (QUARANTINE-3). A line is stored before the step that it tells of is made (QUARANTINE-4):
 
 - ``begin``: which snapshots there were, and when;
-- ``set aside``: a file is copied to the run's folder, and then replaced or removed;
+- ``set aside``: a file, which has been copied to the run's folder, is replaced or removed;
 - ``add``: a file is stored under a name that no file has;
 - ``drop``: a file that the run itself has stored is removed again;
-- ``end``: everything is done.
+- ``end``: everything is done;
+- ``undone``: everything is as it was before the run, whose folder goes now.
 
 What the first line about a file says tells what was there before the run (QUARANTINE-5). A line whose step was not made
 does no harm.
@@ -16,6 +17,7 @@ does no harm.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 import time
@@ -26,17 +28,19 @@ import msgspec
 
 from restic_format.errors import DamagedFile, FileMissing, UsageError
 from restic_format.storage import Content, SideFiles, Storage, WrappedStorage, Writer
+from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.ids import is_hex_id
-from restic_spec.layout import FileKind
+from restic_spec.layout import FileKind, path_of
 
 FOLDER = "quarantine"
 """Where it is in a repository, unless the user says otherwise."""
 
-BEGIN, SET_ASIDE, ADD, DROP, END = "begin", "set aside", "add", "drop", "end"
+BEGIN, SET_ASIDE, ADD, DROP, END, UNDONE = "begin", "set aside", "add", "drop", "end", "undone"
 """The steps of a journal."""
 
 _JOURNAL = "journal-"
+_RUN = re.compile(r"[0-9]{8}T[0-9]{12}-[0-9a-f]{6}\Z")
 _LINES = 200
 """Lines of one file of a journal, which is written anew for each."""
 
@@ -74,6 +78,8 @@ class Run(NamedTuple):
     """Ids of the snapshots that there were before the run."""
     has_ended: bool
     """Whether it has come to its end; else its last steps may not have been made."""
+    is_undone: bool
+    """Whether it was undone already; then only its folder has to go."""
 
 
 class Quarantine:
@@ -121,8 +127,8 @@ class Quarantine:
                 size = storage.size(kind, name)
             except FileMissing:
                 return False
-            self._write(Step(SET_ASIDE, "", kind.value, name))
             self._copy(storage, kind, name, size)
+            self._write(Step(SET_ASIDE, "", kind.value, name))
             self._known.add((kind, name))
             return True
 
@@ -245,37 +251,47 @@ def place(run: str, kind: FileKind, name: str) -> str:
 
 
 def run_names(side: SideFiles) -> list[str]:
-    """The runs that can be undone, the first one first. Raises `StorageError`."""
-    return sorted({name.partition("/")[0] for name, _ in side.list() if _JOURNAL in name})
+    """The runs that there is something of, the first one first (QUARANTINE-1). Raises `StorageError`."""
+    folders = {name.partition("/")[0] for name, _ in side.list() if "/" in name}
+    return sorted(folder for folder in folders if _RUN.match(folder))
+
+
+def run_files(side: SideFiles, name: str) -> list[str]:
+    """The files of a run in the order in which they go when it is forgotten: the journal first (QUARANTINE-8), so that nobody
+    takes a run for whole of which copies are gone. Raises `StorageError`.
+    """
+    files = [file for file, _ in side.list(f"{name}/")]
+    return sorted(files, key=lambda file: (not file.startswith(f"{name}/{_JOURNAL}"), file))
 
 
 def read_run(side: SideFiles, name: str) -> Run:
     """What a run has done.
 
     Raises:
-        UsageError: there is no such run.
-        DamagedFile: its journal is damaged (QUARANTINE-7).
+        UsageError: there is no such run, or it was about to be forgotten.
+        DamagedFile: its journal is damaged (QUARANTINE-7), or a copy is missing (QUARANTINE-8).
         StorageError: it cannot be read.
     """
+    known = run_names(side)
+    if name not in known:
+        told = f"there are {', '.join(known)}" if known else "there is nothing to undo"
+        raise UsageError(f"no run {printable(name[:80])!r} in the quarantine ({side.location}): {told}")
     files = dict(side.list(f"{name}/"))
     journals = sorted(file for file in files if file.startswith(f"{name}/{_JOURNAL}"))
-    if not journals:
-        known = run_names(side)
-        told = f"there are {', '.join(known)}" if known else "there is nothing to undo"
-        raise UsageError(f"no run {name[:80]!r} in the quarantine ({side.location}): {told}")
     kept: dict[FileName, int] = {}
     added: list[FileName] = []
-    snapshots: frozenset[str] = frozenset()
+    snapshots: frozenset[str] | None = None
     began = ""
     seen: set[FileName] = set()
     dropped: set[FileName] = set()
-    has_ended = False
+    gone: set[FileName] = set()
+    has_ended = is_undone = False
     for step in _steps(side, journals):
         if step.step == BEGIN:
             snapshots, began = frozenset(step.snapshots), step.time
-            continue
-        if step.step == END:
-            has_ended = True
+        has_ended = has_ended or step.step == END
+        is_undone = is_undone or step.step == UNDONE
+        if step.step in (BEGIN, END, UNDONE):
             continue
         key = _file_of(step, name)
         if step.step == DROP:
@@ -287,7 +303,27 @@ def read_run(side: SideFiles, name: str) -> Run:
             added.append(key)
         elif (size := files.get(place(name, *key))) is not None:
             kept[key] = size
-    return Run(name, began, kept, added, frozenset(dropped), snapshots, has_ended)
+        elif step.step == SET_ASIDE:
+            gone.add(key)
+    if snapshots is None:
+        raise UsageError(
+            f"run {name} cannot be undone, as its journal has no begin: it was about to be forgotten; "
+            f"`heal --forget-quarantine {name}` drops what is left of it in {side.location}"
+        )
+    lost = sorted(path_of(*key) for key in gone)
+    if lost and not is_undone:
+        raise DamagedFile(
+            f"run {name} cannot be undone, as {lost[0]}, which it has set aside, is not in the quarantine any more: what is "
+            f"left is in {side.location}"
+        )
+    return Run(name, began, kept, added, frozenset(dropped), snapshots, has_ended, is_undone)
+
+
+def note_undone(side: SideFiles, name: str, *, now: Callable[[], int] = time.time_ns) -> None:
+    """Note that a run has been undone, so that only its folder has to go. Raises `StorageError`."""
+    last = max(file for file, _ in side.list(f"{name}/{_JOURNAL}"))
+    line = msgspec.json.encode(Step(UNDONE, gotime.format_ns(now()))) + b"\n"
+    side.save(last, [side.load(last), line])
 
 
 def _steps(side: SideFiles, journals: list[str]) -> Iterator[Step]:

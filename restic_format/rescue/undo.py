@@ -1,15 +1,16 @@
 """Undoing a repair: every file that it replaced or removed comes back, byte for byte, and what it added goes.
 
 What comes back is stored before anything is removed (QUARANTINE-5), so that whoever is killed in between can undo once more.
+Keys and the config come last: a repository may not be opened any more with those that it had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from restic_format.errors import FileMissing, FileUnusable, UsageError
-from restic_format.rescue.quarantine import FileName, Run, pieces, place, read_run, run_names
+from restic_format.rescue.quarantine import FileName, Run, note_undone, pieces, place, read_run, run_files, run_names
 from restic_format.storage import SideFiles, Storage
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.layout import FileKind
@@ -17,9 +18,10 @@ from restic_spec.layout import FileKind
 RESTORING, REMOVING = "files brought back", "files removed"
 """The stages that `Advance` names."""
 
-_BACK = (FileKind.PACK, FileKind.KEY, FileKind.INDEX, FileKind.SNAPSHOT, FileKind.CONFIG, FileKind.LOCK)
-_AWAY = (FileKind.SNAPSHOT, FileKind.KEY, FileKind.INDEX, FileKind.PACK, FileKind.CONFIG)
-"""In which order files come and go (QUARANTINE-5): as in ORDER-1 and ORDER-3, the rest where it disturbs the least."""
+_FIRST = (FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT)
+_LAST = (FileKind.KEY, FileKind.CONFIG, FileKind.LOCK)
+"""In which order files come, and in the opposite one go (QUARANTINE-5): as in ORDER-1 and ORDER-3; then those without which
+nothing can be opened."""
 
 
 class Undone(NamedTuple):
@@ -52,31 +54,59 @@ def undo(
     found = read_run(side, run or (names[-1] if names else "none"))
     if found.name != names[-1]:
         raise UsageError(f"run {found.name} cannot be undone before the later one, {names[-1]}")
+    if found.is_undone:
+        _drop(side, found.name)
+        return Undone(found.name, [], [], [])
     _check_unchanged(storage, found)
-    known = found.snapshots | {name for kind, name in found.added if kind is FileKind.SNAPSHOT}
-    is_needed = any(name not in known for name, _ in storage.list(FileKind.SNAPSHOT))
-    restored = sorted(found.kept, key=lambda file: _BACK.index(file[0]))
-    for done, (kind, name) in enumerate(restored):
-        if cancel is not None:
-            cancel.check()
-        progress(Advance(RESTORING, done, len(restored)))
-        _bring_back(storage, side, place(found.name, kind, name), kind, name)
-    progress(Advance(RESTORING, len(restored), len(restored)))
-    going = sorted((file for file in found.added if file[0] in _AWAY), key=lambda file: _AWAY.index(file[0]))
-    removed: list[FileName] = []
-    left: list[FileName] = []
-    for done, (kind, name) in enumerate(going):
-        progress(Advance(REMOVING, done, len(going)))
-        if not storage.exists(kind, name):
-            continue
-        if is_needed and kind in (FileKind.PACK, FileKind.INDEX):
-            left.append((kind, name))
-            continue
-        storage.remove(kind, name)
-        removed.append((kind, name))
-    progress(Advance(REMOVING, len(going), len(going)))
-    forget(side, found.name)
-    return Undone(found.name, restored, removed, left)
+    is_needed = _is_needed(storage, found)
+    done = Undone(found.name, [], [], [])
+    for kinds in (_FIRST, _LAST):
+        for kind, name in _ordered(found.kept, kinds):
+            if cancel is not None:
+                cancel.check()
+            progress(Advance(RESTORING, len(done.restored), len(found.kept)))
+            _bring_back(storage, side, place(found.name, kind, name), kind, name)
+            done.restored.append((kind, name))
+        for kind, name in _ordered(found.added, kinds[::-1]):
+            progress(Advance(REMOVING, len(done.removed), len(found.added)))
+            if not storage.exists(kind, name):
+                continue
+            if is_needed and kind in (FileKind.PACK, FileKind.INDEX):
+                done.left.append((kind, name))
+                continue
+            storage.remove(kind, name)
+            done.removed.append((kind, name))
+    progress(Advance(RESTORING, len(found.kept), len(found.kept)))
+    progress(Advance(REMOVING, len(found.added), len(found.added)))
+    note_undone(side, found.name)
+    _drop(side, found.name)
+    return done
+
+
+def may_end_unopened(storage: Storage, side: SideFiles, name: str) -> bool:
+    """Whether of undoing a run only keys, the config and locks are left: then a repository that cannot be opened any more, and
+    that nobody can lock, is as it was before the run. Raises as `read_run`.
+    """
+    found = read_run(side, name)
+    kept = {file[0] for file in found.kept} | {file[0] for file in found.added}
+    if found.is_undone:
+        return True
+    return (
+        not kept.isdisjoint((FileKind.KEY, FileKind.CONFIG))
+        and all(_is_back(storage, side, place(name, *file), *file) for file in _ordered(found.kept, _FIRST))
+        and (_is_needed(storage, found) or not any(storage.exists(*file) for file in _ordered(found.added, _FIRST)))
+    )
+
+
+def _is_needed(storage: Storage, run: Run) -> bool:
+    """Whether there are snapshots that were made since, which may need what the run has added."""
+    known = run.snapshots | {name for kind, name in run.added if kind is FileKind.SNAPSHOT}
+    return any(name not in known for name, _ in storage.list(FileKind.SNAPSHOT))
+
+
+def _ordered(files: Iterable[FileName], kinds: Sequence[FileKind]) -> list[FileName]:
+    """Those of some *kinds*, in the order of these."""
+    return sorted((file for file in files if file[0] in kinds), key=lambda file: (kinds.index(file[0]), file[1]))
 
 
 def forget(side: SideFiles, run: str | None = None) -> list[str]:
@@ -86,11 +116,15 @@ def forget(side: SideFiles, run: str | None = None) -> list[str]:
         read_run(side, run)  # Says which there are.
     going = names if run is None else [run]
     for name in going:
-        files = [file for file, _ in side.list(f"{name}/")]
-        # The journal goes last: while it is there, somebody knows what the rest is.
-        for file in sorted(files, key=lambda file: (file.startswith(f"{name}/journal-"), file)):
+        for file in run_files(side, name):
             side.remove(file)
     return going
+
+
+def _drop(side: SideFiles, name: str) -> None:
+    """Drop a run that was undone; its journal, which says so, goes last."""
+    for file in reversed(run_files(side, name)):
+        side.remove(file)
 
 
 def _check_unchanged(storage: Storage, run: Run) -> None:
@@ -106,14 +140,18 @@ def _check_unchanged(storage: Storage, run: Run) -> None:
         )
 
 
-def _bring_back(storage: Storage, side: SideFiles, source: str, kind: FileKind, name: str) -> None:
+def _is_back(storage: Storage, side: SideFiles, source: str, kind: FileKind, name: str) -> bool:
+    """Whether a file is what its copy is."""
     try:
-        same = storage.size(kind, name) == side.size(source) and all(
+        return storage.size(kind, name) == side.size(source) and all(
             storage.load(kind, name, offset, len(piece)) == piece for offset, piece in _numbered(side, source)
         )
     except (FileMissing, FileUnusable):
-        same = False
-    if same:
+        return False
+
+
+def _bring_back(storage: Storage, side: SideFiles, source: str, kind: FileKind, name: str) -> None:
+    if _is_back(storage, side, source, kind, name):
         return
     writer = storage.begin(kind)
     try:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -22,12 +22,14 @@ import restic_format.storage.cachefolder as cachefolder_module
 import restic_format.storage.local as local_module
 import restic_format.storage.localwriter as writer_module
 import restic_format.storage.oldlayout as oldlayout_module
+import restic_format.storage.side as side_module
 from restic_format.check import CheckOptions, check
 from restic_format.errors import ResticFormatError, WrongPassword
 from restic_format.repository import Repository
 from restic_format.repository.lock import remove_locks
 from restic_format.snapshots.walk import Level, Walk
 from restic_format.storage import LocalStorage, MemoryStorage, Storage
+from restic_format.storage.side import MemorySideFiles
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 from restic_tools.cli import main
@@ -78,6 +80,9 @@ def stored(world: World, folder: Path, *, old_layout: bool = False) -> dict[str,
         storage.create()
         for (kind, file), data in memory.files.items():
             storage.save(kind, file, data)
+        for side_folder, side in memory.sides.items():
+            for file, data in side.files.items():
+                storage.side_files(side_folder).save(file, data)
         for path in safety.files_of(place):
             path.chmod(0o600)
     if old_layout:
@@ -89,6 +94,9 @@ def copy_of(world: World) -> World:
     copies = {name: MemoryStorage() for name in world}
     for name, storage in world.items():
         copies[name].files = dict(storage.files)
+        for folder, side in storage.sides.items():
+            copies[name].sides[folder] = MemorySideFiles()
+            copies[name].sides[folder].files = dict(side.files)
     return copies
 
 
@@ -163,14 +171,16 @@ def open_any(where: Storage | str) -> Repository:
         return Repository.open(storage, NEW_PASSWORD)
 
 
-def contents(where: Storage | str) -> Contents:
-    """What is in the snapshots of a repository; nothing where there is none yet."""
+def contents(where: Storage | str, damaged: Callable[[bytes, ResticFormatError], None] | None = None) -> Contents:
+    """What is in the snapshots of a repository; nothing where there is none yet. A damaged index file is told to *damaged*, and
+    left out; where that is None it is raised.
+    """
     storage = where if isinstance(where, Storage) else LocalStorage(where)
     found: dict[str, list[Files]] = {}
     if not storage.exists(FileKind.CONFIG, ""):
         return Contents(found)
     repository = open_any(storage)
-    repository.load_index()
+    repository.load_index(damaged=damaged)
     for snapshot_id, _ in list(repository.list(FileKind.SNAPSHOT)):
         try:
             snapshot = repository.load_snapshot(snapshot_id)
@@ -295,7 +305,7 @@ class AnnouncedOs:
         return slow
 
 
-MODULES = (local_module, writer_module, oldlayout_module, cachefolder_module, shutil)
+MODULES = (local_module, writer_module, side_module, oldlayout_module, cachefolder_module, shutil)
 """Those that change files."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 
@@ -235,3 +236,49 @@ def test_a_copy_that_is_not_what_was_read_keeps_the_file() -> None:
     with pytest.raises(DamagedFile, match="was stored just now and is not what was written"):
         QuarantiningStorage(storage, made).remove(FileKind.PACK, name("data 0"))
     assert storage.files == before
+
+
+@pytest.mark.clause("QUARANTINE-8")
+def test_a_run_that_is_half_forgotten_is_not_undone() -> None:
+    """Wherever forgetting stops: nothing is removed for which nothing could come back."""
+    for number in itertools.count():
+        storage = filled()
+        made = change(storage)
+        changed = dict(storage.files)
+        faulty = FaultyStorage(storage, nth("side remove", number, FailLate()))
+        try:
+            forget(faulty.side_files("quarantine"))
+        except StorageError:
+            side = storage.side_files("quarantine")
+            if run_names(side):
+                with pytest.raises(UsageError, match="was about to be forgotten"):
+                    undo(storage, side)
+            assert forget(side) in ([made.name], []) and not list(side.list())
+        else:
+            break
+        assert storage.files == changed
+    assert number > 5
+
+
+@pytest.mark.clause("QUARANTINE-8")
+def test_a_run_without_one_of_its_copies_is_not_undone() -> None:
+    storage = filled()
+    made = change(storage)
+    changed = dict(storage.files)
+    side = storage.side_files("quarantine")
+    side.remove(f"{made.name}/data/{name('data 0')}")
+    with pytest.raises(DamagedFile, match=f"data/../{name('data 0')}, which it has set aside, is not in the quarantine"):
+        undo(storage, side)
+    assert storage.files == changed
+
+
+@pytest.mark.clause("QUARANTINE-1")
+def test_other_folders_are_no_runs() -> None:
+    """Where the quarantine is in a folder of the user, nothing else in it is touched."""
+    storage = filled()
+    side = storage.side_files("quarantine")
+    side.save("photos/journal-000000", b"dear diary")
+    side.save("notes", b"of mine")
+    made = change(storage)
+    assert run_names(side) == [made.name] and forget(side) == [made.name]
+    assert [found for found, _ in side.list()] == ["notes", "photos/journal-000000"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from restic_format.rescue.means import Means
     from restic_format.rescue.quarantine import Quarantine
     from restic_format.storage import SideFiles, Storage
+    from restic_format.work import Cancel
     from restic_spec.crypto import MasterKey
     from restic_tools.context import LockMode
     from restic_tools.globaloptions import GlobalOptions
@@ -245,19 +246,19 @@ class _Place:
         """Whether something was changed already, so that the repository could be opened and locked."""
         return self._kept is not None and self._kept.begun
 
-    def side(self, repository: Repository) -> SideFiles:
-        """Its files."""
+    def side(self, storage: Storage) -> SideFiles:
+        """Its files, for the repository in *storage*."""
         if self._folder:
             from restic_format.storage.side import LocalSideFiles
 
             return LocalSideFiles(self._folder)
-        return repository.storage.side_files("quarantine")
+        return storage.side_files("quarantine")
 
     def quarantine(self, repository: Repository) -> Quarantine:
         """The quarantine of the run."""
         from restic_format.rescue.quarantine import Quarantine
 
-        self._kept = self._kept or Quarantine(self.side(repository))
+        self._kept = self._kept or Quarantine(self.side(repository.storage))
         return self._kept
 
 
@@ -411,27 +412,54 @@ def _ask(ctx: Context, what: str, *, yes: bool) -> None:
 
 
 def _undo(ctx: Context, run: str | None, place: _Place, *, dry_run: bool, yes: bool) -> None:
+    from restic_format.errors import DamagedFile, KeyUnusable, RepositoryNotFound, WrongPassword
+    from restic_format.rescue.quarantine import run_names
+    from restic_format.rescue.undo import may_end_unopened
+    from restic_tools.access import given_storage
+    from restic_tools.stages import stoppable
+
+    options = ctx.options.replaced(no_cache=True)
+    with ExitStack() as stack:
+        try:
+            lock: LockMode = "none" if dry_run else "exclusive"
+            storage = stack.enter_context(ctx.open_repository(lock=lock, options=options)).storage
+        except (RepositoryNotFound, DamagedFile, KeyUnusable, WrongPassword) as error:
+            # An undo that was stopped may have brought back already what keeps the repository from being opened and locked.
+            if isinstance(error, WrongPassword) and _has_keys(options):
+                raise
+            storage = given_storage(options, ctx.interrupt.event.is_set)
+            names = run_names(place.side(storage))
+            if not names or not may_end_unopened(storage, place.side(storage), run or names[-1]):
+                raise
+            ctx.out.info(f"the repository cannot be opened, as before the repair: {error}")
+        cancel = stack.enter_context(stoppable(ctx))
+        _take_back(ctx, storage, place.side(storage), run, cancel, dry_run=dry_run, yes=yes)
+
+
+def _take_back(
+    ctx: Context, storage: Storage, side: SideFiles, run: str | None, cancel: Cancel, *, dry_run: bool, yes: bool
+) -> None:
     from restic_format.rescue.quarantine import read_run, run_names
     from restic_format.rescue.undo import undo
     from restic_tools.messages.heal import Undone, file_names
-    from restic_tools.stages import StagePrinter, stoppable
+    from restic_tools.stages import StagePrinter
 
-    options = ctx.options.replaced(no_cache=True)
-    with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository, stoppable(ctx) as cancel:
-        side = place.side(repository)
-        names = run_names(side)
-        if run is None and not names:
-            ctx.out.info(f"there is no repair to undo in {visible(side.location)}")
-            if ctx.options.json:
-                ctx.out.json(Undone("undone", "", [], [], []))
-            return
-        found = read_run(side, run or names[-1])
+    names = run_names(side)
+    if run is None and not names:
+        ctx.out.info(f"there is no repair to undo in {visible(side.location)}")
+        if ctx.options.json:
+            ctx.out.json(Undone("undone", "", [], [], []))
+        return
+    found = read_run(side, run or names[-1])
+    if found.is_undone:
+        ctx.out.info(f"run {found.name} was undone already, up to removing its folder in the quarantine")
+    else:
         ctx.out.info(f"run {found.name} has set {len(found.kept)} files aside and stored {len(found.added)} new ones")
-        if dry_run:
-            return
-        _ask(ctx, "take it back", yes=yes)
-        with StagePrinter(ctx, {"files brought back": "", "files removed": ""}) as progress:
-            done = undo(repository.storage, side, found.name, progress=progress, cancel=cancel)
+    if dry_run:
+        return
+    _ask(ctx, "take it back", yes=yes)
+    with StagePrinter(ctx, {"files brought back": "", "files removed": ""}) as progress:
+        done = undo(storage, side, found.name, progress=progress, cancel=cancel)
     if ctx.options.json:
         ctx.out.json(Undone("undone", done.run, file_names(done.restored), file_names(done.removed), file_names(done.left)))
         return
@@ -449,7 +477,7 @@ def _forget_quarantine(ctx: Context, run: str | None, place: _Place, *, dry_run:
 
     options = ctx.options.replaced(no_cache=True)
     with ctx.open_repository(lock="none" if dry_run else "exclusive", options=options) as repository:
-        side = place.side(repository)
+        side = place.side(repository.storage)
         names = run_names(side) if run is None else [run]
         if not names:
             ctx.out.info("the quarantine is empty")
