@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from restic_format.check import Code
 from restic_format.rescue.plan import Certainty
 from restic_format.words import visible
 from restic_tools.about import PROGRAM
 from restic_tools.own.diagnosing.text import cost, title, verdict
+from restic_tools.render import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from restic_format.rescue.diagnosis import Diagnosis
+    from restic_format.rescue.diagnosis import Fault
     from restic_format.rescue.heal import Healed
     from restic_format.rescue.plan import HealPlan
     from restic_tools.context import Context
@@ -24,6 +26,7 @@ CERTAINTY = {
     Certainty.LIKELY: "likely to help",
     Certainty.ATTEMPT: "worth a try",
 }
+_NOT_THERE = frozenset((Code.BLOB_MISSING, Code.TREE_MISSING))
 _MOST_SHOWN = 20
 """Objects of one action, faults, and lines of one kind in a result, that are shown without --verbose."""
 
@@ -42,7 +45,7 @@ def show_plan(ctx: Context, made: HealPlan, *, was_used: bool) -> None:
     out.line()
     for line in verdict(made.diagnosis):
         out.line(visible(line))
-    _show_faults(ctx, made.diagnosis, "What is wrong")
+    _show_faults(ctx, made.diagnosis.faults, "What is wrong")
     if made.obstacles:
         _section(ctx, "What cannot be read", made.obstacles)
         return
@@ -75,7 +78,15 @@ def show_result(ctx: Context, done: Healed, *, forget: bool) -> None:
     else:
         for line in verdict(done.diagnosis):
             out.line(visible(line))
-        _show_faults(ctx, done.diagnosis, "What is still wrong")
+        missing = [fault for fault in done.diagnosis.faults if fault.findings[0].code in _NOT_THERE]
+        others = [fault for fault in done.diagnosis.faults if fault.findings[0].code not in _NOT_THERE]
+        _show_faults(ctx, others, "What is still wrong")
+        if missing and done.snapshots:
+            out.line()
+            parts = f"{len(missing)} parts of files or folders"
+            out.line(f"The old snapshots still name what is lost ({parts}); the new ones do without.")
+        else:
+            _show_faults(ctx, missing, "What is not there any more")
     steps = _next_steps(done, forget=forget)
     if steps:
         out.line()
@@ -101,7 +112,10 @@ def _done(done: Healed) -> list[str]:
 
 
 def _lost(done: Healed) -> list[str]:
-    lines = [f"snapshot {old[:8]}: {event.path}: {event.change.value}" for old, event in done.changes]
+    lines = [
+        f"snapshot {old[:8]}: {event.path}: {event.change.value}" + (f" ({bytes_text(event.zeros)})" if event.zeros else "")
+        for old, event in done.changes
+    ]
     return lines + [f"{kind.value} blob {ident.hex()}" for kind, ident in done.lost]
 
 
@@ -126,15 +140,15 @@ def _next_steps(done: Healed, *, forget: bool) -> list[str]:
     return steps
 
 
-def _show_faults(ctx: Context, found: Diagnosis, heading: str) -> None:
-    if not found.faults:
+def _show_faults(ctx: Context, faults: Sequence[Fault], heading: str) -> None:
+    if not faults:
         return
     ctx.out.line()
-    ctx.out.line(f"{heading} ({len(found.faults)})")
-    for number, fault in enumerate(_some(ctx, found.faults), 1):
+    ctx.out.line(f"{heading} ({len(faults)})")
+    for number, fault in enumerate(_some(ctx, faults), 1):
         ctx.out.line(f"  {number}. {visible(title(fault))}")
         ctx.out.line(f"     it costs: {visible(cost(fault))}")
-    _more(ctx, len(found.faults))
+    _more(ctx, len(faults))
 
 
 def _section(ctx: Context, heading: str, texts: Sequence[str]) -> None:
