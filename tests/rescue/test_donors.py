@@ -22,6 +22,7 @@ from tests.repairing.kit import packs_of_type
 from tests.rescue.conftest import Fresh
 from tests.rescue.kit import opened, readable
 from tests.safety import kit
+from tests.tools.kit import Runner
 
 
 def test_a_copy_gives_whole_files_without_a_password(fresh: Fresh) -> None:
@@ -140,3 +141,32 @@ def test_heal_takes_from_donors(fresh: Fresh, rescue_source: Path, tmp_path: Pat
     assert before.id == opened(repo).id
     assert "no errors were found" in kit.restic(repo, "check", "--read-data").stdout
     assert len(kit.files_of(repo, "snapshots")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--source {repo}/nowhere", "/nowhere: there is no such file or directory"),
+        ("--donor {repo}", "--donor names the repository that is to be healed"),
+        ("--donor {repo}/nowhere", "repository does not exist"),
+        ("--donor {repo}-x --donor-password-file a --donor-password-command b", "repository does not exist"),
+        ("--parity {repo}/nowhere", "there is no parity in"),
+    ],
+)
+def test_places_that_are_none_are_told(
+    fresh: Fresh, run: Runner, monkeypatch: pytest.MonkeyPatch, words: str, told: str
+) -> None:
+    repo = fresh()
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(repo))
+    monkeypatch.setenv("RESTIC_PASSWORD", kit.PASSWORD)
+    done = run("heal", "-n", *words.format(repo=repo).split())
+    assert done.code in (1, 10) and told.encode() in done.err
+
+
+def test_parity_that_cannot_be_listed_harms_nothing(fresh: Fresh, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = fresh()
+    (repo / "parity").write_bytes(b"no folder")
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(repo))
+    monkeypatch.setenv("RESTIC_PASSWORD", kit.PASSWORD)
+    done = run("heal", "-n")
+    assert done.code == 0 and b"parity cannot be used" in done.err

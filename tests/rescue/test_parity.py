@@ -207,6 +207,20 @@ def test_parity_is_made_of_verified_files_only() -> None:
     assert check_protection(storage, side).unprotected == []
 
 
+@pytest.mark.clause("PARITY-10")
+def test_a_file_that_is_removed_while_parity_is_made_keeps_what_it_has() -> None:
+    storage = done(filled(packs=6))
+    side = storage.side_files("parity")
+    healthy = dict(storage.files)
+    gone = next(key for key in healthy if key[0] is FileKind.PACK)
+    plan = plan_for(storage, renew=True)
+    del storage.files[gone]
+    told = protect(storage, side, plan, now=1e9)
+    assert told.unprotected == [] and any(gone[1] in {m.name for m in kept.description.members} for kept in kept_groups(side))
+    state = check_protection(storage, side)
+    assert [member.name for member in state.missing] == [gone[1]] and state.unprotected == []
+
+
 def test_files_that_are_empty_are_named_as_damaged() -> None:
     storage = done(filled(packs=30))
     side = storage.side_files("parity")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
+from restic_format.errors import StorageError
 from restic_format.rescue.parity import recover
 from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredBlob, RecoveredFile
 from restic_format.storage import SideFiles, Storage
@@ -29,5 +31,6 @@ class ParityMeans:
         return iter(())
 
     def files(self, wanted: Sequence[DamagedFile], *, cancel: Cancel | None) -> Iterator[RecoveredFile]:
-        """See `Means`. Raises also `StorageError`, where parity cannot be listed."""
-        return recover(self._storage, self._side, wanted, cancel=cancel)
+        """See `Means`. Where parity cannot be listed, nothing comes of it."""
+        with suppress(StorageError):
+            yield from recover(self._storage, self._side, wanted, cancel=cancel)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from restic_format.errors import ResticFormatError, StorageError
+from restic_format.errors import FileMissing, ResticFormatError, StorageError
 from restic_format.rescue.parity.store import Kept, parity_name
 from restic_format.rescue.parity.sums import make_sums
 from restic_format.storage import SideFiles, Storage
@@ -39,9 +39,10 @@ _MOST_PARITY = 128 << 20
 class Unusable(ResticFormatError):
     """A file cannot be protected: it is damaged or gone, or cannot be read."""
 
-    def __init__(self, member: parity.Member, why: str) -> None:
+    def __init__(self, member: parity.Member, why: str, *, is_gone: bool = False) -> None:
         super().__init__(why, object=member.path)
         self.member = member
+        self.is_gone = is_gone
 
 
 class Shape(NamedTuple):
@@ -187,7 +188,7 @@ def _verified(
             if cancel is not None:
                 cancel.check()
             if isinstance(found, StorageError):
-                raise Unusable(part.member, str(found)) from found
+                raise Unusable(part.member, str(found), is_gone=isinstance(found, FileMissing)) from found
             if isinstance(found, Exception):
                 raise found
             if part.offset == 0:

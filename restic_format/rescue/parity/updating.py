@@ -45,7 +45,7 @@ def protect(
     """Make parity as *plan* says, in the folder *side* (PARITY-10). Running again goes on where this was stopped.
 
     *now* is in seconds since the epoch. A file that is damaged or cannot be read is left out and named; the parity it has is
-    not removed.
+    not removed. One that somebody removes meanwhile is left out.
 
     Raises:
         StorageError: parity cannot be stored.
@@ -53,6 +53,8 @@ def protect(
     """
     made: list[Kept] = []
     unprotected: list[Unprotected] = []
+    lost: set[Member] = set()
+    """Files of which there is no new parity: what they have stays."""
     for number, group in enumerate(plan.groups, 1):
         members = list(group)
         while members:
@@ -60,13 +62,14 @@ def protect(
                 made.append(make_group(storage, side, members, plan.overhead, cancel))
                 break
             except Unusable as error:
-                unprotected.append(Unprotected(error.member, error.what))
+                if not error.is_gone:  # else somebody has removed it just now
+                    unprotected.append(Unprotected(error.member, error.what))
+                lost.add(error.member)
                 members.remove(error.member)
         progress(Advance("parity files made", number, len(plan.groups)))
     covered = {member for kept in (*made, *plan.kept) for member in kept.description.members}
     names = {kept.name for kept in made}
     present = set(present_files(storage)) if plan.replaced else set()
-    lost = {item.member for item in unprotected}
     for kept in plan.marked:
         mark(side, kept.name, now)
     removed, left = 0, []

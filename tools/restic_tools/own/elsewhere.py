@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from restic_format.words import visible
+from restic_format.work import silent
 from restic_tools.context import Context
-from restic_tools.environment import variable
+from restic_tools.environment import encode, variable
 from restic_tools.exitcodes import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from restic_format.repository import Repository
     from restic_format.rescue.means import Means
@@ -34,14 +36,22 @@ class Elsewhere:
     insecure_no_password: bool = False
     sources: Sequence[str] = ()
     _opened: list[OtherRepository] = field(default_factory=list)
+    _warn: Callable[[str], object] = silent
 
     @contextmanager
     def opened(self, ctx: Context) -> Iterator[None]:
         """The donors stay open and locked for the length of the block."""
         from restic_format.rescue.means.donors import OtherRepository
+        from restic_tools.access import repository_location
 
+        for path in self.sources:
+            if not os.path.lexists(encode(path)):
+                raise Failure(f"--source {visible(path)}: there is no such file or directory")
+        self._warn = ctx.out.warn
         with ExitStack() as stack:
             for location in self.donors:
+                if location == repository_location(ctx.options):
+                    raise Failure("--donor names the repository that is to be healed")
                 donor = stack.enter_context(ctx.open_repository(lock="shared", options=self._options(ctx.options, location)))
                 donor.load_index(damaged=lambda _id, _error: None)
                 self._opened.append(OtherRepository(donor))
@@ -98,15 +108,20 @@ class Elsewhere:
 
     def _parity(self, storage: Storage) -> SideFiles | None:
         """Where parity is; None where there is none."""
-        from restic_format.errors import UsageError
+        from restic_format.errors import StorageError, UsageError
         from restic_format.storage.side import LocalSideFiles
 
         try:
             side = LocalSideFiles(self.parity) if self.parity else storage.side_files("parity")
+            if next(iter(side.list()), None) is not None:
+                return side
         except UsageError:
             return None
-        if next(iter(side.list()), None) is not None:
-            return side
+        except StorageError as error:
+            if self.parity:
+                raise
+            self._warn(f"parity cannot be used: {visible(str(error))}")
+            return None
         if self.parity:
             raise Failure(f"there is no parity in {visible(self.parity)}")
         return None
