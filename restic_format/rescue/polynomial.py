@@ -144,11 +144,9 @@ class _Search:
                     return found
         if self.read < LEAST:
             return self.failed("too few files are so large that they were cut into several blobs")
-        return self.of_some() or self.failed(
-            "the places at which files were cut do not follow from one polynomial"
-            if self.equations.contradictory
-            else "too many of the places at which files were cut look alike"
-        )
+        if self.equations.left and not self.equations.contradictory:
+            return self.failed("too many of the places at which files were cut look alike")
+        return self.of_some() or self.failed("the places at which files were cut do not follow from one polynomial")
 
     def blobs(self) -> Iterator[_Blob]:
         """Reads the boundaries of one file after the other."""

@@ -16,7 +16,7 @@ UNKNOWNS: Final = 8 * WINDOW - DEGREE - 1 + AVERAGE_BITS - 1
 """Coefficients that the equations are about, 477: a(-19) to a(-1) and a(54) to a(511) in CHUNK-13."""
 ENOUGH: Final = -(-UNKNOWNS // AVERAGE_BITS)
 """Boundaries with as many equations as there are unknowns."""
-MOST_TRIED: Final = 20
+MOST_TRIED: Final = 18
 """Unknowns that may be left over by the equations: all values of them are tried."""
 LEAST: Final = -(-(UNKNOWNS - MOST_TRIED) // AVERAGE_BITS)
 """Boundaries from which a polynomial can be found, if no equation follows from the others."""

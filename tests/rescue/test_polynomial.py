@@ -77,6 +77,19 @@ def test_too_few_are_not_enough(tmp_path: Path) -> None:
     assert isinstance(found, NotEnough) and (found.boundaries, found.needed) == (7, LEAST)
 
 
+@pytest.mark.clause("CHUNK-13")
+def test_places_that_look_alike_are_not_enough(tmp_path: Path) -> None:
+    path = made(tmp_path / "repo")
+    polynomial, noise = opened(path).chunker_polynomial, random.Random(4)
+    (window,) = chosen(polynomial, 1, noise)
+    source = tmp_path / "source"
+    source.mkdir()
+    chunks = (bytes([number]) * (MIN_SIZE - WINDOW) + window for number in range(1, 31))
+    (source / "file").write_bytes(b"".join(chunks) + b"the end")
+    kit.restic(path, "backup", "-q", str(source))
+    assert recover_polynomial(opened(path)) == NotEnough("too many of the places at which files were cut look alike", 30, LEAST)
+
+
 @pytest.mark.clause("CHUNK-14")
 def test_what_was_cut_elsewhere_is_told_apart(large: Path, tmp_path: Path) -> None:
     path, other = kit.copy_repository(large, tmp_path / "repo"), made(tmp_path / "other")
