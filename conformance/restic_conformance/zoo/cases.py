@@ -15,7 +15,7 @@ from restic_conformance.zoo.judge import Judge
 from restic_conformance.zoo.prognosis import foresee
 from restic_conformance.zoo.recipes import RECIPES, recipe
 from restic_conformance.zoo.report import Measured, Row, measured
-from restic_conformance.zoo.rescuers import DIAGNOSE, Rescuer
+from restic_conformance.zoo.rescuers import DIAGNOSE, HELPED, Rescuer
 from restic_conformance.zoo.site import Site
 
 
@@ -87,7 +87,8 @@ def run_cases(cases: Cases, only: Sequence[str], jobs: int, log: TextIO | None) 
             if change is not None:
                 prognosis = foresee(cases.site, change)
                 row = Row(one.name, one.group, one.what, list(prognosis.ways), prognosis.recoverable, prognosis.total)
-                pending.append((row, [(way, pool.submit(_run, one.name, way)) for way in ways]))
+                fitting = [way for way in ways if way not in HELPED or prognosis.recoverable < prognosis.total]
+                pending.append((row, [(way, pool.submit(_run, one.name, way)) for way in fitting]))
         try:
             for row, futures in pending:
                 for way, future in futures:

@@ -16,6 +16,7 @@ from restic_conformance.programs import PASSWORD, Mismatch, Program, Run
 from restic_conformance.vault import file_id
 from restic_conformance.zoo.change import Change
 from restic_conformance.zoo.prognosis import Prognosis, foresee
+from restic_conformance.zoo.repositories import SOURCE
 from restic_conformance.zoo.rescuers import HUNG, PATIENCE, Rescue, Rescuer
 from restic_conformance.zoo.site import (
     PASSWORDS,
@@ -113,7 +114,8 @@ class Judge:
         damaged = change.applied(read_files(self._prepared(rescuer)) if rescuer.precaution else self.site.files)
         with self._damaged(change, rescuer) as folder:
             repository = folder / "repository"
-            rescue = Rescue(repository, folder / "work", password_of(damaged))
+            source = self.site.repository.with_name(SOURCE)
+            rescue = Rescue(repository, folder / "work", password_of(damaged), self.site.repository, source)
             started = children_seconds()
             rescuer.rescue(rescue)
             seconds = children_seconds() - started

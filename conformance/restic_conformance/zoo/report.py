@@ -15,7 +15,10 @@ from restic_conformance.zoo.rescuers import (
     BUDGET,
     DIAGNOSE,
     HEAL,
+    HEAL_DONOR,
     HEAL_PROTECTED,
+    HEAL_SOURCE,
+    HELPED,
     HUNG,
     OUR_REPAIR,
     PATIENCE,
@@ -29,7 +32,7 @@ GROUPS = {
     "several": "Locks, strays, permissions, several faults at once",
 }
 
-ORDER = (AS_IT_IS, REFERENCE, RUSTIC, OUR_REPAIR, HEAL, HEAL_PROTECTED)
+ORDER = (AS_IT_IS, REFERENCE, RUSTIC, OUR_REPAIR, HEAL, HEAL_PROTECTED, HEAL_DONOR, HEAL_SOURCE)
 """The columns."""
 
 HEAD = """# The damage zoo
@@ -63,8 +66,11 @@ COLUMNS = {
     OUR_REPAIR: "our forms of restic's commands, called in the same order.",
     HEAL: f"our `heal --yes --budget {BUDGET}`, with nothing but the damaged repository and its passwords.",
     HEAL_PROTECTED: (
-        "the same where `protect` had been called before the damage, with its default of 5 %. A cell tells of *all* bytes."
+        "the same where `protect` had been called before the damage, with its default of 5 %; where something is lost for good\n"
+        "  without. A cell tells of *all* bytes."
     ),
+    HEAL_DONOR: "likewise with `--donor` and a healthy copy of the repository.",
+    HEAL_SOURCE: "likewise with `--source` and the files as they were backed up last.",
     DIAGNOSE: (
         "✓ where our `diagnose` names every damaged file, exactly the paths and byte ranges that it costs, and which\n"
         "  snapshots are whole."
@@ -163,8 +169,8 @@ def write(
 
 
 def _wanted(row: Row, way: str) -> int:
-    """Bytes that count as all; a precaution gives back what else is lost for good."""
-    return row.total if way == HEAL_PROTECTED else row.recoverable
+    """Bytes that count as all; who has help can bring back what else is lost for good."""
+    return row.total if way in HELPED else row.recoverable
 
 
 def _cell(row: Row, way: str) -> str:

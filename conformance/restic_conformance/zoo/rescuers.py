@@ -28,6 +28,13 @@ HEAL = "heal"
 HEAL_PROTECTED = "heal after protect"
 """Names of our ``heal``: alone, and with parity that was made before the damage."""
 
+HEAL_DONOR = "heal with a donor"
+HEAL_SOURCE = "heal with the files"
+"""The same with a copy of the healthy repository, and with the files as they were backed up last."""
+
+HELPED = (HEAL_PROTECTED, HEAL_DONOR, HEAL_SOURCE)
+"""Ways that have more than the damaged repository: they are measured where something is lost for good without."""
+
 DIAGNOSE = "diagnose"
 """Name under which our ``diagnose`` is held against what it has to say."""
 
@@ -45,6 +52,10 @@ class Rescue:
     repository: Path
     work: Path
     password: str = PASSWORD
+    donor: Path | None = None
+    """A healthy copy of the repository."""
+    source: Path | None = None
+    """The files of the last snapshot."""
     runs: list[Run] = field(default_factory=list)
 
     def run(self, program: Program, *arguments: str, patience: float | None = None) -> Run:
@@ -136,6 +147,22 @@ class HealProtected(Heal):
     precaution: tuple[str, ...] = ("protect",)
 
 
+class HealDonor(Heal):
+    """The same with a healthy copy of the repository at hand."""
+
+    def rescue(self, rescue: Rescue) -> None:
+        donor = ("--donor", str(rescue.donor))
+        rescue.run(self.program, "heal", "--yes", "--budget", str(BUDGET), *donor, patience=LONG_PATIENCE)
+
+
+class HealSource(Heal):
+    """The same with the files at hand that were backed up last."""
+
+    def rescue(self, rescue: Rescue) -> None:
+        source = ("--source", str(rescue.source))
+        rescue.run(self.program, "heal", "--yes", "--budget", str(BUDGET), *source, patience=LONG_PATIENCE)
+
+
 def has_command(program: Program, name: str) -> bool:
     """Whether *program* lists a command of that name; the help of one that it does not know is that of all."""
     listed = program.run(None, "--help", password=None).output
@@ -149,6 +176,8 @@ WAYS: dict[str, tuple[str, Callable[[Program, str], Rescuer]]] = {
     OUR_REPAIR: (OURS, ResticRepair),
     HEAL: (OURS, Heal),
     HEAL_PROTECTED: (OURS, HealProtected),
+    HEAL_DONOR: (OURS, HealDonor),
+    HEAL_SOURCE: (OURS, HealSource),
 }
 """Every way by name, with the program that goes it."""
 
