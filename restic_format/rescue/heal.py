@@ -180,9 +180,11 @@ class _Healer:
 
     def restore_files(self) -> None:
         """Bring back damaged files as they were, where a means can."""
-        # The key that has opened the repository is whole, whatever its name.
+        small = [self.damaged_file(*file) for file in self.made.files]
+        # The key that has opened the repository is whole, whatever its name: that of another file, if it is there, or of none.
         mine = FileKind.KEY, self.repository.key_id.hex()
-        small = [self.damaged_file(*file) for file in self.made.files if file != mine]
+        there = {id_of(file.data).hex() for file in small if file.data is not None}
+        small = [file for file in small if (file.kind, file.name) != mine or file.name in there]
         small += [DamagedFile(FileKind.SNAPSHOT, name, None) for name in self.made.lost]
         self.progress(Advance(FILES, 0, len(small) + len(self.packs)))
         with self.budget.shared(0.5 if self.packs else 1):
@@ -233,9 +235,8 @@ class _Healer:
 
     def set_aside(self) -> None:
         """Move away damaged snapshots and keys that could not be brought back."""
-        good = {(file.kind, file.name) for file in self.result.files}
         for kind, name in [*self.made.files, *((FileKind.KEY, name) for name in self.made.foreign)]:
-            if kind is FileKind.INDEX or (kind, name) in good:
+            if kind is FileKind.INDEX or any((file.kind, file.name) == (kind, name) for file in self.result.files):
                 continue
             if kind is FileKind.KEY and name == self.repository.key_id.hex() and not self.rename_key(name):
                 continue

@@ -229,7 +229,7 @@ def ours() -> Program:
 
 
 HEALED = (
-    "config-missing", "key-bit", "snapshot-missing", "index-lies-pack", "data-pack-missing", "data-pack-renamed",
+    "config-missing", "key-swapped", "snapshot-missing", "index-lies-pack", "data-pack-missing", "data-pack-renamed",
     "data-blob-bit", "copies-damaged", "tree-entry-garbled", "scattered-zeros", "no-index-and-no-header",
     "unindexed-and-header-bit", "lock-garbage",
 )  # fmt: skip

@@ -66,8 +66,8 @@ COLUMNS = {
     OUR_REPAIR: "our forms of restic's commands, called in the same order.",
     HEAL: f"our `heal --yes --budget {BUDGET}`, with nothing but the damaged repository and its passwords.",
     HEAL_PROTECTED: (
-        "the same where `protect` had been called before the damage, with its default of 5 %; where something is lost for good\n"
-        "  without. A cell tells of *all* bytes."
+        "the same where `protect` had been called before the damage, with its default of 5 %; where something is lost\n"
+        "  for good without. A cell tells of *all* bytes."
     ),
     HEAL_DONOR: "likewise with `--donor` and a healthy copy of the repository.",
     HEAL_SOURCE: "likewise with `--source` and the files as they were backed up last.",
