@@ -22,6 +22,7 @@ from restic_spec.pack import BlobType
 from restic_spec.snapshot import Snapshot
 from restic_spec.tree import ExtendedAttribute, Node, encode_tree
 from tests.restore.kit import PASSWORD, T0, Maker, cheap_repo, memory_repo, ours, restic
+from tests.tools.kit import Outcome, Runner
 
 NAMES = ["a", "b", "b.txt", "B", "dir", "dirx", "ä", "z <&>", 'q"\\', "new\nline", "tab\t\x01", b"bad\xff", "\U0001f600"]
 OPTIONS = [(), ("--metadata",), ("--json",), ("--json", "--metadata"), ("-q",), ("--json", "-q")]
@@ -134,14 +135,23 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     return Pairs(folder, [(take_snapshot(repo, one), take_snapshot(repo, two)) for one, two in trees])
 
 
+@pytest.fixture
+def here(run: Runner, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run our program in this process, on the repository in a folder."""
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    return lambda folder, *words: run("--no-cache", "-r", str(folder), *words)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_generated_pairs_differ_as_restic_says(pairs: Pairs, peer: Callable[[str], Path], seed: int) -> None:
+def test_generated_pairs_differ_as_restic_says(
+    pairs: Pairs, peer: Callable[[str], Path], here: Callable[..., Outcome], seed: int
+) -> None:
     before, after = pairs.ids[seed]
     for options in OPTIONS[:4] if seed % 4 else OPTIONS:
         words = ("diff", "--no-lock", *options, before, after)
-        real, mine = restic(peer("restic-0.19"), pairs.folder, *words), ours(pairs.folder, *words)
-        assert (mine.returncode, mine.stdout, mine.stderr) == (real.returncode, real.stdout, real.stderr), options
-        assert b"error" not in mine.stderr
+        real, mine = restic(peer("restic-0.19"), pairs.folder, *words), here(pairs.folder, *words)
+        assert (mine.code, mine.out, mine.err) == (real.returncode, real.stdout, real.stderr), options
+        assert b"error" not in mine.err
 
 
 def test_the_generated_pairs_have_every_mark(pairs: Pairs) -> None:
@@ -188,7 +198,9 @@ def test_errors_are_restics(
     assert mine.returncode == 1
 
 
-def test_subfolders_of_real_trees(pairs: Pairs, peer: Callable[[str], Path], tmp_path: Path) -> None:
+def test_subfolders_of_real_trees(
+    pairs: Pairs, peer: Callable[[str], Path], here: Callable[..., Outcome], tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     for folder in ("one/same", "one/moved", "two"):
         (source / folder).mkdir(parents=True)
@@ -210,9 +222,9 @@ def test_subfolders_of_real_trees(pairs: Pairs, peer: Callable[[str], Path], tmp
     for words in ([one, two], [two, one], [f"{one}:/one", f"{two}:/two"], [f"{one}:one/same", f"{two}:/one/same"], [one, one]):
         for options in OPTIONS:
             line = ("diff", "--no-lock", *options, *words)
-            expected, mine = restic(real, repo, *line), ours(repo, *line)
-            assert (mine.returncode, mine.stdout, mine.stderr) == (expected.returncode, expected.stdout, expected.stderr), line
-            assert mine.returncode == 0 and (mine.stdout or "-q" in options)
+            expected, mine = restic(real, repo, *line), here(repo, *line)
+            assert (mine.code, mine.out, mine.err) == (expected.returncode, expected.stdout, expected.stderr), line
+            assert mine.code == 0 and (mine.out or "-q" in options)
 
 
 def test_latest_is_a_snapshot_too(pairs: Pairs) -> None:
