@@ -34,8 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def original(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository real restic has made of it: two snapshots of the same tree."""
     repo = tmp_path_factory.mktemp("original") / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     for host in ("first", "second"):
         kit.restic(repo, "backup", "-q", "--host", host, str(source))
         (source / "later").write_text("there the second time only")

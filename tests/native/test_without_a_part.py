@@ -16,8 +16,7 @@ def test_the_whole_program_works_without_it(part: str, tmp_path: Path) -> None:
     source = kit.grow_source(tmp_path / "source", files=2, size=50_000)
     env = kit.environment(RESTIC_FORMAT_KERNEL=f"without:{part}")
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     for words in (
         ("backup", "-q", str(source)),
         ("backup", "-q", str(source)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from restic_spec import keyfile
@@ -85,10 +87,24 @@ def cheap_key(repo: Path) -> None:
     target.chmod(0o400)
 
 
+@functools.cache
+def _empty(version: int) -> tempfile.TemporaryDirectory[str]:
+    made = tempfile.TemporaryDirectory(prefix="restic-format-")
+    repo = Path(made.name) / "repo"
+    restic(repo, "init", "-q", "--repository-version", str(version))
+    cheap_key(repo)
+    return made
+
+
+def initialised(folder: Path, *, version: int = 2) -> Path:
+    """An empty repository by real restic, whose key takes no time to open; all of a process have the same keys."""
+    shutil.copytree(Path(_empty(version).name) / "repo", folder)
+    return folder
+
+
 def make_repository(folder: Path, source: Path, *, version: int = 2) -> Path:
     """A repository that real restic has made: two snapshots, several packs of each kind."""
-    restic(folder, "init", "-q", "--repository-version", str(version))
-    cheap_key(folder)
+    initialised(folder, version=version)
     restic(folder, "backup", "-q", "--pack-size", "4", "--host", "first", str(source))
     (source / "a" / "new").write_text("second time")
     restic(folder, "backup", "-q", "--pack-size", "4", "--host", "second", str(source))

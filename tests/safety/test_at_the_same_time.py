@@ -26,8 +26,7 @@ def test_two_of_ours_and_one_of_restics(tmp_path: Path) -> None:
             (folder / f"own{name}").write_bytes(rng.randbytes(200_000))
         sources.append(folder)
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     restic = [kit.restic_binary(), "--no-cache", "-r", str(repo), "--pack-size", "4", "backup", str(sources[2])]
     commands = [kit.ours_command(repo, "backup", "--pack-size", "4", str(source)) for source in sources[:2]]
     running = [

@@ -156,8 +156,7 @@ def test_honest_copies_by_two_backups_at_once_end(tmp_path: Path) -> None:
     for number in range(520):
         (source / f"{number}").write_bytes(hashlib.sha256(b"%d" % number).digest())
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     other = kit.copy_repository(repo, tmp_path / "other")
     for each in (repo, other):
         kit.restic(each, "backup", "-q", str(source))

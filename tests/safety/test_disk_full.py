@@ -40,8 +40,7 @@ def test_backup_to_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     repo = small_disk / "repo"
     first = incompressible(tmp_path / "first", 4)
     second = incompressible(tmp_path / "second", 30)
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     kit.ours(repo, "backup", str(first))
     done = kit.ours(repo, "backup", "--pack-size", "4", str(second), check=False)
     assert done.returncode == 1, (done.returncode, done.stderr)
@@ -63,8 +62,7 @@ def test_backup_to_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
 def test_restore_to_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     source = incompressible(tmp_path / "src", 30)
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     kit.ours(repo, "backup", str(source))
     target = small_disk / "target"
     done = kit.ours(repo, "restore", f"latest:{source}", "--target", str(target), check=False)

@@ -36,8 +36,7 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     rng = random.Random(20240203)
     source = kit.grow_source(tmp_path / "src", files=1, size=60_000)
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     new_content(source, rng, KILLS)
     started = time.perf_counter()
     with forked_backup(repo, source) as child:
@@ -109,8 +108,7 @@ def test_interrupted_by_a_signal(tmp_path: Path, number: signal.Signals) -> None
     for name in range(10):
         (source / f"file{name:02}").write_bytes(rng.randbytes(8 << 20))
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     command = kit.ours_command(repo, "backup", "--pack-size", "4", str(source))
     process = subprocess.Popen(command, env=kit.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(packs_of(repo)) < 3:
@@ -140,8 +138,7 @@ def test_unlock_removes_what_a_killed_backup_has_not_finished(tmp_path: Path, mo
     monkeypatch.setattr(local, "_ONE_VIEW", frozenset())  # as on a file system where unfinished files must have names
     source = kit.grow_source(tmp_path / "src", files=1, size=3_000_000)
     repo = tmp_path / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     with forked_backup(repo, source) as child:
         while not any(path.parent.parent.name == "data" for path in leftovers(repo)):
             assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it was seen writing"

@@ -28,8 +28,7 @@ def begin(repo: Path, source: Path, *options: str) -> subprocess.Popen[str]:
 
 def new_repository(folder: Path) -> Path:
     repo = folder / "repo"
-    kit.restic(repo, "init", "-q")
-    kit.cheap_key(repo)
+    kit.initialised(repo)
     return repo
 
 
