@@ -558,3 +558,11 @@ def test_the_page_in_the_documentation_is_that_of_its_numbers(project_root):
     docs = project_root / "docs"
     assert (docs / "zoo.md").read_text(encoding="utf-8") == report.page(report.read(docs))
     assert {row["name"] for row in report.read(docs)["rows"]} == {one.name for one in RECIPES}
+
+
+def test_the_table_shows_nothing_that_can_be_had_left_unrecovered(project_root):
+    for row in report.decode_rows(report.read(project_root / "docs")["rows"]):
+        healed = row.programs["heal"]
+        assert (row.name, healed.recovered >= row.recoverable, healed.files_behind) == (row.name, True, 0)
+        assert (row.name, healed.clean or healed.only_lost, healed.healthy_lost, healed.undone) == (row.name, True, 0, True)
+        assert (row.name, row.diagnosis) == (row.name, "")
