@@ -29,6 +29,8 @@ from restic_spec.keyfile import SALT_SIZE, Kdf, KeyFile, decode_keyfile, encode_
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from restic_format.repository.repository import Repository
 
 MAX_KEYS_TRIED = 20
@@ -141,6 +143,18 @@ def find_key(storage: Storage, password: bytes, hint: str | None = None, config:
         if (found := search.attempt(name)) is not None:
             return found
     raise search.failure()
+
+
+def opening_keys(storage: Storage, password: bytes, names: Iterable[str]) -> Iterator[OpenedKey]:
+    """Those of the key files *names* that *password* opens, whatever their master keys are good for; no more are tried than
+    `find_key` tries.
+    """
+    search = _Search(storage, password, None)
+    for name in islice(names, MAX_KEYS_TRIED):
+        if search.work >= MAX_WORK:
+            return
+        if (found := search.attempt(name)) is not None:
+            yield found
 
 
 class _Search:

@@ -413,7 +413,10 @@ def test_a_key_of_another_repository_is_passed_over(forge: Forge, tmp_path: Path
     (other_key,) = (other.path / "keys").iterdir()
     (forge.path / "keys" / other_key.name).write_bytes(other_key.read_bytes())
     forge.whole([node("f")])
-    assert examined(forge.path).healthy
+    found = examined(forge.path)
+    (fault,) = found.faults
+    assert (fault.object.name, fault.origin, fault.means) == (other_key.name, Origin.MIXED_UP, (Means.SETTING_ASIDE,))
+    assert not found.healthy and all(state.whole for state in found.snapshots)
     (forge.path / "config").unlink()
     with pytest.raises(WrongPassword):
         opened(forge.path, "wrong")

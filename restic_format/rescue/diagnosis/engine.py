@@ -129,6 +129,9 @@ class _Diagnosing:
         # As in a check: what the snapshots read need is then in the index.
         roots, faults = load_snapshots(run, self._seen)
         check_files(run)
+        for name in self.opened.foreign:
+            message = f"key {name} is another repository's: this password opens it, but it opens nothing here"
+            run.add(Finding(Code.KEY_DAMAGED, ObjectRef(ObjectKind.KEY, name), message))
         for ident, size in run.files(FileKind.LOCK):
             if not size:
                 run.add(empty_lock(ident.hex()))
@@ -260,6 +263,7 @@ class _Diagnosing:
         """Fill in the result."""
         run, result, states = self.run, self.result, self.states
         faults = FaultMaker(run, states, finder, self.hashes, {state.program for state in self.snapshots})
+        faults.foreign = frozenset(self.opened.foreign)
         faults.make({state.id: list(state.damaged) for state in self.snapshots})
         result.faults, result.notes, result.causes = faults.faults, faults.notes, faults.causes()
         result.snapshots = sorted(self.snapshots, key=lambda state: gotime.parse_ns(state.time), reverse=True)

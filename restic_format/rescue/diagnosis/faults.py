@@ -78,6 +78,8 @@ class FaultMaker:
         self._programs = programs
         self.faults: list[Fault] = []
         self.notes: list[Finding] = []
+        self.foreign: frozenset[str] = frozenset()
+        """Key files of other repositories."""
         self._numbers: dict[FaultKey, int] = {}
         self._index_fault: int | None = None
         """The fault that has taken the packs that only their headers list out of the index."""
@@ -208,6 +210,8 @@ class FaultMaker:
         code, name = finding.code, finding.object.name
         if code in (Code.LOCK_DAMAGED, Code.LOCK_UNREADABLE):
             return origins.of_finding(finding)
+        if code is Code.KEY_DAMAGED and name in self.foreign:
+            return Origin.MIXED_UP, "its content is what its name says, and the same password opens it"
         if code in _OF_FILES:
             kind = KIND_OF[finding.object.kind]
             return origins.of_file(self._run.repo.storage, kind, name, self._names, opens=finding.clause not in _UNOPENED)
@@ -269,6 +273,8 @@ class FaultMaker:
             hopes = self._hopes_of_pack(bytes.fromhex(finding.object.name))
         elif finding.code in _OF_BLOBS:
             hopes = {self._states.of(*blob_of(finding))[0]}
+        if finding.code is Code.KEY_DAMAGED and finding.object.name in self.foreign:
+            return (Means.SETTING_ASIDE,)
         if finding.code is Code.PACK_MISSING and not fault.cost.snapshots and fault.origin is Origin.MISSING:
             return (Means.HEADERS,)
         means = origins.means_for(finding.code, fault.origin, hopes)

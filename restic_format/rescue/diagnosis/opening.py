@@ -17,7 +17,7 @@ from restic_format.errors import (
 )
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
-from restic_format.repository.keys import OpenedKey, find_key, opens_others
+from restic_format.repository.keys import OpenedKey, find_key, opening_keys, opens_others
 from restic_format.storage import Storage
 from restic_format.storage.cache import without_cache
 from restic_spec.config import MAX_VERSION, Config, decode_config
@@ -38,6 +38,8 @@ class Opened(NamedTuple):
     trouble: ResticFormatError | None
     """Why no key opens, or why the config cannot be used: then the repository is read as one of the newest version, whose
     readers understand the older ones, and has no id."""
+    foreign: tuple[str, ...] = ()
+    """Key files that the password opens, too, and that open nothing here: a program that tries one of them first gives up."""
 
     @property
     def has_config(self) -> bool:
@@ -80,7 +82,16 @@ def open_for_rescue(storage: Storage, password: bytes | None, key_hint: str | No
                 config, trouble = _decode(key, storage.load(FileKind.CONFIG, "")), None
     if config is None:
         config = Config(version=MAX_VERSION, id=bytes(32).hex(), chunker_polynomial=_NO_POLYNOMIAL)
-    return Opened(storage, Repository(storage, config, key), trouble)
+    return Opened(storage, Repository(storage, config, key), trouble, _foreign(storage, password, key))
+
+
+def _foreign(storage: Storage, password: bytes, key: OpenedKey) -> tuple[str, ...]:
+    """The key files that *password* opens and that hold another master key than *key*."""
+    try:
+        names = [name for name, _ in storage.list(FileKind.KEY) if name != key.id.hex()]
+        return tuple(one.id.hex() for one in opening_keys(storage, password, names) if one.master != key.master)
+    except StorageError:
+        return ()
 
 
 def _twice(work: Callable[[], Result]) -> Result:

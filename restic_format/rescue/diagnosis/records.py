@@ -69,6 +69,8 @@ class Means(StrEnum):
     """Trees that no snapshot needs are made into snapshots again."""
     COPIES = "copies"
     """Parity, another copy of the repository, a cache, or the original files."""
+    SETTING_ASIDE = "setting aside"
+    """The file is of no use in the repository, and is moved out of it."""
     UNLOCKING = "unlocking"
     """Locks are removed when no program works on the repository: until then some refuse to."""
     NONE_NEEDED = "none needed"

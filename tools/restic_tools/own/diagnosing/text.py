@@ -42,6 +42,7 @@ MEANS = {
     Means.FROM_KEY: "a new config, from what a key and the packs tell",
     Means.SNAPSHOT_FROM_TREES: "a new snapshot of the directories that are still there",
     Means.COPIES: "copies from elsewhere: parity, another copy of the repository, or the original files",
+    Means.SETTING_ASIDE: "moving the file out of the repository, where it is of no use",
     Means.UNLOCKING: f"`{PROGRAM} unlock --remove-all`, when no program works on the repository: until then some refuse to",
     Means.NONE_NEEDED: "nothing needs to be done",
 }
