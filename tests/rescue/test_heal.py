@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -135,18 +135,22 @@ WHOLE = (
     rename_key,
 )
 """Damage after which nothing is lost."""
-MORE = (cut_pack, flip_index, flip_header, swap_snapshots, remove_snapshot, spoil_key)
+MORE = (cut_pack, flip_index, flip_header, swap_snapshots, remove_snapshot, spoil_key, remove_indexes)
 """Those of them that the damage zoo has in the fast tests, too."""
 QUICK = ("--budget", "1")
 """What cannot be solved is given up soon."""
 PATIENT = ("--budget", "60")
 LOSING = (halve_pack, spoil_blob, spoil_tree, remove_pack, no_index_and_blob)
+MORE_LOSING = (halve_pack, spoil_tree, no_index_and_blob)
+"""As `MORE`."""
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [pytest.param(one, marks=[pytest.mark.slow] if one in MORE else [], id=one.__name__) for one in WHOLE],
-)
+def cases(damages: Sequence[Callable[[Path], None]], slow: Sequence[Callable[[Path], None]]) -> list[object]:
+    """Parameters, those in *slow* marked so."""
+    return [pytest.param(one, marks=[pytest.mark.slow] if one in slow else [], id=one.__name__) for one in damages]
+
+
+@pytest.mark.parametrize("damage", cases(WHOLE, MORE))
 def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) -> None:
     repo = fresh()
     everything = readable(repo)
@@ -161,7 +165,7 @@ def test_what_is_there_comes_back(fresh: Fresh, damage: Callable[[Path], None]) 
     assert read_all(repo) == before and not (repo / "quarantine").exists()
 
 
-@pytest.mark.parametrize("damage", LOSING, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", cases(LOSING, MORE_LOSING))
 def test_what_is_left_is_saved(fresh: Fresh, damage: Callable[[Path], None], tmp_path: Path) -> None:
     repo = fresh()
     shutil.copytree(repo, tmp_path / "before")
@@ -277,7 +281,7 @@ def test_wrong_lines(fresh: Fresh, words: list[str], text: str) -> None:
     assert done.returncode == 1 and text in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("damage", [no_index_and_blob, cut_pack, flip_snapshot], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", cases((no_index_and_blob, cut_pack, flip_snapshot), (cut_pack,)))
 @pytest.mark.parametrize("fault", [Fail(), FailLate()], ids=["before", "after"])
 def test_whatever_fails_healing_begins_again(fresh: Fresh, damage: Callable[[Path], None], fault: Fail | FailLate) -> None:
     """Each kind of call that changes something fails, the first and the last: nothing is lost, and the next run ends."""
