@@ -20,12 +20,9 @@ from restic_format.errors import DamagedFile, FileMissing, FileUnusable, KeyUnus
 from restic_format.repository import Repository
 from restic_format.repository.cipher import Cipher, make_cipher
 from restic_format.repository.keys import (
-    MAX_KEYS_TRIED,
-    MAX_WORK,
     OpenedKey,
     find_key,
-    load_key,
-    open_key,
+    opening_keys,
     opens_others,
 )
 from restic_format.rescue.budget import Budget
@@ -168,19 +165,7 @@ def opened_keys(storage: Storage, password: bytes, hint: str | None = None) -> l
     """
     names = [name for name, _ in storage.list(FileKind.KEY)]
     names.sort(key=lambda name: not (hint and name.startswith(hint)))
-    found: list[OpenedKey] = []
-    work = 0
-    for name in names[:MAX_KEYS_TRIED]:
-        try:
-            key = load_key(storage, name)
-            kdf = key.derivation()
-            work += kdf.N * kdf.r * kdf.p
-            if work > MAX_WORK:
-                break
-            found.append(OpenedKey(bytes.fromhex(name), open_key(key, password)))
-        except (SpecError, StorageError, MemoryError):
-            continue
-    return found
+    return list(opening_keys(storage, password, names))
 
 
 def foreign_keys(repository: Repository, password: bytes) -> list[str]:
