@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,8 @@ class Rescue:
     repository: Path
     work: Path
     password: str = PASSWORD
-    donor: Path | None = None
-    """A healthy copy of the repository."""
+    healthy: Path | None = None
+    """The repository before it was damaged; others may look at it too."""
     source: Path | None = None
     """The files of the last snapshot."""
     runs: list[Run] = field(default_factory=list)
@@ -151,8 +152,10 @@ class HealDonor(Heal):
     """The same with a healthy copy of the repository at hand."""
 
     def rescue(self, rescue: Rescue) -> None:
-        donor = ("--donor", str(rescue.donor))
-        rescue.run(self.program, "heal", "--yes", "--budget", str(BUDGET), *donor, patience=LONG_PATIENCE)
+        assert rescue.healthy is not None
+        copy = rescue.work / "donor"
+        shutil.copytree(rescue.healthy, copy)  # For it is locked while it is read.
+        rescue.run(self.program, "heal", "--yes", "--budget", str(BUDGET), "--donor", str(copy), patience=LONG_PATIENCE)
 
 
 class HealSource(Heal):
