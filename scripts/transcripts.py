@@ -25,13 +25,20 @@ sys.path[:0] = [str(ROOT / "conformance")]
 
 from restic_conformance import fixtures  # noqa: E402 (needs the path set above)
 
-PAGES = ("docs/guide/inspect.md",)
-FIXTURES = {"backup": "restic-0.19-v2", "damaged": "data-blob-flip"}
-"""The folders that the pages speak of, and which fixture each is."""
+PAGES = ("docs/guide/inspect.md", "docs/guide/damaged.md")
+FIXTURES = {
+    "backup": ("restic-0.19-v2",),
+    "damaged": ("data-blob-flip",),
+    "hurt": ("data-blob-flip", "index-truncated"),
+    "cut": ("pack-truncated",),
+}
+"""The folders that the pages speak of, and which fixture each is; what further damaged ones do is done to it, too."""
 
 COLUMNS = 112
 """Of the terminal that the commands run in: as many as the pictures of terminals have."""
 LEFT_OUT = "…"
+_RUN = re.compile(r"\b\d{8}T\d{12}-[0-9a-f]{6}\b")
+"""The name of a repair, with the time in it and a random end; pages have a fixed one."""
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 
@@ -40,8 +47,11 @@ def filled(page: str) -> str:
     """*page* (its text) with what its commands print now."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, fixture in FIXTURES.items():
-            fixtures.unpack(fixture, folder / "fixtures" / name).rename(folder / name)
+        for name, (fixture, *more) in FIXTURES.items():
+            repository = fixtures.unpack(fixture, folder / "fixtures" / name)
+            for damage in more:
+                fixtures.apply(fixtures.describe_damage(damage).steps, repository)
+            repository.rename(folder / name)
         settings = {"RESTIC_REPOSITORY": "backup", "RESTIC_PASSWORD": fixtures.describe("restic-0.19-v2").passwords[0]}
         return _BLOCK.sub(lambda block: _transcript(block[0], folder, settings), page)
 
@@ -86,7 +96,7 @@ def _run(arguments: list[str], folder: Path, settings: dict[str, str]) -> str:
             shown += piece
     os.close(master)
     process.wait()
-    return _STYLE.sub("", shown.decode().replace("\r\n", "\n"))
+    return _RUN.sub("20261126T161659295659-4f9f3a", _STYLE.sub("", shown.decode().replace("\r\n", "\n")))
 
 
 def _abridged(printed: str, before: str) -> str:
