@@ -146,6 +146,17 @@ def test_a_recipe_is_one_fault_with_its_origin(name: str, tmp_path: Path) -> Non
     assert {fault.object.name or "config" for fault in told} <= hurt, [str(fault.object) for fault in told]
 
 
+def test_what_only_the_index_hides_is_charged_to_the_index(tmp_path: Path) -> None:
+    repo = fixtures.unpack("data-blob-flip", tmp_path / "two")
+    fixtures.apply(fixtures.describe_damage("index-truncated").steps, repo)
+    found = diagnose(opened_fixture("data-blob-flip", "restic-0.19-v2", repo))
+    index, pack = sorted(found.faults, key=lambda fault: fault.object.kind.value)
+    assert (index.origin, index.cost.hope) == (Origin.STORAGE, Hope.FOUND) and index.cost.files > 100
+    assert (pack.cost.files, pack.cost.dirs, pack.cost.bytes, pack.cost.hope) == (1, 0, 20000, Hope.DAMAGED)
+    hurt = [path for path in found.paths if path.hope is Hope.DAMAGED]
+    assert [(path.path, path.faults) for path in hurt] == [("/tree/nested/random.bin", (found.faults.index(pack),))]
+
+
 @pytest.mark.parametrize("name", ["restic-0.19-v2", "restic-0.14-v1", "duplicates-v2", "rustic-v2"])
 def test_a_healthy_repository_has_no_fault(name: str, tmp_path: Path) -> None:
     repo = fixtures.unpack(name, tmp_path / name)

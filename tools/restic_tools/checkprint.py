@@ -259,7 +259,9 @@ class CheckPrinter:
         for number, step in enumerate(todo, 1):
             lines.append(f"  {number}. {PROGRAM} {step.text}" if step.is_command else f"  {number}. {step.text}")
         if any(step.is_command for step in todo):
-            lines.append(f"Or in one go: `{PROGRAM} heal --dry-run` shows what it would do, `heal` does it, `heal --undo` takes it back")
+            lines.append(
+                f"Or in one go: `{PROGRAM} heal --dry-run` shows what it would do, `heal` does it, `heal --undo` takes it back"
+            )
         self.ctx.out.warn("\n".join(map(visible, lines)) + "\n", block=True)
 
 

@@ -57,14 +57,18 @@ class _Below:
 
 
 class FoundPath:
-    """A path that is not whole, and what is to blame: packs, and blobs that no pack has."""
+    """A path that is not whole, and what is to blame."""
 
-    __slots__ = ("blobs", "packs", "path", "snapshots")
+    __slots__ = ("blobs", "packs", "path", "snapshots", "unlisted")
 
-    def __init__(self, path: DamagedPath, packs: frozenset[bytes], blobs: frozenset[Key]) -> None:
+    def __init__(self, path: DamagedPath, packs: frozenset[bytes], unlisted: frozenset[bytes], blobs: frozenset[Key]) -> None:
         self.path = path
         self.packs = packs
+        """Packs in which something of it is damaged, or that are not there."""
+        self.unlisted = unlisted
+        """Packs in which the rest is intact, and that the index does not list so."""
         self.blobs = blobs
+        """What no pack has."""
         self.snapshots = 0
 
 
@@ -219,11 +223,19 @@ class PathFinder:
         blobs = frozenset((blob,)) if blob is not None and not packs else frozenset()
         into.is_clean = False
         into.counts += Counts(dirs_found=1) if hope is Hope.FOUND else Counts(dirs=1)
-        number = self._number((key, hash(blob)), DamagedPath(path, True, 0, (), hope, ()), packs, blobs)
+        hurt, unlisted = ((), packs) if hope is Hope.FOUND else (packs, ())
+        number = self._number((key, hash(blob)), DamagedPath(path, True, 0, (), hope, ()), hurt, unlisted, blobs)
         if number is not None:
             into.numbers.append(number)
 
-    def _number(self, key: tuple[int, int], path: DamagedPath, packs: Iterable[bytes], blobs: frozenset[Key]) -> int | None:
+    def _number(
+        self,
+        key: tuple[int, int],
+        path: DamagedPath,
+        packs: Iterable[bytes],
+        unlisted: Iterable[bytes],
+        blobs: frozenset[Key],
+    ) -> int | None:
         number = self._numbers.get(key)
         if number is not None:
             return number
@@ -232,7 +244,7 @@ class PathFinder:
             self.full = True
             return None
         number = self._numbers[key] = len(self.found)
-        self.found.append(FoundPath(path, frozenset(packs), blobs))
+        self.found.append(FoundPath(path, frozenset(packs), frozenset(unlisted), blobs))
         return number
 
     def _file(self, level: Level[_Below], node: Node, name: str) -> None:
@@ -249,13 +261,14 @@ class PathFinder:
         ranges = self._ranges(node, states)
         hope = worst(found for found, _ in states)
         packs: set[bytes] = set()
+        unlisted: set[bytes] = set()
         blobs: set[Key] = set()
         for text, (found, to_blame) in zip(node.blobs, states, strict=True):
             if found is Hope.WHOLE:
                 continue
             key = (BlobType.DATA, bytes.fromhex(text))
             self._want(key, found)
-            packs.update(to_blame)
+            (unlisted if found is Hope.FOUND else packs).update(to_blame)
             if not to_blame:
                 blobs.add(key)
         path = DamagedPath(_join(level, (name,)), False, node.size, ranges, hope, ())
@@ -270,7 +283,7 @@ class PathFinder:
             missing_bytes=path.lost_bytes,
         )
         identity = hash(tuple(node.blobs))
-        number = self._number((hash((into.key, name)), identity), path, packs, frozenset(blobs))
+        number = self._number((hash((into.key, name)), identity), path, packs, unlisted, frozenset(blobs))
         if number is not None:
             into.numbers.append(number)
 

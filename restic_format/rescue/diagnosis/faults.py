@@ -52,10 +52,18 @@ _UNOPENED = ("", "CRYPTO-1", "CRYPTO-4", "CRYPTO-8")
 FaultKey = tuple[ObjectKind, str]
 
 
+class _Share(NamedTuple):
+    """What a fault costs at one path."""
+
+    is_dir: bool
+    bytes: int
+    hope: Hope
+
+
 class _Hits(NamedTuple):
     """What a fault costs, while it is added up."""
 
-    paths: list[FoundPath]
+    shares: list[_Share]
     snapshots: set[bytes]
 
 
@@ -63,6 +71,14 @@ def blob_of(finding: Finding) -> Key:
     """The blob that a finding is about."""
     kind = BlobType.DATA if finding.object.kind is ObjectKind.DATA else BlobType.TREE
     return kind, bytes.fromhex(finding.object.name)
+
+
+def _share(path: DamagedPath, kinds: set[bool]) -> _Share:
+    """What a fault costs at *path*: parts that are intact and not found, if *kinds* has True, and others, if it has False."""
+    if path.is_dir:
+        return _Share(is_dir=True, bytes=0, hope=path.hope)
+    parts = [part for part in path.ranges if (part.hope is Hope.FOUND) in kinds] or path.ranges
+    return _Share(is_dir=False, bytes=sum(part.end - part.start for part in parts), hope=worst(part.hope for part in parts))
 
 
 class FaultMaker:
@@ -163,13 +179,27 @@ class FaultMaker:
             finding = replace(finding, code=Code.PACK_UNSTEADY, object=ref)
         self._add((finding.object.kind, finding.object.name), finding)
 
-    def _blamed(self, found: FoundPath) -> set[int]:
-        numbers = {number for pack in found.packs if (number := self._of_pack(pack)) is not None}
+    def _of_unlisted(self, pack: bytes) -> int | None:
+        """The fault that keeps what is intact in *pack* from being found."""
+        number = self._of_pack(pack)
+        if number is None or self._index_fault is None or pack not in self._states.found:
+            return number
+        return number if self.faults[number].findings[0].code is Code.PACK_UNINDEXED else self._index_fault
+
+    def _blamed(self, found: FoundPath) -> dict[int, set[bool]]:
+        """The faults that cost a path something: what is intact and not found (True), or anything else (False)."""
+        numbers: dict[int, set[bool]] = {}
+        for pack in found.packs:
+            if (number := self._of_pack(pack)) is not None:
+                numbers.setdefault(number, set()).add(False)
+        for pack in found.unlisted:
+            if (number := self._of_unlisted(pack)) is not None:
+                numbers.setdefault(number, set()).add(True)
         for kind, ident in found.blobs:
             shown = ObjectKind.DATA if kind is BlobType.DATA else ObjectKind.TREE
             number = self._numbers.get((shown, ident.hex()))
             if number is not None:
-                numbers.add(number)
+                numbers.setdefault(number, set()).add(False)
         return numbers
 
     def _costs(self, snapshots: dict[bytes, list[int]]) -> dict[int, _Hits]:
@@ -180,8 +210,8 @@ class FaultMaker:
             numbers = self._blamed(found)
             blamed.append(numbers)
             found.path = found.path._replace(faults=tuple(sorted(numbers)))
-            for number in numbers:
-                hits.setdefault(number, _Hits([], set())).paths.append(found)
+            for number, kinds in numbers.items():
+                hits.setdefault(number, _Hits([], set())).shares.append(_share(found.path, kinds))
         for snapshot, paths in snapshots.items():
             for number in {number for path in set(paths) for number in blamed[path]}:
                 hits[number].snapshots.add(snapshot)
@@ -192,13 +222,13 @@ class FaultMaker:
             hit = hits.get(number)
             code = fault.findings[0].code
             if hit is not None:
-                files = [found.path for found in hit.paths if not found.path.is_dir]
+                dirs = sum(share.is_dir for share in hit.shares)
                 fault.cost = Cost(
                     len(hit.snapshots),
-                    len(files),
-                    len(hit.paths) - len(files),
-                    sum(path.lost_bytes for path in files),
-                    worst(found.path.hope for found in hit.paths),
+                    len(hit.shares) - dirs,
+                    dirs,
+                    sum(share.bytes for share in hit.shares),
+                    worst(share.hope for share in hit.shares),
                 )
             elif code in _SNAPSHOT_HOPES:
                 fault.cost = Cost(snapshots=1, hope=_SNAPSHOT_HOPES[code])

@@ -88,7 +88,7 @@ def show(out: Output, found: Diagnosis, *, everything: bool = False) -> None:
     faults = [(number, fault) for number, fault in enumerate(found.faults, 1)]
     _faults(out, [item for item in faults if item[1].origin is not Origin.LEFT_BEHIND], most, "What is wrong")
     _snapshots(out, found, most)
-    _paths(out, found, most)
+    _paths(out, found, most, everything=everything)
     _faults(out, [item for item in faults if item[1].origin is Origin.LEFT_BEHIND], most, "Left behind, not needed")
     if found.notes:
         out.line()
@@ -232,17 +232,23 @@ def counts(state: SnapshotState) -> str:
     return ", ".join(parts)
 
 
-def _paths(out: Output, found: Diagnosis, most: int) -> None:
+def _paths(out: Output, found: Diagnosis, most: int, *, everything: bool) -> None:
+    """The paths that are not whole, the worst first. Those that only the index hides are shown where all are wanted."""
     if not found.paths:
         return
+    hurt = [path for path in found.paths if everything or path.hope is not Hope.FOUND]
+    unfound = len(found.paths) - len(hurt)
+    total = found.paths_total - unfound
     out.line()
     out.line(f"Files and directories that are not whole ({found.paths_total})")
     order = {hope: -number for number, hope in enumerate(Hope)}
-    for path in sorted(found.paths, key=lambda path: order[path.hope])[:most]:
+    for path in sorted(hurt, key=lambda path: order[path.hope])[:most]:
         blamed = ", ".join(str(fault + 1) for fault in path.faults[:MOST])
         out.line(f"  {printable(path.path)}{'/' if path.is_dir and path.path != '/' else ''}")
         out.line(f"     {_parts(path, most)}{f' (by {blamed})' if blamed else ''}")
-    _more(out, found.paths_total, most)
+    _more(out, total, most)
+    if unfound:
+        out.line(f"  … and {unfound} that are {_STATE[Hope.FOUND]}: --all shows them")
 
 
 def _parts(path: DamagedPath, most: int) -> str:
