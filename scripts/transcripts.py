@@ -30,15 +30,24 @@ FIXTURES = {
     "backup": ("restic-0.19-v2",),
     "damaged": ("data-blob-flip",),
     "hurt": ("data-blob-flip", "index-truncated"),
-    "cut": ("pack-truncated",),
+    "cut": ("restic-0.19-v2",),
 }
 """The folders that the pages speak of, and which fixture each is; what further damaged ones do is done to it, too."""
+STEPS = {
+    "cut": {
+        "do": "truncate",
+        "path": "data/7b/7b53756a0e91ae5f179caedc48127d34007ac3d00493a9052f33e95970fdea59",
+        "size": 45_000,
+    }
+}
+"""What is done to some of them besides."""
 
 COLUMNS = 112
 """Of the terminal that the commands run in: as many as the pictures of terminals have."""
 LEFT_OUT = "…"
+_NEW = re.compile(r"(?<=\bnew snapshot )[0-9a-f]{8}\b")
 _RUN = re.compile(r"\b\d{8}T\d{12}-[0-9a-f]{6}\b")
-"""The name of a repair, with the time in it and a random end; pages have a fixed one."""
+"""The id of a snapshot that a repair makes, and the name of a repair, which has the time in it: pages have fixed ones."""
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 
@@ -51,6 +60,8 @@ def filled(page: str) -> str:
             repository = fixtures.unpack(fixture, folder / "fixtures" / name)
             for damage in more:
                 fixtures.apply(fixtures.describe_damage(damage).steps, repository)
+            if name in STEPS:
+                fixtures.apply((STEPS[name],), repository)
             repository.rename(folder / name)
         settings = {"RESTIC_REPOSITORY": "backup", "RESTIC_PASSWORD": fixtures.describe("restic-0.19-v2").passwords[0]}
         return _BLOCK.sub(lambda block: _transcript(block[0], folder, settings), page)
@@ -96,7 +107,8 @@ def _run(arguments: list[str], folder: Path, settings: dict[str, str]) -> str:
             shown += piece
     os.close(master)
     process.wait()
-    return _RUN.sub("20261126T161659295659-4f9f3a", _STYLE.sub("", shown.decode().replace("\r\n", "\n")))
+    text = _STYLE.sub("", shown.decode().replace("\r\n", "\n"))
+    return _NEW.sub("1263a3e3", _RUN.sub("20261126T161659295659-4f9f3a", text))
 
 
 def _abridged(printed: str, before: str) -> str:

@@ -148,6 +148,10 @@ class Output:
             live = self.live
             if live is not None:
                 live.clear()
+            if stream is sys.stderr and sys.stdout is not None:
+                # What was said before comes first, also where both are one terminal. If it fails it does so again later.
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
             self._attempt(stream, lambda: _put(stream, data, at_once=stream is sys.stderr or live is not None))
             if live is not None:
                 live.redraw()
