@@ -22,12 +22,13 @@ from restic_format.rescue.budget import Budget
 from restic_format.rescue.diagnosis import Diagnosis
 from restic_format.rescue.displaced import displaced
 from restic_format.rescue.means import Means
+from restic_format.rescue.named import has_all_of, missing_below, roots
 from restic_format.rescue.plan import ActionKind, HealPlan, examine, is_rootless, is_sound, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
 from restic_format.rescue.remains import Remains
 from restic_format.rescue.scanning import Scanner
 from restic_format.rescue.wanted import DamagedCopy, DamagedFile, Key, RecoveredFile
-from restic_format.snapshots.find import all_snapshots
+from restic_format.snapshots.find import FoundSnapshot, all_snapshots
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.ids import id_of
 from restic_spec.layout import KINDS, FileKind
@@ -308,11 +309,25 @@ class _Healer:
                 left -= size
                 batch, size = {}, 0
         self.try_blobs(batch)
+        self.bring_back_below()
+
+    def bring_back_below(self) -> None:
+        """Blobs that only the trees name which were brought back: there is no copy of them, and nobody has looked for them."""
+        trees = {blob for kind, blob in self.made.diagnosis.missing if kind is BlobType.TREE}
+        names = {file.name for file in self.result.files if file.kind is FileKind.SNAPSHOT}
+        if names:
+            trees.update(roots(one for one in all_snapshots(self.repository, _skip) if one.id.hex() in names))
+        tried = set(self.made.diagnosis.missing)
+        while wanted := missing_below(self.repository, trees, self.cancel) - tried:
+            tried |= wanted
+            self.try_blobs(dict.fromkeys(wanted, ()))
+            trees = {blob for kind, blob in wanted if kind is BlobType.TREE}
 
     def bring_back_missing(self) -> None:
-        """Blobs of packs that are gone: there is no copy of them."""
+        """Blobs of packs that are gone, and those that snapshots need and no index lists: there is no copy of them."""
         here = {pack for pack, _ in self.repository.list(FileKind.PACK)}
-        wanted: dict[Key, list[DamagedCopy]] = {}
+        lookup = self.repository.index.lookup
+        wanted: dict[Key, list[DamagedCopy]] = {key: [] for key in self.made.diagnosis.missing if lookup(*key) is None}
         for pack, entries in self.repository.index.by_pack({one.id for one in self.repository.index.packs()} - here):
             for entry in entries:
                 copies = self.repository.index.lookup_all(entry.type, entry.id)
@@ -428,7 +443,10 @@ class _Healer:
                 self.result.changes.append((current, event))
 
         found = list(all_snapshots(self.repository, _skip))
-        done = {one.snapshot.original for one in found if TAG in one.snapshot.tags}
+        done: dict[str | None, list[FoundSnapshot]] = {}
+        for one in found:
+            if TAG in one.snapshot.tags:
+                done.setdefault(one.snapshot.original, []).append(one)
         repairer = SnapshotRepairer(
             self.repository,
             forget=self.forget,
@@ -442,7 +460,8 @@ class _Healer:
             for number, one in enumerate(found):
                 self.progress(Advance(SNAPSHOTS, number, len(found)))
                 current = one.id.hex()
-                if current in done:  # It was repaired by an earlier run, which has left it.
+                if any(has_all_of(self.repository, one, new, self.cancel) for new in done.get(current, ())):
+                    # It was repaired by an earlier run, which has left it, and nothing of it has come back since.
                     if self.forget and looking.repair(one).changed:
                         self.repository.remove(FileKind.SNAPSHOT, one.id)
                         self.result.set_aside.append((FileKind.SNAPSHOT, current))

@@ -64,6 +64,7 @@ class ActionKind(Enum):
     """What is done; in this order."""
 
     RESTORE_FILES = "restore files"
+    RESTORE_BLOBS = "restore blobs"
     REPAIR_INDEX = "repair index"
     SALVAGE_PACKS = "salvage packs"
     SET_ASIDE = "set aside"
@@ -192,6 +193,16 @@ def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
             ActionKind.RESTORE_FILES,
             [*wanted, *packs, *missing],
             "files that can be brought back as they were are stored again under their names",
+            "one of: " + ", ".join(means) if means else "nothing",
+            "all that is in them",
+            Certainty.ATTEMPT,
+        )
+    lost = [f"{kind.name.lower()} {blob.hex()}" for (kind, blob), hope in diagnosis.missing.items() if hope is Hope.LOST]
+    if lost and not (packs or missing):
+        add(
+            ActionKind.RESTORE_BLOBS,
+            lost,
+            "blobs that snapshots need and that are in no pack are stored again",
             "one of: " + ", ".join(means) if means else "nothing",
             "all that is in them",
             Certainty.ATTEMPT,

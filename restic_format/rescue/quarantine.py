@@ -3,7 +3,7 @@
 Each run has a folder of its own in the quarantine (QUARANTINE-1). Its journal is JSON lines, in numbered files of so many lines
 each (QUARANTINE-3). A line is stored before the step that it tells of is made (QUARANTINE-4):
 
-- ``begin``: which snapshots there were, and when;
+- ``begin``: which snapshots and index files there were, and when;
 - ``set aside``: a file, which has been copied to the run's folder, is replaced or removed;
 - ``add``: a file is stored under a name that no file has;
 - ``drop``: a file that the run itself has stored is removed again;
@@ -60,6 +60,8 @@ class Step(msgspec.Struct, omit_defaults=True):
     name: str = ""
     snapshots: list[str] = msgspec.field(default_factory=list)
     """Ids of the snapshots that there were, at the begin."""
+    indexes: list[str] = msgspec.field(default_factory=list)
+    """Likewise of index files."""
 
 
 class Run(NamedTuple):
@@ -76,6 +78,8 @@ class Run(NamedTuple):
     """Those of them that it has removed again, or was about to."""
     snapshots: frozenset[str]
     """Ids of the snapshots that there were before the run."""
+    indexes: frozenset[str]
+    """Ids of the index files that there were before the run."""
     has_ended: bool
     """Whether it has come to its end; else its last steps may not have been made."""
     is_undone: bool
@@ -100,11 +104,11 @@ class Quarantine:
         self._added: set[FileName] = set()
         self.begun = False
 
-    def begin(self, snapshots: list[str]) -> None:
-        """Begin the journal; *snapshots* are the ids of those that there are. Raises `StorageError`."""
+    def begin(self, snapshots: list[str], indexes: list[str]) -> None:
+        """Begin the journal; *snapshots* and *indexes* are the ids of those that there are. Raises `StorageError`."""
         with self._lock:
             if not self.begun:
-                self._write(Step(BEGIN, "", snapshots=snapshots))
+                self._write(Step(BEGIN, "", snapshots=snapshots, indexes=indexes))
                 self.begun = True
 
     def end(self) -> None:
@@ -217,7 +221,8 @@ class QuarantiningStorage(WrappedStorage):
 
     def _begin(self) -> None:
         if not self.quarantine.begun:
-            self.quarantine.begin([name for name, _ in self.inner.list(FileKind.SNAPSHOT)])
+            there = [[name for name, _ in self.inner.list(kind)] for kind in (FileKind.SNAPSHOT, FileKind.INDEX)]
+            self.quarantine.begin(*there)
 
 
 class _NotedWriter:
@@ -281,6 +286,7 @@ def read_run(side: SideFiles, name: str) -> Run:
     kept: dict[FileName, int] = {}
     added: list[FileName] = []
     snapshots: frozenset[str] | None = None
+    indexes: frozenset[str] = frozenset()
     began = ""
     seen: set[FileName] = set()
     dropped: set[FileName] = set()
@@ -288,7 +294,7 @@ def read_run(side: SideFiles, name: str) -> Run:
     has_ended = is_undone = False
     for step in _steps(side, journals):
         if step.step == BEGIN:
-            snapshots, began = frozenset(step.snapshots), step.time
+            snapshots, indexes, began = frozenset(step.snapshots), frozenset(step.indexes), step.time
         has_ended = has_ended or step.step == END
         is_undone = is_undone or step.step == UNDONE
         if step.step in (BEGIN, END, UNDONE):
@@ -316,7 +322,7 @@ def read_run(side: SideFiles, name: str) -> Run:
             f"run {name} cannot be undone, as {lost[0]}, which it has set aside, is not in the quarantine any more: what is "
             f"left is in {side.location}"
         )
-    return Run(name, began, kept, added, frozenset(dropped), snapshots, has_ended, is_undone)
+    return Run(name, began, kept, added, frozenset(dropped), snapshots, indexes, has_ended, is_undone)
 
 
 def note_undone(side: SideFiles, name: str, *, now: Callable[[], int] = time.time_ns) -> None:

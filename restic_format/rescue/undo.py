@@ -128,16 +128,28 @@ def _drop(side: SideFiles, name: str) -> None:
 
 
 def _check_unchanged(storage: Storage, run: Run) -> None:
-    """Refuse to undo where an index file that the run has left was replaced since: what the old ones list may be gone
-    (QUARANTINE-6)."""
+    """Refuse to undo where an index file that was there before the run, or that the run has left, is gone since: what comes
+    back may need what is gone with it (QUARANTINE-6).
+    """
+    there = {name for name, _ in storage.list(FileKind.INDEX)}
+    before = run.indexes - {name for kind, name in run.kept if kind is FileKind.INDEX} - there
     indexes = {name for kind, name in run.added if kind is FileKind.INDEX and (kind, name) not in run.dropped}
-    gone = indexes - {name for name, _ in storage.list(FileKind.INDEX)}
-    replaced = [name for kind, name in run.kept if kind is FileKind.INDEX and not storage.exists(kind, name)]
-    if gone and replaced and (run.has_ended or gone == indexes):
+    gone = indexes - there
+    replaced = any(not storage.exists(kind, name) for kind, name in run.kept if kind is FileKind.INDEX)
+    # A run that was killed may have been about to store one.
+    was_stored = run.has_ended or len(gone) > 1 or (replaced and gone == indexes)
+    if before or (gone and was_stored and not _is_being_undone(storage, run)):
         raise UsageError(
             f"run {run.name} cannot be undone: the index was written anew since, by prune or another repair; what the run has "
             "set aside is in the quarantine"
         )
+
+
+def _is_being_undone(storage: Storage, run: Run) -> bool:
+    """Whether the files of a run are as undoing leaves them before it removes index files."""
+    kept = _ordered(run.kept, _FIRST)
+    added = [file for file in run.added if file[0] is FileKind.SNAPSHOT]
+    return all(storage.exists(*file) for file in kept) and not any(storage.exists(*file) for file in added)
 
 
 def _is_back(storage: Storage, side: SideFiles, source: str, kind: FileKind, name: str) -> bool:

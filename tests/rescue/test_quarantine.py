@@ -113,6 +113,24 @@ def test_what_others_have_pruned_since_is_not_undone() -> None:
     assert storage.files == before
 
 
+@pytest.mark.clause("QUARANTINE-6")
+@pytest.mark.parametrize("gone", ["of the run", "from before"])
+def test_an_index_that_is_gone_keeps_snapshots_that_replaced_others(gone: str) -> None:
+    storage = filled()
+    made = Quarantine(storage.side_files("quarantine"))
+    inner = QuarantiningStorage(storage, made)
+    inner.save(FileKind.INDEX, name("of the run"), b"of the run")
+    inner.save(FileKind.SNAPSHOT, name("repaired"), b"repaired")
+    inner.remove(FileKind.SNAPSHOT, name("snapshots 0"))
+    made.end()
+    storage.remove(FileKind.INDEX, name("of the run" if gone == "of the run" else "index 0"))
+    storage.save(FileKind.INDEX, name("made since"), b"made since")
+    before = dict(storage.files)
+    with pytest.raises(UsageError, match="the index was written anew since"):
+        undo(storage, storage.side_files("quarantine"))
+    assert storage.files == before
+
+
 @pytest.mark.parametrize("ended", [True, False])
 def test_one_index_file_that_is_gone_tells_that_others_have_changed_it(ended: bool) -> None:
     storage = filled()
