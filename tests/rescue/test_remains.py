@@ -95,7 +95,8 @@ def test_a_tree_that_was_damaged_before_it_was_sealed_keeps_its_other_entries(ve
 
     assert done.is_sound
     changes = {event.path: event.change for _, event in done.changes}
-    assert changes == {"/": Change.ENTRIES, "/bb/deep": Change.ZEROS}
+    deep = {path for path in changes if path.endswith("/deep")}  # Of this snapshot, or of the one with recovered trees.
+    assert len(deep) == 1 and changes == {"/": Change.ENTRIES, **dict.fromkeys(deep, Change.ZEROS)}
     (new,) = [one.new for one in done.snapshots if one.old == old.hex()]
     after = opened(repository.storage)
     after.load_index()
