@@ -229,13 +229,16 @@ def ours() -> Program:
 
 
 HEALED = (
-    "config-missing", "key-swapped", "snapshot-missing", "index-lies-pack", "data-pack-missing", "data-pack-renamed",
-    "data-blob-bit", "copies-damaged", "tree-entry-garbled", "scattered-zeros", "no-index-and-no-header",
-    "unindexed-and-header-bit", "lock-garbage",
+    "config-missing", "key-swapped", "snapshot-missing", "data-blob-bit", "copies-damaged", "tree-entry-garbled",
+    "unindexed-and-header-bit",
 )  # fmt: skip
+HEALED_IN_TIME = (
+    "index-lies-pack", "data-pack-missing", "data-pack-renamed", "scattered-zeros", "no-index-and-no-header", "lock-garbage",
+)  # fmt: skip
+"""Kinds that take longer or show less."""
 
 
-@pytest.mark.parametrize("name", HEALED)
+@pytest.mark.parametrize("name", [*HEALED, *(pytest.param(name, marks=pytest.mark.slow) for name in HEALED_IN_TIME)])
 def test_heal_brings_back_all_that_can_be_had(judge, site, ours, name):
     outcome = judge.case(recipe(name).change(site, 1), rescuers.rescuer("heal", {"ours": ours}))
     assert outcome.more_lost == (), outcome.runs[0].output
