@@ -47,6 +47,10 @@ _LARGEST_WHOLE = 256 << 20
 """Bytes of a damaged pack that the means get whole."""
 
 
+_SCANNED = 4 << 20
+"""Bytes a second of a damaged pack that are searched for blobs, whatever the budget is."""
+
+
 class Rewritten(NamedTuple):
     """A snapshot that had lost something, and the new one."""
 
@@ -412,12 +416,25 @@ class _Healer:
             try:
                 self.repository.packs.header(pack, damaged.size)
             except (SpecError, FileUnusable):
-                scanner = Scanner(self.repository.master_key, self.repository.version, self.cancel)
-                for start, end in _gaps(damaged.entries, damaged.size):
-                    if end - start <= _LARGEST_WHOLE:
-                        data = self.storage.load(FileKind.PACK, pack.hex(), start, end - start)
-                        self.found[pack] += scanner.scan(data, start, ends_pack=end == damaged.size)
+                with self.budget.shared(0.5 / max(len(self.packs), 1)), self.budget.spending() as seconds:
+                    self.found[pack] += self.scanned(pack, damaged, seconds)
         return self.found[pack]
+
+    def scanned(self, pack: bytes, damaged: repairpacks.DamagedPack, seconds: float | None) -> Iterator[PackEntry]:
+        """What a search in those parts finds in so many *seconds*, and in those that it takes to read them."""
+        gaps = [(start, end) for start, end in _gaps(damaged.entries, damaged.size) if end - start <= _LARGEST_WHOLE]
+        more = sum(end - start for start, end in gaps) / _SCANNED
+        scanner = Scanner(
+            self.repository.master_key,
+            self.repository.version,
+            self.cancel,
+            seconds=None if seconds is None else seconds + more,
+        )
+        for start, end in gaps:
+            data = self.storage.load(FileKind.PACK, pack.hex(), start, end - start)
+            yield from scanner.scan(data, start, ends_pack=end == damaged.size)
+        if scanner.is_over:
+            self.budget.has_run_out = True
 
     def salvage(self) -> None:
         """Put what is intact in damaged packs into new ones; the damaged ones are set aside."""

@@ -9,6 +9,7 @@ first bytes of their plaintext. What follows after a damaged blob that is not co
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -38,13 +39,28 @@ _DECRYPTED = 64 << 10
 class Scanner:
     """Finds sealed blobs in bytes of a pack. One thread at a time."""
 
-    def __init__(self, key: MasterKey, version: int, cancel: Cancel | None = None, *, steps: int = _STEPS) -> None:
+    def __init__(
+        self,
+        key: MasterKey,
+        version: int,
+        cancel: Cancel | None = None,
+        *,
+        steps: int = _STEPS,
+        seconds: float | None = None,
+    ) -> None:
+        """At most *steps* lengths are tried, for *seconds* from now on at most, None for no such bound."""
         self._key = key
         self._version = version
         self._cancel = cancel
         self._steps = steps
         """How many lengths may still be tried."""
+        self._end = None if seconds is None else time.monotonic() + seconds
         self._compresses = FORMATS[version].compresses
+
+    @property
+    def is_over(self) -> bool:
+        """Whether time is up: what was not found may be there all the same."""
+        return self._end is not None and time.monotonic() >= self._end
 
     def scan(self, data: bytes | memoryview, offset: int = 0, *, ends_pack: bool = True) -> Iterator[PackEntry]:
         """The blobs in *data*, which stands in its pack from *offset* on, up to the pack's end where *ends_pack* is true.
@@ -60,6 +76,8 @@ class Scanner:
         while len(view) - place > OVERHEAD:
             if self._cancel is not None:
                 self._cancel.check()
+            if self.is_over:
+                return
             end = self._end_of(view, place)
             if end is None:
                 following = self._next(view, place + 1)
@@ -121,8 +139,11 @@ class Scanner:
         mask = (1 << 128) - 1
         from_bytes = int.from_bytes
         for start in range(0, most, _BLOCK):
-            if self._cancel is not None and not start % (1 << 16):
-                self._cancel.check()
+            if not start % (1 << 14):
+                if self._cancel is not None:
+                    self._cancel.check()
+                if self.is_over:
+                    return None
             block = text[start : start + _BLOCK]
             for length in range(1, min(_BLOCK, most - start) + 1):
                 added = total + from_bytes(block[:length], "little") + (1 << 8 * length)
@@ -139,7 +160,7 @@ class Scanner:
         encryptor = Cipher(algorithms.AES(self._key.encrypt), modes.ECB()).encryptor()
         known = (_FRAME, _TREE[:4]) if self._compresses else (_TREE[:4],)
         last = len(view) - OVERHEAD
-        while place < last:
+        while place < last and not self.is_over:
             if self._cancel is not None:
                 self._cancel.check()
             count = min(_WINDOWS, last - place)

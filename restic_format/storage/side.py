@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 
 from restic_format.errors import FileMissing, FileUnusable
 from restic_format.storage import oserrors
@@ -61,7 +63,9 @@ class SideFiles(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Name and size of every file whose name begins with *prefix*, sorted; unfinished files are left out."""
+        """Name and size of every file whose name begins with *prefix*, sorted; unfinished files are left out, and what is no
+        file, such as links.
+        """
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -89,8 +93,12 @@ class LocalSideFiles(SideFiles):
         """See `SideFiles`."""
         path = self._path_of(name)
         try:
-            with open(path, "rb") as file:
-                have = os.fstat(file.fileno()).st_size
+            # Nothing but files: a link may lead out of the folder, and opening a FIFO may wait for ever.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise FileUnusable(f"{name}: is not a file", object=name)
+                have = found.st_size
                 wanted = have - offset if length is None else length
                 if wanted < 0 or wanted > have - offset:
                     raise FileUnusable(f"{name}: has {have} bytes, wanted {max(wanted, 0)} from {offset}", object=name)
@@ -103,9 +111,12 @@ class LocalSideFiles(SideFiles):
         """See `SideFiles`."""
         path = self._path_of(name)
         try:
-            return os.stat(path).st_size
+            found = os.lstat(path)
         except OSError as error:
             raise oserrors.told("stat", path, error, name) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise FileUnusable(f"{name}: is not a file", object=name)
+        return found.st_size
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """See `SideFiles`."""
@@ -119,7 +130,8 @@ class LocalSideFiles(SideFiles):
             for file in files:
                 name = gojson.to_text(os.path.relpath(os.path.join(folder, file), self._root))
                 if name.startswith(prefix) and _NAME.match(name) and b"-tmp-" not in file:
-                    found.append((name, self.size(name)))
+                    with suppress(FileUnusable, FileMissing):
+                        found.append((name, self.size(name)))
         yield from sorted(found)
 
     def remove(self, name: str) -> None:
