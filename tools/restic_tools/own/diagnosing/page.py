@@ -168,11 +168,13 @@ def _paths(found: Diagnosis) -> Section:
 def _parts(path: DamagedPath) -> str:
     if path.is_dir:
         return "the directory with all that is in it"
-    return ", ".join(_range(part) for part in path.ranges[:20]) + (" …" if len(path.ranges) > 20 else "")
+    mixed = any(part.hope is not path.hope for part in path.ranges)
+    return ", ".join(_range(part, told=mixed) for part in path.ranges[:20]) + (" …" if len(path.ranges) > 20 else "")
 
 
-def _range(part: ByteRange) -> str:
-    return f"{'' if part.exact else 'some of '}{part.start:,} to {part.end:,}"
+def _range(part: ByteRange, *, told: bool) -> str:
+    """A part of a file; what can be expected of it is *told* where not all parts are alike."""
+    return f"{'' if part.exact else 'some of '}{part.start:,} to {part.end:,}{f' ({part.hope.value})' if told else ''}"
 
 
 def _more(count: int) -> str:
