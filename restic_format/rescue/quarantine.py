@@ -29,6 +29,7 @@ import msgspec
 from restic_format.errors import DamagedFile, FileMissing, UsageError
 from restic_format.storage import Content, SideFiles, Storage, WrappedStorage, Writer
 from restic_format.words import printable
+from restic_format.work import Cancel
 from restic_spec import gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind, path_of
@@ -62,6 +63,8 @@ class Step(msgspec.Struct, omit_defaults=True):
     """Ids of the snapshots that there were, at the begin."""
     indexes: list[str] = msgspec.field(default_factory=list)
     """Likewise of index files."""
+    sha256: str = ""
+    """Of the copy of a file that is set aside."""
 
 
 class Run(NamedTuple):
@@ -72,6 +75,8 @@ class Run(NamedTuple):
     """When it began."""
     kept: dict[FileName, int]
     """Files that were there before, and that are kept in the quarantine: bytes of each."""
+    hashes: dict[FileName, str]
+    """SHA-256 of those, as they were copied."""
     added: list[FileName]
     """Files that were not there before the run and that it stored, or was about to."""
     dropped: frozenset[FileName]
@@ -131,8 +136,8 @@ class Quarantine:
                 size = storage.size(kind, name)
             except FileMissing:
                 return False
-            self._copy(storage, kind, name, size)
-            self._write(Step(SET_ASIDE, "", kind.value, name))
+            digest = self._copy(storage, kind, name, size)
+            self._write(Step(SET_ASIDE, "", kind.value, name, sha256=digest))
             self._known.add((kind, name))
             return True
 
@@ -163,7 +168,7 @@ class Quarantine:
         self.side.save(f"{self.name}/{_JOURNAL}{self._number:06}", lines)
         self._lines = lines
 
-    def _copy(self, storage: Storage, kind: FileKind, name: str, size: int) -> None:
+    def _copy(self, storage: Storage, kind: FileKind, name: str, size: int) -> str:
         target = place(self.name, kind, name)
         digest = hashlib.sha256()
         writer = self.side.begin()
@@ -178,6 +183,7 @@ class Quarantine:
             raise
         if _digest(self.side, target) != digest.digest():
             raise DamagedFile(f"{FOLDER}/{target} was stored just now and is not what was written: check the storage")
+        return digest.hexdigest()
 
 
 class QuarantiningStorage(WrappedStorage):
@@ -284,6 +290,7 @@ def read_run(side: SideFiles, name: str) -> Run:
     files = dict(side.list(f"{name}/"))
     journals = sorted(file for file in files if file.startswith(f"{name}/{_JOURNAL}"))
     kept: dict[FileName, int] = {}
+    hashes: dict[FileName, str] = {}
     added: list[FileName] = []
     snapshots: frozenset[str] | None = None
     indexes: frozenset[str] = frozenset()
@@ -309,6 +316,7 @@ def read_run(side: SideFiles, name: str) -> Run:
             added.append(key)
         elif (size := files.get(place(name, *key))) is not None:
             kept[key] = size
+            hashes[key] = step.sha256
         elif step.step == SET_ASIDE:
             gone.add(key)
     if snapshots is None:
@@ -322,7 +330,7 @@ def read_run(side: SideFiles, name: str) -> Run:
             f"run {name} cannot be undone, as {lost[0]}, which it has set aside, is not in the quarantine any more: what is "
             f"left is in {side.location}"
         )
-    return Run(name, began, kept, added, frozenset(dropped), snapshots, indexes, has_ended, is_undone)
+    return Run(name, began, kept, hashes, added, frozenset(dropped), snapshots, indexes, has_ended, is_undone)
 
 
 def note_undone(side: SideFiles, name: str, *, now: Callable[[], int] = time.time_ns) -> None:
@@ -348,9 +356,28 @@ def _file_of(step: Step, run: str) -> FileName:
         kind = None
     if step.step not in (SET_ASIDE, ADD, DROP) or kind is None or (kind is FileKind.CONFIG) != (step.name == ""):
         raise DamagedFile(f"{FOLDER}/{run}: its journal has a step that this program does not know")
-    if step.name and not is_hex_id(step.name):
-        raise DamagedFile(f"{FOLDER}/{run}: its journal names a file that cannot be")
+    if (step.name and not is_hex_id(step.name)) or is_hex_id(step.sha256) is not (step.step == SET_ASIDE):
+        raise DamagedFile(f"{FOLDER}/{run}: its journal names a file or a hash that cannot be")
     return kind, step.name
+
+
+def check_copies(side: SideFiles, run: Run, cancel: Cancel | None = None) -> None:
+    """Read all copies of a run, to see whether they are what was set aside (QUARANTINE-8).
+
+    Raises:
+        DamagedFile: one is damaged.
+        StorageError: one cannot be read.
+        Interrupted: it was cancelled.
+    """
+    for key, digest in run.hashes.items():
+        if cancel is not None:
+            cancel.check()
+        source = place(run.name, *key)
+        if _digest(side, source).hex() != digest:
+            raise DamagedFile(
+                f"run {run.name} cannot be undone, as {FOLDER}/{source} is damaged: it is not what was set aside; nothing was "
+                "changed"
+            )
 
 
 def _digest(side: SideFiles, name: str) -> bytes:

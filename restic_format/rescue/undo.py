@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from restic_format.errors import FileMissing, FileUnusable, UsageError
-from restic_format.rescue.quarantine import FileName, Run, note_undone, pieces, place, read_run, run_files, run_names
+from restic_format.rescue.quarantine import (
+    FileName,
+    Run,
+    check_copies,
+    note_undone,
+    pieces,
+    place,
+    read_run,
+    run_files,
+    run_names,
+)
 from restic_format.storage import SideFiles, Storage
 from restic_format.work import Advance, Cancel, Progress, silent
 from restic_spec.layout import FileKind
@@ -46,7 +56,7 @@ def undo(
 
     Raises:
         UsageError: there is none, another one comes after it, or the repository was changed since, so that it cannot be undone.
-        DamagedFile: its journal is damaged.
+        DamagedFile: its journal, or a copy, is damaged.
         StorageError: something could not be read or stored; undo once more.
         Interrupted: it was cancelled; likewise.
     """
@@ -58,6 +68,7 @@ def undo(
         _drop(side, found.name)
         return Undone(found.name, [], [], [])
     _check_unchanged(storage, found)
+    check_copies(side, found, cancel)
     is_needed = _is_needed(storage, found)
     done = Undone(found.name, [], [], [])
     for kinds in (_FIRST, _LAST):

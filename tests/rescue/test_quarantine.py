@@ -291,6 +291,19 @@ def test_a_run_without_one_of_its_copies_is_not_undone() -> None:
 
 
 @pytest.mark.clause("QUARANTINE-1")
+@pytest.mark.clause("QUARANTINE-8")
+def test_a_run_with_a_damaged_copy_is_not_undone() -> None:
+    storage = filled()
+    made = change(storage)
+    side = storage.side_files("quarantine")
+    copy = next(file for file, _ in side.list(f"{made.name}/data/"))
+    side.save(copy, side.load(copy)[:-1] + b"?")
+    before = dict(storage.files)
+    with pytest.raises(DamagedFile, match="is damaged: it is not what was set aside; nothing was changed"):
+        undo(storage, side)
+    assert storage.files == before
+
+
 def test_other_folders_are_no_runs() -> None:
     """Where the quarantine is in a folder of the user, nothing else in it is touched."""
     storage = filled()
