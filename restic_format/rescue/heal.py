@@ -22,7 +22,7 @@ from restic_format.rescue.budget import Budget
 from restic_format.rescue.diagnosis import Diagnosis
 from restic_format.rescue.displaced import displaced
 from restic_format.rescue.means import Means
-from restic_format.rescue.named import has_all_of, missing_below, roots
+from restic_format.rescue.named import Comparing, missing_below, roots
 from restic_format.rescue.plan import ActionKind, HealPlan, examine, is_rootless, is_sound, recoverable
 from restic_format.rescue.quarantine import Quarantine, QuarantiningStorage
 from restic_format.rescue.remains import Remains
@@ -472,12 +472,13 @@ class _Healer:
             progress=note,
             cancel=self.cancel,
         )
+        comparing = Comparing(self.repository, self.cancel)
         looking = SnapshotRepairer(self.repository, dry_run=True, cancel=self.cancel)
         try:
             for number, one in enumerate(found):
                 self.progress(Advance(SNAPSHOTS, number, len(found)))
                 current = one.id.hex()
-                if any(has_all_of(self.repository, one, new, self.cancel) for new in done.get(current, ())):
+                if any(comparing.has_all_of(one, new) for new in done.get(current, ())):
                     # It was repaired by an earlier run, which has left it, and nothing of it has come back since.
                     if self.forget and looking.repair(one).changed:
                         self.repository.remove(FileKind.SNAPSHOT, one.id)

@@ -12,7 +12,7 @@ from restic_format.work import Cancel
 from restic_spec.errors import SpecError
 from restic_spec.ids import parse_id
 from restic_spec.pack import BlobType
-from restic_spec.tree import DIR, Tree
+from restic_spec.tree import DIR, IRREGULAR, Tree
 
 MOST_MISSING = 1_000_000
 """Missing blobs that are found at once."""
@@ -35,20 +35,59 @@ def roots(snapshots: Iterable[FoundSnapshot]) -> list[bytes]:
     return [parse_id(one.snapshot.tree) for one in snapshots if isinstance(one.snapshot.tree, str)]
 
 
-def has_all_of(repository: Repository, old: FoundSnapshot, new: FoundSnapshot, cancel: Cancel | None = None) -> bool:
-    """Whether the snapshot *new* has every blob of files that is left of the snapshot *old*. The index must be loaded. Raises
-    `Interrupted`.
+Pair = tuple[bytes, bytes]
+
+
+class Comparing:
+    """Says of snapshots whether they have all that is left of others. Only trees in which they differ are gone through, each
+    pair once.
     """
-    kept = {tree_id for tree_id, _ in _readable(repository, roots([new]), set(), cancel)}
-    left: set[Key] = set()
-    met: set[bytes] = set(kept)  # What both have is the same in both.
-    for _, tree in _readable(repository, roots([old]), met, cancel):
-        left.update(key for key in _named(tree) if key[0] is BlobType.DATA and repository.index.lookup(*key) is not None)
-    for _, tree in _readable(repository, roots([new]), set(), cancel):
-        if not left:
-            break
-        left.difference_update(_named(tree))
-    return not left
+
+    def __init__(self, repository: Repository, cancel: Cancel | None = None) -> None:
+        """The index of *repository* must be loaded, and must not lose anything meanwhile."""
+        self._repository = repository
+        self._cancel = cancel
+        self._good: set[Pair] = set()
+
+    def has_all_of(self, old: FoundSnapshot, new: FoundSnapshot) -> bool:
+        """Whether *new* has every entry and every blob of files that is left of *old*. Raises `Interrupted`."""
+        pending: list[Pair] = [(one, other) for one in roots([old]) for other in roots([new])]
+        met: set[Pair] = set()
+        while pending:
+            if self._cancel is not None:
+                self._cancel.check()
+            pair = pending.pop()
+            if pair[0] == pair[1] or pair in met or pair in self._good:
+                continue
+            met.add(pair)
+            if not self._compare(pair, pending):
+                return False
+        if len(self._good) < MOST_MISSING:
+            self._good |= met
+        return True
+
+    def _compare(self, pair: Pair, below: list[Pair]) -> bool:
+        """Whether the second tree has what is left of the first; what is below them is added to *below*."""
+        try:
+            old = self._repository.load_tree(pair[0])
+        except ResticFormatError:
+            return True
+        try:
+            new = {node.name: node for node in self._repository.load_tree(pair[1])}
+        except ResticFormatError:
+            return False
+        for node in old:
+            if node.type in (IRREGULAR, ""):  # Repairs leave these out.
+                continue
+            other = new.get(node.name)
+            if other is None:
+                return False
+            left = {blob for blob in node.blobs if self._repository.index.has(BlobType.DATA, bytes.fromhex(blob))}
+            if not left.issubset(other.blobs):
+                return False
+            if node.type == DIR and node.subtree is not None and other.subtree is not None:
+                below.append((bytes.fromhex(node.subtree), bytes.fromhex(other.subtree)))
+        return True
 
 
 def _readable(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.rescue.named import has_all_of, missing_below, roots
+from restic_format.rescue.named import Comparing, missing_below, roots
 from restic_format.snapshots.find import all_snapshots
 from restic_spec.pack import BlobType
 from tests.repairing.kit import packs_of_type
@@ -52,7 +52,7 @@ def test_forget_keeps_an_old_snapshot_that_has_more_left(fresh: Fresh, rescue_or
     left = [
         (one, new) for one in all_snapshots(before) for new in all_snapshots(before) if new.snapshot.original == one.id.hex()
     ]
-    assert not all(has_all_of(before, *pair) for pair in left)
+    assert not all(Comparing(before).has_all_of(*pair) for pair in left)
     missing = missing_below(before, roots(one for one, _ in left))
     assert missing and all(key[0] is BlobType.DATA for key in missing)
     told = kit.ours(repo, "heal", "--yes", "--forget", "--json").stdout.splitlines()[-1]
@@ -61,4 +61,4 @@ def test_forget_keeps_an_old_snapshot_that_has_more_left(fresh: Fresh, rescue_or
     after.load_index()
     found = list(all_snapshots(after))
     for one, _ in left:
-        assert any(has_all_of(after, one, new) for new in found), "what had come back is in no snapshot"
+        assert any(Comparing(after).has_all_of(one, new) for new in found), "what had come back is in no snapshot"
