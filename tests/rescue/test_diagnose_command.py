@@ -137,6 +137,7 @@ def test_shares_are_put_together_by_a_command_below_it(forge: Forge, run: Runner
     for number, file in enumerate(files, 1):
         done = run("diagnose", "--shard", f"{number}/2", "--resume", file)
         assert done.code == 0 and b"0 of them damaged" in done.out
+    assert b"of them earlier: what has rotted since would not be seen" in run("diagnose", "merge", *files).out
     merged = run("diagnose", "merge", *files, "--json")
     assert merged.out == plain.out and merged.code == plain.code == 1
     assert run("diagnose", "merge").code == 1 and b"--resume" in run("diagnose", "--shard", "1/2").err

@@ -181,6 +181,7 @@ class _Diagnosing:
         indexes = [ident for ident, _ in self.run.files(FileKind.INDEX)]
         with RememberedPacks(self.resume, self.run, indexes, others=self.shares) as remembered:
             read_packs(self.run, packs, others, self.damage, watch, remembered.around(self.reading))
+            self.result.packs_recalled = remembered.recalled
 
     def _seen(self, found: FoundSnapshot) -> None:
         snapshot = found.snapshot

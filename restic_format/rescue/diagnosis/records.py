@@ -303,6 +303,8 @@ class Diagnosis:
     packs: int = 0
     """Packs there are."""
     packs_read: int = 0
+    packs_recalled: int = 0
+    """Those of them that were read earlier: what has rotted since is not seen."""
     bytes_read: int = 0
     incomplete: bool = False
     """Whether there is more damage than the lists hold."""

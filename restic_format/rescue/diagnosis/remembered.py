@@ -45,6 +45,8 @@ class RememberedPacks:
         digest = hashlib.sha256(b"".join(sorted(indexes)))
         digest.update(run.repo.config.id.encode())
         self._of = digest.hexdigest()
+        self.recalled = 0
+        """Packs that were not read, as what they showed earlier was taken."""
         self.known: dict[bytes, tuple[int, int | None, bytes]] = {}
         for other in others:
             with self._open(other, must_exist=True) as connection:
@@ -119,9 +121,11 @@ class RememberedPacks:
             if job.id == end:
                 return
             try:
-                yield job, decode_result(job.id, self.known[job.id][2])
+                result = decode_result(job.id, self.known[job.id][2])
+                self.recalled += 1
             except ValueError:
-                yield job, check(job)
+                result = check(job)
+            yield job, result
 
     def _state(self, pack: bytes) -> tuple[int, int | None]:
         return self._run.file_sizes.get(pack, -1), self._run.repo.storage.written(FileKind.PACK, pack.hex())

@@ -62,7 +62,8 @@ def _tiles(found: Diagnosis) -> list[Tile]:
         may = hopes[Hope.DAMAGED] + hopes[Hope.HIDDEN]
         tiles.append(Tile("May come back", str(may), "files and directories", "warn" if may else ""))
         tiles.append(Tile("Only not found by the index", str(hopes[Hope.FOUND]), "files and directories"))
-    tiles.append(Tile("Read", bytes_text(found.bytes_read), f"{found.packs_read} of {found.packs} packs"))
+    earlier = f", {found.packs_recalled} of them earlier" if found.packs_recalled else ""
+    tiles.append(Tile("Read", bytes_text(found.bytes_read), f"{found.packs_read} of {found.packs} packs{earlier}"))
     return tiles
 
 

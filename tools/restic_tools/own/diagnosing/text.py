@@ -110,6 +110,8 @@ def show(out: Output, found: Diagnosis, *, everything: bool = False) -> None:
 def verdict(found: Diagnosis) -> list[str]:
     """The answer to the first question: is my data there?"""
     read = f"{found.packs_read} packs with {bytes_text(found.bytes_read)} were read"
+    if found.packs_recalled:
+        read += f", {found.packs_recalled} of them earlier: what has rotted since would not be seen"
     if not found.opened:
         if found.trouble is None:
             told = "without a password nobody can say what is in it"
