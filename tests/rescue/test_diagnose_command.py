@@ -91,6 +91,12 @@ def test_a_sound_repository_is_told_so(tmp_path: Path, run: Runner, monkeypatch:
 def test_without_config_key_or_password(forge: Forge, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = run("diagnose", "--sealed", "--json")
     assert sealed.code == 0 and messages(sealed.out)[-1]["opened"] is False
+    pack = kit.files_of(forge.path, "data")[0]
+    intact = pack.read_bytes()
+    kit.flip_bit(pack, 100)
+    told = run("diagnose", "--sealed")
+    assert told.code == 1 and b"it costs: nobody can say without a key" in told.out and b"no file of any" not in told.out
+    pack.write_bytes(intact)
     config = (forge.path / "config").read_bytes()
     (forge.path / "config").unlink()
     lost = messages(run("diagnose", "--json").out)

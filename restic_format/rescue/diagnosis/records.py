@@ -228,9 +228,12 @@ class Cost(NamedTuple):
     """Bytes of those files."""
     hope: Hope = Hope.WHOLE
     """The best that can be expected for the worst part."""
+    is_known: bool = True
+    """False where no key was opened, so that nobody can say."""
 
 
 NO_COST = Cost()
+UNKNOWN_COST = Cost(is_known=False)
 
 
 @dataclass(slots=True)

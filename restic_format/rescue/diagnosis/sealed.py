@@ -11,7 +11,7 @@ from restic_format.check.state import CheckEvent, Stage
 from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, StorageError
 from restic_format.rescue.diagnosis import origins
 from restic_format.rescue.diagnosis.opening import Opened
-from restic_format.rescue.diagnosis.records import BadFile, Cause, Diagnosis, Fault, Means, Origin
+from restic_format.rescue.diagnosis.records import UNKNOWN_COST, BadFile, Cause, Diagnosis, Fault, Means, Origin
 from restic_format.storage import Storage
 from restic_format.work import Advance, Cancel, Progress, in_order
 from restic_spec.constants import OVERHEAD
@@ -152,4 +152,4 @@ def _fault(storage: Storage, finding: Finding, names: origins.Names, hashes: dic
     means = origins.means_for(finding.code, origin, ())
     if finding.code is Code.PACK_DAMAGED:
         means = (Means.SOLVING, Means.COPIES)
-    return Fault(finding.object, [finding], origin, why, means)
+    return Fault(finding.object, [finding], origin, why, means, UNKNOWN_COST)

@@ -196,7 +196,9 @@ def cost(fault: Fault) -> str:
         )
     if not parts:
         told = fault.findings[0]
-        return told.effect if told.code in _TOLD_BY_EFFECT else "no file of any snapshot"
+        if told.code in _TOLD_BY_EFFECT:
+            return told.effect
+        return "no file of any snapshot" if spent.is_known else "nobody can say without a key"
     return f"{' and '.join(parts)}, in {_many(spent.snapshots, 'snapshot')}: {_STATE[spent.hope]}"
 
 
