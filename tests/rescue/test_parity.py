@@ -309,6 +309,34 @@ def test_parity_that_a_damaged_file_needs_is_not_removed() -> None:
     assert brought_back(storage, healthy) == 1
 
 
+@pytest.mark.clause("PARITY-10")
+@pytest.mark.parametrize("how", ["forget", "renew", "a month"])
+def test_parity_that_a_file_cut_short_needs_is_not_removed(how: str) -> None:
+    storage = done(filled(packs=40))
+    healthy = dict(storage.files)
+    hurt = [next(key for key in healthy if key[0] is kind) for kind in (FileKind.PACK, FileKind.SNAPSHOT)]
+    for key in hurt:
+        storage.files[key] = healthy[key][:-7]
+    run(storage)
+    plan = plan_for(storage)
+    assert [member.name for member in plan.damaged] == [key[1] for key in reversed(hurt)] and plan.missing == []
+    told = run(storage, now=1e9 + 40 * 86400 * (how == "a month"), forget=how == "forget", renew=how == "renew")
+    assert {item.member.name for item in told.unprotected} == {key[1] for key in hurt}
+    assert told.files == len(healthy) - 2
+    assert brought_back(storage, healthy) == 2
+
+
+@pytest.mark.clause("PARITY-10")
+def test_making_all_parity_anew_keeps_that_of_files_that_are_gone() -> None:
+    storage = done(filled(packs=40))
+    healthy = dict(storage.files)
+    del storage.files[next(key for key in healthy if key[0] is FileKind.PACK)]
+    told = run(storage, renew=True, overhead=0.2)
+    assert brought_back(storage, healthy) == 1 and told.files == len(storage.files)
+    run(storage, renew=True, now=1e9 + 31 * 86400)
+    assert brought_back(storage, healthy) == 0
+
+
 def test_a_config_that_has_changed_is_protected_too() -> None:
     """Whether it was changed or damaged, nobody can tell without a password."""
     storage = done(filled())

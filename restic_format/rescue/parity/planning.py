@@ -36,13 +36,16 @@ class ProtectionPlan:
     kept: list[Kept] = field(default_factory=list)
     """Groups that stay as they are."""
     waiting: list[Kept] = field(default_factory=list)
-    """Groups some of whose files are gone: their parity is not counted on, and removed later."""
+    """Groups some of whose files are gone or damaged: their parity is not counted on. That of files that are gone is removed
+    later."""
     marked: list[Kept] = field(default_factory=list)
     """Those of them that are seen for the first time."""
     new: list[Member] = field(default_factory=list)
     """Files without parity."""
     missing: list[Member] = field(default_factory=list)
-    """Files with parity that are no longer there, or have another size."""
+    """Files with parity that are no longer there."""
+    damaged: list[Member] = field(default_factory=list)
+    """Files with parity that have another size now."""
 
     @property
     def to_read(self) -> int:
@@ -77,8 +80,9 @@ def plan_protection(
     """What is to be done so that every file of the repository is protected; nothing is changed.
 
     Files that are gone may have been removed, or lost: their parity stays for *keep_missing* seconds after that was first seen
-    (PARITY-10); 0 says that they were removed. The others in their groups get new parity at once. *overhead* is for new
-    parity; with *renew* all of it is made anew. *now* is in seconds since the epoch.
+    (PARITY-10); 0 says that they were removed. The others in their groups get new parity at once. That of a file that is there
+    with another size stays, for it is damaged. *overhead* is for new parity; with *renew* all of it is made anew, but what is
+    needed for files that are gone or damaged stays, too. *now* is in seconds since the epoch.
 
     Raises:
         UsageError: an overhead that is too small or too large.
@@ -90,16 +94,22 @@ def plan_protection(
     plan = ProtectionPlan(overhead)
     present = set(present_files(storage))
     since = marks(side)
+    named = {member.path for member in present if member.kind is not FileKind.CONFIG}  # another config may be a newer one
     covered: set[Member] = set()
     missing: set[Member] = set()
+    damaged: set[Member] = set()
     for kept in kept_groups(side, cancel):
-        gone = {member for member in kept.description.members if member not in present}
-        missing |= gone
-        if renew:
+        absent = {member for member in kept.description.members if member not in present}
+        resized = {member for member in absent if member.path in named}
+        missing |= absent - resized
+        damaged |= resized
+        if not absent and renew:
             plan.replaced.append(kept)
-        elif not gone:
+        elif not absent:
             plan.kept.append(kept)
             covered.update(kept.description.members)
+        elif resized:
+            plan.waiting.append(kept)
         elif now - since.get(kept.name, now) >= keep_missing:
             plan.replaced.append(kept)
         else:
@@ -107,6 +117,7 @@ def plan_protection(
             if kept.name not in since:
                 plan.marked.append(kept)
     plan.missing = sorted(missing, key=_order)
+    plan.damaged = sorted(damaged, key=_order)
     held = {member for kept in (*plan.replaced, *plan.waiting) for member in kept.description.members}
     plan.new = sorted(present - covered - held, key=_order)
     todo = sorted(present - covered, key=_order)

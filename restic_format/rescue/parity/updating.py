@@ -84,6 +84,6 @@ def protect(
         else:
             left.append(old)
     every = [*made, *plan.kept, *plan.waiting, *left]
-    files = {member for kept in every for member in kept.description.members} - set(plan.missing)
+    files = {member for kept in every for member in kept.description.members} - {*plan.missing, *plan.damaged}
     total = sum(member.size for member in files)
     return Protected(made, removed, unprotected, len(files), total, sum(kept.size for kept in every))
