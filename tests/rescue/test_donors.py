@@ -148,6 +148,7 @@ def test_heal_takes_from_donors(fresh: Fresh, rescue_source: Path, tmp_path: Pat
     [
         ("--source {repo}/nowhere", "/nowhere: there is no such file or directory"),
         ("--donor {repo}", "--donor names the repository that is to be healed"),
+        ("--donor local:{repo}/.", "--donor names the repository that is to be healed"),
         ("--donor {repo}/nowhere", "repository does not exist"),
         ("--donor {repo}-x --donor-password-file a --donor-password-command b", "repository does not exist"),
         ("--parity {repo}/nowhere", "there is no parity in"),

@@ -50,7 +50,7 @@ class Elsewhere:
         self._warn = ctx.out.warn
         with ExitStack() as stack:
             for location in self.donors:
-                if location == repository_location(ctx.options):
+                if _place(location) == _place(repository_location(ctx.options)):
                     raise Failure("--donor names the repository that is to be healed")
                 donor = stack.enter_context(ctx.open_repository(lock="shared", options=self._options(ctx.options, location)))
                 donor.load_index(damaged=lambda _id, _error: None)
@@ -125,3 +125,11 @@ class Elsewhere:
         if self.parity:
             raise Failure(f"there is no parity in {visible(self.parity)}")
         return None
+
+
+def _place(location: str) -> bytes | str:
+    """A location of a repository, the same however it is written where it is a directory."""
+    from restic_format.storage.locations import parse_location
+
+    place = parse_location(location)
+    return os.path.realpath(encode(place.rest)) if place.scheme == "local" else location
