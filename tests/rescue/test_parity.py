@@ -337,6 +337,18 @@ def test_making_all_parity_anew_keeps_that_of_files_that_are_gone() -> None:
     assert brought_back(storage, healthy) == 0
 
 
+def test_parity_that_is_cut_short_is_made_anew() -> None:
+    storage = done(filled())
+    side = storage.sides["parity"]
+    whole = dict(side.files)
+    assert run(storage).made == []
+    for cut in (1, 20_000):
+        name = max(whole, key=lambda name: len(whole[name]))
+        side.files[name] = whole[name][:-cut]
+        assert len(run(storage).made) == 1
+        assert side.files == whole
+
+
 def test_a_config_that_has_changed_is_protected_too() -> None:
     """Whether it was changed or damaged, nobody can tell without a password."""
     storage = done(filled())

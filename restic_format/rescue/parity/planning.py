@@ -103,7 +103,7 @@ def plan_protection(
         resized = {member for member in absent if member.path in named}
         missing |= absent - resized
         damaged |= resized
-        if not absent and renew:
+        if not absent and (renew or kept.is_cut):
             plan.replaced.append(kept)
         elif not absent:
             plan.kept.append(kept)

@@ -37,6 +37,15 @@ class Kept(NamedTuple):
         """Bytes of its files."""
         return sum(member.size for member in self.description.members)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the parity file is shorter than it was made (PARITY-8)."""
+        described = self.description
+        length = len(parity.encode_description(described))
+        pieces = -(-length // parity.DESCRIPTION_PIECE)
+        block = parity.PACKET_OVERHEAD + described.block_size
+        return self.size < 3 * (length + pieces * parity.PACKET_OVERHEAD) + described.parity_blocks * block
+
 
 def parity_name(group: bytes) -> str:
     """What the parity file of a group is called (PARITY-9)."""
