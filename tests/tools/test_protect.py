@@ -122,6 +122,24 @@ def test_a_repository_whose_config_is_lost_keeps_its_parity(repo: Path, run: Run
     assert told.code == 0 and b"\n  config\n" in told.err
 
 
+def test_a_config_that_has_changed_is_told(repo: Path, run: Runner) -> None:
+    assert run("protect").code == 0
+    config = repo / "config"
+    data = config.read_bytes()
+    config.chmod(0o600)
+    config.write_bytes(data[:-1] + bytes((data[-1] ^ 1,)))
+    told = run("protect")
+    assert b"\n  config\n" in told.err and b"the config is damaged: run diagnose" in told.err
+
+
+def test_parity_is_not_kept_among_the_files_of_a_repository(repo: Path, run: Runner) -> None:
+    before = sorted(repo.iterdir())
+    for place in (repo, repo / "data"):
+        done = run("protect", "--to", str(place))
+        assert done.code == 1 and b"among the files of a repository" in done.err
+    assert sorted(repo.iterdir()) == before
+
+
 def test_backup_protects_what_it_has_stored(repo: Path, run: Runner, filled: Filled) -> None:
     done = run("backup", str(filled.source), "--protect")
     assert done.code == 0 and b" saved\n" in done.out and b"\nprotected: " in done.out

@@ -72,12 +72,16 @@ def show_done(ctx: Context, plan: ProtectionPlan, done: Protected | None, *, for
             out.warn(f"not protected: {printable(path)}: {printable(why)}")
         if missing:
             _list(ctx, f"{len(missing)} files that have parity are gone:", missing)
+            if CONFIG in missing:
+                out.warn("Only `migrate` changes the config. If you did not run it, the config is damaged: run diagnose.")
             out.warn("If prune or forget removed them, all is well. If not, heal can bring them back for 30 days.")
     if problems:
         raise Failure(f"{len(problems)} files could not be protected: run diagnose")
 
 
 _SHOWN = 10
+CONFIG = "config"
+"""The path of a file that no program removes."""
 
 
 def _list(ctx: Context, heading: str, paths: list[str]) -> None:

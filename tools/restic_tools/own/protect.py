@@ -96,10 +96,15 @@ def _place(storage: Storage, directory: str) -> SideFiles:
     """Where parity is kept."""
     if not directory:
         return storage.side_files("parity")
+    from pathlib import Path
+
     from restic_format.storage.locations import parse_location
     from restic_format.storage.side import LocalSideFiles
 
     location = parse_location(directory)
     if location.scheme != "local":
         raise Failure("--to takes a local directory")
+    place = Path(location.rest).absolute()
+    if any((folder / "config").is_file() and (folder / "data").is_dir() for folder in (place, place.parent)):
+        raise Failure("--to names a directory among the files of a repository: without it parity is kept in parity/ there")
     return LocalSideFiles(location.rest)
