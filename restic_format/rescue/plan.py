@@ -157,7 +157,10 @@ def make_plan(
     made.obstacles = unreadable(diagnosis)
     made.lying.update(diagnosis.wrong_packs)
     for found in findings(diagnosis):
-        if found.code in _PACKS:
+        if _is_odd(diagnosis, found):
+            if diagnosis.missing or is_rootless(diagnosis):
+                made.missing.add(bytes.fromhex(found.object.name))
+        elif found.code in _PACKS:
             made.packs.add(bytes.fromhex(found.object.name))
         elif found.code in _LYING and found.object.kind is ObjectKind.PACK:
             made.lying.add(bytes.fromhex(found.object.name))
@@ -285,7 +288,16 @@ def findings(diagnosis: Diagnosis) -> Iterator[Finding]:
 
 def is_sound(diagnosis: Diagnosis) -> bool:
     """Whether a check of all data finds no error."""
-    return not diagnosis.incomplete and all(found.severity is not Severity.ERROR for found in findings(diagnosis))
+    return not diagnosis.incomplete and all(
+        found.severity is not Severity.ERROR or _is_odd(diagnosis, found) for found in findings(diagnosis)
+    )
+
+
+def _is_odd(diagnosis: Diagnosis, found: Finding) -> bool:
+    """Whether a finding is about something that only has the name of a pack."""
+    return (
+        found.object.kind is ObjectKind.PACK and bool(found.object.name) and bytes.fromhex(found.object.name) in diagnosis.odd
+    )
 
 
 def is_rootless(diagnosis: Diagnosis) -> bool:
@@ -328,8 +340,9 @@ def _is_whole(repository: Repository, root: bytes, known: dict[bytes, bool], can
 
 
 def unreadable(diagnosis: Diagnosis) -> list[str]:
-    """What the storage did not give back, a line each: it may be intact."""
-    return [found.message for found in findings(diagnosis) if found.code in UNREADABLE_CODES]
+    """What the storage did not give back, a line each: it may be intact. What only has a pack's name is none of it."""
+    told = (found for found in findings(diagnosis) if found.code in UNREADABLE_CODES and not _is_odd(diagnosis, found))
+    return list(dict.fromkeys(found.message for found in told))
 
 
 def is_intact(repository: Repository, pack: bytes, cancel: Cancel | None) -> bool:

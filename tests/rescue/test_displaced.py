@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from restic_format.rescue.diagnosis import Opened, diagnose
+from restic_format.rescue.diagnosis.records import Hope, Means, Origin, Problem
 from restic_format.rescue.displaced import displaced
+from restic_format.storage import LocalStorage
 from restic_spec.pack import BlobType, PackEntry
 from tests.repairing.kit import packs_of_type
 from tests.rescue.conftest import Fresh
@@ -65,3 +68,18 @@ def test_heal_saves_it(fresh: Fresh) -> None:
     _, done = healed(repo)
     assert done.lost == [(BlobType.TREE, entries[1].id)]
     assert before - readable(repo) == {(BlobType.TREE, entries[1].id)}
+
+
+@pytest.mark.parametrize("removed", [1, 30])
+def test_diagnose_does_not_call_lost_what_only_stands_elsewhere(fresh: Fresh, removed: int) -> None:
+    """Bytes are gone from the front: all but the first blob is there, and heal saves it."""
+    repo = fresh()
+    path, entries = _tree_pack(repo)
+    name = bytes.fromhex(path.name)
+    _write(path, path.read_bytes()[removed:])
+    found = diagnose(Opened(LocalStorage(str(repo)), opened(repo), None))
+    problems = {copy.offset: copy.problem for copy in found.copies if copy.pack == name}
+    assert {problems[entry.offset] for entry in entries[1:]} == {Problem.SEAL}
+    (fault,) = (fault for fault in found.faults if fault.object.name == path.name)
+    assert fault.origin is Origin.STORAGE and fault.means[0] is Means.SCANNING
+    assert fault.cost.hope is Hope.DAMAGED

@@ -240,6 +240,19 @@ def test_what_cannot_be_read_is_left_alone(fresh: Fresh) -> None:
     assert storage.files == before
 
 
+def test_what_only_has_the_name_of_a_pack_hinders_nothing(fresh: Fresh) -> None:
+    """Without an index, a copy of a pack in a folder where no program looks for it: the rest is healed nevertheless."""
+    repo = fresh()
+    before = readable(repo)
+    pack = packs_of_type(repo, "data")[-1]
+    shutil.copy(pack, pack.parent / ("cd" * 32 if pack.name.startswith("ab") else "ab" * 32))
+    remove_indexes(repo)
+    _, done = healed(repo)
+    assert done.is_sound and readable(repo) >= before
+    again, _ = healed(repo)
+    assert again.is_healthy
+
+
 def test_the_quarantine_can_be_elsewhere_and_be_forgotten(fresh: Fresh, tmp_path: Path) -> None:
     repo, kept = fresh(), tmp_path / "kept"
     spoil_blob(repo)

@@ -15,6 +15,7 @@ from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.repository.coder import check_size
 from restic_format.repository.index import BlobIndex, Location
 from restic_format.rescue.diagnosis.records import BadCopy, Hope, Problem
+from restic_format.rescue.displaced import displaced
 from restic_format.rescue.wanted import Key
 from restic_spec.constants import OVERHEAD
 from restic_spec.errors import MacInvalid, SpecError
@@ -69,6 +70,8 @@ class BlobStates:
         self._suspects: set[bytes] = set()
         """Packs with a damaged copy in them."""
         self._known: dict[Key, State] = {}
+        self.displaced: set[bytes] = set()
+        """Packs that have lost bytes from within, so that blobs stand further in front."""
 
     def read(self, result: PackResult) -> None:
         """Take note of what reading a pack showed."""
@@ -115,6 +118,25 @@ class BlobStates:
         if problem is not Problem.UNSTEADY:
             key = entry.type, entry.id
             self.copies.append(BadCopy(key, pack, entry.offset, entry.length, entry.uncompressed_length, problem))
+
+    def cut(self, pack: bytes, entries: Sequence[PackEntry], behind: Iterable[PackEntry]) -> None:
+        """The file of *pack* is too short for its *entries*: of those *behind* its end some may only stand further in front."""
+        there: Iterable[PackEntry] = ()
+        size = self._run.file_sizes[pack]
+        with contextlib.suppress(SpecError, StorageError, OSError):
+            there = displaced(self._run.repo, pack, size, entries, self._run.cancel)
+        if there:
+            self.displaced.add(pack)
+        for entry in behind:
+            self.add(pack, entry)
+        for entry in there:
+            self._bad.get((entry.type, entry.id), {})[pack, entry.offset] = Problem.SEAL
+        moved = {(entry.type, entry.id): entry.offset for entry in there}
+        self.copies = [
+            copy._replace(problem=Problem.SEAL) if copy.pack == pack and moved.get(copy.key) == copy.offset else copy
+            for copy in self.copies
+        ]
+        self._known.clear()
 
     def _look(self, pack: bytes, entry: PackEntry) -> Problem:
         try:

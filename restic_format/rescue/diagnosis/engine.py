@@ -226,8 +226,9 @@ class _Diagnosing:
             code = run.report.findings[number].code if number >= 0 else Code.PACK_MISSING
             hidden = Hope.HIDDEN if code is Code.PACK_UNREADABLE else Hope.LOST
             states.lose(pack, Hope.FOUND if pack.hex() in strays else hidden)
-        for pack, entry in self._behind_the_end():
-            states.add(pack, entry)
+        for pack, entries in self._too_short():
+            behind = [entry for entry in entries if entry.offset + entry.length > run.file_sizes[pack]]
+            states.cut(pack, entries, behind)
         headless = [bytes.fromhex(finding.object.name) for finding in run.report.findings if finding.code is Code.PACK_HEADER]
         for pack in headless:
             self._hash_alone(pack)
@@ -246,14 +247,12 @@ class _Diagnosing:
             TreeChecker(run, self.damage).check(back)
             run.report.snapshots = snapshots
 
-    def _behind_the_end(self) -> Iterator[tuple[bytes, PackEntry]]:
-        """The copies of blobs that lie behind the end of a file that is too short."""
+    def _too_short(self) -> Iterator[tuple[bytes, Sequence[PackEntry]]]:
+        """The packs whose files are too short, and what should be in them."""
         sizes, run = self.run.file_sizes, self.run
         short = {pack for pack, size in run.sizes.items() if sizes.get(pack, size) < size}
-        for pack, listed in run.repo.index.by_pack(short) if short else ():
-            for entry in listed:
-                if entry.offset + entry.length > sizes[pack]:
-                    yield pack, entry
+        if short:
+            yield from run.repo.index.by_pack(short)
 
     def _hash_alone(self, pack: bytes) -> None:
         """Hash a pack of which nothing else is known."""
@@ -273,6 +272,7 @@ class _Diagnosing:
         result.files = faults.files()
         result.copies, result.missing = states.copies, finder.wanted
         result.wrong_packs, result.unindexed = sorted(states.wrong), sorted(states.found)
+        result.odd = faults.odd
         result.packs = len(run.file_sizes)
         result.bytes_read = run.report.bytes_read
         found = sum(run.report.counts.values())

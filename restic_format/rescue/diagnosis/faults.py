@@ -96,6 +96,8 @@ class FaultMaker:
         self.notes: list[Finding] = []
         self.foreign: frozenset[str] = frozenset()
         """Key files of other repositories."""
+        self.odd: set[bytes] = set()
+        """Names of packs that no index lists and no program finds."""
         self._numbers: dict[FaultKey, int] = {}
         self._index_fault: int | None = None
         """The fault that has taken the packs that only their headers list out of the index."""
@@ -247,6 +249,7 @@ class FaultMaker:
             return origins.of_file(self._run.repo.storage, kind, name, self._names, opens=finding.clause not in _UNOPENED)
         is_pack = finding.object.kind is ObjectKind.PACK
         if is_pack and code is Code.PACK_UNREADABLE and self._is_odd(bytes.fromhex(name)):
+            self.odd.add(bytes.fromhex(name))
             if self._finder.lost:
                 return Origin.MIXED_UP, "no index lists it, and it lies where no program looks for it"
             return Origin.LEFT_BEHIND, "no index lists it, no program looks for it at its place, and nothing is missing"
@@ -286,6 +289,8 @@ class FaultMaker:
             return Origin.MEMORY, "the pack is as it was written, but its header does not list all that is in it"
         if code is Code.PACK_MISSING and pack in self._contents:
             return Origin.MIXED_UP, f"its content lies at data/{self._contents[pack].hex()}"
+        if pack in self._states.displaced:
+            return Origin.STORAGE, "bytes are gone from the front or the middle of the file: its end is there"
         copies = self._copies.get(pack, [])
         facts = PackFacts(
             content,
@@ -308,6 +313,8 @@ class FaultMaker:
         if finding.code is Code.PACK_MISSING and not fault.cost.snapshots and fault.origin is Origin.MISSING:
             return (Means.HEADERS,)
         means = origins.means_for(finding.code, fault.origin, hopes)
+        if finding.object.kind is ObjectKind.PACK and bytes.fromhex(finding.object.name) in self._states.displaced:
+            means = (Means.SCANNING, *(one for one in means if one is not Means.SOLVING))
         if fault.origin is Origin.MIXED_UP and finding.object.kind is ObjectKind.PACK and Means.PUT_BACK not in means:
             means = (Means.PUT_BACK, *means)
         return means

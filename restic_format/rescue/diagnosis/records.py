@@ -303,6 +303,8 @@ class Diagnosis:
     """Packs that the index lists otherwise than they do themselves."""
     unindexed: list[bytes] = field(default_factory=list)
     """Packs that no intact index lists."""
+    odd: set[bytes] = field(default_factory=set)
+    """Names of packs that no index lists and that are no files, or lie in a folder where no program looks for them."""
     packs: int = 0
     """Packs there are."""
     packs_read: int = 0
