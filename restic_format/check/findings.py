@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from restic_spec.layout import FileKind
+
 
 class Severity(Enum):
     """How bad a finding is."""
@@ -37,6 +39,17 @@ class ObjectKind(Enum):
     DATA = "data"
     FILE = "file"
     REPOSITORY = "repository"
+
+
+FILE_KINDS = {
+    ObjectKind.CONFIG: FileKind.CONFIG,
+    ObjectKind.KEY: FileKind.KEY,
+    ObjectKind.LOCK: FileKind.LOCK,
+    ObjectKind.SNAPSHOT: FileKind.SNAPSHOT,
+    ObjectKind.INDEX: FileKind.INDEX,
+    ObjectKind.PACK: FileKind.PACK,
+}
+"""The files of a repository among what a finding can be about."""
 
 
 @dataclass(frozen=True, slots=True)

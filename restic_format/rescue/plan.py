@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from restic_format.check import Code, Finding, ObjectKind, Severity
 from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.check.findings import FILE_KINDS
 from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, SpecError
 from restic_format.maintenance import recover
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
@@ -22,16 +23,6 @@ from restic_format.rescue.diagnosis import Diagnosis, DiagnosisEvent, Hope, Open
 from restic_format.work import Cancel, Progress, silent
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
-
-FILE_KINDS = {
-    ObjectKind.CONFIG: FileKind.CONFIG,
-    ObjectKind.KEY: FileKind.KEY,
-    ObjectKind.LOCK: FileKind.LOCK,
-    ObjectKind.SNAPSHOT: FileKind.SNAPSHOT,
-    ObjectKind.INDEX: FileKind.INDEX,
-    ObjectKind.PACK: FileKind.PACK,
-}
-"""The files of a repository among what a finding can be about."""
 
 _LYING = frozenset(
     (Code.INDEX_WRONG, Code.INDEX_LAYOUT, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_DUPLICATE_PACK, Code.INDEX_UNREADABLE)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef, Severity
+from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.check.findings import FILE_KINDS, Code, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.state import Run
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.rescue.diagnosis import origins
 from restic_format.rescue.diagnosis.blobstates import BlobStates, worst
 from restic_format.rescue.diagnosis.damagedpaths import FoundPath, PathFinder
-from restic_format.rescue.diagnosis.origins import KIND_OF, Judged, PackFacts
+from restic_format.rescue.diagnosis.origins import Judged, PackFacts
 from restic_format.rescue.diagnosis.records import BadCopy, BadFile, Cause, Cost, DamagedPath, Fault, Hope, Means, Origin
 from restic_format.rescue.wanted import Key
 from restic_spec.layout import LISTED_KINDS, FileKind
@@ -245,7 +246,7 @@ class FaultMaker:
         if code is Code.KEY_DAMAGED and name in self.foreign:
             return Origin.MIXED_UP, "its content is what its name says, and the same password opens it"
         if code in _OF_FILES:
-            kind = KIND_OF[finding.object.kind]
+            kind = FILE_KINDS[finding.object.kind]
             return origins.of_file(self._run.repo.storage, kind, name, self._names, opens=finding.clause not in _UNOPENED)
         is_pack = finding.object.kind is ObjectKind.PACK
         if is_pack and code is Code.PACK_UNREADABLE and self._is_odd(bytes.fromhex(name)):
@@ -253,7 +254,7 @@ class FaultMaker:
             if self._finder.lost:
                 return Origin.MIXED_UP, "no index lists it, and it lies where no program looks for it"
             return Origin.LEFT_BEHIND, "no index lists it, no program looks for it at its place, and nothing is missing"
-        if is_pack and code not in origins.UNREADABLE_CODES:
+        if is_pack and code not in UNREADABLE_CODES:
             return self._judge_pack(code, bytes.fromhex(name), needed=needed)
         return origins.of_finding(finding)
 
@@ -350,8 +351,8 @@ class FaultMaker:
 
     def _files(self) -> Iterator[BadFile]:
         for fault in self.faults:
-            code, kind = fault.findings[0].code, KIND_OF.get(fault.object.kind)
-            if kind is None or code in origins.UNREADABLE_CODES or (code is Code.PACK_UNINDEXED):
+            code, kind = fault.findings[0].code, FILE_KINDS.get(fault.object.kind)
+            if kind is None or code in UNREADABLE_CODES or (code is Code.PACK_UNINDEXED):
                 continue
             if kind is FileKind.PACK and fault.origin is Origin.INDEX:
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from restic_format.check.findings import Code, Finding, ObjectKind
+from restic_format.check.advice import UNREADABLE_CODES
+from restic_format.check.findings import Code, Finding
 from restic_format.errors import FileMissing, StorageError
 from restic_format.rescue.diagnosis.records import Hope, Means, Origin, Problem
 from restic_format.storage import Storage
@@ -18,30 +19,6 @@ FAULTY_PROGRAM = "restic 0.16.0"
 _ZEROS = 512
 """Zero bytes one after the other that no sealed file has by chance."""
 
-KIND_OF = {
-    ObjectKind.CONFIG: FileKind.CONFIG,
-    ObjectKind.KEY: FileKind.KEY,
-    ObjectKind.LOCK: FileKind.LOCK,
-    ObjectKind.SNAPSHOT: FileKind.SNAPSHOT,
-    ObjectKind.INDEX: FileKind.INDEX,
-    ObjectKind.PACK: FileKind.PACK,
-}
-"""The kind of file that an object is."""
-
-UNREADABLE_CODES = frozenset(
-    (
-        Code.KEY_UNREADABLE,
-        Code.LOCK_UNREADABLE,
-        Code.LIST_FAILED,
-        Code.INDEX_UNREADABLE,
-        Code.SNAPSHOT_UNREADABLE,
-        Code.TREE_UNREADABLE,
-        Code.BLOB_UNREADABLE,
-        Code.PACK_UNREADABLE,
-        Code.PACK_UNSTEADY,
-        Code.PACKS_GONE,
-    )
-)
 _INDEX_CODES = frozenset(
     (Code.INDEX_WRONG, Code.INDEX_ENTRIES_DIFFER, Code.INDEX_LAYOUT, Code.INDEX_DUPLICATE_PACK, Code.INDEX_NONE)
 )

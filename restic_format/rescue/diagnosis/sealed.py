@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from restic_format.check.advice import UNREADABLE_CODES
 from restic_format.check.files import check_key
-from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.findings import FILE_KINDS, Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.state import CheckEvent, Stage
 from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, StorageError
 from restic_format.rescue.diagnosis import origins
@@ -99,7 +100,7 @@ def look_at_files(opened: Opened, progress: Progress[CheckEvent], cancel: Cancel
     for finding in findings:
         progress(finding)
         result.faults.append(_fault(storage, finding, names, hashes))
-        kind_of = origins.KIND_OF.get(finding.object.kind)
+        kind_of = FILE_KINDS.get(finding.object.kind)
         if kind_of is not None and finding.object.name and result.faults[-1].origin is not Origin.UNREADABLE:
             result.files.append(BadFile(kind_of, finding.object.name, result.faults[-1].origin is not Origin.MISSING))
     result.causes = [Cause(fault.origin, (number,), fault.means) for number, fault in enumerate(result.faults)]
@@ -137,9 +138,9 @@ def _failed(kind: FileKind, name: str, error: Exception) -> Iterator[Finding]:
 
 
 def _fault(storage: Storage, finding: Finding, names: origins.Names, hashes: dict[str, tuple[bytes, int]]) -> Fault:
-    kind = origins.KIND_OF.get(finding.object.kind)
+    kind = FILE_KINDS.get(finding.object.kind)
     name = finding.object.name
-    if kind is FileKind.LOCK or finding.code in origins.UNREADABLE_CODES or kind is None:
+    if kind is FileKind.LOCK or finding.code in UNREADABLE_CODES or kind is None:
         origin, why = origins.of_finding(finding)
     elif kind is FileKind.PACK:
         digest, size = hashes.get(name, (b"", 0))
