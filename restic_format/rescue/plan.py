@@ -167,7 +167,9 @@ def make_plan(
         intact = {pack for pack in made.packs if is_intact(repository, pack, cancel)}
         made.packs -= intact
         made.lying |= intact
-        made.roots = len(recoverable(repository, only_whole=not is_rootless(diagnosis), cancel=cancel).roots)
+        # What is not whole now may be so when packs are.
+        only_whole = not (made.packs or made.missing or is_rootless(diagnosis))
+        made.roots = len(recoverable(repository, only_whole=only_whole, cancel=cancel).roots)
     _add_actions(made, means, forget=forget)
     return made
 
@@ -230,7 +232,9 @@ def _add_actions(made: HealPlan, means: Sequence[str], *, forget: bool) -> None:
             "programs work on the repository again",
             Certainty.CERTAIN,
         )
-    if made.roots or _needs_index(diagnosis, counts) or any(counts[code] for code in _ROOTLESS):
+    # A damaged tree that no readable snapshot needs may be the root of one that is gone.
+    rootless = any(copy.key[0] is BlobType.TREE and copy.key not in diagnosis.missing for copy in diagnosis.copies)
+    if made.roots or rootless or _needs_index(diagnosis, counts) or any(counts[code] for code in _ROOTLESS):
         count = f"{made.roots} trees" if made.roots else "the trees, if there are any,"
         add(
             ActionKind.RECOVER_TREES,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from restic_format.errors import StorageError
+from restic_format.repository import Repository
+from restic_format.snapshots.find import all_snapshots
 from restic_format.storage import FaultyStorage, LocalStorage
 from restic_format.storage.faulty import Fail, FailLate, nth
-from restic_spec.layout import FileKind
+from restic_spec.layout import FileKind, path_of
+from restic_spec.pack import BlobType
 from tests.repairing.kit import copy_of, in_memory, packs_of_type
 from tests.rescue.conftest import Fresh
 from tests.rescue.kit import content, healed, opened, readable
@@ -413,6 +416,30 @@ def test_blobs_with_one_bit_turned_are_solved(fresh: Fresh) -> None:
     told = [line for line in done.stdout.splitlines() if "  brought back " in line]
     assert len(told) == 3 and all("solved through the MAC" in line for line in told)
     assert content(repo) == good
+
+
+def trees_of(repository: Repository, tree: str) -> Iterator[str]:
+    """A tree and all below it, those further down first."""
+    for node in json.loads(repository.load_blob(BlobType.TREE, bytes.fromhex(tree)))["nodes"]:
+        if node["type"] == "dir":
+            yield from trees_of(repository, node["subtree"])
+    yield tree
+
+
+def test_trees_of_a_lost_snapshot_that_were_damaged_too_are_recovered(fresh: Fresh) -> None:
+    repo = fresh()
+    repository = opened(repo)
+    repository.load_index()
+    (gone, lost), (_, left) = (
+        (one.id.hex(), list(trees_of(repository, str(one.snapshot.tree)))) for one in all_snapshots(repository)
+    )
+    below = next(tree for tree in lost[:-1] if tree not in left)
+    (repo / path_of(FileKind.SNAPSHOT, gone)).unlink()
+    place = repository.index.lookup(BlobType.TREE, bytes.fromhex(below))
+    assert place is not None
+    kit.flip_bit(repo / path_of(FileKind.PACK, place.pack.hex()), place.offset + 20)
+    kit.ours(repo, "heal", "--yes", *PATIENT)
+    assert "recovered" in kit.restic(repo, "snapshots").stdout
 
 
 def read_all(repo: Path) -> dict[str, bytes]:
