@@ -53,17 +53,22 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def is_found(found: Recovered | NotEnough, repository: Repository) -> bool:
+    """Whether it is the polynomial of *repository*, by which all places were cut; where that is depends on it."""
+    return isinstance(found, Recovered) and found[:1] + found[2:] == (repository.chunker_polynomial, 0) and found[1] >= LEAST
+
+
 @pytest.mark.clause("CHUNK-13", "CHUNK-14")
 def test_it_is_found(large: Path, tmp_path: Path) -> None:
     repository = opened(large)
     told: list[Advance] = []
-    assert recover_polynomial(repository, progress=told.append) == Recovered(repository.chunker_polynomial, 26, 0)
-    assert told[-1] == Advance(STAGE, 26, 26)
+    assert is_found(recover_polynomial(repository, progress=told.append), repository)
+    assert told[-1].stage == STAGE and told[-1].done == told[-1].total >= LEAST
     # Trees that no snapshot names do as well.
     copy = kit.copy_repository(large, tmp_path / "copy")
     for snapshot in (copy / "snapshots").iterdir():
         snapshot.unlink()
-    assert recover_polynomial(opened(copy)) == Recovered(repository.chunker_polynomial, 26, 0)
+    assert is_found(recover_polynomial(opened(copy)), repository)
 
 
 @pytest.mark.clause("CHUNK-13")
@@ -133,7 +138,7 @@ def test_what_cannot_be_read_is_gone_past(large: Path, tmp_path: Path) -> None:
         data[entry.offset + entry.length // 2] ^= 1
         path.chmod(0o600)
         path.write_bytes(data)
-    assert recover_polynomial(repository) == Recovered(repository.chunker_polynomial, 26, 0)
+    assert is_found(recover_polynomial(repository), repository)
     broken = copy / "snapshots" / ("ab" * 32)
     broken.write_bytes(b"no snapshot")
     for pack in (copy / "data").rglob("*/*"):
@@ -149,7 +154,7 @@ def test_heal_makes_a_config_anew_with_it(large: Path, tmp_path: Path) -> None:
         index.unlink()
     entrance, *_ = kit.ours(copy, "heal", "--yes", "--budget", "9", "--json").stdout.splitlines()
     told = json.loads(entrance)
-    assert (told["is_new"], told["boundaries"], told["same_cuts"]) == (True, 26, True)
+    assert told["is_new"] and told["same_cuts"] and told["boundaries"] >= LEAST
     assert opened(copy).chunker_polynomial == opened(large).chunker_polynomial
     kit.restic(copy, "check", "--read-data")
 

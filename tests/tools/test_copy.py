@@ -138,7 +138,9 @@ def test_damage_in_the_source(tmp_path: Path, settings: dict[str, str], run: Run
     (damaged / packs[-1].relative_to(filled.folder)).unlink()
     done = run("-r", to, "copy", "--from-repo", str(damaged))
     assert done.code == 1 and b"snapshots could not be copied" in done.err.splitlines()[-1]
-    assert re.search(rb"error: snapshot [0-9a-f]{8}: data blob [0-9a-f]{8} in pack " + packs[-1].name[:8].encode(), done.err)
+    assert re.search(
+        rb"error: snapshot [0-9a-f]{8}: (data|tree) blob [0-9a-f]{8} in pack " + packs[-1].name[:8].encode(), done.err
+    )
     told = run("-r", to, "copy", "--from-repo", str(damaged), "--json")
     assert json.loads(told.err.splitlines()[0])["during"] == "copy"
     assert json.loads(told.err.splitlines()[-1])["code"] == 1
