@@ -256,8 +256,10 @@ class _Salvager:
             data = self.repository.packs.read(pack, run.offset, run.length)
         except FileUnusable as error:  # It was cut short.
             failed: list[tuple[PackEntry, ResticFormatError]] = [(entry, error) for entry in run.items]
+            were_read = len(run.items) == 1  # Of several nobody knows which are there.
         else:
             failed = []
+            were_read = True
             for entry, outcome in self.writer.copy_sealed(data, run.offset, run.items, again=True):
                 if isinstance(outcome, SpecError):
                     failed.append((entry, outcome))
@@ -267,7 +269,7 @@ class _Salvager:
             if last:
                 self._fail(pack, entry, reason)
             else:
-                self._copy_run(pack, Run(entry.offset, entry.length, [entry]), last=True)
+                self._copy_run(pack, Run(entry.offset, entry.length, [entry]), last=were_read)
 
     def _fail(self, pack: bytes, entry: PackEntry, error: ResticFormatError) -> None:
         self._failed.setdefault((entry.type, entry.id), (pack, error))
