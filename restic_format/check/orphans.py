@@ -1,9 +1,9 @@
-"""A repository without snapshots: what is there that could be made into snapshots again?"""
+"""Trees that no snapshot has, and a repository without snapshots: what is there that could be made into snapshots again?"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from restic_format.check.blobs import BlobFault, Trouble, read_blob
 from restic_format.check.findings import REPAIR_INDEX, Code, Finding, ObjectKind, ObjectRef
@@ -26,7 +26,12 @@ def look_for_roots(run: Run) -> None:
     indexed = len(run.repo.index) > 0
     if not indexed:
         add_unlisted(run)
-    roots = _count_roots(run)
+
+    def unreadable(ident: bytes, fault: BlobFault) -> None:
+        ref = ObjectRef(ObjectKind.TREE, ident.hex(), fault.pack.hex())
+        run.add(Finding(Code.TREE_UNREADABLE, ref, fault.what, fault.clause))
+
+    roots = count_roots(run, unreadable=unreadable)
     count = len(run.file_sizes)
     ref = ObjectRef(ObjectKind.REPOSITORY)
     trees = f"{roots} directory trees that are part of no other tree"
@@ -41,11 +46,13 @@ def look_for_roots(run: Run) -> None:
         run.set_remedy(number, _INTERRUPTED, (REPAIR_INDEX,), _GO_ON)
 
 
-def _count_roots(run: Run) -> int:
-    """How many trees can be read and are no directory of another tree."""
+def count_roots(run: Run, reached: IdSet | None = None, unreadable: Callable[[bytes, BlobFault], None] | None = None) -> int:
+    """How many trees can be read that are not *reached* from snapshots, and are no directory of another such tree. Those that
+    the storage does not give back go to *unreadable*.
+    """
     trees = IdSet()
     for _pack, entry in run.repo.index.entries():
-        if entry.type is BlobType.TREE:
+        if entry.type is BlobType.TREE and (reached is None or entry.id not in reached):
             trees.add(entry.id)
     inside = IdSet()
     for ident in trees:
@@ -55,9 +62,8 @@ def _count_roots(run: Run) -> int:
                 inside.add(child)
         except (BlobFault, SpecError) as error:
             inside.add(ident)  # No snapshot can be made of it.
-            if isinstance(error, BlobFault) and error.trouble is Trouble.UNREADABLE:
-                ref = ObjectRef(ObjectKind.TREE, ident.hex(), error.pack.hex())
-                run.add(Finding(Code.TREE_UNREADABLE, ref, error.what, error.clause))
+            if unreadable is not None and isinstance(error, BlobFault) and error.trouble is Trouble.UNREADABLE:
+                unreadable(ident, error)
     return sum(ident not in inside for ident in trees)
 
 

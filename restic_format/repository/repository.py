@@ -8,7 +8,6 @@ A MAC is checked before a byte is decrypted, a hash before a byte is used, a siz
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -39,7 +38,7 @@ from restic_format.repository.packer import (
 from restic_format.repository.packs import PackReader
 from restic_format.repository.settings import Settings
 from restic_format.repository.writer import BlobWriter, DryBlobWriter
-from restic_format.storage import Storage
+from restic_format.storage import Storage, hash_file
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config
 from restic_spec.crypto import MasterKey
@@ -63,9 +62,6 @@ if TYPE_CHECKING:
 
 _INDEX_LEVEL = 1
 """zstd's level for an index: 3 takes two and a half times as long for 7 % more bytes, as ids do not shrink (`repair index`)."""
-
-_READ_BACK = 4 << 20
-"""Bytes of a file that are read back at once."""
 
 
 class Repository:
@@ -320,11 +316,8 @@ class Repository:
         """
         from restic_format.storage.cache import without_cache
 
-        storage, name = without_cache(self.storage), file_id.hex()
-        size, found = storage.size(kind, name), hashlib.sha256()
-        for offset in range(0, size, _READ_BACK):
-            found.update(storage.load(kind, name, offset, min(_READ_BACK, size - offset)))
-        if found.digest() != file_id:
+        name = file_id.hex()
+        if hash_file(without_cache(self.storage), kind, name)[0] != file_id:
             raise DamagedFile(f"{kind.value}/{name} was stored just now and is not what was written: check the storage")
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:

@@ -174,7 +174,7 @@ class _Healer:
             self.salvage()
         if made.has(ActionKind.REPAIR_INDEX):
             self.drop_missing()
-        self.load_index()
+        self.repository.load_index()
         self.set_aside()
         if made.has(ActionKind.RECOVER_TREES):
             self.recover_trees()
@@ -290,15 +290,11 @@ class _Healer:
             made.reading, made.resized = {}, {}
             repairindex.execute(made, progress=self.progress, cancel=self.cancel)
 
-    def load_index(self) -> None:
-        """Read the index as it is now."""
-        self.repository.load_index()
-
     # Blobs
 
     def bring_back_blobs(self) -> None:
         """Store blobs of which no copy is intact, where a means can."""
-        self.load_index()
+        self.repository.load_index()
         self.bring_back_missing()
         batch: dict[Key, list[DamagedCopy]] = {}
         size = 0

@@ -23,7 +23,7 @@ def missing_below(repository: Repository, trees: Iterable[bytes], cancel: Cancel
     `MOST_MISSING`. The index must be loaded. Raises `Interrupted`.
     """
     found: set[Key] = set()
-    for _, tree in _readable(repository, trees, set(), cancel):
+    for tree in _readable(repository, trees, cancel):
         found.update(key for key in _named(tree) if repository.index.lookup(*key) is None)
         if len(found) >= MOST_MISSING:
             break
@@ -90,21 +90,18 @@ class Comparing:
         return True
 
 
-def _readable(
-    repository: Repository, trees: Iterable[bytes], met: set[bytes], cancel: Cancel | None
-) -> Iterator[tuple[bytes, Tree]]:
-    """Trees that can be read, from *trees* on, each once; *met* are those that are not gone through (again)."""
-    pending = [root for root in trees if root not in met]
-    met.update(pending)
+def _readable(repository: Repository, trees: Iterable[bytes], cancel: Cancel | None) -> Iterator[Tree]:
+    """Trees that can be read, from *trees* on, each once."""
+    met = set(trees)
+    pending = list(met)
     while pending:
         if cancel is not None:
             cancel.check()
-        tree_id = pending.pop()
         try:
-            tree = repository.load_tree(tree_id)
+            tree = repository.load_tree(pending.pop())
         except ResticFormatError:
             continue
-        yield tree_id, tree
+        yield tree
         below = {key[1] for key in _named(tree) if key[0] is BlobType.TREE} - met
         met |= below
         pending += below

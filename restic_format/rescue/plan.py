@@ -5,7 +5,6 @@ It stands on `restic_format.rescue.diagnosis`, which reads everything and says w
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from restic_format.maintenance import recover
 from restic_format.maintenance.restrictions import check_is_whole, check_may_remove
 from restic_format.repository import Repository
 from restic_format.rescue.diagnosis import Diagnosis, DiagnosisEvent, Hope, Opened, Origin, diagnose
+from restic_format.storage import hash_file
 from restic_format.work import Cancel, Progress, silent
 from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
@@ -45,10 +45,6 @@ _CONTENT = frozenset(
 )
 _ROOTLESS = frozenset((Code.SNAPSHOT_DAMAGED, Code.SNAPSHOTS_GONE, Code.INDEX_NONE))
 _PARENTLESS = frozenset((Code.TREE_MISSING, Code.TREE_DAMAGED))
-
-
-_PIECE = 4 << 20
-"""Bytes of a pack that are read at once."""
 
 
 class ActionKind(Enum):
@@ -347,14 +343,9 @@ def is_intact(repository: Repository, pack: bytes, cancel: Cancel | None) -> boo
         StorageError: the storage does not give it back now.
         Interrupted: it was cancelled.
     """
-    digest = hashlib.sha256()
     try:
-        size = repository.storage.size(FileKind.PACK, pack.hex())
-        for offset in range(0, size, _PIECE):
-            if cancel is not None:
-                cancel.check()
-            digest.update(repository.packs.read(pack, offset, min(_PIECE, size - offset)))
-        if digest.digest() != pack:
+        digest, size = hash_file(repository.storage, FileKind.PACK, pack.hex(), cancel)
+        if digest != pack:
             return False
         entries = repository.packs.header(pack, size)
     except (SpecError, FileMissing, FileUnusable):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from restic_format.storage.base import Buffer, Content, Storage, WrappedStorage, Writer
+from restic_format.storage.base import Buffer, Content, Storage, WrappedStorage, Writer, hash_file
 from restic_format.storage.faulty import FaultyStorage
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.locations import open_storage
@@ -19,5 +19,6 @@ __all__ = [
     "Storage",
     "WrappedStorage",
     "Writer",
+    "hash_file",
     "open_storage",
 ]

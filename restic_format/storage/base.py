@@ -8,6 +8,7 @@ which passes everything on.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,7 @@ from restic_spec.layout import KINDS, FileKind
 
 if TYPE_CHECKING:
     from restic_format.storage.side import SideFiles
+    from restic_format.work import Cancel
 
 Buffer = bytes | bytearray | memoryview
 """Anything a file's content may be given as."""
@@ -24,6 +26,9 @@ Buffer = bytes | bytearray | memoryview
 
 Content = Buffer | Sequence[Buffer]
 """A file's content, whole or in pieces."""
+
+_PIECE = 4 << 20
+"""Bytes of a file that are read at once."""
 
 
 def pieces_of(content: Content) -> Sequence[Buffer]:
@@ -95,6 +100,16 @@ def write_whole(writer: Writer, name: str, data: Content) -> None:
     except BaseException:
         writer.abort()
         raise
+
+
+def hash_file(storage: Storage, kind: FileKind, name: str, cancel: Cancel | None = None) -> tuple[bytes, int]:
+    """SHA-256 and bytes of a file, which is read piece by piece. Raises `StorageError`, or `Interrupted`."""
+    size, found = storage.size(kind, name), hashlib.sha256()
+    for offset in range(0, size, _PIECE):
+        if cancel is not None:
+            cancel.check()
+        found.update(storage.load(kind, name, offset, min(_PIECE, size - offset)))
+    return found.digest(), size
 
 
 class HeldWriter:

@@ -12,6 +12,7 @@ from restic_format.check.files import check_files
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef, Severity
 from restic_format.check.headers import add_unlisted, unlisted
 from restic_format.check.index import check_packs, list_packs, load_indexes
+from restic_format.check.orphans import count_roots
 from restic_format.check.packreader import Outcome, PackResult
 from restic_format.check.packs import PackReading, read_packs, with_threads
 from restic_format.check.snapshots import load_snapshots
@@ -23,11 +24,11 @@ from restic_format.rescue.diagnosis.blobstates import BlobStates
 from restic_format.rescue.diagnosis.damagedpaths import PathFinder
 from restic_format.rescue.diagnosis.faults import FaultMaker, blob_of
 from restic_format.rescue.diagnosis.opening import Opened
-from restic_format.rescue.diagnosis.orphans import count_unreferenced
 from restic_format.rescue.diagnosis.records import Diagnosis, Hope, SnapshotState
 from restic_format.rescue.diagnosis.remembered import RememberedPacks
-from restic_format.rescue.diagnosis.sealed import empty_lock, hash_file, look_at_files
+from restic_format.rescue.diagnosis.sealed import empty_lock, look_at_files
 from restic_format.snapshots import FoundSnapshot
+from restic_format.storage import hash_file
 from restic_format.work import Cancel, Progress, silent
 from restic_spec import gotime
 from restic_spec.layout import FileKind
@@ -147,7 +148,7 @@ class _Diagnosing:
         finder = PathFinder(run, self.states)
         if any(code.severity is not Severity.NOTE for code in +run.report.counts):
             finder.walk(self.snapshots)
-        self.result.unreferenced = count_unreferenced(run, trees.usage.trees)
+        self.result.unreferenced = count_roots(run, trees.usage.trees)
         if self.result.unreferenced and not roots and not faults:
             message = f"there are {self.result.unreferenced} directory trees that are part of no other tree, but no snapshot"
             run.add(Finding(Code.SNAPSHOTS_GONE, ObjectRef(ObjectKind.REPOSITORY), message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from restic_format.check.advice import UNREADABLE_CODES
@@ -13,12 +12,11 @@ from restic_format.errors import FileMissing, FileUnusable, ResticFormatError, S
 from restic_format.rescue.diagnosis import origins
 from restic_format.rescue.diagnosis.opening import Opened
 from restic_format.rescue.diagnosis.records import UNKNOWN_COST, BadFile, Cause, Diagnosis, Fault, Means, Origin
-from restic_format.storage import Storage
+from restic_format.storage import Storage, hash_file
 from restic_format.work import Advance, Cancel, Progress, in_order
 from restic_spec.constants import OVERHEAD
 from restic_spec.layout import LISTED_KINDS, FileKind
 
-_PIECE = 4 << 20
 _CODES = {
     FileKind.LOCK: (Code.LOCK_DAMAGED, ObjectKind.LOCK),
     FileKind.SNAPSHOT: (Code.SNAPSHOT_DAMAGED, ObjectKind.SNAPSHOT),
@@ -31,14 +29,6 @@ _UNREADABLE = {
     FileKind.INDEX: Code.INDEX_UNREADABLE,
     FileKind.PACK: Code.PACK_UNREADABLE,
 }
-
-
-def hash_file(storage: Storage, kind: FileKind, name: str) -> tuple[bytes, int]:
-    """SHA-256 and bytes of a file. Raises `StorageError`."""
-    size, found = storage.size(kind, name), hashlib.sha256()
-    for offset in range(0, size, _PIECE):
-        found.update(storage.load(kind, name, offset, min(_PIECE, size - offset)))
-    return found.digest(), size
 
 
 def empty_lock(name: str) -> Finding:
