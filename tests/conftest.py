@@ -14,6 +14,8 @@ from hypothesis import settings
 
 from tests.browser import Browser
 from tests.remembered import remember_keys
+from tests.servers.base import Server
+from tests.servers.fixtures import *  # noqa: F403 - fixtures for every test
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +32,28 @@ for _name in list(os.environ):
         del os.environ[_name]
 
 remember_keys()
+
+_LOGS = pytest.StashKey[dict[Server, int]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note where the logs of the servers end before each test."""
+    before = {server: server.log_size() for server in Server.alive}
+    item.stash[_LOGS] = before
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show with a failed test what the servers have logged since it began."""
+    report = yield
+    if report.failed:
+        for server in Server.alive:
+            told = server.told(since=item.stash[_LOGS].get(server, 0))
+            if told:
+                report.sections.append((f"log of {server.name}", told))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from restic_conformance.peers import mirror_candidates
+from restic_conformance.apt import mirror_candidates
 from restic_conformance.programs import OURS, REFERENCE, Program, Rustic
 from restic_conformance.report import matrix, summary, write_html, write_junit
 from restic_conformance.runner import SCENARIOS, Case, Result, choose

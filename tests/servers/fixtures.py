@@ -1,0 +1,89 @@
+"""The servers as fixtures: each is started by the first test that asks for it, once for each process that runs tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.base import Server, running
+from tests.servers.certificates import Certificates
+from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav
+from tests.servers.rest_server import AppendOnlyRestServer, RestServer, SmallRestServer, SocketRestServer, TlsRestServer
+from tests.servers.sftp import Sshd
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates that servers show and clients trust or refuse."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def rest_server() -> Iterator[Server]:
+    """rest-server, to which anybody may do anything."""
+    with running(RestServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def append_only_rest_server() -> Iterator[Server]:
+    """rest-server that lets nothing be removed but locks."""
+    with running(AppendOnlyRestServer) as server:
+        yield server
+
+
+@pytest.fixture
+def small_rest_server() -> Iterator[Server]:
+    """rest-server that is full soon: each test has its own."""
+    with running(SmallRestServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tls_rest_server(certificates: Certificates) -> Iterator[Server]:
+    """rest-server with TLS and a user."""
+    with running(TlsRestServer, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def socket_rest_server() -> Iterator[Server]:
+    """rest-server on a unix socket."""
+    with running(SocketRestServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Server]:
+    """OpenSSH's sshd."""
+    with running(Sshd) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_s3() -> Iterator[Server]:
+    """rclone as an S3 server."""
+    with running(RcloneS3) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_webdav() -> Iterator[Server]:
+    """rclone as a WebDAV server."""
+    with running(RcloneWebdav) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_ftp() -> Iterator[Server]:
+    """rclone as an FTP server."""
+    with running(RcloneFtp) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_rest() -> Iterator[Server]:
+    """rclone as a server of restic's REST protocol."""
+    with running(RcloneRest) as server:
+        yield server
