@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDenied",
     "AlreadyLocked",
+    "AnswerCut",
     "BlobMissing",
     "ConfigExists",
     "DamagedFile",
@@ -36,6 +37,7 @@ __all__ = [
     "PasswordUnavailable",
     "RepositoryNotFound",
     "ResticFormatError",
+    "ServerNotTrusted",
     "SnapshotNotFound",
     "SpecError",
     "StorageAway",
@@ -101,6 +103,16 @@ class NoSpace(StorageError):
 
 class StorageAway(StorageError):
     """The medium or the connection fails or is gone (EIO, ENODEV, ESTALE). Nothing is known about the file."""
+
+
+class ServerNotTrusted(StorageError):
+    """The server cannot show that it is the one that is meant: its certificate or host key."""
+
+    permanent = True
+
+
+class AnswerCut(StorageError):
+    """The server sent fewer bytes than were asked for, or others: nothing is known about the file."""
 
 
 class RepositoryNotFound(ResticFormatError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, nullcontext
 
+from restic_format.durations import duration_text
 from restic_format.words import visible
 from restic_tools.caching import index_cache_base, use_cache
 from restic_tools.exitcodes import Failure
@@ -149,15 +150,3 @@ def _limited(storage: Storage, options: GlobalOptions, stopping: Callable[[], bo
 
     upload, download = rate(options.limit_upload), rate(options.limit_download)
     return LimitedStorage(storage, upload=upload, download=download, stopping=stopping)
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds in Go's notation (``1h2m3s``, ``5s``, ``1.5s``)."""
-    if seconds < 1:
-        return f"{seconds * 1000:g}ms" if seconds else "0s"
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{rest:.9f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text

@@ -7,43 +7,8 @@ from __future__ import annotations
 
 from restic_tools.argv import INT64
 
-DURATION_UNITS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "μs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
 COMPRESSION_MODES = ("auto", "off", "fastest", "better", "max")
 SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def duration(text: str) -> float:
-    """Seconds from Go's notation: ``90s``, ``1h30m``, ``1.5h``, ``-2m``, ``0``; at most what 64 bits hold in nanoseconds."""
-    rest = text
-    sign = 1
-    if rest[:1] in ("+", "-"):
-        sign = -1 if rest[0] == "-" else 1
-        rest = rest[1:]
-    if rest == "0":
-        return 0.0
-    if not rest:
-        raise ValueError("expected a duration like 90s, 5m or 1h30m")
-    total = 0
-    while rest:
-        digits = _leading(rest, "0123456789.")
-        unit = _leading(rest[len(digits) :], "nuµμmsh")
-        if not digits or digits == "." or digits.count(".") > 1 or unit not in DURATION_UNITS:
-            raise ValueError("expected a duration like 90s, 5m or 1h30m")
-        whole, _, fraction = digits.partition(".")
-        total += int(whole or "0") * DURATION_UNITS[unit] + int(fraction or "0") * DURATION_UNITS[unit] // 10 ** len(fraction)
-        rest = rest[len(digits) + len(unit) :]
-    if sign * total not in INT64:
-        raise ValueError("the duration is too long")
-    return sign * total / 10**9
 
 
 def local_time(text: str) -> int:
@@ -63,13 +28,6 @@ def local_time(text: str) -> int:
     except JsonInvalid:
         raise ValueError("expected a time like 2012-11-01 22:08:41") from None
     return ns - local_clock_offset(ns // gotime.NS) * gotime.NS
-
-
-def _leading(text: str, allowed: str) -> str:
-    end = 0
-    while end < len(text) and text[end] in allowed:
-        end += 1
-    return text[:end]
 
 
 def comma_list(text: str) -> list[str]:

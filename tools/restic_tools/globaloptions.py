@@ -6,11 +6,12 @@ environment variables together. The annotations are no texts here: every command
 
 from typing import Annotated
 
+from restic_format.durations import duration
 from restic_tools.argv import parse_uint
 from restic_tools.declare import Option, OptionGroup, flags_of
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import COMPRESSION_MODES, comma_list, compression_mode, duration
+from restic_tools.flagtypes import COMPRESSION_MODES, comma_list, compression_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

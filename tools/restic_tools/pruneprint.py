@@ -7,10 +7,10 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
+from restic_format.durations import duration
 from restic_tools.context import Context
 from restic_tools.declare import Option, OptionGroup
 from restic_tools.exitcodes import Failure
-from restic_tools.flagtypes import duration
 from restic_tools.messages import ErrorText, ObjectError
 from restic_tools.messages.prune import PruneBlobs, PrunePacks, PruneSizes, PruneSummary
 from restic_tools.render import bytes_text

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
+from restic_format.durations import duration_text
 from restic_format.errors import SnapshotNotFound
 from restic_format.filter import ExcludeFilter, IncludeFilter, InvalidPattern, clean_path
 from restic_format.restore.request import (
@@ -17,7 +18,6 @@ from restic_format.restore.request import (
     include_selector,
     xattr_selector,
 )
-from restic_tools.access import duration_text
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
