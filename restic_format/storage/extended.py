@@ -1,4 +1,4 @@
-"""The extended options (``-o namespace.key=value``): a record for each namespace, with the type and the default of every option.
+"""The extended options (``-o namespace.key=value``): a record for each namespace, with types and defaults.
 
 A storage gets its options through `read_options`; the command ``options`` lists `EXTENDED_OPTIONS`. Names are restic's 0.19.1,
 with ``_`` for ``-``.
@@ -7,7 +7,7 @@ with ``_`` for ``-``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from restic_format.durations import duration
@@ -93,7 +93,7 @@ _CONNECTIONS = "how many operations may run at a time"
 
 
 class ExtendedOption(NamedTuple):
-    """One option, for people: its name with the namespace, what it does, what holds without it ("" where nothing is to be said)."""
+    """One option, for people: its name with the namespace, what it does, what holds without it or ""."""
 
     name: str
     summary: str
@@ -106,7 +106,9 @@ class ExtendedOption(NamedTuple):
 
 
 EXTENDED_OPTIONS = (
-    ExtendedOption("azure.access-tier", "tier for new blobs: Hot, Cool, Cold or Archive", "that of the account"),
+    ExtendedOption(
+        "azure.access-tier", "tier for new blobs: Hot, Cool, Cold or Archive", "inferred from the storage account defaults"
+    ),
     ExtendedOption("azure.connections", _CONNECTIONS, "5"),
     ExtendedOption("b2.connections", _CONNECTIONS, "5"),
     ExtendedOption("gs.connections", _CONNECTIONS, "5"),
@@ -196,5 +198,5 @@ def _seconds(text: str) -> float:
     return value
 
 
-_READERS = {bool: _truth, int: _number, float: _seconds, str: str}
+_READERS: dict[type, Callable[[str], object]] = {bool: _truth, int: _number, float: _seconds, str: str}
 """How the text of an option is read, by the type of its default."""

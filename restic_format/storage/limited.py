@@ -85,22 +85,16 @@ class _LimitedWriter:
 
 
 class LimitedStorage(WrappedStorage):
-    """Wraps *inner*; *upload* and *download* are bytes a second, None for as fast as it goes. See `Pace` for *stopping*."""
+    """Wraps *inner*, whose files go at the pace of *upload* and *download*; None for as fast as it goes."""
 
     def __init__(
         self,
         inner: Storage,
-        *,
-        upload: int | None = None,
-        download: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-        stopping: Callable[[], bool] = _never,
+        upload: Pace | None = None,
+        download: Pace | None = None,
     ) -> None:
         super().__init__(inner)
-        self._upload, self._download = (
-            None if rate is None else Pace(rate, clock=clock, sleep=sleep, stopping=stopping) for rate in (upload, download)
-        )
+        self._upload, self._download = upload, download
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file when its bytes have had their time."""

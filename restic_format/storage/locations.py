@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import NamedTuple
 
-from restic_format.errors import LocationInvalid, UsageError
+from restic_format.errors import LocationInvalid
 from restic_format.storage.base import Storage
+from restic_format.storage.extended import LocalOptions, own_options, read_options
+from restic_format.storage.transport import DIRECT, Transport
 
 Options = Mapping[str, str]
 """Extended options, such as ``local.connections``, with their values."""
@@ -47,65 +50,70 @@ def _is_path(text: str) -> bool:
     return len(text) > 2 and text[0].isascii() and text[0].isalpha() and text[1] == ":" and text[2] in "/\\"
 
 
-def open_storage(location: str, options: Options | None = None) -> Storage:
-    """The storage that *location* names.
+def without_password(location: str) -> str:
+    """*location* as it may be shown: with ``***`` for a password in it."""
+    if not location.startswith("rest:"):
+        return location
+    scheme, slashes, rest = location.partition("//")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{slashes}{name}{colon and ':***'}{at}{host}{slash}{path}"
 
-    *options* are the extended ones; those of other storages are left alone.
+
+def open_storage(location: str, options: Options | None = None, transport: Transport = DIRECT) -> Storage:
+    """The storage that *location* names, with all that stands between it and the engine: retries, limits of bandwidth.
+
+    *options* are the extended ones; those of other storages are left alone. *transport* says how servers are reached.
 
     Raises:
         LocationInvalid: a location of a kind that is not known or not supported.
         UsageError: an option that makes no sense.
     """
     scheme, rest = parse_location(location)
-    own = {key: value for key, value in (options or {}).items() if key.partition(".")[0] == scheme}
-    return _SCHEMES[scheme](rest, own)
+    own = own_options(scheme, options or {})
+    if scheme == "local":
+        return limited(_local(rest, own), transport)
+    from restic_format.storage.retrying import RetryingStorage
+
+    return RetryingStorage(_opener(scheme)(rest, own, transport), transport)
+
+
+Opener = Callable[[str, Options, Transport], Storage]
+"""Opens a storage: what stands behind the scheme, the options of its namespace, the way to the server."""
+
+
+def _opener(scheme: str) -> Opener:
+    module, _, function = _SCHEMES[scheme].partition(":")
+    found: Opener = getattr(import_module(f"restic_format.storage.{module}"), function)
+    return found
 
 
 def _local(rest: str, options: Options) -> Storage:
     from restic_format.storage.local import LocalStorage
 
-    known = _known(options, "local.connections", "local.cache")
-    return LocalStorage(
-        rest, connections=_count(known, "local.connections", 2), cached=_truth(known, "local.cache", default=False)
-    )
+    known = read_options(LocalOptions, "local", options)
+    return LocalStorage(rest, connections=known.connections, cached=known.cache)
 
 
-def _unsupported(scheme: str) -> Callable[[str, Options], Storage]:
-    def refuse(rest: str, options: Options) -> Storage:
-        del rest, options
-        raise LocationInvalid(f"invalid backend: {scheme}: is not supported yet, only folders are; mount it and use a path")
+def limited(storage: Storage, transport: Transport) -> Storage:
+    """*storage*, kept to the limits of *transport*: for those that have no connection where that could be done."""
+    if transport.upload is None and transport.download is None:
+        return storage
+    from restic_format.storage.limited import LimitedStorage
 
-    return refuse
+    return LimitedStorage(storage, upload=transport.upload, download=transport.download)
 
 
-_SCHEMES: dict[str, Callable[[str, Options], Storage]] = {
-    "local": _local,
-    **{scheme: _unsupported(scheme) for scheme in ("azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift")},
+_SCHEMES = {
+    "local": "",
+    "rest": "rest:open_rest",
+    **dict.fromkeys(("azure", "b2", "gs", "rclone", "s3", "sftp", "swift"), "locations:open_unsupported"),
 }
-"""The storages by scheme; each is imported when it is opened."""
+"""Module and function that opens each kind of storage; imported when one is opened."""
 
 
-def _known(options: Options, *names: str) -> Options:
-    """*options*, of which all must be among *names*."""
-    for name in options:
-        if name not in names:
-            raise UsageError(f"option {name} is not known")
-    return options
-
-
-def _truth(options: Options, name: str, *, default: bool) -> bool:
-    text = options.get(name)
-    if text is None:
-        return default
-    if text.lower() not in ("1", "t", "true", "0", "f", "false"):
-        raise UsageError(f"option {name}: {text!r} is neither true nor false")
-    return text.lower() in ("1", "t", "true")
-
-
-def _count(options: Options, name: str, default: int) -> int:
-    text = options.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 1 << 16):
-        raise UsageError(f"option {name}: {text!r} is not a number above 0")
-    return int(text)
+def open_unsupported(rest: str, options: Options, transport: Transport) -> Storage:
+    """Refuse a storage that is not there yet."""
+    del rest, options, transport
+    raise LocationInvalid("invalid backend: this storage is not supported yet")

@@ -51,3 +51,7 @@ class Transport(NamedTuple):
 
     def __repr__(self) -> str:
         return "Transport()"
+
+
+DIRECT = Transport()
+"""No credentials, no proxies, the system's certificates, no limits."""

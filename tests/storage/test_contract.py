@@ -13,7 +13,7 @@ from restic_format.storage import FaultyStorage, LocalStorage, MemoryStorage, St
 from restic_format.storage.base import HeldWriter
 from restic_format.storage.cache import CachedStorage
 from restic_format.storage.cachefolder import CacheFolder
-from restic_format.storage.limited import LimitedStorage
+from restic_format.storage.limited import LimitedStorage, Pace
 from restic_format.storage.side import MemorySideFiles
 from restic_spec.layout import FileKind
 from tests.storage.contract import CONTENT, NAME, StorageContract
@@ -95,7 +95,7 @@ class TestFaulty(StorageContract):
 class TestLimited(StorageContract):
     @pytest.fixture
     def storage(self) -> Storage:
-        return LimitedStorage(MemoryStorage(), upload=1 << 30, download=1 << 30)
+        return LimitedStorage(MemoryStorage(), Pace(1 << 30), Pace(1 << 30))
 
 
 class TestCached(StorageContract):
@@ -135,7 +135,7 @@ Noted.__abstractmethods__ = frozenset()
 
 WRAPPERS = {
     "wrapped": WrappedStorage,
-    "limited": lambda inner: LimitedStorage(inner, upload=1 << 30, download=1 << 30),
+    "limited": lambda inner: LimitedStorage(inner, Pace(1 << 30), Pace(1 << 30)),
     "faulty": lambda inner: FaultyStorage(inner, lambda call: None),
 }
 

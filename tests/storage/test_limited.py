@@ -93,9 +93,10 @@ def test_threads_share_the_rate() -> None:
 def test_whoever_is_asked_to_stop_does_not_wait_any_more(clock: Clock) -> None:
     inner = MemoryStorage()
     stopped_at = 60.0
-    storage = LimitedStorage(
-        inner, upload=RATE, download=1, clock=clock, sleep=clock.sleep, stopping=lambda: clock.now >= stopped_at
+    upload, download = (
+        Pace(rate, clock=clock, sleep=clock.sleep, stopping=lambda: clock.now >= stopped_at) for rate in (RATE, 1)
     )
+    storage = LimitedStorage(inner, upload, download)
     content = bytes(1000 * RATE)
     storage.save(FileKind.PACK, NAME, content)
     assert stopped_at <= clock.now <= stopped_at + 0.25
@@ -108,12 +109,12 @@ def test_whoever_is_asked_to_stop_does_not_wait_any_more(clock: Clock) -> None:
 @pytest.mark.parametrize("rate", [0, -1])
 def test_a_rate_that_lets_nothing_through_is_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="lets nothing through"):
-        LimitedStorage(MemoryStorage(), upload=rate)
+        Pace(rate)
 
 
 def test_each_direction_has_its_own_rate(clock: Clock) -> None:
     inner = MemoryStorage()
-    storage = LimitedStorage(inner, upload=RATE, download=10 * RATE, clock=clock, sleep=clock.sleep)
+    storage = LimitedStorage(inner, *(Pace(rate, clock=clock, sleep=clock.sleep) for rate in (RATE, 10 * RATE)))
     content = os.urandom(21 * RATE)
     storage.save(FileKind.PACK, NAME, memoryview(content).cast("I"))
     assert clock.now - 50.0 == pytest.approx(20.0), "bytes are counted, not items of the view"
@@ -130,14 +131,14 @@ def test_each_direction_has_its_own_rate(clock: Clock) -> None:
 
 
 def test_every_piece_of_a_content_counts(clock: Clock) -> None:
-    storage = LimitedStorage(MemoryStorage(), upload=RATE, clock=clock, sleep=clock.sleep)
+    storage = LimitedStorage(MemoryStorage(), Pace(RATE, clock=clock, sleep=clock.sleep))
     storage.save(FileKind.PACK, NAME, [bytes(RATE), memoryview(bytes(2 * RATE))])
     assert clock.now - 50.0 == pytest.approx(3 - SAVED_UP)
     assert storage.load(FileKind.PACK, NAME) == bytes(3 * RATE)
 
 
 def test_a_file_written_in_pieces_waits_for_each(clock: Clock) -> None:
-    storage = LimitedStorage(MemoryStorage(), upload=RATE, clock=clock, sleep=clock.sleep)
+    storage = LimitedStorage(MemoryStorage(), Pace(RATE, clock=clock, sleep=clock.sleep))
     writer = storage.begin(FileKind.PACK)
     writer.append([bytes(RATE), memoryview(bytes(2 * RATE))])
     assert clock.now - 50.0 == pytest.approx(3 - SAVED_UP)
@@ -148,7 +149,7 @@ def test_a_file_written_in_pieces_waits_for_each(clock: Clock) -> None:
 
 
 def test_without_a_rate_nothing_waits(clock: Clock) -> None:
-    storage = LimitedStorage(MemoryStorage(), upload=1, clock=clock, sleep=clock.sleep)
+    storage = LimitedStorage(MemoryStorage(), Pace(1, clock=clock, sleep=clock.sleep))
     storage.inner.save(FileKind.PACK, NAME, bytes(5000))
     assert len(storage.load(FileKind.PACK, NAME)) == 5000
     with pytest.raises(FileMissing):

@@ -13,7 +13,6 @@ import pytest
 
 from restic_format.errors import UsageError
 from restic_format.storage import LocalStorage, open_storage
-from restic_format.storage.locations import parse_location
 
 LOCATIONS = [
     *("repo", "./repo", "../repo", "..\\repo", "a:b", "C:repo", "C:/repo", "C:\\repo", "c:/x", "1:/x", "C:", "C:x", "é:/x"),
@@ -75,13 +74,6 @@ def test_a_mistyped_scheme_makes_no_folder(tmp_path: Path, monkeypatch: pytest.M
 def test_a_scheme_alone_is_no_folder(location: str) -> None:
     with pytest.raises(UsageError, match=f'invalid format, prefix "{location}" not found'):
         open_storage(location)
-
-
-@pytest.mark.parametrize("scheme", ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"])
-def test_a_storage_that_is_not_there_yet_is_refused(scheme: str) -> None:
-    assert parse_location(f"{scheme}:a:b") == (scheme, "a:b")
-    with pytest.raises(UsageError, match=f"{scheme}: is not supported yet"):
-        open_storage(f"{scheme}:a:b")
 
 
 def test_the_options_of_a_storage_are_checked_and_those_of_others_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, nullcontext
 
 from restic_format.durations import duration_text
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from restic_format.errors import RepositoryNotFound
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
+    from restic_format.storage.limited import Pace
+    from restic_format.storage.transport import Transport
     from restic_tools.context import LockMode
     from restic_tools.globaloptions import GlobalOptions
     from restic_tools.output import Output
@@ -116,37 +119,57 @@ def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable
             out.warn(f"{error}. Try again")
 
 
-def given_storage(options: GlobalOptions, stopping: Callable[[], bool]) -> Storage:
+def given_storage(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Storage:
     """The storage of the repository that is given, whatever is there; for *stopping* see `open_repository`."""
     from restic_format.storage import open_storage
     from restic_tools.certificates import check_certificates
 
     location = repository_location(options)
     check_certificates(options)
-    storage = open_storage(location, options.extended)
-    if options.limit_upload > 0 or options.limit_download > 0:
-        storage = _limited(storage, options, stopping)
-    return storage
+    return open_storage(location, options.extended, transport(options, stopping))
+
+
+def transport(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Transport:
+    """How storages reach their servers by the options and the environment; what goes wrong meanwhile goes to standard error."""
+    from restic_format.storage.transport import Transport
+
+    def pace(kibibytes: int) -> Pace | None:
+        if kibibytes <= 0:
+            return None
+        from restic_format.storage.limited import Pace
+
+        return Pace(kibibytes << 10, stopping=stopping)
+
+    return Transport(
+        environment=os.environ,
+        ca_certificates=tuple(filter(None, options.cacert)),
+        client_certificate=options.tls_client_cert,
+        verify=not options.insecure_tls,
+        user_agent=options.http_user_agent,
+        stuck_after=options.stuck_request_timeout,
+        upload=pace(options.limit_upload),
+        download=pace(options.limit_download),
+        report=_report,
+        stopping=stopping,
+    )
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(f"{visible(line)}\n")
+    sys.stderr.flush()
 
 
 def no_repository(options: GlobalOptions) -> RepositoryNotFound:
     """The error for a location without a repository."""
     from restic_format.errors import RepositoryNotFound
-    from restic_format.storage.locations import parse_location
+    from restic_format.storage.locations import parse_location, without_password
 
     location = repository_location(options)
-    config = os.path.normpath(os.path.join(parse_location(location).rest, "config"))
+    scheme, rest = parse_location(location)
+    missing = "<config/> does not exist"
+    if scheme == "local":
+        missing = f"stat {visible(os.path.normpath(os.path.join(rest, 'config')))}: no such file or directory"
     return RepositoryNotFound(
-        f"repository does not exist: unable to open config file: stat {visible(config)}: no such file or directory\n"
-        f"Is there a repository at the following location?\n{visible(location)}"
+        f"repository does not exist: unable to open config file: {missing}\n"
+        f"Is there a repository at the following location?\n{visible(without_password(location))}"
     )
-
-
-def _limited(storage: Storage, options: GlobalOptions, stopping: Callable[[], bool]) -> Storage:
-    from restic_format.storage.limited import LimitedStorage
-
-    def rate(kibibytes: int) -> int | None:
-        return kibibytes << 10 if kibibytes > 0 else None
-
-    upload, download = rate(options.limit_upload), rate(options.limit_download)
-    return LimitedStorage(storage, upload=upload, download=download, stopping=stopping)

@@ -1,8 +1,8 @@
 """A pool of connections to one HTTP server, on the standard library.
 
 A connection carries one request at a time and is kept for the next. Bodies go in pieces: between two of them the limits of
-bandwidth are asked, and one that makes no progress for too long is a stuck request, which is given up. Nothing is repeated here,
-but for one case: a connection that was kept, and that the server closed in the meantime, is replaced by a new one.
+bandwidth are asked, and one that makes no progress for too long is a stuck request, which is given up. Nothing is repeated
+here, but for one case: a connection that was kept, and that the server closed in the meantime, is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 from restic_format.durations import duration_text
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _PIECE = 256 << 10
 """Bytes that are sent or received at once."""
+
+_SMALL = 64 << 10
+"""Bytes of a body that is sent together with the headers."""
 
 _CONNECT = 30.0
 """Seconds for making a connection."""
@@ -110,7 +114,7 @@ class Pool:
                 if used:
                     continue  # ends: there are only so many that are kept, and none is added meanwhile by this thread
                 raise StorageAway(f"{self.origin.name}: the server closed the connection without an answer") from None
-            except (StorageError, BaseException) as error:
+            except BaseException as error:
                 connection.close()
                 told = self._told(error)
                 if told is None:
@@ -195,9 +199,12 @@ class Pool:
                 connection.putheader(name, value)
             if size or method in ("POST", "PUT"):
                 connection.putheader("Content-Length", str(size))
-            # A small body goes with the headers: two packets would cost a round trip where the first is waited for.
-            connection.endheaders(bytes(pieces[0]) if len(pieces) == 1 and size <= _PIECE // 4 and not self._transport.upload else None)
-            if not (len(pieces) == 1 and size <= _PIECE // 4 and not self._transport.upload):
+            if size <= _SMALL:  # goes with the headers: two packets may cost a round trip
+                if self._transport.upload is not None:
+                    self._transport.upload.wait(size)
+                connection.endheaders(b"".join(pieces))
+            else:
+                connection.endheaders()
                 self._send(connection, pieces)
         except (BrokenPipeError, ConnectionResetError) as error:
             # The server may have said why before it closed.
@@ -231,7 +238,12 @@ class Pool:
         return None if reply.ok else reply
 
     def _read(
-        self, connection: http.client.HTTPConnection, method: str, answered: http.client.HTTPResponse, into: memoryview | None, limit: int
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        answered: http.client.HTTPResponse,
+        into: memoryview | None,
+        limit: int,
     ) -> Reply:
         status, reason, headers = answered.status, answered.reason, answered.headers
         if status not in (200, 206):
@@ -246,17 +258,18 @@ class Pool:
                 raise AnswerCut(f"{self.origin.name}: the server sent {length} bytes, {len(into)} were asked for")
             got = self._fill(answered, into)
             if got != len(into) or (length is None and answered.read(1)):
-                raise AnswerCut(f"{self.origin.name}: the server sent {'more than ' if got == len(into) else ''}{got} bytes, {len(into)} were asked for")
+                sent = f"more than {got}" if got == len(into) else str(got)
+                raise AnswerCut(f"{self.origin.name}: the server sent {sent} bytes, {len(into)} were asked for")
             body = b""
         elif length is not None and length > limit and 200 <= status < 300:
             raise FileUnusable(f"{self.origin.name}: the server sends {length} bytes, at most {limit} can be right")
         else:
-            body = self._all(answered, limit, known=length)
-            if body is None:
+            found = self._all(answered, limit, known=length)
+            if found is None:
                 if 200 <= status < 300:
                     raise FileUnusable(f"{self.origin.name}: the server sends more than {limit} bytes, which cannot be right")
-                body = b""
                 connection.close()
+            body = found or b""
         if answered.will_close or not answered.isclosed():
             connection.close()
         return Reply(status, reason, headers, body)
@@ -312,7 +325,9 @@ class Pool:
             if found is not None:
                 return found
         if isinstance(error, socket.gaierror):
-            return StorageAway(f"{name}: lookup {self.origin.host if self._proxy is None else self._proxy[0]}: {error.strerror}")
+            return StorageAway(
+                f"{name}: lookup {self.origin.host if self._proxy is None else self._proxy[0]}: {error.strerror}"
+            )
         if isinstance(error, OSError):
             return StorageAway(f"{name}: {errno_text(error)}", cause=error)
         if isinstance(error, UnicodeError):  # a host name that cannot be one
@@ -367,10 +382,8 @@ def _needs_none(origin: Origin, exceptions: str) -> bool:
 
     host = origin.host.lower()
     address = None
-    try:
+    with suppress(ValueError):
         address = ipaddress.ip_address(host)
-    except ValueError:
-        pass
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
     for word in exceptions.split(","):

@@ -48,8 +48,8 @@ class Http(Protocol):
     ) -> Reply:
         """Send a request, and return the answer.
 
-        *target* is a path with its query, percent-encoded. The answer's body goes into *into*, which it must fill, if the status
-        is 200 or 206; otherwise *limit* are the most bytes that it may have.
+        *target* is a path with its query, percent-encoded. The answer's body goes into *into*, which it must fill, if the
+        status is 200 or 206; otherwise *limit* are the most bytes that it may have.
 
         Raises:
             StorageAway: no connection, one that broke, or no progress for too long.

@@ -14,10 +14,8 @@ def context(transport: Transport) -> ssl.SSLContext:
     Raises:
         UsageError: a file of certificates cannot be used.
     """
-    if transport.ca_certificates:
-        found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        found = ssl.create_default_context()
+    own_roots = bool(transport.ca_certificates)
+    found = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if own_roots else ssl.create_default_context()
     found.minimum_version = ssl.TLSVersion.TLSv1_2
     # Go leaves out the parts of X.509 that newer versions of Python insist on.
     found.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)

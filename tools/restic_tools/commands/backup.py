@@ -290,15 +290,14 @@ def backup(
 
 
 def _init_where_there_is_none(ctx: Context, *, dry_run: bool) -> None:
-    from restic_format.storage import open_storage
     from restic_spec.config import STABLE_VERSION
     from restic_spec.layout import FileKind
-    from restic_tools.access import repository_location
+    from restic_tools.access import given_storage
     from restic_tools.commands.init import create
 
     if dry_run:
         raise Failure("--init and --dry-run cannot be used together")
-    if not open_storage(repository_location(ctx.options), ctx.options.extended).exists(FileKind.CONFIG, ""):
+    if not given_storage(ctx.options, ctx.interrupt.event.is_set).exists(FileKind.CONFIG, ""):
         create(ctx, STABLE_VERSION, None)
 
 

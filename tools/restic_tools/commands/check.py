@@ -42,8 +42,7 @@ def check(
     from restic_format.check import check as run_check
     from restic_format.check.findings import FACTS, MAKE_READABLE, WITHOUT_KEY, Code
     from restic_format.errors import DamagedFile, KeyUnusable, WrongPassword
-    from restic_format.storage import open_storage
-    from restic_tools.access import repository_location
+    from restic_tools.access import given_storage
     from restic_tools.checkprint import CheckPrinter, summary_of
     from restic_tools.nativenote import tell_missing_native
 
@@ -76,7 +75,7 @@ def check(
             printer.conclude(report)
     except (WrongPassword, KeyUnusable) as error:
         # A damaged key file looks like a wrong password to whoever tries it.
-        damaged = damaged_keys(open_storage(repository_location(ctx.options), ctx.options.extended))
+        damaged = damaged_keys(given_storage(ctx.options, ctx.interrupt.event.is_set))
         if not damaged:
             raise
         # One that cannot be read may be the right one: it must not be replaced.

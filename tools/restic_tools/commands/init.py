@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from restic_format.words import visible
-from restic_tools.access import repository_location
+from restic_tools.access import repository_location, transport
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
@@ -68,23 +68,24 @@ def create(ctx: Context, version: int, polynomial: int | None) -> None:
     """Create the repository that the options name, and say so; the password is kept for what follows."""
     from restic_format.errors import ConfigExists, UsageError
     from restic_format.repository import Repository
-    from restic_format.storage import open_storage
+    from restic_format.storage.locations import open_storage, without_password
     from restic_spec.layout import FileKind
     from restic_tools.certificates import check_certificates
 
     options, out = ctx.options, ctx.out
     location = repository_location(options)
+    shown = without_password(location)
     try:
         check_certificates(options)
     except Failure as error:
-        raise Failure(f"Fatal: create repository at {visible(location)} failed: Fatal: {error}", block=True) from None
+        raise Failure(f"Fatal: create repository at {visible(shown)} failed: Fatal: {error}", block=True) from None
     try:
-        storage = open_storage(location, options.extended)
+        storage = open_storage(location, options.extended, transport(options, ctx.interrupt.event.is_set))
     except UsageError as error:
-        raise Failure(f"create repository at {visible(location)} failed: Fatal: {error}", block=True) from None
+        raise Failure(f"create repository at {visible(shown)} failed: Fatal: {error}", block=True) from None
     if storage.exists(FileKind.CONFIG, ""):
         # Said before a new password is asked for.
-        raise ConfigExists(f"create repository at {location} failed: config file already exists")
+        raise ConfigExists(f"create repository at {shown} failed: config file already exists")
     if options.insecure_no_password or given_password(options):
         password = ask_password(options, "")
     else:
@@ -98,9 +99,9 @@ def create(ctx: Context, version: int, polynomial: int | None) -> None:
         pack_size=options.pack_size_bytes,
     )
     if options.json:
-        out.json(Initialized("initialized", created.id, location))
+        out.json(Initialized("initialized", created.id, shown))
         return
-    out.info(f"created restic repository {created.id[:10]} at {location}")
+    out.info(f"created restic repository {created.id[:10]} at {shown}")
     if polynomial is not None:
         out.info(" with chunker parameters copied from secondary repository")
     out.info()

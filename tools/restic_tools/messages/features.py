@@ -23,5 +23,3 @@ class ExtendedOption(msgspec.Struct):
     name: str
     """As ``-o`` takes it, ``local.connections``."""
     description: str
-    supported: bool
-    """Whether it has any effect in this version."""
