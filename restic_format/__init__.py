@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from restic_format.maintenance.prune.records import MaxUnused, PruneOptions
     from restic_format.restore.request import Overwrite
     from restic_format.snapshots.find import SnapshotFilter
+    from restic_format.storage.transport import Transport
     from restic_format.work import Cancel
     from restic_spec.errors import ResticFormatError
 
@@ -52,6 +53,7 @@ __all__ = [
     "SnapshotFiles",
     "SnapshotFilter",
     "SnapshotInfo",
+    "Transport",
     "__version__",
     "create_repository",
     "open_repository",
@@ -78,6 +80,7 @@ _HOMES = {
     "SnapshotFiles": "restic_format.api.files",
     "SnapshotFilter": "restic_format.snapshots.find",
     "SnapshotInfo": "restic_format.api.records",
+    "Transport": "restic_format.storage.transport",
     "create_repository": "restic_format.api.opening",
     "open_repository": "restic_format.api.opening",
 }

@@ -21,6 +21,8 @@ from restic_format.api.opening import open_repository
 from restic_format.api.secret import Secret
 from restic_format.errors import PasswordUnavailable, SnapshotNotFound, UsageError
 from restic_format.snapshots import NodeUnusable, SnapshotFilter
+from restic_format.storage.locations import split_password, with_password, without_password
+from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
 from restic_format.words import WHITE_SPACE, decode_text, printable
 from restic_format.work import in_order
@@ -50,6 +52,17 @@ class _WithoutSecrets(type(AbstractFileSystem)):  # type: ignore[misc]
     """Puts a password away before fsspec makes a token and a record of an instance's options."""
 
     def __call__(cls, *args: object, **options: object) -> object:
+        if args:
+            options["repo"], args = args[0], args[1:]
+        repo, extended = options.get("repo"), options.get("options")
+        if isinstance(repo, str) and without_password(repo) != repo:
+            options["repo"], server_password = split_password(repo)
+            options["server_password"] = Secret(server_password)
+        if isinstance(extended, Mapping):
+            options["options"] = {
+                key: Secret(text) if key.startswith("opendal.") and isinstance(text, str) else text
+                for key, text in extended.items()
+            }
         password = options.get("password")
         if isinstance(password, str | bytes):
             options["password"] = Secret(password)
@@ -118,6 +131,7 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
         options: Mapping[str, str] | None = None,
         lock: bool = True,
         retry_lock: float = 0.0,
+        server_password: Secret | None = None,
         hosts: Sequence[str] = (),
         tags: Sequence[Sequence[str]] = (),
         paths: Sequence[str] = (),
@@ -125,7 +139,9 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
     ) -> None:
         """Everything is as for `restic_format.open_repository`; what is not given comes from restic's environment variables
         when it is first needed: ``RESTIC_REPOSITORY``, ``RESTIC_REPOSITORY_FILE``, ``RESTIC_PASSWORD``,
-        ``RESTIC_PASSWORD_FILE``, ``RESTIC_PASSWORD_COMMAND``, ``RESTIC_KEY_HINT``, ``RESTIC_CACHE_DIR``.
+        ``RESTIC_PASSWORD_FILE``, ``RESTIC_PASSWORD_COMMAND``, ``RESTIC_KEY_HINT``, ``RESTIC_CACHE_DIR``, and those with
+        credentials, certificates and proxies for servers. A password in the location, and options that may be secret, are put
+        away like *password* (which makes *server_password*).
 
         *hosts*, *tags* and *paths* say which snapshots are listed and may be ``latest``. Nothing is opened yet.
         """
@@ -139,6 +155,7 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
         self._password = password
         self._password_file = password_file
         self._password_command = password_command
+        self._server_password = server_password
         self._settings: dict[str, Any] = {
             "allow_empty_password": allow_empty_password,
             "key_hint": key_hint,
@@ -276,17 +293,33 @@ class ResticFileSystem(AbstractFileSystem, metaclass=_WithoutSecrets):  # type: 
 
     def _connection(self) -> Connection:
         location = self._repo if self._repo is not None else _repository_of_environment()
+        server_password = self._server_password
+        if server_password is not None and not server_password.withheld and isinstance(location, str):
+            location = with_password(location, str(server_password.value))
         secret = self._secret()
         settings = dict(self._settings)
         settings["key_hint"] = settings["key_hint"] or os.environ.get("RESTIC_KEY_HINT") or None
         settings["cache_dir"] = settings["cache_dir"] or os.environ.get("RESTIC_CACHE_DIR") or None
-        key = repr((location, sorted(secret.items()), sorted(settings.items(), key=str), self._wanted))
+        key = repr(
+            (self._repo or location, server_password, sorted(secret.items()), sorted(settings.items(), key=str), self._wanted)
+        )
 
         def opening() -> OpenRepository:
             given: dict[str, Any] = {
                 name: value.value if isinstance(value, Secret) else value for name, value in secret.items()
             }
-            return open_repository(location, **given, **settings)
+            options = {
+                name: str(value.value) if isinstance(value, Secret) else value
+                for name, value in (settings["options"] or {}).items()
+                if not (isinstance(value, Secret) and value.withheld)
+            }
+            transport = Transport(
+                environment=os.environ,
+                ca_certificates=tuple(filter(None, os.environ.get("RESTIC_CACERT", "").split(","))),
+                client_certificate=os.environ.get("RESTIC_TLS_CLIENT_CERT", ""),
+                user_agent=os.environ.get("RESTIC_HTTP_USER_AGENT", ""),
+            )
+            return open_repository(location, **given, **{**settings, "options": options, "transport": transport})
 
         self._held = connection_for(key, opening, self._wanted)
         return self._held

@@ -10,6 +10,7 @@ from restic_format.api.passwords import find_password
 from restic_format.api.repository import OpenRepository
 from restic_format.repository import Repository
 from restic_format.storage import Storage, open_storage
+from restic_format.storage.transport import DIRECT, Transport
 from restic_spec.config import STABLE_VERSION
 
 
@@ -27,6 +28,7 @@ def open_repository(
     pack_size: int | None = None,
     lock: bool = True,
     retry_lock: float = 0.0,
+    transport: Transport = DIRECT,
 ) -> OpenRepository:
     """Open the repository at *location*, as it is given to ``restic -r``, with a password that opens one of its keys.
 
@@ -34,7 +36,8 @@ def open_repository(
     no shell) is given. *cache_dir* is the folder for all caches, shared with restic; without it nothing is cached. *options*
     are the extended ones (``-o``), *compression* is ``auto``, ``off`` or ``max``, *pack_size* the bytes of new packs. With
     ``lock=False`` reading takes no locks, for storage that can only be read; what writes always locks. Other locks are waited
-    for *retry_lock* seconds. No environment variable is looked at.
+    for *retry_lock* seconds. *transport* says how a server is reached: certificates, proxies, and the environment variables
+    with credentials, as in ``Transport(environment=os.environ)``; no others are looked at.
 
     Raises:
         UsageError: the password is given in no or several ways; `LocationInvalid` for a location of an unknown kind.
@@ -44,7 +47,7 @@ def open_repository(
         DamagedFile: the config is damaged.
         StorageError: the storage fails.
     """
-    storage = _storage(location, options)
+    storage = _storage(location, options, transport)
     secret = find_password(password, password_file, password_command, allow_empty=allow_empty_password)
     repository = Repository.open(storage, secret, key_hint=key_hint, compression=compression, pack_size=pack_size)
     caches = None if cache_dir is None else os.fspath(cache_dir)
@@ -68,6 +71,7 @@ def create_repository(
     compression: str | None = None,
     pack_size: int | None = None,
     retry_lock: float = 0.0,
+    transport: Transport = DIRECT,
 ) -> OpenRepository:
     """Create a repository, and open it. For what is not said here see `open_repository`.
 
@@ -79,7 +83,7 @@ def create_repository(
         UsageError: a version that does not exist, a pack size out of bounds, or as `open_repository`.
         StorageError: something could not be stored.
     """
-    storage = _storage(location, options)
+    storage = _storage(location, options, transport)
     secret = find_password(password, password_file, password_command, allow_empty=allow_empty_password)
     repository = Repository.init(
         storage,
@@ -92,9 +96,9 @@ def create_repository(
     return OpenRepository(Access(repository, Settings(compression, pack_size, None, True, retry_lock)))
 
 
-def _storage(location: str | os.PathLike[str], options: Mapping[str, str] | None) -> Storage:
+def _storage(location: str | os.PathLike[str], options: Mapping[str, str] | None, transport: Transport) -> Storage:
     text = os.fspath(location)
     if not isinstance(text, str):
         raise TypeError(f"a location is str or a path, not {type(text).__name__}")
     # A path object is a folder, whatever its name looks like.
-    return open_storage(text if isinstance(location, str) else f"local:{text}", options)
+    return open_storage(text if isinstance(location, str) else f"local:{text}", options, transport)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import NamedTuple
@@ -13,6 +14,41 @@ from restic_format.storage.transport import DIRECT, Transport
 
 Options = Mapping[str, str]
 """Extended options, such as ``local.connections``, with their values."""
+
+
+class Place:
+    """Where a repository is and how it is reached, for other processes and machines. As text it shows nothing.
+
+    Of the environment goes along what storages take credentials and proxies from; the rest is the other process's own.
+    """
+
+    def __init__(self, location: str, options: Options | None = None, transport: Transport = DIRECT) -> None:
+        scheme, rest = parse_location(location)
+        self._location = f"local:{os.path.abspath(rest)}" if scheme == "local" else location
+        self._options = dict(options or {})
+        sent = {name: text for name, text in transport.environment.items() if name.upper().startswith(_CREDENTIALS)}
+        self._transport = Transport(
+            environment=sent,
+            ca_certificates=transport.ca_certificates,
+            client_certificate=transport.client_certificate,
+            verify=transport.verify,
+            user_agent=transport.user_agent,
+            stuck_after=transport.stuck_after,
+        )
+
+    def __repr__(self) -> str:
+        return "Place()"
+
+    def open(self) -> Storage:
+        """Open it where this is called."""
+        return open_storage(self._location, self._options, self._transport)
+
+
+_CREDENTIALS = (
+    *("AWS_", "AZURE_", "B2_", "GOOGLE_", "GCLOUD_", "HTTPS_PROXY", "HTTP_PROXY", "MINIO_", "NO_PROXY", "OPENDAL_", "OS_"),
+    *("RCLONE_", "RESTIC_AWS_", "RESTIC_REST_", "ST_", "STORAGE_EMULATOR_HOST", "SWIFT_"),
+)
+"""How the names of the environment variables begin that storages read."""
 
 
 class Location(NamedTuple):
@@ -52,13 +88,26 @@ def _is_path(text: str) -> bool:
 
 def without_password(location: str) -> str:
     """*location* as it may be shown: with ``***`` for a password in it."""
-    if not location.startswith("rest:"):
-        return location
+    rest, password = split_password(location)
+    return with_password(rest, "***") if password else location
+
+
+def split_password(location: str) -> tuple[str, str]:
+    """*location* without the password that stands in it, and the password; "" where there is none."""
     scheme, slashes, rest = location.partition("//")
     authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}{slashes}{name}{colon and ':***'}{at}{host}{slash}{path}"
+    name, _, password = user.partition(":")
+    if not location.startswith("rest:") or not password:
+        return location, ""
+    return f"{scheme}{slashes}{name}{at}{host}{slash}{path}", password
+
+
+def with_password(location: str, password: str) -> str:
+    """The location that `split_password` has split."""
+    scheme, slashes, rest = location.partition("//")
+    name, at, rest = rest.partition("@")
+    return f"{scheme}{slashes}{name}:{password}{at}{rest}"
 
 
 def open_storage(location: str, options: Options | None = None, transport: Transport = DIRECT) -> Storage:

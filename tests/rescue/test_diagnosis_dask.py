@@ -17,6 +17,7 @@ from restic_format.errors import UsageError
 from restic_format.rescue.diagnosis import Diagnosis, diagnose, open_for_rescue, spread
 from restic_format.rescue.diagnosis.spread import Access, Cluster, connect, read_batch
 from restic_format.storage import LocalStorage
+from restic_format.storage.locations import Place
 from tests.rescue.conftest import Fresh
 from tests.rescue.test_diagnosis_remembered import opened, told
 from tests.safety import kit
@@ -43,11 +44,13 @@ def hurt(fresh: Fresh) -> Path:
 def test_it_is_the_result_of_a_single_process(cluster: Cluster, hurt: Path, tmp_path: Path) -> None:
     plain = diagnose(opened(hurt)[0])
     mine, storage = opened(hurt)
-    assert told(diagnose(mine, reading=cluster.reading(mine, {}))) == told(plain) and not plain.healthy
+    assert (
+        told(diagnose(mine, reading=cluster.reading(mine, Place(mine.storage.location)))) == told(plain) and not plain.healthy
+    )
     assert storage.read < plain.bytes_read / 4, "the workers have read the packs"
     kept = str(tmp_path / "kept")
     mine, _ = opened(hurt)
-    assert told(diagnose(mine, resume=kept, reading=cluster.reading(mine, {}))) == told(plain)
+    assert told(diagnose(mine, resume=kept, reading=cluster.reading(mine, Place(mine.storage.location)))) == told(plain)
     again, storage = opened(hurt)
     assert told(diagnose(again, resume=kept)) == told(plain) and storage.read < plain.bytes_read / 4
 
@@ -56,9 +59,9 @@ def test_no_process_of_it_shows_a_secret(cluster: Cluster, hurt: Path) -> None:
     mine, _ = opened(hurt)
     repo = mine.repository
     assert repo is not None and cluster.is_encrypted and cluster.address.startswith("tls://")
-    access = Access(str(hurt), {}, repo.config, repo.master_key)
+    access = Access(Place(str(hurt)), repo.config, repo.master_key)
     assert repr(access) == str(access) == "Access()"
-    diagnose(mine, reading=cluster.reading(mine, {}))
+    diagnose(mine, reading=cluster.reading(mine, Place(mine.storage.location)))
     secrets = (kit.PASSWORD.encode(), repo.master_key.encrypt, repo.master_key.encrypt.hex().encode())
     workers: dict[str, int] = cluster._client.run(os.getpid)
     assert workers
@@ -96,7 +99,7 @@ def _killed() -> NoReturn:
 
 def _through(client: _Client, repo: Path) -> Diagnosis:
     mine, _ = opened(repo)
-    return diagnose(mine, reading=Cluster(client, "tls://nowhere").reading(mine, {}))
+    return diagnose(mine, reading=Cluster(client, "tls://nowhere").reading(mine, Place(mine.storage.location)))
 
 
 def test_what_a_lost_worker_had_is_read_here(hurt: Path) -> None:
@@ -116,7 +119,7 @@ def test_workers_that_cannot_take_part_are_named(hurt: Path) -> None:
         _through(_Client(missing), hurt)
     repo = open_for_rescue(LocalStorage(str(hurt)), kit.PASSWORD.encode()).repository
     assert repo is not None
-    older = Access(str(hurt), {}, repo.config, repo.master_key)
+    older = Access(Place(str(hurt)), repo.config, repo.master_key)
     older.version = "0.0"
     told_back = read_batch(pickle.loads(pickle.dumps(older)), [])
     assert isinstance(told_back, str) and "0.0 is needed" in told_back

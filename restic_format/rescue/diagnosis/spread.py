@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -30,15 +29,13 @@ from restic_format.repository import Repository
 from restic_format.repository.index import ListedPack
 from restic_format.repository.keys import OpenedKey
 from restic_format.rescue.diagnosis.packresults import decode_result, encode_result
-from restic_format.storage import open_storage
+from restic_format.storage.locations import Place
 from restic_format.work import Cancel, silent
 from restic_spec.config import Config
 from restic_spec.crypto import MasterKey
 from restic_spec.pack import PackEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from restic_format.rescue.diagnosis.opening import Opened
 
 BATCH_BYTES = 64 << 20
@@ -66,9 +63,8 @@ class Task(NamedTuple):
 class Access:
     """What a worker needs to read packs: where they are, and the key. As text it shows neither."""
 
-    def __init__(self, location: str, options: Mapping[str, str], config: Config, key: MasterKey) -> None:
-        self._location = location
-        self._options = dict(options)
+    def __init__(self, place: Place, config: Config, key: MasterKey) -> None:
+        self._place = place
         self._config = config
         self._key = key
         self.version = __version__
@@ -78,7 +74,7 @@ class Access:
 
     def open(self) -> Repository:
         """The repository, opened where this is called."""
-        return Repository(open_storage(self._location, self._options), self._config, OpenedKey(b"", self._key))
+        return Repository(self._place.open(), self._config, OpenedKey(b"", self._key))
 
 
 Found: TypeAlias = "list[bytes] | str"
@@ -128,13 +124,13 @@ class Cluster:
         """How many batches are read at once."""
         return int(sum(self._client.nthreads().values()))
 
-    def reading(self, opened: Opened, options: Mapping[str, str]) -> _Reading:
-        """How the packs of a repository are read here, for `restic_format.rescue.diagnosis.diagnose`. *options* are those that
-        its storage was opened with, which the workers open at the same absolute path.
+    def reading(self, opened: Opened, place: Place) -> _Reading:
+        """How the packs of a repository, which the workers open at *place*, are read here, for
+        `restic_format.rescue.diagnosis.diagnose`.
         """
         repo = opened.repository
         assert repo is not None
-        access = Access(os.path.abspath(opened.storage.location), options, repo.config, repo.master_key)
+        access = Access(place, repo.config, repo.master_key)
         return _Reading(self._client, self.threads, access)
 
 

@@ -179,6 +179,8 @@ def _reading(ctx: Context, opened: Opened, dask: str | None) -> Iterator[PackRea
         yield None
         return
     from restic_format.rescue.diagnosis.spread import connect
+    from restic_format.storage.locations import Place
+    from restic_tools.access import repository_location, transport
 
     with connect(dask) as cluster:
         if not cluster.is_encrypted:
@@ -186,7 +188,7 @@ def _reading(ctx: Context, opened: Opened, dask: str | None) -> Iterator[PackRea
                 f"the connections of the cluster at {dask} are not encrypted: who listens there gets the repository's key"
             )
         ctx.out.info_on_terminal(f"{cluster.threads} workers read the packs")
-        yield cluster.reading(opened, ctx.options.extended)
+        yield cluster.reading(opened, Place(repository_location(ctx.options), ctx.options.extended, transport(ctx.options)))
 
 
 def _share(shard: str, resume: str, html: str | None) -> Bucket | None:
