@@ -213,6 +213,43 @@ class _Shared(Generic[Item]):
             yield item
 
 
+class Later(Generic[Result]):
+    """What is asked for in time and wanted later: a thread of its own works it out meanwhile.
+
+    Whoever does not want it any more leaves it to itself. With *now* false nobody works ahead: `get` does.
+    """
+
+    def __init__(self, work: Callable[[], Result], *, now: bool = True, name: str = "later") -> None:
+        self._work = work
+        self._done: list[Result] = []
+        self._failure: BaseException | None = None
+        self._turn = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True) if now else None
+        try:
+            if self._thread is not None:
+                self._thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._thread = None
+
+    def _run(self) -> None:
+        try:
+            self._done.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - raised by `get`
+            self._failure = error
+
+    def get(self) -> Result:
+        """What came of it; waits for it. Raises what *work* raised."""
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            with self._turn:
+                if not self._done and self._failure is None:
+                    self._run()
+        if self._failure is not None:
+            raise self._failure
+        return self._done[0]
+
+
 class JobQueue(Generic[Item]):
     """Jobs that *count* threads do while those who submit them go on; as many may wait as *waiting* says.
 

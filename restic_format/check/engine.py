@@ -7,9 +7,10 @@ command that puts it right; `check` returns them all in a report.
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from restic_format.check.affected import ConsequenceFinder, Damage, name_harmless
-from restic_format.check.files import check_files
+from restic_format.check.files import check_files, find_in_files
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.headers import look_for_missing, unlisted
 from restic_format.check.index import check_packs, list_packs, load_indexes
@@ -17,10 +18,12 @@ from restic_format.check.orphans import look_for_roots
 from restic_format.check.packs import read_packs
 from restic_format.check.snapshots import load_snapshots
 from restic_format.check.state import CheckEvent, CheckOptions, CheckReport, ReadPlan, Run, Stage
+from restic_format.check.treepacks import fetching_trees
 from restic_format.check.trees import TreeChecker, Usage
 from restic_format.repository import Repository
 from restic_format.snapshots.idset import IdSet
-from restic_format.work import Cancel, Progress, silent
+from restic_format.work import Cancel, Later, Progress, silent
+from restic_spec.layout import FileKind
 from restic_spec.pack import BlobType
 
 
@@ -39,11 +42,13 @@ def check(
     """
     run = Run(repo, options or CheckOptions(), progress, cancel or Cancel())
     damage = Damage(run)
+    files = Later(partial(find_in_files, run), now=not repo.storage.at_hand, name="check files")
     # Snapshots are read before the index: what they need is then in it (ORDER-2).
-    roots, faults = load_snapshots(run)
-    check_files(run)
-    load_indexes(run)
-    list_packs(run)
+    with repo.listing_ahead(FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK):
+        roots, faults = load_snapshots(run)
+        check_files(run, files.get)
+        load_indexes(run)
+        list_packs(run)
     check_packs(run, damage)
     if not roots and not faults and not run.options.filtered:
         look_for_roots(run)
@@ -51,7 +56,8 @@ def check(
     run.advance(Stage.SNAPSHOTS, 0, len(roots))
     for fault in faults:
         run.add(fault)
-    trees.check([root for _snapshot, root in roots])
+    with fetching_trees(run):
+        trees.check([root for _snapshot, root in roots])
     if run.options.check_unused and not run.options.filtered:
         _find_unused(run, trees.usage)
     if run.options.reads:

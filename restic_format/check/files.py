@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Sequence
+
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.reasons import clause_of, is_unreadable, load_reason, reason
-from restic_format.check.state import Run, Stage
+from restic_format.check.state import Run, Stage, list_failed
 from restic_format.errors import FileMissing, StorageError
 from restic_format.storage import Storage
+from restic_format.work import in_order
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import id_of, parse_id, verify_id
 from restic_spec.keyfile import decode_keyfile
@@ -20,23 +24,53 @@ _REPLACE_OPENED = (
 )
 
 
-def check_files(run: Run) -> None:
-    """Check keys and locks, and name stray files. Snapshots, indexes and packs are checked where they are used."""
+FileFaults = Sequence[tuple[Finding, bytes]]
+"""What is wrong with keys, locks and stray files; with each key file that is damaged its id, else b""."""
+
+
+def check_files(run: Run, found: Callable[[], FileFaults] | None = None) -> None:
+    """Check keys and locks, and name stray files. Snapshots, indexes and packs are checked where they are used.
+
+    *found* gives what `find_in_files` has found, where that is under way already.
+    """
     run.advance(Stage.FILES, 0)
-    for ident, _size in run.files(FileKind.KEY):
-        finding = check_key(run.repo.storage, ident.hex())
-        if finding is not None:
-            number = run.add(finding)
-            if ident == run.repo.key_id and finding.code is Code.KEY_DAMAGED:
-                run.set_remedy(number, _OPENED, (), _REPLACE_OPENED)
-    for ident, size in run.files(FileKind.LOCK):
-        _check_lock(run, ident, size)
+    for finding, key in find_in_files(run) if found is None else found():
+        number = run.add(finding)
+        if key == run.repo.key_id and finding.code is Code.KEY_DAMAGED:
+            run.set_remedy(number, _OPENED, (), _REPLACE_OPENED)
+
+
+def find_in_files(run: Run) -> FileFaults:
+    """What is wrong with keys and locks, and the stray files; may be called from any thread."""
+    storage = run.repo.storage
+    found: list[tuple[Finding, bytes]] = []
+
+    def listed(kind: FileKind) -> list[tuple[bytes, int]]:
+        files: list[tuple[bytes, int]] = []
+        try:
+            files.extend((bytes.fromhex(name), size) for name, size in storage.list(kind))
+        except (StorageError, OSError) as error:
+            found.append((list_failed(kind.value, error), b""))
+        return files
+
+    def check(job: tuple[FileKind, bytes, int]) -> Finding | None:
+        kind, ident, size = job
+        return check_key(storage, ident.hex()) if kind is FileKind.KEY else _check_lock(run, ident, size)
+
+    jobs = [(kind, *file) for kind in (FileKind.KEY, FileKind.LOCK) for file in listed(kind)]
+    with contextlib.closing(in_order(check, jobs, name="files", workers=storage.readers, ahead=storage.readers + 2)) as results:
+        for (kind, ident, _), finding in results:
+            if isinstance(finding, Exception):
+                raise finding
+            if finding is not None:
+                found.append((finding, ident if kind is FileKind.KEY else b""))
     try:
-        for path in run.repo.storage.strays():
-            run.add(Finding(Code.FILE_STRAY, ObjectRef(ObjectKind.FILE, path), f"file {path} does not belong here"))
+        for path in storage.strays():
+            finding = Finding(Code.FILE_STRAY, ObjectRef(ObjectKind.FILE, path), f"file {path} does not belong here")
+            found.append((finding, b""))
     except (StorageError, OSError) as error:
-        message = f"cannot list the repository's files: {error}"
-        run.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
+        found.append((list_failed("the repository's files", error), b""))
+    return found
 
 
 def check_key(storage: Storage, name: str) -> Finding | None:
@@ -64,17 +98,17 @@ def damaged_keys(storage: Storage) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def _check_lock(run: Run, ident: bytes, size: int) -> None:
+def _check_lock(run: Run, ident: bytes, size: int) -> Finding | None:
     if size == 0:
-        return  # An upload that was interrupted; everybody ignores it (LOCK-8).
+        return None  # An upload that was interrupted; everybody ignores it (LOCK-8).
     name = ident.hex()
     ref = ObjectRef(ObjectKind.LOCK, name)
     try:
         decode_lock(run.repo.load_unpacked(FileKind.LOCK, ident), f"lock {name}")
     except FileMissing:
-        return  # Its holder refreshed or released it meanwhile.
+        return None  # Its holder refreshed or released it meanwhile.
     except (ResticFormatError, OSError) as error:
         if is_unreadable(error):
-            run.add(Finding(Code.LOCK_UNREADABLE, ref, f"lock {name} cannot be read: {reason(error)}"))
-        else:
-            run.add(Finding(Code.LOCK_DAMAGED, ref, f"lock {name} is damaged: {reason(error)}", clause_of(error)))
+            return Finding(Code.LOCK_UNREADABLE, ref, f"lock {name} cannot be read: {reason(error)}")
+        return Finding(Code.LOCK_DAMAGED, ref, f"lock {name} is damaged: {reason(error)}", clause_of(error))
+    return None

@@ -119,7 +119,7 @@ def _headers(run: Run, packs: list[bytes]) -> Iterator[tuple[bytes, list[PackEnt
     def read(pack: bytes) -> list[PackEntry]:
         return run.repo.packs.header(pack, run.file_sizes[pack])
 
-    with contextlib.closing(in_order(read, packs, name="headers", workers=run.options.workers)) as headers:
+    with contextlib.closing(in_order(read, packs, name="headers", workers=run.workers, ahead=run.workers + 2)) as headers:
         for pack, found in headers:
             run.cancel.check()
             if isinstance(found, Exception) and not isinstance(found, ResticFormatError | OSError):

@@ -74,7 +74,7 @@ def read_packs(
 
 def with_threads(run: Run, check: PackCheck, jobs: Iterator[Job]) -> Generator[tuple[Job, PackResult | Exception], None, None]:
     """Read packs with as many threads as the options say."""
-    return in_order(check, jobs, name="check", workers=run.options.workers, ahead=4 * run.options.workers)
+    return in_order(check, jobs, name="check", workers=run.workers, ahead=4 * run.workers)
 
 
 def _record(run: Run, result: PackResult, damage: Damage) -> None:

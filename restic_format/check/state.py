@@ -47,7 +47,8 @@ class CheckOptions:
     hosts: Sequence[str] = ()
     tags: Sequence[Sequence[str]] = ()
     paths: Sequence[str] = ()
-    workers: int = 2
+    workers: int | None = None
+    """Threads that read packs; None for `Storage.readers`."""
     seed: int | None = None
     """Makes the random choice of packs repeatable; None draws a fresh one."""
 
@@ -129,6 +130,11 @@ class CheckReport:
         return bool(self.counts[Code.PACK_MIXED] or self.counts[Code.PACK_UNINDEXED])
 
 
+def list_failed(what: str, error: Exception) -> Finding:
+    """The finding that files cannot be listed."""
+    return Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), f"cannot list {what}: {error}")
+
+
 class Run:
     """One check under way."""
 
@@ -157,13 +163,17 @@ class Run:
         self.damaged_unlisted: set[bytes] = set()
         """Packs that no index lists and in which something is damaged."""
 
+    @property
+    def workers(self) -> int:
+        """How many threads read packs."""
+        return self.options.workers or self.repo.storage.readers
+
     def files(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
         """Id and size of every file of *kind*; what cannot be listed is a finding, and ends the list."""
         try:
             yield from self.repo.list(kind)
         except (StorageError, OSError) as error:
-            message = f"cannot list {kind.value}: {error}"
-            self.add(Finding(Code.LIST_FAILED, ObjectRef(ObjectKind.REPOSITORY), message))
+            self.add(list_failed(kind.value, error))
 
     def advance(self, stage: Stage, done: int, total: int = 0) -> None:
         """Tell that *done* of *total* things of a stage are finished; 0 begins it."""

@@ -14,6 +14,7 @@ import msgspec
 
 from restic_format.native.table import PACK_USE, BlobTable, DecodedIndex, PackOrder, PackUse, decode_index
 from restic_spec import index as index_format
+from restic_spec.constants import KIND_COMPRESSED_TREE, KIND_TREE
 from restic_spec.crypto import OVERHEAD
 from restic_spec.pack import LENGTH_SIZE, MAX_BLOB_SIZE, BlobType, PackEntry
 
@@ -327,6 +328,11 @@ class ListedPack:
     def layout(self) -> PackLayout:
         """The layout of the pack's file, as its blobs imply it."""
         return layout_of(self.entries()) if self._repeated else PackLayout(*self._order.layout(self._number))
+
+    def holds_trees(self) -> bool:
+        """Whether there are trees in it and nothing else, where that can be told at once."""
+        header = self.header()
+        return header is not None and header[0] in (KIND_TREE, KIND_COMPRESSED_TREE) and not self.layout().mixed
 
     def header(self) -> bytes | None:
         """The plaintext of the header it must have, where that can be told at once."""

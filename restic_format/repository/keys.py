@@ -21,6 +21,7 @@ from restic_format.errors import (
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
+from restic_format.work import Later
 from restic_spec import gotime, keyfile
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import MacInvalid, SpecError
@@ -29,7 +30,7 @@ from restic_spec.keyfile import SALT_SIZE, Kdf, KeyFile, decode_keyfile, encode_
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from restic_format.repository.repository import Repository
 
@@ -119,28 +120,71 @@ def open_key(key: KeyFile, password: bytes) -> MasterKey:
     return unwrap(key, password, _derive, _open)
 
 
-def find_key(storage: Storage, password: bytes, hint: str | None = None, config: bytes | None = None) -> OpenedKey:
+class KeyFiles:
+    """The key files of a repository, those whose names start with *hint* first (KEY-14).
+
+    Where each request takes its time they are listed, and the first one is loaded, from the moment this is made; the others
+    while those before them are tried.
+    """
+
+    def __init__(self, storage: Storage, hint: str | None = None) -> None:
+        self._storage = storage
+        self._hint = hint
+        self._loads: dict[str, Later[bytes]] = {}
+        self._names = Later(self._list, now=not storage.at_hand, name="keys")
+
+    def _list(self) -> list[str]:
+        names = [name for name, _ in self._storage.list(FileKind.KEY)]
+        hinted = self._hinted(names)
+        names = hinted + [name for name in names if name not in hinted]
+        if names:
+            self._load_ahead(names[0])
+        return names
+
+    def _hinted(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if self._hint and name.startswith(self._hint)]
+
+    def _load_ahead(self, name: str) -> None:
+        if not self._storage.at_hand and name not in self._loads:
+            self._loads[name] = Later(lambda: self._storage.load(FileKind.KEY, name), name="key")
+
+    def names(self) -> tuple[list[str], int]:
+        """All names, in the order in which they are tried, and how many of them fit the hint. Raises `StorageError`."""
+        names = self._names.get()
+        return names, len(self._hinted(names))
+
+    def load(self, name: str, following: str | None = None) -> bytes:
+        """The content of one; the *following* one is loaded meanwhile. Raises `StorageError`."""
+        if following is not None:
+            self._load_ahead(following)
+        loading = self._loads.pop(name, None)
+        return self._storage.load(FileKind.KEY, name) if loading is None else loading.get()
+
+
+def find_key(
+    storage: Storage, password: bytes, hint: str | None = None, config: bytes | None = None, files: KeyFiles | None = None
+) -> OpenedKey:
     """The first key file that *password* opens; those whose names start with *hint* are tried first (KEY-14).
 
     *config* is the sealed config, which the right master key opens: a key file of another repository is passed over. So is one
-    that is damaged or cannot be read: one bad key file does not hide a good one.
+    that is damaged or cannot be read: one bad key file does not hide a good one. *files* are the key files where they have been
+    asked for already; the hint is theirs then.
 
     Raises:
         WrongPassword: every key file was tried, and none opens with this password.
         KeyUnusable: none opens, but not all could be tried.
         DamagedFile: one opens, but not the config.
     """
-    search = _Search(storage, password, config)
-    names = [name for name, _ in storage.list(FileKind.KEY)]
-    hinted = [name for name in names if hint and name.startswith(hint)]
-    names = hinted + [name for name in names if name not in hinted]
+    files = files or KeyFiles(storage, hint)
+    search = _Search(storage, password, config, files.load)
+    names, hinted = files.names()
     # A key that was asked for by its name does not count.
-    most = MAX_KEYS_TRIED + (len(hinted) == 1)
+    most = MAX_KEYS_TRIED + (hinted == 1)
     for number, name in enumerate(names):
         if number == most or search.work >= MAX_WORK:
             search.left = len(names) - number
             break
-        if (found := search.attempt(name)) is not None:
+        if (found := search.attempt(name, *names[number + 1 : number + 2])) is not None:
             return found
     raise search.failure()
 
@@ -160,8 +204,12 @@ def opening_keys(storage: Storage, password: bytes, names: Iterable[str]) -> Ite
 class _Search:
     """What was found out about the key files of a repository while looking for one that a password opens."""
 
-    def __init__(self, storage: Storage, password: bytes, config: bytes | None) -> None:
+    def __init__(
+        self, storage: Storage, password: bytes, config: bytes | None, load: Callable[[str, str | None], bytes] | None = None
+    ) -> None:
+        """*load* gives the content of a key file, and is told the next one's name as well (`KeyFiles.load`)."""
         self._storage = storage
+        self._load = load or (lambda name, _: storage.load(FileKind.KEY, name))
         self._password = password
         self._config = config
         self._unusable: list[ResticFormatError] = []
@@ -172,11 +220,11 @@ class _Search:
         self.left = 0
         """Key files that were not tried."""
 
-    def attempt(self, name: str) -> OpenedKey | None:
-        """The key in the file *name*, where the password opens it and it opens the config."""
+    def attempt(self, name: str, following: str | None = None) -> OpenedKey | None:
+        """The key in the file *name*, where the password opens it and it opens the config; *following* is the next to try."""
         what = f"keys/{name}"
         try:
-            raw = self._storage.load(FileKind.KEY, name)
+            raw = self._load(name, following)
             key = decode_keyfile(raw, what)
             kdf = key.derivation()
             self.work += kdf.N * kdf.r * kdf.p

@@ -41,7 +41,8 @@ def read_indexes(
             look(file_id, raw, prepared)
         return prepared
 
-    for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes))):
+    readers = repo.storage.readers
+    for number, (file_id, prepared) in enumerate(in_order(prepare, list(sizes), workers=readers, ahead=readers + 2)):
         failure = prepared if isinstance(prepared, Exception) else None
         if not isinstance(prepared, Exception):
             index.add_prepared(prepared)

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -166,9 +166,13 @@ def _go_duration(ns: int) -> str:
     return f"{text}{tail}s"
 
 
-def read_locks(repo: Repository, skip: frozenset[bytes] = frozenset()) -> Iterator[tuple[bytes, Lock | ResticFormatError]]:
-    """Every lock file but *skip*, parsed or with what is wrong with it; vanished and empty ones are left out."""
-    for lock_id, size in repo.list(FileKind.LOCK):
+def read_locks(
+    repo: Repository, skip: frozenset[bytes] = frozenset(), listed: Iterable[tuple[bytes, int]] | None = None
+) -> Iterator[tuple[bytes, Lock | ResticFormatError]]:
+    """Every lock file but *skip*, parsed or with what is wrong with it; vanished and empty ones are left out. *listed* are the
+    files with their sizes, where they are known already.
+    """
+    for lock_id, size in repo.list(FileKind.LOCK) if listed is None else listed:
         if lock_id in skip or size == 0:
             continue
         try:
@@ -243,7 +247,9 @@ def acquire(repo: Repository, *, exclusive: bool = False, cancel: Cancel | None 
         uid=user.uid,
         gid=user.gid,
     )
-    _check_others(repo, exclusive, frozenset())
+    # What was there a moment ago is as good here: it saves others a lock that comes and goes. The second look decides.
+    ahead, repo.locks_ahead = repo.locks_ahead, None
+    _check_others(repo, exclusive, frozenset(), None if ahead is None else ahead.get())
     _hangup.begin()
     lock_id: bytes | None = None
     try:
@@ -273,14 +279,18 @@ def _take_back(repo: Repository, lock: Lock, lock_id: bytes | None) -> None:
                 repo.remove(FileKind.LOCK, found_id)
 
 
-def _check_others(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
+def _check_others(
+    repo: Repository, exclusive: bool, own: frozenset[bytes], listed: Sequence[tuple[bytes, int]] | None = None
+) -> None:
+    """Look for locks of others. *listed* are the files of the first attempt, where they have been listed already."""
     delay = _RETRY_FIRST
     for attempt in range(_READ_ATTEMPTS):
         if attempt:
             time.sleep(delay)
             delay *= 2
+            listed = None
         unreadable: ResticFormatError | None = None
-        for lock_id, lock in read_locks(repo, own):
+        for lock_id, lock in read_locks(repo, own, listed):
             if isinstance(lock, ResticFormatError):
                 unreadable = unreadable if isinstance(unreadable, FileUnusable) else lock
             elif exclusive or lock.exclusive:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
 from restic_format.errors import (
     BlobMissing,
     DamagedFile,
-    FileMissing,
     FileUnusable,
-    RepositoryNotFound,
     ResticFormatError,
     SpecError,
     StorageError,
@@ -39,8 +38,9 @@ from restic_format.repository.packs import PackReader
 from restic_format.repository.settings import Settings
 from restic_format.repository.writer import BlobWriter, DryBlobWriter
 from restic_format.storage import Storage, hash_file
+from restic_format.work import Later
 from restic_spec.chunker import random_polynomial
-from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config, decode_config
+from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config
 from restic_spec.crypto import MasterKey
 from restic_spec.ids import ID_SIZE, id_of, verify_id
 from restic_spec.keyfile import Kdf
@@ -86,9 +86,12 @@ class Repository:
         self.index = BlobIndex()
         self.settings = Settings.of(config)
         """What the config says about writing; what the caller says goes before it."""
-        given = _checked_pack_size(pack_size)
+        given = checked_pack_size(pack_size)
         self._targets: dict[BlobType, int] | None = None if pack_size is None else dict.fromkeys(BlobType, given)
         self.extra_verify = extra_verify = extra_verify and self.settings.extra_verify
+        self._listed: dict[FileKind, Later[Sequence[tuple[str, int]] | None]] = {}
+        self.locks_ahead: Later[Sequence[tuple[bytes, int]]] | None = None
+        """The lock files there were a moment ago, where that was asked already; for the first look of `lock`."""
         self.before_changes: Callable[[], None] | None = None
         """Called before anything but locks is stored or removed; raises when the lock is lost, see `lock`."""
         self._cipher = make_cipher(key.master)
@@ -150,7 +153,7 @@ class Repository:
         """
         if not MIN_VERSION <= version <= MAX_VERSION:
             raise UsageError(f"repository version {version} is not supported, only {MIN_VERSION} and {MAX_VERSION} are")
-        _checked_pack_size(pack_size)
+        checked_pack_size(pack_size)
         from restic_format.repository.creating import create
 
         if polynomial is None:
@@ -158,7 +161,7 @@ class Repository:
 
             polynomial = random_polynomial(random.SystemRandom())
         config = Config(version=version, id=os.urandom(ID_SIZE).hex(), chunker_polynomial=f"{polynomial:x}")
-        secret = _password_bytes(password)
+        secret = password_bytes(password)
         key = create(
             storage,
             config,
@@ -190,26 +193,10 @@ class Repository:
             KeyUnusable: no key opens, but not all of them could be tried.
             DamagedFile: the config cannot be read with the key that opened.
         """
-        try:
-            sealed = storage.load(FileKind.CONFIG, "")
-        except FileMissing as error:
-            raise RepositoryNotFound(
-                f"repository does not exist: unable to open config file: {error}\n"
-                f"Is there a repository at the following location?\n{storage.location}"
-            ) from None
-        key = keys.find_key(storage, _password_bytes(password), key_hint, sealed)
-        try:
-            config = decode_config(make_cipher(key.master).open(sealed))
-        except SpecError as error:
-            raise DamagedFile("config", error) from error
-        return cls(
-            storage,
-            config,
-            key,
-            compression=compression,
-            pack_size=pack_size,
-            extra_verify=extra_verify,
-            cache_folder=cache_folder,
+        from restic_format.repository.opening import Opening
+
+        return Opening(storage, key_hint=key_hint).open(
+            password, compression=compression, pack_size=pack_size, extra_verify=extra_verify, cache_folder=cache_folder
         )
 
     def use_cache(self, folder: CacheFolder, troubled: Callable[[StorageError], object] | None = None) -> None:
@@ -230,6 +217,7 @@ class Repository:
         other.packs = PackReader(other)
         other.index = BlobIndex()
         other._index_cache = None
+        other._listed = {}
         return other
 
     def lock(
@@ -259,8 +247,36 @@ class Repository:
 
     def list(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
         """Id and size of every file of *kind*."""
-        for name, size in self.storage.list(kind):
+        ahead = self._listed.pop(kind, None)
+        files = None if ahead is None else ahead.get()
+        for name, size in self.storage.list(kind) if files is None else files:
             yield bytes.fromhex(name), size
+
+    @contextmanager
+    def listing_ahead(self, *kinds: FileKind) -> Iterator[None]:
+        """List files of *kinds*, one kind after the other, while a ``with`` block does other things: `list` has the files of
+        each kind at once, the first time that it is asked in the block. Nothing is listed ahead where files are at hand.
+
+        What is listed first must be what may be outdated when the rest is read (ORDER-2).
+        """
+        before: Later[Sequence[tuple[str, int]] | None] | None = None
+        for kind in () if self.storage.at_hand else kinds:
+            before = self._listed[kind] = Later(partial(self._list_after, before, kind), name=f"list {kind.value}")
+        try:
+            yield
+        finally:
+            self._listed.clear()
+
+    def _list_after(
+        self, before: Later[Sequence[tuple[str, int]] | None] | None, kind: FileKind
+    ) -> Sequence[tuple[str, int]] | None:
+        """The files of *kind*, asked for when *before* is done; None where that fails: whoever wants them meets the same."""
+        if before is not None:
+            before.get()
+        try:
+            return list(self.storage.list(kind))
+        except StorageError:
+            return None
 
     def load_raw(self, kind: FileKind, file_id: bytes) -> bytes:
         """A file's stored bytes, checked against its name (the config has none to check).
@@ -440,7 +456,8 @@ def _may_be_intact(error: ResticFormatError) -> TypeGuard[StorageError]:
     return isinstance(error, StorageError) and error.may_be_intact
 
 
-def _checked_pack_size(size: int | None) -> int:
+def checked_pack_size(size: int | None) -> int:
+    """Bytes that new packs should have, by default as restic has it. Raises `UsageError` where they cannot."""
     if size is None:
         return DEFAULT_PACK_SIZE
     if not MIN_PACK_SIZE <= size <= MAX_PACK_SIZE:
@@ -450,5 +467,6 @@ def _checked_pack_size(size: int | None) -> int:
     return size
 
 
-def _password_bytes(password: bytes | str) -> bytes:
+def password_bytes(password: bytes | str) -> bytes:
+    """What the key is derived from."""
     return password if isinstance(password, bytes) else os.fsencode(password)

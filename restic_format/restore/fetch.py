@@ -105,7 +105,7 @@ class Fetcher:
         self._files = _OpenFiles()
         self._misplaced: set[int] = set()
         """Files with a blob of another length than an index says: where its other blobs go was worked out wrong."""
-        self._pool = WorkerPool("restore", session.options.workers, self._work, cancel=session.cancel)
+        self._pool = WorkerPool("restore", session.workers, self._work, cancel=session.cancel)
         self._runs = self._pool.share(session.plan.runs())
 
     def run(self) -> None:

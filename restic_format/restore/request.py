@@ -49,8 +49,8 @@ class RestoreOptions(msgspec.Struct, frozen=True):
     select_xattr: XattrSelector | None = None
     tell_items: bool = False
     """Tell of every `Item`, not only of failures."""
-    workers: int = 2
-    """Threads that fetch, decrypt and write."""
+    workers: int | None = None
+    """Threads that fetch, decrypt and write; None for `Storage.readers`."""
 
 
 def exclude_selector(patterns: ExcludeFilter) -> Selector:

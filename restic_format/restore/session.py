@@ -64,6 +64,11 @@ class Session:
         """Whether it is known well enough what belongs into the target."""
         self._lock = threading.Lock()
 
+    @property
+    def workers(self) -> int:
+        """How many threads fetch, decrypt and write."""
+        return self.options.workers or self.repository.storage.readers
+
     def target_path(self, location: str) -> str:
         """The path in the target of an item of the snapshot, for messages only."""
         return os.fsdecode(self.target.rstrip(b"/")) + location

@@ -21,7 +21,7 @@ class Verifier:
         self._session = session
         self._on_file = on_file
         self._turn = threading.Lock()
-        self._pool = WorkerPool("verify", session.options.workers, self._work, cancel=session.cancel)
+        self._pool = WorkerPool("verify", session.workers, self._work, cancel=session.cancel)
         self._jobs = self._pool.share(self._written())
         self.files = 0
         """Files read so far."""

@@ -30,6 +30,9 @@ Content = Buffer | Sequence[Buffer]
 _PIECE = 4 << 20
 """Bytes of a file that are read at once."""
 
+MOST_READERS = 16
+"""Threads that read a storage, however many operations may run at once: each holds some MiB."""
+
 
 def pieces_of(content: Content) -> Sequence[Buffer]:
     """The pieces of *content*."""
@@ -153,6 +156,13 @@ class Storage(ABC):
     def connections(self) -> int:
         """How many operations may usefully run at once."""
         return 5
+
+    @property
+    def readers(self) -> int:
+        """How many threads should read it: one for each operation that may run at once, but two at least, and not very many,
+        for each holds what it reads.
+        """
+        return max(2, min(self.connections, MOST_READERS))
 
     @property
     def lists_at_once(self) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,9 @@ def rival(late: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         thread.join()
 
 
+Listed = Sequence[tuple[bytes, int]] | None
+
+
 class Looks:
     """The looks at others' locks: how many there were, and a gate before the one that settles a lock."""
 
@@ -98,11 +101,11 @@ class Looks:
         self.gate = threading.Event()
         look = lock_module._check_others
 
-        def watched(repo: Repository, exclusive: bool, own: frozenset[bytes]) -> None:
+        def watched(repo: Repository, exclusive: bool, own: frozenset[bytes], listed: Listed = None) -> None:
             if own:
                 assert self.gate.wait(20)
             self.steps.append("settle" if own else "look")
-            look(repo, exclusive, own)
+            look(repo, exclusive, own, listed)
 
         monkeypatch.setattr(lock_module, "_check_others", watched)
 

@@ -59,11 +59,12 @@ def open_repository(
     kept to --limit-upload and --limit-download any more. Raises ``RepositoryNotFound``, ``WrongPassword``,
     ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
-    repository = unlock_with_password(options, out, stopping)
+    locks = not (lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"))
+    repository = unlock_with_password(options, out, stopping, for_lock=locks)
     use_cache(repository, options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
-    if lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"):
+    if not locks:
         yield repository, None
         return
 
@@ -80,29 +81,29 @@ def open_repository(
             locking.__exit__(None, None, None)
 
 
-def unlock_with_password(options: GlobalOptions, out: Output, stopping: Callable[[], bool]) -> Repository:
+def unlock_with_password(
+    options: GlobalOptions, out: Output, stopping: Callable[[], bool], *, for_lock: bool = False
+) -> Repository:
     """Open the storage and find a key for the password; a person at a terminal may try three times.
 
-    For *stopping* see `open_repository`.
+    For *stopping* see `open_repository`, for *for_lock* `Opening.open`.
     """
     from restic_format.errors import WrongPassword
-    from restic_format.repository import Repository
-    from restic_spec.layout import FileKind
+    from restic_format.repository.opening import Opening
 
-    storage = given_storage(options, stopping)
+    opening = Opening(given_storage(options, stopping), key_hint=options.key_hint or None)
 
     def attempt(password: str) -> Repository:
-        return Repository.open(
-            storage,
+        return opening.open(
             password.encode("utf-8", "surrogateescape"),
-            key_hint=options.key_hint or None,
             compression=options.compression if options.compression_given else None,
             pack_size=options.pack_size_bytes,
             extra_verify=not options.no_extra_verify,
             cache_folder=index_cache_base(options),
+            for_lock=for_lock,
         )
 
-    if not storage.exists(FileKind.CONFIG, ""):
+    if not opening.exists():
         raise no_repository(options)  # before anybody is asked for a password
     tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from restic_tools.environment import variable
 from restic_tools.exitcodes import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from restic_format.errors import StorageError
     from restic_format.repository import Repository
     from restic_tools.globaloptions import GlobalOptions
@@ -57,6 +60,37 @@ def use_cache(repository: Repository, options: GlobalOptions, out: Output) -> No
         out.warn(f"unable to open cache: {error}")
         return
     _old_caches(repository, base, options, out)
+
+
+@contextmanager
+def temporary_cache(repository: Repository, base: str, out: Output) -> Iterator[None]:
+    """Put a cache before *repository* that is empty, and removed at the end of the ``with`` block, unless it is of no use.
+    It is in the folder *base*, if that is there, otherwise where temporary files are.
+    """
+    if repository.storage.at_hand:
+        yield
+        return
+    import shutil
+    import tempfile
+
+    from restic_format.errors import StorageError
+    from restic_format.storage.cachefolder import CacheFolder
+
+    try:
+        place = tempfile.mkdtemp(prefix="restic-check-cache-", dir=base if base and os.path.isdir(base) else None)
+    except OSError as error:
+        out.warn(f"unable to create cache directory during check, disabling cache: {error}")
+        yield
+        return
+    try:
+        out.info(f"using temporary cache in {place}")
+        try:
+            repository.use_cache(CacheFolder(place, repository.id))
+        except StorageError as error:
+            out.warn(f"unable to open cache: {error}")
+        yield
+    finally:
+        shutil.rmtree(place, onerror=lambda _function, path, _error: out.warn(f"error removing temporary cache: {path}"))
 
 
 def _old_caches(repository: Repository, base: str, options: GlobalOptions, out: Output) -> None:

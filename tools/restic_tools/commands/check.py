@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Annotated
 
 from restic_tools.context import Context
@@ -43,6 +44,7 @@ def check(
     from restic_format.check.findings import FACTS, MAKE_READABLE, WITHOUT_KEY, Code
     from restic_format.errors import DamagedFile, KeyUnusable, WrongPassword
     from restic_tools.access import given_storage
+    from restic_tools.caching import temporary_cache
     from restic_tools.checkprint import CheckPrinter, summary_of
     from restic_tools.nativenote import tell_missing_native
 
@@ -68,10 +70,11 @@ def check(
     if not ctx.options.no_lock:
         ctx.out.info("create exclusive lock for repository")
     try:
-        ctx.options.no_cache = True
+        caching, ctx.options.no_cache = not ctx.options.no_cache, True
         with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repository:
             tell_missing_native(ctx.out)
-            report = run_check(repository, options, printer)
+            with temporary_cache(repository, ctx.options.cache_dir, ctx.out) if caching else nullcontext():
+                report = run_check(repository, options, printer)
             printer.conclude(report)
     except (WrongPassword, KeyUnusable) as error:
         # A damaged key file looks like a wrong password to whoever tries it.
