@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from restic_format.errors import FileMissing
@@ -20,6 +21,7 @@ class MemoryStorage(Storage):
     def __init__(self) -> None:
         self.files: dict[tuple[FileKind, str], bytes] = {}
         self.sides: dict[str, MemorySideFiles] = {}
+        self._saving_new = threading.Lock()
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """Store a file."""
@@ -29,10 +31,10 @@ class MemoryStorage(Storage):
 
     def save_new(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file, unless it is there."""
-        path_of(kind, name)
-        mine = b"".join(pieces_of(data))
-        if self.files.setdefault((kind, name), mine) is not mine:
-            raise already_there(kind, name)
+        with self._saving_new:
+            if (kind, name) in self.files:
+                raise already_there(kind, name)
+            self.save(kind, name, data)
 
     def _get(self, kind: FileKind, name: str) -> bytes:
         try:
