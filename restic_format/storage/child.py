@@ -14,7 +14,10 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from restic_format.errors import StorageError, UsageError
 from restic_format.storage.base import Buffer
@@ -26,6 +29,9 @@ _PIPE_SIZE = 1 << 20
 
 _MOST_IN_LINE = 1024
 """Characters of a line that the program prints; the rest of it is left out."""
+
+_PIECES_AT_ONCE = 512
+"""Well below the system's bound on what one call takes."""
 
 _KILL_AFTER = 1.0
 """Seconds that a program has to end after it was asked to by a signal."""
@@ -79,6 +85,8 @@ class Child:
         self._report = report
         self._last = ""
         self._closing = threading.Lock()
+        self.moved = time.monotonic()
+        """When it took something last, by the clock that does not jump."""
         environment = environment_of(environment)
         program = _find(words[0], environment.get("PATH", os.defpath))
         self._terminal = _Terminal()
@@ -118,6 +126,11 @@ class Child:
         self._output.close()
 
     @property
+    def has_terminal(self) -> bool:
+        """Whether it may be asking somebody for a password."""
+        return self._terminal.is_given
+
+    @property
     def last_line(self) -> str:
         """What it printed last on its standard error, safe for a terminal; "" for nothing."""
         return self._last
@@ -129,11 +142,11 @@ class Child:
             ChildStuck: it took nothing for *patience* seconds.
             OSError: it has closed its input, or has ended.
         """
-        left = [memoryview(piece) for piece in pieces if len(piece)]
+        left = deque(memoryview(piece) for piece in pieces if len(piece))
         ready: select.poll | None = None
         while left:
             try:
-                written = os.writev(self._input.fileno(), left)
+                written = os.writev(self._input.fileno(), list(islice(left, _PIECES_AT_ONCE)))
             except BlockingIOError:
                 if ready is None:
                     ready = select.poll()
@@ -141,8 +154,9 @@ class Child:
                 if not ready.poll(patience * 1000):
                     raise ChildStuck from None
                 continue
+            self.moved = time.monotonic()
             while left and written >= len(left[0]):
-                written -= len(left.pop(0))
+                written -= len(left.popleft())
             if written:
                 left[0] = left[0][written:]
 
@@ -235,6 +249,11 @@ class _Terminal:
         else:
             if self._own != os.getpgrp():
                 self._forget()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a child may be before it."""
+        return self._descriptor >= 0
 
     def _forget(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
