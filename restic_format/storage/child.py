@@ -173,6 +173,11 @@ class Child:
         self._listener.join(patience)  # what it printed last may still be on its way
         return exit_text(status)
 
+    def close_input(self) -> None:
+        """Close its input, at which it should end. Nobody may be writing any more."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+
     def kill(self) -> None:
         """End it at once, with the programs that it has started."""
         self._terminal.take_back()
@@ -187,8 +192,7 @@ class Child:
         """
         with self._closing:
             self._terminal.take_back()
-            with contextlib.suppress(OSError):
-                self._input.close()
+            self.close_input()
             if self.ended(patience) is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self._process.pid, signal.SIGTERM)

@@ -98,7 +98,7 @@ def split_password(location: str) -> tuple[str, str]:
     authority, slash, path = rest.partition("/")
     user, at, host = authority.rpartition("@")
     name, _, password = user.partition(":")
-    if not location.startswith("rest:") or not password:
+    if not location.startswith(("rest:", "sftp://")) or not password:
         return location, ""
     return f"{scheme}{slashes}{name}{at}{host}{slash}{path}", password
 
@@ -157,7 +157,8 @@ def limited(storage: Storage, transport: Transport) -> Storage:
 _SCHEMES = {
     "local": "",
     "rest": "rest:open_rest",
-    **dict.fromkeys(("azure", "b2", "gs", "rclone", "s3", "sftp", "swift"), "locations:open_unsupported"),
+    "sftp": "sftp:open_sftp",
+    **dict.fromkeys(("azure", "b2", "gs", "rclone", "s3", "swift"), "locations:open_unsupported"),
 }
 """Module and function that opens each kind of storage; imported when one is opened."""
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from restic_format.errors import LocationInvalid, UsageError
 from restic_format.storage.child import words_of
+from restic_format.storage.locations import without_password
 from restic_spec import gojson
 
 _INVALID = "parsing repository location failed: "
@@ -40,7 +41,9 @@ def parse_place(rest: str) -> Place:
             "Use a relative directory, most servers interpret this as relative to the user's home directory"
         )
     if place.host.startswith("-"):
-        raise LocationInvalid(f"{_INVALID}sftp: host {place.host!r} begins with a hyphen, so that ssh would take it for an option")
+        raise LocationInvalid(
+            f"{_INVALID}sftp: host {place.host!r} begins with a hyphen, so that ssh would take it for an option"
+        )
     return place._replace(path=path)
 
 
@@ -56,10 +59,10 @@ def _from_words(rest: str) -> Place:
 
 def _from_url(rest: str) -> Place:
     url = "sftp:" + rest
-    shown = without_password(rest)
+    shown = without_password(url)
 
     def fail(why: str) -> LocationInvalid:
-        return LocationInvalid(f'{_INVALID}parse "sftp:{shown}": {why}')
+        return LocationInvalid(f'{_INVALID}parse "{shown}": {why}')
 
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in url):
         raise fail("net/url: invalid control character in URL")
@@ -80,14 +83,11 @@ def _from_url(rest: str) -> Place:
         if wrong:
             raise fail(f'invalid URL escape "{wrong[0]}"')
     if not slash:
-        raise LocationInvalid(f'{_INVALID}invalid backend "sftp:{shown}", no directory specified')
+        raise LocationInvalid(f'{_INVALID}invalid backend "{shown}", no directory specified')
     name = unquote(user.partition(":")[0], errors="surrogateescape")
-    return Place(name, unquote(host, errors="surrogateescape"), port[1:], gojson.to_bytes(unquote(path, errors="surrogateescape")))
-
-
-def without_password(rest: str) -> str:
-    """*rest* as it may be shown: a password in a URL, of which ssh makes no use, is left out."""
-    return re.sub(r"\A(//[^/@:]*):[^/@]*(?=@)", r"\1:***", rest)
+    return Place(
+        name, unquote(host, errors="surrogateescape"), port[1:], gojson.to_bytes(unquote(path, errors="surrogateescape"))
+    )
 
 
 def _clean(path: bytes) -> bytes:

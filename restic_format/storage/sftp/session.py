@@ -197,6 +197,15 @@ class Session:
             self.fail("the session was closed")
             self._child.close()
 
+    def leave(self) -> None:
+        """Close the program's input, at which it ends; nobody waits for that."""
+        if self._sending.acquire(blocking=False):
+            self._why = self._why or "the session was closed"
+            self._child.close_input()
+            self._sending.release()
+        else:
+            self.fail("the session was closed")
+
     # What follows is the reader's.
 
     def _run(self) -> None:
