@@ -230,7 +230,7 @@ class SftpWriter:
         must(session, reply, "rename", target, what)
 
     def _replace(self, target: bytes, what: str) -> None:
-        """Rename to a name that is taken, where the server does not do that: the file that has it is moved aside, and then removed."""
+        """Rename to a name that is taken, where the server does not: the file that has it is moved aside and then removed."""
         session, aside = self._session, target + temporary_suffix()
         must(session, session.ask(protocol.renaming(target, aside)), "rename", target, what)
         reply = session.ask(protocol.renaming(self._temporary, target))
