@@ -22,6 +22,7 @@ __all__ = [
     "BlobMissing",
     "ConfigExists",
     "DamagedFile",
+    "FileCold",
     "FileExists",
     "FileMissing",
     "FileUnusable",
@@ -113,6 +114,12 @@ class ServerNotTrusted(StorageError):
 
 class AnswerCut(StorageError):
     """The server sent fewer bytes than were asked for, or others: nothing is known about the file."""
+
+
+class FileCold(StorageError):
+    """The file is in a class of storage that must be asked before anything can be read from it. It may well be intact."""
+
+    permanent = True
 
 
 class RepositoryNotFound(ResticFormatError):

@@ -1,0 +1,1 @@
+"""Repositories in S3 and what is compatible with it."""

@@ -1,0 +1,36 @@
+"""Opening ``s3:`` locations."""
+
+from __future__ import annotations
+
+from restic_format.errors import UsageError
+from restic_format.storage.base import Storage
+from restic_format.storage.extended import S3Options, read_options
+from restic_format.storage.http.pool import Pool
+from restic_format.storage.locations import Options
+from restic_format.storage.objects import ObjectStorage
+from restic_format.storage.s3.credentials import credentials_of
+from restic_format.storage.s3.location import parse
+from restic_format.storage.s3.store import S3Store
+from restic_format.storage.transport import Transport
+
+LOOKUPS = ("auto", "dns", "path")
+
+
+def open_s3(rest: str, options: Options, transport: Transport) -> Storage:
+    """The storage at ``s3:`` *rest*; for its forms see `restic_format.storage.s3.location.parse`.
+
+    Raises:
+        LocationInvalid: no server or no bucket in it.
+        UsageError: an option that makes no sense, or credentials that cannot be.
+    """
+    where = parse(rest)
+    known = read_options(S3Options, "s3", options)
+    known = known._replace(
+        bucket_lookup=known.bucket_lookup.lower() or "auto",
+        region=known.region or transport.environment.get("AWS_DEFAULT_REGION", ""),
+    )
+    if known.bucket_lookup not in LOOKUPS:
+        raise UsageError(f'bad bucket-lookup style "{options["bucket-lookup"][:80]}" must be "auto", "path" or "dns"')
+    credentials = None if known.unsafe_anonymous_auth else credentials_of(transport, known.region)
+    store = S3Store(where, known, credentials, lambda origin: Pool(origin, transport, known.connections))
+    return ObjectStorage(store, where.prefix)
