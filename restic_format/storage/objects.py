@@ -9,8 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from restic_format.errors import AnswerCut, FileUnusable
-from restic_format.storage.base import Content, Storage, already_there, check_range, name_of
+from restic_format.errors import AnswerCut, FileUnusable, StorageError
+from restic_format.storage.base import Content, Storage, already_there, check_range, check_size, name_of
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import KINDS, FileKind, folder_of, path_of
 
@@ -47,8 +47,8 @@ class ObjectStore(ABC):
     def put_new(self, key: str, data: Content, *, kind: FileKind) -> None:
         """Store *data* where nothing is. Raises `FileExists`."""
         if self.has(key):
-            raise already_there(kind, _name_in(kind, key))
-        self.put(key, data, kind=kind, metadata=True, sha256=_name_in(kind, key))
+            raise already_there(kind, name_in(kind, key))
+        self.put(key, data, kind=kind, metadata=True, sha256=name_in(kind, key))
 
     @abstractmethod
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
@@ -122,41 +122,52 @@ class ObjectStorage(Storage):
 
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """See `Storage`."""
-        self.store.put(self.key(kind, name), data, kind=kind, metadata=metadata or kind is not FileKind.PACK, sha256=name)
+        with _about(kind, name):
+            self.store.put(self.key(kind, name), data, kind=kind, metadata=metadata or kind is not FileKind.PACK, sha256=name)
 
     def save_new(self, kind: FileKind, name: str, data: Content) -> None:
         """See `Storage`."""
-        self.store.put_new(self.key(kind, name), data, kind=kind)
+        with _about(kind, name):
+            self.store.put_new(self.key(kind, name), data, kind=kind)
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Storage`."""
-        key = self.key(kind, name)
-        if length is None and not offset:
-            return self.store.get(key, 0, None, KINDS[kind].max_size)
-        if not length:
-            length = check_range(kind, name, self.store.size(key), offset, length)
+        with _about(kind, name):
+            key = self.key(kind, name)
+            if length is None and not offset:
+                return self._whole(kind, name, key)
             if not length:
-                return b""
+                length = check_range(kind, name, self.store.size(key), offset, length)
+                if not length:
+                    return b""
+            try:
+                data = self.store.get(key, offset, length, length)
+            except (AnswerCut, FileUnusable):
+                self._check(kind, name, offset, length)
+                raise
+            if len(data) != length:
+                self._check(kind, name, offset, length)
+                raise AnswerCut(f"{name_of(kind, name)}: {len(data)} of {length} bytes from {offset} arrived")
+            return data
+
+    def _whole(self, kind: FileKind, name: str, key: str) -> bytes:
         try:
-            data = self.store.get(key, offset, length, length)
-        except (AnswerCut, FileUnusable):
-            self._check(kind, name, offset, length)
+            return self.store.get(key, 0, None, KINDS[kind].max_size)
+        except FileUnusable:
+            check_size(kind, name, self.store.size(key))
             raise
-        if len(data) < length:
-            self._check(kind, name, offset, length)
-            raise AnswerCut(f"{name_of(kind, name)}: {len(data)} of {length} bytes from {offset} arrived")
-        return data
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """See `Storage`."""
         if not len(target):
             self.load(kind, name, offset, 0)
             return
-        try:
-            self.store.get_into(self.key(kind, name), offset, target)
-        except (AnswerCut, FileUnusable):
-            self._check(kind, name, offset, len(target))
-            raise
+        with _about(kind, name):
+            try:
+                self.store.get_into(self.key(kind, name), offset, target)
+            except (AnswerCut, FileUnusable):
+                self._check(kind, name, offset, len(target))
+                raise
 
     def _check(self, kind: FileKind, name: str, offset: int, length: int) -> None:
         """Raise `FileUnusable` where the file is too short for what was asked for: then it was not the way that lost bytes."""
@@ -164,7 +175,8 @@ class ObjectStorage(Storage):
 
     def size(self, kind: FileKind, name: str) -> int:
         """See `Storage`."""
-        return self.store.size(self.key(kind, name))
+        with _about(kind, name):
+            return self.store.size(self.key(kind, name))
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """See `Storage`."""
@@ -175,9 +187,24 @@ class ObjectStorage(Storage):
 
     def remove(self, kind: FileKind, name: str) -> None:
         """See `Storage`."""
-        self.store.delete(self.key(kind, name))
+        with _about(kind, name):
+            self.store.delete(self.key(kind, name))
 
 
-def _name_in(kind: FileKind, key: str) -> str:
+class _about:  # noqa: N801 - used as a statement; a class, as these run for every request
+    """Names the file in the errors of a store, which knows only keys."""
+
+    def __init__(self, kind: FileKind, name: str) -> None:
+        self._kind, self._name = kind, name
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StorageError):
+            error.object = name_of(self._kind, self._name)
+
+
+def name_in(kind: FileKind, key: str) -> str:
     """The name of the file that has *key*."""
     return "" if kind is FileKind.CONFIG else key.rpartition("/")[2]

@@ -97,7 +97,9 @@ def told(reply: Reply, what: str, object: str = "") -> StorageError:
     if failure.code in _PASSING:
         return StorageError(f"{what}: {replies.status_text(reply, text)}", object=object)
     advice = _ADVICE.get(failure.code, "")
-    said = replies.status_text(reply, text) + (f"; {advice}" if advice else "")
+    said = replies.status_text(reply, text)
+    if advice:
+        said = f"{said.rstrip('.')}; {advice}"
     if (kind := _CLASSES.get(failure.code)) is not None:
         return kind(f"{what}: {said}", object=object)
     general = replies.told(reply, what, object, text)

@@ -31,7 +31,7 @@ class S3Location(NamedTuple):
     """Host, and port where it is not the usual one."""
     bucket: str
     prefix: str
-    """Before the keys of all files; "" or without ``/`` at its ends."""
+    """Before the keys of all files, without ``/`` at its end; "" for none."""
 
     @property
     def text(self) -> str:
@@ -67,7 +67,13 @@ def parse(rest: str) -> S3Location:
         raise _invalid("bucket name cannot be empty")
     if not _BUCKET.fullmatch(bucket) or any(pair in bucket for pair in ("..", ".-", "-.")):
         raise _invalid("this cannot be the name of a bucket: it has 3 to 63 letters, digits, points and hyphens")
-    return S3Location(tls, endpoint, bucket, posixpath.normpath(f"/{prefix}")[1:].strip("/"))
+    # As restic: a slash at its beginning is part of the keys.
+    cleaned = posixpath.normpath(prefix)
+    if cleaned.startswith("//"):
+        cleaned = cleaned[1:]
+    if cleaned == "/":
+        raise _invalid("the prefix has nothing but slashes")
+    return S3Location(tls, endpoint, bucket, "" if cleaned == "." else cleaned)
 
 
 def _invalid(what: str) -> LocationInvalid:

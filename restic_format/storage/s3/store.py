@@ -18,7 +18,7 @@ from restic_format.storage.base import Content, already_there, pieces_of
 from restic_format.storage.extended import S3Options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
-from restic_format.storage.objects import ObjectStore
+from restic_format.storage.objects import ObjectStore, name_in
 from restic_format.storage.s3.answers import LARGEST_PAGE, Failure, Page, bucket_region, failure_of, page_of, told
 from restic_format.storage.s3.location import DEFAULT_REGION, Route, S3Location, route
 from restic_format.storage.s3.sign import EMPTY, Signer, hash_of, path_of_key, query_of
@@ -189,12 +189,12 @@ class S3Store(ObjectStore):
     def put_new(self, key: str, data: Content, *, kind: FileKind) -> None:
         """See `ObjectStore`. Of several who do so at once one succeeds, where the server knows If-None-Match."""
         if self.has(key):
-            raise already_there(kind, key)
+            raise already_there(kind, name_in(kind, key))
         headers = self._class_of(kind, metadata=True)
         if self._conditional:
             reply = self._put(key, data, {**headers, "If-None-Match": "*"}, "")
             if reply.status == 412:
-                raise already_there(kind, key)
+                raise already_there(kind, name_in(kind, key))
             if reply.status != 501:
                 if not reply.ok:
                     raise told(reply, f"save {key}", key)
