@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restic_format.durations import duration, duration_text
 from restic_format.words import printable
 from restic_spec import gotime
 from restic_spec.errors import JsonInvalid
-from restic_tools.access import duration_text
 from restic_tools.argv import parse_int, parse_uint
-from restic_tools.flagtypes import comma_list, compression_mode, duration, size, tag_list
+from restic_tools.flagtypes import comma_list, compression_mode, size, tag_list
 from restic_tools.gotext import canonical, full_text, local_text
 from restic_tools.render import Table, bytes_text, percent_text, seconds_text, shortened
 
