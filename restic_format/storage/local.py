@@ -15,7 +15,7 @@ from functools import cached_property
 
 from restic_format.errors import FileUnusable, StorageError
 from restic_format.storage import oserrors
-from restic_format.storage.base import Content, Storage, Writer, check_range, name_of, write_whole
+from restic_format.storage.base import Content, Storage, check_range, name_of, write_whole
 from restic_format.storage.localwriter import LocalWriter, make_folders
 from restic_format.storage.side import LocalSideFiles, SideFiles
 from restic_spec import gojson
@@ -120,7 +120,7 @@ class LocalStorage(Storage):
     def save_new(self, kind: FileKind, name: str, data: Content) -> None:
         """Store a file that is not there (see `Storage.save_new`): of several who do so at once, one succeeds."""
         self.path_of(kind, name)
-        writer = self._begin(kind)
+        writer = self.begin(kind)
         try:
             writer.append(data)
             writer.finish(name, replace=False)
@@ -128,12 +128,9 @@ class LocalStorage(Storage):
             writer.abort()
             raise
 
-    def begin(self, kind: FileKind, *, metadata: bool = False) -> Writer:
+    def begin(self, kind: FileKind, *, metadata: bool = False) -> LocalWriter:
         """Begin to write a file (see `Storage.begin`)."""
         del metadata
-        return self._begin(kind)
-
-    def _begin(self, kind: FileKind) -> LocalWriter:
         return LocalWriter(
             lambda name: self.path_of(kind, name),
             self.modes,
@@ -143,7 +140,7 @@ class LocalStorage(Storage):
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range (see `Storage.load`)."""
-        descriptor, size = self._open(kind, name)
+        descriptor, size = self.open_file(kind, name)
         try:
             wanted = check_range(kind, name, size, offset, length)
             pieces, have = [], 0
@@ -161,7 +158,7 @@ class LocalStorage(Storage):
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """Fill memory from a range (see `Storage.load_into`)."""
-        descriptor, _ = self._open(kind, name)
+        descriptor, _ = self.open_file(kind, name)
         try:
             have = 0
             while have < len(target):
@@ -174,8 +171,11 @@ class LocalStorage(Storage):
         finally:
             os.close(descriptor)
 
-    def _open(self, kind: FileKind, name: str) -> tuple[int, int]:
-        """A descriptor of a file, and its size. What is not a regular file is refused, and not waited for (LAYOUT-11)."""
+    def open_file(self, kind: FileKind, name: str) -> tuple[int, int]:
+        """A descriptor of a file, which the caller closes, and its size.
+
+        What is not a regular file is refused, and not waited for (LAYOUT-11). Raises as `load`.
+        """
         path = self.path_of(kind, name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

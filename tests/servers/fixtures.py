@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.base import Server, running
 from tests.servers.certificates import Certificates
+from tests.servers.our_server import OurAppendOnlyServer, OurServer
 from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav
 from tests.servers.rest_server import AppendOnlyRestServer, RestServer, SmallRestServer, SocketRestServer, TlsRestServer
 from tests.servers.sftp import Sshd
@@ -86,4 +87,18 @@ def rclone_ftp() -> Iterator[Server]:
 def rclone_rest() -> Iterator[Server]:
     """rclone as a server of restic's REST protocol."""
     with running(RcloneRest) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def our_server() -> Iterator[Server]:
+    """`restic-format serve`, to which anybody may do anything."""
+    with running(OurServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def our_append_only_server() -> Iterator[Server]:
+    """`restic-format serve` that lets nothing be removed but locks."""
+    with running(OurAppendOnlyServer) as server:
         yield server

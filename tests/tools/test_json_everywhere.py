@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -70,6 +72,7 @@ LINES: dict[str, list[str]] = {
     "restore": ["restore latest --target {target}", "restore latest --target {target} -vv --dry-run"],
     "rewrite": ["rewrite --exclude a.txt", "rewrite -e a.txt -n -vv", "rewrite --new-host n --forget", "rewrite -s"],
     "self-update": ["self-update"],
+    "serve": ["serve --path {target} --no-auth --listen unix:socket"],
     "show-config": ["show-config"],
     "snapshots": ["snapshots", "snapshots latest", "snapshots --group-by host --compact"],
     "stats": ["stats", "stats --mode raw-data latest", "stats --mode blobs-per-file", "stats --mode files-by-contents"],
@@ -79,7 +82,7 @@ LINES: dict[str, list[str]] = {
 }
 """Lines for each command; words in braces are those of `places`."""
 
-WITHOUT_REPOSITORY = {"cache", "features", "generate", "help", "options", "self-update", "version"}
+WITHOUT_REPOSITORY = {"cache", "features", "generate", "help", "options", "self-update", "serve", "version"}
 GOES_ON = {"diagnose"}
 """What works all the same in a repository without its config."""
 REFUSED = {"explore", "self-update"}
@@ -144,6 +147,8 @@ def test_standard_output_is_json(entry: Entry, places: dict[str, str], run: Runn
     if name == "mount":
         target = Path(places["target"])
         threading.Thread(target=lambda: until(lambda: is_mounted(target)) and detach(target)).start()
+    if name == "serve":
+        threading.Thread(target=lambda: until(Path("socket").exists) and os.kill(os.getpid(), signal.SIGTERM)).start()
     for line in LINES[name]:
         done = run(*words_of(line, places), "--json")
         assert done.code in ((1,) if name in REFUSED else (0,)), (line, done)

@@ -104,6 +104,7 @@ COMMANDS: list[Entry] = [
     Entry("restore", "restore:restore", "Restore files from a snapshot"),
     Entry("rewrite", "rewrite:rewrite", "Create new snapshots from existing ones, without unwanted files"),
     Entry("self-update", "selfupdate:self_update", "Say how to update this program", group=ADVANCED, codes=(1,)),
+    Entry("serve", "serve:app", "Serve repositories to restic over HTTP", own=True, codes=(0, 1)),
     Entry("show-config", "config:shown", "Show the settings that live in the repository", group=ADVANCED, own=True),
     Entry("snapshots", "snapshots:snapshots", "List the snapshots", shows=True),
     Entry("stats", "stats:stats", "Count what is in snapshots", shows=True),

@@ -1,0 +1,83 @@
+"""uvicorn's HTTP protocol with bounds: connections, the size of headers, and the time in which they must come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from restic_format.serve.running import (
+    HEAD_PATIENCE,
+    MOST_CONNECTIONS,
+    MOST_HEAD,
+    MOST_WAITING,
+    TOO_LARGE,
+    TOO_MANY,
+)
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head = 0
+    """Bytes of a head that has not ended."""
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connects."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.write(TOO_MANY)
+            transport.close()
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes come."""
+        in_head = self._in_head
+        super().data_received(data)
+        if in_head and self._in_head:
+            self._head += len(data)
+            if self._deadline is None:
+                self._expect_head()
+        if (self._in_head and self._head > MOST_HEAD) or len(self.pipeline) > MOST_WAITING:
+            self._close(TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """A request's head is complete."""
+        self._in_head = False
+        self._head = 0
+        self._forget_deadline()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request's body is complete."""
+        super().on_message_complete()
+        self._in_head = True
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_PATIENCE, self._close, b"")
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _quiet(self) -> bool:
+        """Whether no answer is being sent."""
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _close(self, last: bytes) -> None:
+        self._forget_deadline()
+        if not self.transport.is_closing():
+            if last and self._quiet():
+                self.transport.write(last)
+            self.transport.close()
