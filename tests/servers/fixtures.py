@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.azurite import Azurite
 from tests.servers.base import Server, running
 from tests.servers.certificates import Certificates
+from tests.servers.gcs import GcsServer
 from tests.servers.our_server import OurAppendOnlyServer, OurServer
 from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav
 from tests.servers.rest_server import AppendOnlyRestServer, RestServer, SmallRestServer, SocketRestServer, TlsRestServer
@@ -18,6 +20,20 @@ from tests.servers.sftp import Sshd
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates that servers show and clients trust or refuse."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def azurite(certificates: Certificates) -> Iterator[Server]:
+    """Azurite: Azure Blob Storage."""
+    with running(Azurite, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[Server]:
+    """fake-gcs-server: Google Cloud Storage."""
+    with running(GcsServer) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
