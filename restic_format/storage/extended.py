@@ -59,6 +59,7 @@ class AzureOptions(NamedTuple):
 
     access_tier: str = ""
     connections: int = 5
+    endpoint: str = ""
 
 
 class GsOptions(NamedTuple):
@@ -110,6 +111,7 @@ EXTENDED_OPTIONS = (
         "azure.access-tier", "tier for new blobs: Hot, Cool, Cold or Archive", "inferred from the storage account defaults"
     ),
     ExtendedOption("azure.connections", _CONNECTIONS, "5"),
+    ExtendedOption("azure.endpoint", "address of the server, where it is not made of the account's name"),
     ExtendedOption("b2.connections", _CONNECTIONS, "5"),
     ExtendedOption("gs.connections", _CONNECTIONS, "5"),
     ExtendedOption("gs.region", "region for a new bucket", "us"),

@@ -156,10 +156,12 @@ def limited(storage: Storage, transport: Transport) -> Storage:
 
 _SCHEMES = {
     "local": "",
+    "azure": "azure:open_azure",
+    "gs": "gcs:open_gs",
     "rest": "rest:open_rest",
     "s3": "s3.opening:open_s3",
     "sftp": "sftp:open_sftp",
-    **dict.fromkeys(("azure", "b2", "gs", "rclone", "swift"), "locations:open_unsupported"),
+    **dict.fromkeys(("b2", "rclone", "swift"), "locations:open_unsupported"),
 }
 """Module and function that opens each kind of storage; imported when one is opened."""
 

@@ -86,6 +86,7 @@ def test_the_options_are_restics_and_one_of_our_own(run: Runner, restic: Runner)
     more = {
         "local.cache": ["false"],
         "azure.connections": ["5"],
+        "azure.endpoint": [],
         "azure.access-tier": ["inferred from the storage account defaults"],
     }
     assert listed(ours.out) == {**listed(theirs.out), **more}

@@ -1,0 +1,55 @@
+"""What Azure and Google have in common: how their locations are written, keys in messages, and listings that come to an end."""
+
+from __future__ import annotations
+
+import posixpath
+
+from restic_format.errors import LocationInvalid, StorageError
+from restic_format.words import visible
+
+_EMPTY = 1000
+"""Pages without an entry that may follow each other: servers that filter give some."""
+
+_LONGEST = 8 << 10
+"""Characters of the mark of a page."""
+
+
+def bucket_and_prefix(scheme: str, rest: str) -> tuple[str, str]:
+    """Container or bucket, and the path in it without ``/`` at its ends, of a location ``scheme:bucket:/path``.
+
+    Raises:
+        LocationInvalid: it has not that form, or bytes that are no text.
+    """
+    bucket, colon, path = rest.partition(":")
+    if not colon or not bucket:
+        raise LocationInvalid(f"parsing repository location failed: {scheme}: invalid format: bucket name or path not found")
+    try:
+        rest.encode()
+    except UnicodeEncodeError:
+        raise LocationInvalid(f"parsing repository location failed: {scheme}: the path is not UTF-8") from None
+    prefix = posixpath.normpath(path or "/").lstrip("/")
+    return bucket, "" if prefix == "." else prefix
+
+
+class Pages:
+    """Sees to it that a listing ends: no page is asked for twice, and not for ever pages in which nothing is."""
+
+    def __init__(self, what: str) -> None:
+        self.what = visible(what)
+        self._seen: set[int] = set()
+        self._empty = 0
+
+    def next(self, marker: str, entries: int) -> str:
+        """*marker*, with which the next page is asked for; *entries* were on this one. Raises `StorageError`."""
+        self._empty = 0 if entries else self._empty + 1
+        if hash(marker) in self._seen or self._empty > _EMPTY or len(marker) > _LONGEST:
+            raise StorageError(f"{self.what}: the server's list does not come to an end")
+        self._seen.add(hash(marker))
+        return marker
+
+
+def object_in(key: str) -> str:
+    """What the file that has *key* is called in messages: ``data/`` and its name, without the path before it."""
+    parts = key.split("/")
+    folder = parts[-3] if len(parts) > 2 and parts[-3] == "data" else parts[-2] if len(parts) > 1 else ""
+    return visible(parts[-1] if parts[-1] == "config" or not folder else f"{folder}/{parts[-1]}")
