@@ -272,12 +272,13 @@ class Storage(ABC):
         """Remove a file. Raises `FileMissing` or `StorageError`."""
 
     def side_files(self, folder: str) -> SideFiles:
-        """This program's own files in *folder*, one of `restic_spec.layout.SIDE_FOLDERS` (LAYOUT-12).
+        """This program's own files in *folder*, one of `restic_spec.layout.SIDE_FOLDERS` (LAYOUT-12), or "" for a place that
+        has nothing but such files.
 
         Raises:
             UsageError: this storage keeps none.
         """
-        raise UsageError(f"{self.location} keeps no files in {folder}/: name another place for them")
+        raise UsageError(f"{self.location} keeps no files{folder and f' in {folder}/'}: name another place for them")
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove unfinished packs, index files and snapshots to which nothing was written for *age* seconds; says how many.

@@ -270,7 +270,7 @@ class LocalStorage(Storage):
 
     def side_files(self, folder: str) -> SideFiles:
         """This program's own files in a folder of the repository (see `Storage.side_files`)."""
-        assert folder in SIDE_FOLDERS
+        assert not folder or folder in SIDE_FOLDERS
         return LocalSideFiles(self._folder(folder), modes=self.modes, nameless=self.lists_at_once)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.errors import LocationInvalid
 from restic_format.storage.base import Storage
 from restic_format.storage.extended import LocalOptions, own_options, read_options
 from restic_format.storage.transport import DIRECT, Transport
+
+if TYPE_CHECKING:
+    from restic_format.storage.side import SideFiles
 
 Options = Mapping[str, str]
 """Extended options, such as ``local.connections``, with their values."""
@@ -126,6 +129,15 @@ def open_storage(location: str, options: Options | None = None, transport: Trans
     from restic_format.storage.retrying import RetryingStorage
 
     return RetryingStorage(_opener(scheme)(rest, own, transport), transport)
+
+
+def open_side_files(location: str, options: Options | None = None, transport: Transport = DIRECT) -> SideFiles:
+    """A place that has nothing but files of this program beside a repository: parity, what repairs have set aside.
+
+    Raises:
+        UsageError: as `open_storage`, or nothing but a repository's own files can be kept there.
+    """
+    return open_storage(location, options, transport).side_files("")
 
 
 Opener = Callable[[str, Options, Transport], Storage]

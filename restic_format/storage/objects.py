@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from restic_format.errors import AnswerCut, FileUnusable, StorageError
-from restic_format.storage.base import Content, Storage, already_there, check_range, check_size, name_of
+from restic_format.storage.base import Content, HeldWriter, Storage, Writer, already_there, check_range, check_size, name_of
+from restic_format.storage.side import SideFiles, check_name, is_side_name
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import KINDS, FileKind, folder_of, path_of
 
@@ -178,6 +179,10 @@ class ObjectStorage(Storage):
         with _about(kind, name):
             return self.store.size(self.key(kind, name))
 
+    def side_files(self, folder: str) -> SideFiles:
+        """See `Storage`."""
+        return ObjectSideFiles(self.store, f"{self._prefix}{folder}/" if folder else self._prefix)
+
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """See `Storage`."""
         for key, size in self.store.list(f"{self._prefix}{folder_of(kind)}/"):
@@ -208,3 +213,53 @@ class _about:  # noqa: N801 - used as a statement; a class, as these run for eve
 def name_in(kind: FileKind, key: str) -> str:
     """The name of the file that has *key*."""
     return "" if kind is FileKind.CONFIG else key.rpartition("/")[2]
+
+
+class ObjectSideFiles(SideFiles):
+    """Side files in *store*, with keys that begin with *prefix*: "" or something that ends in ``/``."""
+
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self.location = f"{store.location} ({prefix})"
+
+    def begin(self) -> Writer:
+        """See `SideFiles`."""
+        return HeldWriter(self._put)
+
+    def _put(self, name: str, data: Content) -> None:
+        # As an index: a small file that is read again, and in no class that has to be warmed.
+        self._store.put(self._key(name), data, kind=FileKind.INDEX, metadata=True, sha256="")
+
+    def _key(self, name: str) -> str:
+        return self._prefix + check_name(name)
+
+    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `SideFiles`."""
+        key = self._key(name)
+        size = self.size(name)
+        wanted = size - offset if length is None else length
+        if wanted < 0 or wanted > size - offset:
+            raise FileUnusable(f"{name}: has {size} bytes, wanted {max(wanted, 0)} from {offset}", object=name)
+        data = self._store.get(key, offset, wanted, wanted) if wanted else b""
+        if len(data) != wanted:
+            raise AnswerCut(f"{name}: {len(data)} of {wanted} bytes from {offset} arrived", object=name)
+        return data
+
+    def size(self, name: str) -> int:
+        """See `SideFiles`."""
+        try:
+            return self._store.size(self._key(name))
+        except StorageError as error:
+            error.object = name
+            raise
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """See `SideFiles`."""
+        found = ((key[len(self._prefix) :], size) for key, size in self._store.list(self._prefix + prefix))
+        yield from sorted((name, size) for name, size in found if is_side_name(name))
+
+    def remove(self, name: str) -> None:
+        """See `SideFiles`."""
+        self.size(name)  # raises where it is missing: not every store tells
+        self._store.delete(self._key(name))

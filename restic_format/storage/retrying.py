@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from restic_format.durations import duration_text
 from restic_format.errors import FileExists, FileMissing, StorageError
 from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, already_there
+from restic_format.storage.side import SideFiles
 from restic_format.storage.transport import Transport
 from restic_format.words import visible
 from restic_spec.layout import FileKind
@@ -145,20 +146,17 @@ class RetryingStorage(WrappedStorage):
                     self._report(f"{operation} operation successful after {pause.count} retries")
                 return
 
+    def side_files(self, folder: str) -> SideFiles:
+        """See `Storage`; what fails is repeated in the same way."""
+        return _RetryingSideFiles(self, self.inner.side_files(folder))
+
     def remove(self, kind: FileKind, name: str) -> None:
         """Remove a file. That it is missing after a failed try is what was wanted."""
-        tries = 0
 
-        def once() -> None:
-            nonlocal tries
-            tries += 1
-            try:
-                self.inner.remove(kind, name)
-            except FileMissing:
-                if tries == 1:
-                    raise
+        def repeat(operation: str, once: Callable[[], None]) -> None:
+            self._repeat(operation, once, kind)
 
-        self._repeat(_named("Remove", kind, name), once, kind)
+        _remove_once_more(repeat, _named("Remove", kind, name), lambda: self.inner.remove(kind, name))
 
     def _repeat(self, operation: str, once: Callable[[], T], kind: FileKind | None = None) -> T:
         """What *once* gives, at last. Locks do not wait for a slot: they are renewed whatever else is going on."""
@@ -181,6 +179,50 @@ class RetryingStorage(WrappedStorage):
 
     def _breaker(self, kind: FileKind, name: str) -> _Breaker:
         return _Breaker(self._abandoned, (kind, name), self._clock)
+
+
+class _RetryingSideFiles(SideFiles):
+    """Side files whose operations are repeated as those of *storage* are."""
+
+    def __init__(self, storage: RetryingStorage, inner: SideFiles) -> None:
+        self._repeat = storage._repeat
+        self._inner = inner
+        self.location = inner.location
+
+    def begin(self) -> Writer:
+        """See `SideFiles`."""
+        return HeldWriter(lambda name, data: self._repeat(f"Save(<{name}>)", lambda: self._inner.save(name, data)))
+
+    def load(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `SideFiles`."""
+        return self._repeat(f"Load(<{name}>, {length or 0}, {offset})", lambda: self._inner.load(name, offset, length))
+
+    def size(self, name: str) -> int:
+        """See `SideFiles`."""
+        return self._repeat(f"Stat(<{name}>)", lambda: self._inner.size(name))
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """See `SideFiles`."""
+        yield from self._repeat(f"List({prefix})", lambda: list(self._inner.list(prefix)))
+
+    def remove(self, name: str) -> None:
+        """See `SideFiles`. That a file is missing after a failed try is what was wanted."""
+        _remove_once_more(self._repeat, f"Remove(<{name}>)", lambda: self._inner.remove(name))
+
+
+def _remove_once_more(repeat: Callable[[str, Callable[[], None]], None], operation: str, remove: Callable[[], None]) -> None:
+    tries = 0
+
+    def once() -> None:
+        nonlocal tries
+        tries += 1
+        try:
+            remove()
+        except FileMissing:
+            if tries == 1:
+                raise
+
+    repeat(operation, once)
 
 
 class _Pauses:

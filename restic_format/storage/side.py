@@ -28,9 +28,14 @@ def check_name(name: str) -> str:
     Raises:
         FileUnusable: it may not.
     """
-    if len(name) > _MOST_IN_NAME or not _NAME.match(name):
+    if not is_side_name(name):
         raise FileUnusable(f"{name[:80]!r} cannot name a file beside those of the repository", clause="LAYOUT-12")
     return name
+
+
+def is_side_name(name: str) -> bool:
+    """Whether a side file may have this name."""
+    return len(name) <= _MOST_IN_NAME and _NAME.match(name) is not None
 
 
 class SideFiles(ABC):

@@ -14,7 +14,9 @@ from restic_format.storage.base import HeldWriter
 from restic_format.storage.cache import CachedStorage
 from restic_format.storage.cachefolder import CacheFolder
 from restic_format.storage.limited import LimitedStorage, Pace
+from restic_format.storage.retrying import RetryingStorage
 from restic_format.storage.side import MemorySideFiles
+from restic_format.storage.transport import DIRECT
 from restic_spec.layout import FileKind
 from tests.storage.contract import CONTENT, NAME, StorageContract
 from tests.storage.nameless import without_nameless_files
@@ -90,6 +92,12 @@ class TestFaulty(StorageContract):
     @pytest.fixture
     def storage(self) -> Storage:
         return FaultyStorage(MemoryStorage(), lambda call: None)
+
+
+class TestRetrying(StorageContract):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        return RetryingStorage(MemoryStorage(), DIRECT)
 
 
 class TestLimited(StorageContract):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
     from restic_format.storage.limited import Pace
+    from restic_format.storage.side import SideFiles
     from restic_format.storage.transport import Transport
     from restic_tools.context import LockMode
     from restic_tools.globaloptions import GlobalOptions
@@ -128,6 +129,13 @@ def given_storage(options: GlobalOptions, stopping: Callable[[], bool] = bool) -
     location = repository_location(options)
     check_certificates(options)
     return open_storage(location, options.extended, transport(options, stopping))
+
+
+def side_files(options: GlobalOptions, location: str) -> SideFiles:
+    """The files of this program at *location*, where no repository is."""
+    from restic_format.storage.locations import open_side_files
+
+    return open_side_files(location, options.extended, transport(options))
 
 
 def transport(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Transport:

@@ -36,7 +36,6 @@ def opened(place: Place, kind: type[S3Store] = Hashing, **options: object) -> Ob
 class TestLenient(StorageContract):
     """rclone: it answers 200 to requests for a range, and does not look at hashes."""
 
-    keeps_side_files = False
     tells_missing_on_remove = False
 
     @pytest.fixture

@@ -37,17 +37,19 @@ class Elsewhere:
     sources: Sequence[str] = ()
     _opened: list[OtherRepository] = field(default_factory=list)
     _warn: Callable[[str], object] = silent
+    _side_files: Callable[[str], SideFiles] | None = None
 
     @contextmanager
     def opened(self, ctx: Context) -> Iterator[None]:
         """The donors stay open and locked for the length of the block."""
         from restic_format.rescue.means.donors import OtherRepository
-        from restic_tools.access import repository_location
+        from restic_tools.access import repository_location, side_files
 
         for path in self.sources:
             if not os.path.lexists(encode(path)):
                 raise Failure(f"--source {visible(path)}: there is no such file or directory")
         self._warn = ctx.out.warn
+        self._side_files = lambda location: side_files(ctx.options, location)
         with ExitStack() as stack:
             for location in self.donors:
                 if _place(location) == _place(repository_location(ctx.options)):
@@ -109,10 +111,9 @@ class Elsewhere:
     def _parity(self, storage: Storage) -> SideFiles | None:
         """Where parity is; None where there is none."""
         from restic_format.errors import StorageError, UsageError
-        from restic_format.storage.side import LocalSideFiles
 
         try:
-            side = LocalSideFiles(self.parity) if self.parity else storage.side_files("parity")
+            side = self._side_files(self.parity) if self.parity and self._side_files else storage.side_files("parity")
             if next(iter(side.list()), None) is not None:
                 return side
         except UsageError:

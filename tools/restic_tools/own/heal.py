@@ -120,7 +120,7 @@ def heal(
         raise Failure("--undo and --forget-quarantine cannot be used together")
     if run is not None and not (undo or forget_quarantine):
         raise Failure("the name of a run goes with --undo or --forget-quarantine only")
-    place = _Place(quarantine)
+    place = _Place(tools, quarantine)
     if not (undo or forget_quarantine):
         from restic_format.rescue.budget import Budget
 
@@ -237,8 +237,9 @@ def _means(
 class _Place:
     """The quarantine of this call, in the repository or where the user says; one run for all that is done."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, ctx: Context, location: str) -> None:
+        self._ctx = ctx
+        self._location = location
         self._kept: Quarantine | None = None
 
     @property
@@ -248,10 +249,10 @@ class _Place:
 
     def side(self, storage: Storage) -> SideFiles:
         """Its files, for the repository in *storage*."""
-        if self._folder:
-            from restic_format.storage.side import LocalSideFiles
+        if self._location:
+            from restic_tools.access import side_files
 
-            return LocalSideFiles(self._folder)
+            return side_files(self._ctx.options, self._location)
         return storage.side_files("quarantine")
 
     def quarantine(self, repository: Repository) -> Quarantine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from restic_format.words import printable
-from restic_tools.access import given_storage, no_repository
+from restic_tools.access import given_storage, no_repository, side_files
 from restic_tools.context import Context
 from restic_tools.exitcodes import Failure
 from restic_tools.own.running import context_of
@@ -59,7 +59,7 @@ def protect(
     if check and (dry_run or forget_missing or renew):
         raise Failure("--check cannot be used together with --dry-run, --forget-missing or --renew")
     storage = _repository(tools, lost=check)
-    side = _place(storage, to)
+    side = _place(tools, storage, to)
     with stoppable(tools) as cancel, StagePrinter(tools, STAGES) as progress:
         if check:
             state = check_protection(storage, side, progress=progress, cancel=cancel)
@@ -92,19 +92,18 @@ def _repository(ctx: Context, *, lost: bool) -> Storage:
     return storage
 
 
-def _place(storage: Storage, directory: str) -> SideFiles:
+def _place(ctx: Context, storage: Storage, directory: str) -> SideFiles:
     """Where parity is kept."""
     if not directory:
         return storage.side_files("parity")
     from pathlib import Path
 
     from restic_format.storage.locations import parse_location
-    from restic_format.storage.side import LocalSideFiles
 
     location = parse_location(directory)
-    if location.scheme != "local":
-        raise Failure("--to takes a local directory")
     place = Path(location.rest).absolute()
-    if any((folder / "config").is_file() and (folder / "data").is_dir() for folder in (place, place.parent)):
+    if location.scheme == "local" and any(
+        (folder / "config").is_file() and (folder / "data").is_dir() for folder in (place, place.parent)
+    ):
         raise Failure("--to names a directory among the files of a repository: without it parity is kept in parity/ there")
-    return LocalSideFiles(location.rest)
+    return side_files(ctx.options, directory)
