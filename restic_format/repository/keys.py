@@ -21,7 +21,7 @@ from restic_format.errors import (
 from restic_format.native import scrypt
 from restic_format.repository.cipher import make_cipher
 from restic_format.storage import Storage
-from restic_format.work import Later
+from restic_format.storage.entry import Entry
 from restic_spec import gotime, keyfile
 from restic_spec.crypto import MasterKey
 from restic_spec.errors import MacInvalid, SpecError
@@ -120,64 +120,23 @@ def open_key(key: KeyFile, password: bytes) -> MasterKey:
     return unwrap(key, password, _derive, _open)
 
 
-class KeyFiles:
-    """The key files of a repository, those whose names start with *hint* first (KEY-14).
-
-    Where each request takes its time they are listed, and the first one is loaded, from the moment this is made; the others
-    while those before them are tried.
-    """
-
-    def __init__(self, storage: Storage, hint: str | None = None) -> None:
-        self._storage = storage
-        self._hint = hint
-        self._loads: dict[str, Later[bytes]] = {}
-        self._names = Later(self._list, now=not storage.at_hand, name="keys")
-
-    def _list(self) -> list[str]:
-        names = [name for name, _ in self._storage.list(FileKind.KEY)]
-        hinted = self._hinted(names)
-        names = hinted + [name for name in names if name not in hinted]
-        if names:
-            self._load_ahead(names[0])
-        return names
-
-    def _hinted(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if self._hint and name.startswith(self._hint)]
-
-    def _load_ahead(self, name: str) -> None:
-        if not self._storage.at_hand and name not in self._loads:
-            self._loads[name] = Later(lambda: self._storage.load(FileKind.KEY, name), name="key")
-
-    def names(self) -> tuple[list[str], int]:
-        """All names, in the order in which they are tried, and how many of them fit the hint. Raises `StorageError`."""
-        names = self._names.get()
-        return names, len(self._hinted(names))
-
-    def load(self, name: str, following: str | None = None) -> bytes:
-        """The content of one; the *following* one is loaded meanwhile. Raises `StorageError`."""
-        if following is not None:
-            self._load_ahead(following)
-        loading = self._loads.pop(name, None)
-        return self._storage.load(FileKind.KEY, name) if loading is None else loading.get()
-
-
 def find_key(
-    storage: Storage, password: bytes, hint: str | None = None, config: bytes | None = None, files: KeyFiles | None = None
+    storage: Storage, password: bytes, hint: str | None = None, config: bytes | None = None, entry: Entry | None = None
 ) -> OpenedKey:
     """The first key file that *password* opens; those whose names start with *hint* are tried first (KEY-14).
 
     *config* is the sealed config, which the right master key opens: a key file of another repository is passed over. So is one
-    that is damaged or cannot be read: one bad key file does not hide a good one. *files* are the key files where they have been
-    asked for already; the hint is theirs then.
+    that is damaged or cannot be read: one bad key file does not hide a good one. *entry* has the key files where they have been
+    asked for already, in the order of its own hint.
 
     Raises:
         WrongPassword: every key file was tried, and none opens with this password.
         KeyUnusable: none opens, but not all could be tried.
         DamagedFile: one opens, but not the config.
     """
-    files = files or KeyFiles(storage, hint)
-    search = _Search(storage, password, config, files.load)
-    names, hinted = files.names()
+    entry = entry or Entry(storage, hint)
+    search = _Search(storage, password, config, entry.load_key)
+    names, hinted = entry.keys()
     # A key that was asked for by its name does not count.
     most = MAX_KEYS_TRIED + (hinted == 1)
     for number, name in enumerate(names):
@@ -207,7 +166,7 @@ class _Search:
     def __init__(
         self, storage: Storage, password: bytes, config: bytes | None, load: Callable[[str, str | None], bytes] | None = None
     ) -> None:
-        """*load* gives the content of a key file, and is told the next one's name as well (`KeyFiles.load`)."""
+        """*load* gives the content of a key file, and is told the next one's name as well (`Entry.load_key`)."""
         self._storage = storage
         self._load = load or (lambda name, _: storage.load(FileKind.KEY, name))
         self._password = password

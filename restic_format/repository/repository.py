@@ -193,10 +193,16 @@ class Repository:
             KeyUnusable: no key opens, but not all of them could be tried.
             DamagedFile: the config cannot be read with the key that opened.
         """
-        from restic_format.repository.opening import Opening
+        from restic_format.repository.opening import open_by
+        from restic_format.storage.entry import Entry
 
-        return Opening(storage, key_hint=key_hint).open(
-            password, compression=compression, pack_size=pack_size, extra_verify=extra_verify, cache_folder=cache_folder
+        return open_by(
+            Entry(storage, key_hint),
+            password,
+            compression=compression,
+            pack_size=pack_size,
+            extra_verify=extra_verify,
+            cache_folder=cache_folder,
         )
 
     def use_cache(self, folder: CacheFolder, troubled: Callable[[StorageError], object] | None = None) -> None:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from restic_format.errors import RepositoryNotFound
     from restic_format.repository import Repository, RepositoryLock
     from restic_format.storage import Storage
+    from restic_format.storage.entry import Entry
     from restic_format.storage.limited import Pace
     from restic_format.storage.side import SideFiles
     from restic_format.storage.transport import Transport
+    from restic_format.work import Later
     from restic_tools.context import LockMode
     from restic_tools.globaloptions import GlobalOptions
     from restic_tools.output import Output
@@ -52,16 +54,17 @@ def open_repository(
     honour_no_lock: bool = True,
     releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
     stopping: Callable[[], bool] = bool,
+    approached: Later[Entry] | None = None,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is released inside ``releasing()``,
     so that a signal that comes just then does not leave it behind. *stopping* says whether a signal has come: then nothing is
-    kept to --limit-upload and --limit-download any more. Raises ``RepositoryNotFound``, ``WrongPassword``,
-    ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
+    kept to --limit-upload and --limit-download any more. *approached* is what `approach` has begun. Raises
+    ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     locks = not (lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"))
-    repository = unlock_with_password(options, out, stopping, for_lock=locks)
+    repository = unlock_with_password(options, out, stopping, for_lock=locks, approached=approached)
     use_cache(repository, options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
@@ -83,19 +86,26 @@ def open_repository(
 
 
 def unlock_with_password(
-    options: GlobalOptions, out: Output, stopping: Callable[[], bool], *, for_lock: bool = False
+    options: GlobalOptions,
+    out: Output,
+    stopping: Callable[[], bool],
+    *,
+    for_lock: bool = False,
+    approached: Later[Entry] | None = None,
 ) -> Repository:
     """Open the storage and find a key for the password; a person at a terminal may try three times.
 
-    For *stopping* see `open_repository`, for *for_lock* `Opening.open`.
+    For *stopping* and *approached* see `open_repository`, for *for_lock* `open_by`.
     """
-    from restic_format.errors import WrongPassword
-    from restic_format.repository.opening import Opening
+    entry = find_entry(options, stopping) if approached is None else approached.get()
 
-    opening = Opening(given_storage(options, stopping), key_hint=options.key_hint or None)
+    # The storage is at work already.
+    from restic_format.errors import WrongPassword
+    from restic_format.repository.opening import open_by
 
     def attempt(password: str) -> Repository:
-        return opening.open(
+        return open_by(
+            entry,
             password.encode("utf-8", "surrogateescape"),
             compression=options.compression if options.compression_given else None,
             pack_size=options.pack_size_bytes,
@@ -104,7 +114,7 @@ def unlock_with_password(
             for_lock=for_lock,
         )
 
-    if not opening.exists():
+    if not entry.exists():
         raise no_repository(options)  # before anybody is asked for a password
     tries = PASSWORD_TRIES if may_try_again(options) else 1
     while True:
@@ -119,6 +129,30 @@ def unlock_with_password(
             if tries == 0:
                 raise
             out.warn(f"{error}. Try again")
+
+
+def find_entry(options: GlobalOptions, stopping: Callable[[], bool]) -> Entry:
+    """The storage of the repository that is given, and what opening it reads first. Raises as `given_storage`."""
+    from restic_format.storage.entry import Entry
+
+    return Entry(given_storage(options, stopping), options.key_hint or None)
+
+
+def approach(options: GlobalOptions, stopping: Callable[[], bool]) -> Later[Entry] | None:
+    """`find_entry` that is under way while the command still imports what it needs; None where that is not done.
+
+    It is done where it takes no more than requests to a server: a child process that may ask for a password is started when it
+    is sure to be needed. What goes wrong is told when the repository is opened.
+    """
+    if options.repository_file or options.repo.partition(":")[0] not in _SERVERS:
+        return None
+    from restic_format.work import Later
+
+    return Later(lambda: find_entry(options, stopping), name="approach")
+
+
+_SERVERS = frozenset({"rest", "s3", "azure", "gs", "b2", "swift"})
+"""Schemes of storages that are asked by HTTP."""
 
 
 def given_storage(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Storage:

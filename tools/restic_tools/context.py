@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from restic_format.repository import Repository, RepositoryLock
+    from restic_format.storage.entry import Entry
+    from restic_format.work import Later
     from restic_tools.progress import Counter, Lines, Live, Status
 
     LockMode = Literal["shared", "exclusive", "none"]
@@ -29,6 +31,13 @@ class Context:
         self.interrupt = interrupt
         self.out = out
         self._locks: list[RepositoryLock] = []
+        self._approached: Later[Entry] | None = None
+
+    def approach(self) -> None:
+        """Begin to ask for the repository, which is going to be opened; to be called before slow imports."""
+        from restic_tools.access import approach
+
+        self._approached = approach(self.options, self.interrupt.event.is_set)
 
     @contextmanager
     def open_repository(
@@ -46,6 +55,9 @@ class Context:
         """
         from restic_tools.access import open_repository
 
+        approached = None
+        if options is None:
+            approached, self._approached = self._approached, None
         with open_repository(
             options or self.options,
             self.out,
@@ -53,6 +65,7 @@ class Context:
             honour_no_lock=honour_no_lock,
             releasing=self.interrupt.deferred,
             stopping=self.interrupt.event.is_set,
+            approached=approached,
         ) as (repository, held):
             if held is not None:
                 self._locks.append(held)

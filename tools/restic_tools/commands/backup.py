@@ -197,6 +197,8 @@ def backup(
     Directories are backed up with everything in them. Files that have not changed since the parent snapshot are not read
     again, and data that the repository already has are not stored again.
     """
+    if not init:
+        ctx.approach()
     from restic_format.backup import DEFAULT_GROUPING, BackupOptions
     from restic_format.backup.select import CACHE_TAG
     from restic_format.errors import Interrupted

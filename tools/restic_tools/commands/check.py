@@ -39,6 +39,7 @@ def check(
     size. With --read-data or --read-data-subset the contents of packs are read and verified as well. For every error the
     affected snapshots and files are shown, and what repairs it.
     """
+    ctx.approach()
     from restic_format.check import CheckOptions, CheckReport, InvalidSubset, damaged_keys, parse_subset
     from restic_format.check import check as run_check
     from restic_format.check.findings import FACTS, MAKE_READABLE, WITHOUT_KEY, Code

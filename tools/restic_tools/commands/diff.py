@@ -66,6 +66,7 @@ def diff(
     same absolute path in the snapshot, or with the subfolder given there. Local files are read where the size is that in the
     snapshot and the modification time is not. The options that exclude leave items out on both sides.
     """
+    ctx.approach()
     if len(words) != 2:
         raise Failure("specify two snapshot IDs")
     if no_content and read_data:

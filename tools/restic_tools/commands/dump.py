@@ -57,6 +57,7 @@ def dump(
     With --target the file gets its name when all of it is there. Where something cannot be read the output ends, and an archive
     lacks its end mark.
     """
+    ctx.approach()
     if len(words) != 2:
         raise Failure("no file and no snapshot ID specified")
     if archive is not None and archive not in FORMS:

@@ -69,6 +69,7 @@ def find(
     With --blob, --tree or --pack the patterns are ids, whole or their first eight digits; shown is which files and
     directories of which snapshots need these blobs.
     """
+    ctx.approach()
     if not patterns:
         raise Failure("wrong number of arguments")
     oldest_ns, newest_ns = _date(oldest), _date(newest)

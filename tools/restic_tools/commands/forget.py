@@ -74,6 +74,7 @@ def forget(
 
     Snapshots whose time lies in the future are named, kept and not counted.
     """
+    ctx.approach()
     policy = keep.policy()
     wanted = snapshot_filter([*(hostname or []), *(host or [])] if hostname or host is not None else None, tag, path)
     if ctx.options.no_lock and not dry_run:

@@ -73,6 +73,7 @@ def ls(
     With directories after the ID, only these and what is directly in them are listed, with --recursive everything below
     them. They must be absolute paths with '/' as separator.
     """
+    ctx.approach()
     if not words:
         raise Failure("no snapshot ID specified, specify snapshot ID or use special ID 'latest'")
     if ncdu and ctx.options.json:

@@ -32,6 +32,7 @@ def prune(
     options say. The plan is printed first. With --lock-free backups may go on meanwhile: what is not needed is marked, and
     removed by a run after --keep-delete.
     """
+    ctx.approach()
     options = prune_options(ctx, flags, recover_no_free_space=bool(unsafe_recover_no_free_space))
     if ctx.options.no_lock and not dry_run:
         raise Failure("--no-lock is only applicable in combination with --dry-run for prune command")

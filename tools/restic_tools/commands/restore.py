@@ -123,6 +123,7 @@ def restore(
 
     Of files that already exist in the target directory, only the parts that differ are written.
     """
+    ctx.approach()
     excludes = ExcludeFilter(
         patterns_of("exclude", exclude, exclude_file), patterns_of("iexclude", iexclude, iexclude_file, ignore_case=True)
     )

@@ -58,6 +58,7 @@ def snapshots(
 
     With snapshot IDs, only these are listed.
     """
+    ctx.approach()
     wanted = snapshot_filter(host, tag, path).absolute()
     latest = 1 if last else latest
 

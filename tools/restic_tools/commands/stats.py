@@ -52,6 +52,7 @@ def stats(
 
     See also `du`, which says what each snapshot or directory costs.
     """
+    ctx.approach()
     if mode not in (*MODES, DEBUG):
         raise Failure(f"unknown counting mode: {mode} (use the -h flag to get a list of supported modes)", plain=True)
 
