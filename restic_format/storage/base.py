@@ -310,6 +310,11 @@ class WrappedStorage(Storage):
         return self.inner.connections
 
     @property
+    def readers(self) -> int:
+        """The wrapped storage's."""
+        return self.inner.readers
+
+    @property
     def lists_at_once(self) -> bool:
         """The wrapped storage's."""
         return self.inner.lists_at_once
