@@ -7,7 +7,7 @@ version 2; a server of version 1 is asked for each.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,7 +18,7 @@ from restic_format.storage.base import Content, Storage, already_there, check_ra
 from restic_format.storage.extended import RestOptions, read_options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
-from restic_format.storage.http.reply import NONE, Http, Reply
+from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.locations import Options, without_password
 from restic_format.storage.transport import Transport
 from restic_spec.ids import is_hex_id
@@ -115,13 +115,31 @@ class RestStorage(Storage):
         """How many requests may run at once."""
         return self._connections
 
+    def _ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Content = b"",
+        *,
+        into: memoryview | None = None,
+        limit: int = LARGEST_BODY,
+    ) -> Reply:
+        """A request to the server. A page for people is no answer: a network's portal sends it with status 200 to whatever is
+        asked, and an upload that it takes is gone.
+        """
+        reply = self._http.request(method, target, headers, body, into=into, limit=limit)
+        if reply.ok and (reply.headers.get("Content-Type") or "").lower().startswith("text/html"):
+            raise StorageError(f"{self._location}: a web page answers, not a REST server")
+        return reply
+
     def _target(self, kind: FileKind, name: str) -> str:
         path = path_of(kind, name)
         return self._path + (path if kind is not FileKind.PACK else f"data/{name}")  # the server spreads packs itself
 
     def create(self) -> None:
         """Ask the server to make the folders."""
-        reply = self._http.request("POST", f"{self._path}?create=true", self._headers)
+        reply = self._ask("POST", f"{self._path}?create=true", self._headers)
         if not reply.ok:
             raise told(reply, f"{self._location}: the server does not create the repository")
 
@@ -151,7 +169,7 @@ class RestStorage(Storage):
 
     def _post(self, kind: FileKind, name: str, data: Content) -> Reply:
         headers = {**self._headers, "Content-Type": "application/octet-stream"}
-        return self._http.request("POST", self._target(kind, name), headers, data)
+        return self._ask("POST", self._target(kind, name), headers, data)
 
     def _hash_of_stored(self, kind: FileKind, name: str) -> bytes | None:
         try:
@@ -183,7 +201,7 @@ class RestStorage(Storage):
         end = "" if length is None else offset + length - 1
         headers = {**self._headers, "Range": f"bytes={offset}-{end}"}
         try:
-            reply = self._http.request("GET", self._target(kind, name), headers, into=into, limit=limit)
+            reply = self._ask("GET", self._target(kind, name), headers, into=into, limit=limit)
         except (AnswerCut, FileUnusable):
             # Was it the file that is too short or too large, or did the answer lose something on its way?
             check_range(kind, name, self.size(kind, name), offset, length)
@@ -199,7 +217,7 @@ class RestStorage(Storage):
 
     def size(self, kind: FileKind, name: str) -> int:
         """See `Storage`."""
-        reply = self._http.request("HEAD", self._target(kind, name), self._headers)
+        reply = self._ask("HEAD", self._target(kind, name), self._headers)
         if not reply.ok:
             raise told(reply, f"stat {name_of(kind, name)}", name_of(kind, name))
         length = reply.headers.get("Content-Length") or ""
@@ -210,7 +228,7 @@ class RestStorage(Storage):
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """See `Storage`."""
         folder = folder_of(kind)
-        reply = self._http.request("GET", f"{self._path}{folder}/", self._headers, limit=_LARGEST_LIST)
+        reply = self._ask("GET", f"{self._path}{folder}/", self._headers, limit=_LARGEST_LIST)
         if reply.status == 404 and not (reply.headers.get("Server") or "").startswith("rclone/"):
             return
         if not reply.ok:
@@ -243,7 +261,7 @@ class RestStorage(Storage):
 
     def remove(self, kind: FileKind, name: str) -> None:
         """See `Storage`."""
-        reply = self._http.request("DELETE", self._target(kind, name), self._headers)
+        reply = self._ask("DELETE", self._target(kind, name), self._headers)
         if not reply.ok:
             raise told(reply, f"remove {name_of(kind, name)}", name_of(kind, name))
 
