@@ -22,7 +22,7 @@ from restic_spec import gojson
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import KINDS, LISTED_KINDS, SIDE_FOLDERS, FileKind, Layout, folder_of, folders, path_of
 
-_TEMPORARY_NAME = re.compile(rb"/[0-9a-f]{64}-tmp-[0-9a-f]+\Z")
+_TEMPORARY_NAME = re.compile(rb"/[0-9a-f]{64}-(tmp|restic-temp)-[0-9a-f]+\Z")
 
 _SIDE_FOLDERS = frozenset(name.encode() for name in SIDE_FOLDERS)
 

@@ -36,6 +36,7 @@ class Connection:
         self._questions = [protocol.naming(protocol.STAT, path) for path in questions]
         self._lock = threading.Lock()
         self._was_ready = False
+        self._is_closed = False
         self._left: list[bytes] = []
         self._session = self._start()
 
@@ -47,6 +48,8 @@ class Connection:
         session = self._session
         if session.ended and self._was_ready:
             with self._lock:
+                if self._is_closed:
+                    raise StorageError("sftp: the connection was closed")
                 if self._session.ended:
                     self._session.close()
                     self._session = self._start()
@@ -77,11 +80,13 @@ class Connection:
                 self._left.append(path)
 
     def close(self) -> None:
-        """End the session, and wait for that."""
+        """End the session, and wait for that. There will be no other."""
+        self._is_closed = True
         self._session.close()
 
     def leave(self) -> None:
-        """End the session, and do not wait for that."""
+        """End the session, and do not wait for that. There will be no other."""
+        self._is_closed = True
         self._session.leave()
 
 

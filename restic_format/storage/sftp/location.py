@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from urllib.parse import unquote
 from restic_format.errors import LocationInvalid, UsageError
 from restic_format.storage.child import words_of
 from restic_format.storage.locations import without_password
+from restic_format.words import visible
 from restic_spec import gojson
 
 _INVALID = "parsing repository location failed: "
@@ -59,10 +61,10 @@ def _from_words(rest: str) -> Place:
 
 def _from_url(rest: str) -> Place:
     url = "sftp:" + rest
-    shown = without_password(url)
+    shown = visible(json.dumps(without_password(url), ensure_ascii=False))
 
     def fail(why: str) -> LocationInvalid:
-        return LocationInvalid(f'{_INVALID}parse "{shown}": {why}')
+        return LocationInvalid(f"{_INVALID}parse {shown}: {why}")
 
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in url):
         raise fail("net/url: invalid control character in URL")
@@ -83,7 +85,7 @@ def _from_url(rest: str) -> Place:
         if wrong:
             raise fail(f'invalid URL escape "{wrong[0]}"')
     if not slash:
-        raise LocationInvalid(f'{_INVALID}invalid backend "{shown}", no directory specified')
+        raise LocationInvalid(f"{_INVALID}invalid backend {shown}, no directory specified")
     name = unquote(user.partition(":")[0], errors="surrogateescape")
     return Place(
         name, unquote(host, errors="surrogateescape"), port[1:], gojson.to_bytes(unquote(path, errors="surrogateescape"))

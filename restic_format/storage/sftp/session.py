@@ -97,8 +97,8 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        """Whether the session is over: another one is needed."""
-        return self._ended
+        """Whether the session is over, or will be in a moment: another one is needed."""
+        return self._ended or bool(self._why)
 
     def get_ready(self) -> None:
         """Wait until the server has answered for the first time. Raises `StorageAway`: it never did."""
