@@ -18,6 +18,7 @@ from restic_spec.layout import KINDS, FileKind
 
 if TYPE_CHECKING:
     from restic_format.storage.side import SideFiles
+    from restic_format.storage.warming import Warming
     from restic_format.work import Cancel
 
 Buffer = bytes | bytearray | memoryview
@@ -174,6 +175,11 @@ class Storage(ABC):
         """Whether reading it is no slower than reading a local cache would be."""
         return False
 
+    @property
+    def warming(self) -> Warming | None:
+        """Brings packs back that are in cold storage; None where every file can be read at any time, or nobody asked for it."""
+        return None
+
     def has_place(self, kind: FileKind) -> bool:  # noqa: ARG002
         """Whether the place for files of *kind* is there: False only where `create` made a folder for them that is missing."""
         return True
@@ -323,6 +329,11 @@ class WrappedStorage(Storage):
     def at_hand(self) -> bool:
         """The wrapped storage's."""
         return self.inner.at_hand
+
+    @property
+    def warming(self) -> Warming | None:
+        """The wrapped storage's."""
+        return self.inner.warming
 
     def has_place(self, kind: FileKind) -> bool:
         """See `Storage`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
@@ -20,7 +20,9 @@ from restic_format.errors import FileExists, FileMissing, StorageError
 from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, already_there
 from restic_format.storage.side import SideFiles
 from restic_format.storage.transport import Transport
+from restic_format.storage.warming import Warming
 from restic_format.words import visible
+from restic_format.work import Cancel
 from restic_spec.layout import FileKind
 
 T = TypeVar("T")
@@ -158,6 +160,12 @@ class RetryingStorage(WrappedStorage):
 
         _remove_once_more(repeat, _named("Remove", kind, name), lambda: self.inner.remove(kind, name))
 
+    @property
+    def warming(self) -> Warming | None:
+        """What brings packs back, with each question repeated when it fails."""
+        inner = self.inner.warming
+        return None if inner is None else _RetryingWarming(inner, self)
+
     def _repeat(self, operation: str, once: Callable[[], T], kind: FileKind | None = None) -> T:
         """What *once* gives, at last. Locks do not wait for a slot: they are renewed whatever else is going on."""
         slot: AbstractContextManager[object] = nullcontext() if kind is FileKind.LOCK else self._slots
@@ -223,6 +231,30 @@ def _remove_once_more(repeat: Callable[[str, Callable[[], None]], None], operati
                 raise
 
     repeat(operation, once)
+
+
+class _RetryingWarming(Warming):
+    """Repeats what *inner* could not ask."""
+
+    def __init__(self, inner: Warming, storage: RetryingStorage) -> None:
+        self._inner = inner
+        self._storage = storage
+
+    def cold(self, packs: Collection[str], cancel: Cancel) -> list[str]:
+        """See `Warming`."""
+        return self._repeat(lambda: self._inner.cold(packs, cancel))
+
+    def begin(self, packs: Collection[str], cancel: Cancel) -> None:
+        """See `Warming`."""
+        self._repeat(lambda: self._inner.begin(packs, cancel))
+
+    def wait(self, packs: Collection[str], cancel: Cancel) -> None:
+        """See `Warming`."""
+        self._inner.wait(packs, cancel)
+
+    def _repeat(self, once: Callable[[], T]) -> T:
+        # As for locks no slot is taken: the storage asks for several packs at once itself.
+        return self._storage._repeat("Warmup", once, FileKind.LOCK)
 
 
 class _Pauses:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from restic_format.errors import UsageError
 from restic_format.storage.base import Storage
 from restic_format.storage.extended import S3Options, read_options
@@ -12,6 +14,9 @@ from restic_format.storage.s3.credentials import credentials_of
 from restic_format.storage.s3.location import parse
 from restic_format.storage.s3.store import S3Store
 from restic_format.storage.transport import Transport
+
+if TYPE_CHECKING:
+    from restic_format.storage.warming import Warming
 
 LOOKUPS = ("auto", "dns", "path")
 
@@ -33,4 +38,21 @@ def open_s3(rest: str, options: Options, transport: Transport) -> Storage:
         raise UsageError(f'bad bucket-lookup style "{options["bucket-lookup"][:80]}" must be "auto", "path" or "dns"')
     credentials = None if known.unsafe_anonymous_auth else credentials_of(transport, known.region)
     store = S3Store(where, known, credentials, lambda origin: Pool(origin, transport, known.connections))
-    return ObjectStorage(store, where.prefix)
+    return S3Storage(store, where.prefix, known)
+
+
+class S3Storage(ObjectStorage):
+    """A repository in S3."""
+
+    def __init__(self, store: S3Store, prefix: str, options: S3Options) -> None:
+        super().__init__(store, prefix)
+        self._warming = None
+        if options.enable_restore:
+            from restic_format.storage.s3.warm import ArchiveWarming
+
+            self._warming = ArchiveWarming(self, store, options)
+
+    @property
+    def warming(self) -> Warming | None:
+        """See `Storage`: with ``-o s3.enable-restore``."""
+        return self._warming
