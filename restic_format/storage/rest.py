@@ -18,7 +18,7 @@ from restic_format.storage.base import Content, Storage, already_there, check_ra
 from restic_format.storage.extended import RestOptions, read_options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
-from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
+from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply, is_page
 from restic_format.storage.locations import Options, without_password
 from restic_format.storage.transport import Transport
 from restic_spec.ids import is_hex_id
@@ -125,11 +125,9 @@ class RestStorage(Storage):
         into: memoryview | None = None,
         limit: int = LARGEST_BODY,
     ) -> Reply:
-        """A request to the server. A page for people is no answer: a network's portal sends it with status 200 to whatever is
-        asked, and an upload that it takes is gone.
-        """
+        """A request to the server, which never answers a page for people."""
         reply = self._http.request(method, target, headers, body, into=into, limit=limit)
-        if reply.ok and (reply.headers.get("Content-Type") or "").lower().startswith("text/html"):
+        if reply.ok and is_page(reply):
             raise StorageError(f"{self._location}: a web page answers, not a REST server")
         return reply
 

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.base import Server
 from tests.servers.faultyproxy import FaultyProxy
 from tests.servers.trouble import through_faults
 
-SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 50))]
+SERVERS = {"rest_server": 50, "rclone_s3": 50, "our_server": 20}
+"""The servers, and how many runs each has under `make long`; the first one of each is among the tests of every day."""
+
+RUNS = [
+    pytest.param(server, seed, marks=[pytest.mark.long] * (seed > 0), id=f"{server}-{seed}")
+    for server, runs in SERVERS.items()
+    for seed in range(runs)
+]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_on_a_faulty_way_to_a_rest_server(seed: int, rest_server: Server, tmp_path: Path) -> None:
-    with FaultyProxy(rest_server.port, seed) as proxy:
-        story = through_faults(rest_server.place(), proxy, tmp_path, seed)
-    assert story.faults > 5, proxy.story()
+@pytest.mark.parametrize(("fixture", "seed"), RUNS)
+def test_nothing_is_lost_on_a_faulty_way(fixture: str, seed: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server = request.getfixturevalue(fixture)
+    with FaultyProxy(server.port, seed) as proxy:
+        story = through_faults(server.place(), proxy, tmp_path, seed)
+    assert story.faults, proxy.story()

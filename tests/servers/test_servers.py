@@ -16,6 +16,7 @@ from tests.servers.kit import PASSWORD, make_repository
 from tests.servers.rclone import rclone_place
 from tests.servers.rest_server import RestServer
 from tests.servers.sftp import Sshd, sftp_place
+from tests.tools.kit import new_repository
 
 FIXTURES = ["rest_server", "tls_rest_server", "socket_rest_server", "rclone_s3", "rclone_rest", "sshd"]
 """Those that restic has a storage for."""
@@ -30,7 +31,6 @@ def restic(place: Place, *words: str, cwd: Path) -> subprocess.CompletedProcess[
 
 def works(place: Place, work: Path) -> None:
     """Restic backs up into a repository there, and checks it; its files are where the place says."""
-    make_repository(place)
     (work / "source").mkdir()
     (work / "source" / "file").write_bytes(os.urandom(100_000))
     for words in (["backup", "source"], ["check", "--read-data"]):
@@ -43,11 +43,14 @@ def works(place: Place, work: Path) -> None:
 
 @pytest.mark.parametrize("fixture", FIXTURES)
 def test_restic_works_with_it(fixture: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    works(request.getfixturevalue(fixture).place("works"), tmp_path)
+    place = request.getfixturevalue(fixture).place("works")
+    make_repository(place)
+    works(place, tmp_path)
 
 
 @pytest.mark.parametrize("make", [sftp_place, rclone_place])
 def test_restic_works_with_it_as_a_child(make: Callable[[Path], Place], tmp_path: Path) -> None:
+    new_repository(tmp_path / "repo")
     works(make(tmp_path / "repo"), tmp_path)
 
 

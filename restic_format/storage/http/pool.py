@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import select
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from restic_format.durations import duration_text
 from restic_format.errors import AnswerCut, FileUnusable, LocationInvalid, ServerNotTrusted, StorageAway, StorageError
 from restic_format.storage.base import Content, pieces_of
-from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply
+from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply, is_page
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
 
@@ -122,6 +123,9 @@ class Pool:
                 raise told from None
             if connection.sock is not None:
                 self._give(connection)
+            if reply.status == 200 and method not in ("GET", "HEAD") and reply.body and is_page(reply):
+                # A network's portal answers it to whatever is asked: an upload that it takes is gone.
+                raise StorageAway(f"{self.origin.name}: a web page answers, not the server")
             return reply
 
     def close(self) -> None:
@@ -138,7 +142,7 @@ class Pool:
                 if not self._idle:
                     return None
                 connection, since = self._idle.pop()
-            if now - since < _KEPT:
+            if now - since < _KEPT and _is_quiet(connection):
                 return connection
             connection.close()
 
@@ -333,6 +337,17 @@ class Pool:
         if isinstance(error, UnicodeError):  # a host name that cannot be one
             return ServerNotTrusted(f"{name}: no such host")
         return None
+
+
+def _is_quiet(connection: http.client.HTTPConnection) -> bool:
+    """Whether nothing has come on a connection that is not used: its end, or what would be taken for the next answer."""
+    sock = connection.sock
+    pending = getattr(sock, "pending", None)  # of TLS
+    if pending is not None and pending():
+        return False
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return not waiting.poll(0)
 
 
 class _Stale(Exception):

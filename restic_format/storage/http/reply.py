@@ -33,6 +33,11 @@ class Reply(NamedTuple):
         return 200 <= self.status < 300
 
 
+def is_page(reply: Reply) -> bool:
+    """Whether the answer is a page for people."""
+    return (reply.headers.get("Content-Type") or "").lower().startswith("text/html")
+
+
 class Http(Protocol):
     """A way to a server that takes requests, from any number of threads."""
 

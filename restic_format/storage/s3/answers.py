@@ -127,17 +127,20 @@ class Page(NamedTuple):
     """What to ask the next page with, "" where the answer does not say it."""
 
 
-def page_of(body: bytes) -> Page:
-    """What a page of a listing says, of either version.
+def page_of(body: bytes, prefix: str) -> Page:
+    """What a page of a listing of *prefix* says, of either version.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or of something else.
     """
     root = document(body)
     if _name(root) != "ListBucketResult":
         raise ValueError("not a listing")
     space = root.tag[: -len("ListBucketResult")]
     encoded = root.findtext(f"{space}EncodingType") == "url"
+    listed = root.findtext(f"{space}Prefix") or ""
+    if listed and prefix not in (listed, unquote_plus(listed)):
+        raise ValueError("the answer to another question")
     objects = [
         (unquote_plus(key) if encoded else key, _size(size))
         for key, size in _objects(root, f"{space}Contents", f"{space}Key", f"{space}Size")

@@ -59,9 +59,10 @@ class S3Store(ObjectStore):
         self._connect = connect
         self._lock = threading.Lock()
         self._asked_region = False
-        self._with_md5 = False
         self._conditional = True
         self._way = self._way_to(options.region)
+        # Many servers of other makers do not compare the hash that is signed, but this one; TLS notices what the way changes.
+        self._with_md5 = self._way.route.origin.startswith("http://")
 
     @property
     def location(self) -> str:
@@ -276,7 +277,7 @@ class S3Store(ObjectStore):
         if not reply.ok:
             raise told(reply, f"list {prefix}")
         try:
-            return page_of(reply.body)
+            return page_of(reply.body, prefix)
         except ValueError:
             raise StorageError(f"list {prefix}: what the server answers is no listing of S3") from None
 
