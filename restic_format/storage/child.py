@@ -243,7 +243,7 @@ class _Terminal:
 
     def __init__(self) -> None:
         self._own = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor may come at any point
         self._descriptor = -1
         try:
             self._descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)

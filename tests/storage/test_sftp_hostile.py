@@ -169,7 +169,9 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
 def test_what_is_no_sftp_server_is_told_at_once_and_not_tried_again(words: list[str], message: str) -> None:
     storage = started(*words)
     for _ in range(2):
-        with pytest.raises(SessionNotStarted, match=f"unable to start the sftp session: .*{message}") as caught:
+        with pytest.raises(
+            SessionNotStarted, match=f"^unable to open repository at sftp:nobody@nowhere:/repo: .*{message}"
+        ) as caught:
             storage.exists(FileKind.CONFIG, "")
         assert caught.value.permanent
     storage.close()

@@ -8,16 +8,19 @@ is started. That is safe, because no file has its name before the server has con
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from restic_format.errors import StorageError
+from restic_format.storage.child import ChildUnusable
 from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.protocol import Attributes, Request, Status
-from restic_format.storage.sftp.session import Session
+from restic_format.storage.sftp.session import Pending, Session
 from restic_format.storage.transport import Transport
 
 _MOST_LEFT = 100
-"""Unfinished files of lost sessions that are remembered."""
+"""Unfinished files that are remembered, to be removed."""
 
 
 class SessionNotStarted(StorageError):
@@ -27,18 +30,25 @@ class SessionNotStarted(StorageError):
 
 
 class Connection:
-    """Sessions with the program *words*. *questions* are about paths: their attributes are asked for when a session begins."""
+    """Sessions with the program *words*. *questions* are about paths: their attributes are asked for when a session begins.
 
-    def __init__(self, words: Sequence[str], transport: Transport, questions: Sequence[bytes]) -> None:
-        """Starts the program, and does not wait for it. Raises `ChildUnusable`."""
+    *location* is for messages.
+    """
+
+    def __init__(self, words: Sequence[str], transport: Transport, questions: Sequence[bytes], location: str) -> None:
+        """Starts the program, and does not wait for it. Raises `SessionNotStarted`."""
+        self._location = location
         self.transport = transport
         self._words = words
         self._questions = [protocol.naming(protocol.STAT, path) for path in questions]
         self._lock = threading.Lock()
         self._was_ready = False
         self._is_closed = False
-        self._left: list[bytes] = []
-        self._session = self._start()
+        self._left: deque[tuple[Session, Pending | None, bytes]] = deque(maxlen=_MOST_LEFT)
+        try:
+            self._session = self._start()
+        except ChildUnusable as error:
+            raise SessionNotStarted(f"unable to open repository at {location}: {error}") from error
 
     def _start(self) -> Session:
         return Session(self._words, self.transport, self._questions)
@@ -59,13 +69,24 @@ class Connection:
         except StorageError as error:
             if self._was_ready:
                 raise
-            raise SessionNotStarted(f"unable to start the sftp session: {error.what.removeprefix('sftp: ')}") from error
+            why = f"unable to start the sftp session, error: {error.what.removeprefix('sftp: ')}"
+            raise SessionNotStarted(f"unable to open repository at {self._location}: {why}") from error
         self._was_ready = True
         if self._left:
-            with self._lock:
-                left, self._left = self._left, []
-            session.forget([protocol.naming(protocol.REMOVE, path) for path in left])
+            self._remove_left(session)
         return session
+
+    def _remove_left(self, session: Session) -> None:
+        with suppress(IndexError):
+            while True:
+                wrote, opening, path = self._left.popleft()
+                requests = [protocol.naming(protocol.REMOVE, path)]
+                if wrote is session and opening is not None:
+                    opening.settle()
+                    reply = opening.reply
+                    if reply is not None and reply.kind == protocol.HANDLE:
+                        requests.insert(0, protocol.naming(protocol.CLOSE, session.checked(protocol.handle_of, reply)))
+                session.forget(requests)
 
     def known(self, number: int) -> Attributes | None:
         """What was answered first to a question; None where there is no such path, or it is not told. Raises `StorageError`."""
@@ -73,11 +94,13 @@ class Connection:
         reply = session.answers[number].wait()
         return session.checked(protocol.attributes_of, reply) if reply.kind == protocol.ATTRS else None
 
-    def remove_later(self, path: bytes) -> None:
-        """Have a file removed that a session which has ended could not."""
-        with self._lock:
-            if len(self._left) < _MOST_LEFT:
-                self._left.append(path)
+    def remove_later(self, wrote: Session, opening: Pending | None, path: bytes) -> None:
+        """Have an unfinished file removed before the next operation. *opening* it was asked of the session *wrote*; None where it
+        is closed.
+
+        This may be called from anywhere, a destructor included: it waits for nothing.
+        """
+        self._left.append((wrote, opening, path))
 
     def close(self) -> None:
         """End the session, and wait for that. There will be no other."""

@@ -40,7 +40,7 @@ _CONFIG, _NEW_KEYS, _OLD_KEYS = range(3)
 class SftpStorage(Storage):
     """Storage in the folder *root* of the server that the command *words* connects with; *location* is for messages.
 
-    The program is started at once and not waited for. Raises `ChildUnusable`.
+    The program is started at once and not waited for. Raises `SessionNotStarted`.
     """
 
     def __init__(self, words: Sequence[str], root: bytes, transport: Transport, *, location: str, connections: int = 5) -> None:
@@ -53,7 +53,7 @@ class SftpStorage(Storage):
         self._modes: tuple[int, int] | None = None
         self._may_not_remove = False
         questions = ["config", folder_of(FileKind.KEY), folder_of(FileKind.KEY, Layout.S3LEGACY)]
-        self._connection = Connection(words, transport, [self._path(name) for name in questions])
+        self._connection = Connection(words, transport, [self._path(name) for name in questions], location)
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)

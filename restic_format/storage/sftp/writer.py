@@ -69,8 +69,9 @@ class SftpWriter:
         [self._opening] = self._session.send([self._open()])
 
     def __del__(self) -> None:
-        if getattr(self, "_temporary", b""):
-            self.abort()
+        # Nothing can be waited for here: the interpreter may call this within any function, in any thread.
+        if getattr(self, "_temporary", b"") and hasattr(self, "_opening"):
+            self._leave(self._temporary)
 
     def _open(self) -> Request:
         flags = protocol.READ_FLAG | protocol.WRITE_FLAG | protocol.CREATE_FLAG | protocol.NEW_FLAG
@@ -84,7 +85,8 @@ class SftpWriter:
             status = status_or_none(session, reply)
             if status is not None and status.error_class is FileMissing:
                 make_folder_and_above(session, self._folder, self._modes[0])
-                reply = session.ask(self._open())
+                [self._opening] = session.send([self._open()])
+                reply = self._opening.wait()
             if reply.kind != protocol.HANDLE:
                 self._must(reply, "open")
             self._handle = session.checked(protocol.handle_of, reply)
@@ -271,24 +273,23 @@ class SftpWriter:
         session = self._session
         self._waits = []
         if session.ended:
-            self._connection.remove_later(temporary)
+            self._leave(temporary)
             return
         try:
-            handle = self._get_handle_quietly()
-            closing = [protocol.naming(protocol.CLOSE, handle)] if handle else []
-            session.send([*closing, protocol.naming(protocol.REMOVE, temporary)])
+            requests = [protocol.naming(protocol.REMOVE, temporary)]
+            if self._is_open and (handle := self._handle or self._late_handle()):
+                requests.insert(0, protocol.naming(protocol.CLOSE, handle))
+            sending(session, requests)
         except StorageError:
-            self._connection.remove_later(temporary)
+            self._leave(temporary)
 
-    def _get_handle_quietly(self) -> bytes:
-        """The handle, if there is one to close."""
-        if not self._is_open:
-            return b""
-        if not self._handle:
-            reply = self._opening.wait()
-            if reply.kind == protocol.HANDLE:
-                return self._session.checked(protocol.handle_of, reply)
-        return self._handle
+    def _late_handle(self) -> bytes:
+        reply = self._opening.wait()
+        return self._session.checked(protocol.handle_of, reply) if reply.kind == protocol.HANDLE else b""
+
+    def _leave(self, temporary: bytes) -> None:
+        """Have the file removed later."""
+        self._connection.remove_later(self._session, self._opening if self._is_open else None, temporary)
 
 
 def _is_there(writer: SftpWriter, target: bytes) -> bool:
