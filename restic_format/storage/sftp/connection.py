@@ -95,8 +95,8 @@ class Connection:
         return session.checked(protocol.attributes_of, reply) if reply.kind == protocol.ATTRS else None
 
     def remove_later(self, wrote: Session, opening: Pending | None, path: bytes) -> None:
-        """Have an unfinished file removed before the next operation. *opening* it was asked of the session *wrote*; None where it
-        is closed.
+        """Have an unfinished file removed before the next operation. *opening* it was asked of the session *wrote*; None where
+        it is closed.
 
         This may be called from anywhere, a destructor included: it waits for nothing.
         """
