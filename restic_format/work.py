@@ -7,7 +7,7 @@ raised to whoever waits for them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from queue import Queue
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -292,6 +292,29 @@ class JobQueue(Generic[Item]):
         for _ in range(self._pool.count):
             self._jobs.put(None)
         self._pool.join()
+
+
+def do_all(
+    work: Callable[[Item], object], items: Sequence[Item], *, workers: int, name: str = "do", cancel: Cancel | None = None
+) -> None:
+    """Do *work* with each of *items*, by a few threads at the same time. Raises the first failure; the rest is left then."""
+    if len(items) < 2:
+        for item in items:
+            if cancel is not None:
+                cancel.check()
+            work(item)
+        return
+
+    def run() -> None:
+        for item in shared:
+            work(item)
+
+    pool = WorkerPool(name, min(workers, len(items)), run, cancel=cancel)
+    shared = pool.share(items)
+    with pool:
+        pass
+    if cancel is not None:
+        cancel.check()  # The threads may have ended before anybody looked.
 
 
 def in_order(

@@ -23,7 +23,7 @@ def fetching_trees(run: Run) -> Iterator[None]:
 
     def fetch() -> None:
         for pack in shared:
-            storage.prepare(FileKind.PACK, pack.hex())
+            storage.prepare(FileKind.PACK, pack.hex(), run.file_sizes[pack])
 
     pool = WorkerPool("trees", storage.readers, fetch, cancel=run.cancel)
     shared: Iterable[bytes] = pool.share(packs)

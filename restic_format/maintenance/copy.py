@@ -42,8 +42,6 @@ _PACKS_IN_BATCH = 100
 """Packs' worth of blobs after which, and ..."""
 _BATCH_SECONDS = 60.0
 """... seconds after which snapshots are stored, not each with an index of its own."""
-_WORKERS = 2
-"""Threads that read packs; each verifies and seals what it has read."""
 _MOST_TOLD = 100
 """Damaged or missing blobs of a snapshot that are told."""
 _TYPES = (BlobType.DATA, BlobType.TREE)
@@ -325,7 +323,9 @@ class _BlobCopy:
                     self._fail(BlobMissing.of(blob_type, ids[start : start + ID_SIZE].hex()))
 
     def _copy_packs(self, packs: dict[bytes, bytearray]) -> None:
-        pool = WorkerPool("copy", min(_WORKERS, len(packs)), lambda: self._work(jobs), cancel=self._run._cancel)
+        pool = WorkerPool(
+            "copy", min(self._source.storage.readers, len(packs)), lambda: self._work(jobs), cancel=self._run._cancel
+        )
         jobs = pool.share(packs.items())
         if packs:
             with pool:

@@ -180,7 +180,7 @@ def _headers(
     def read(pack: bytes) -> PackRecord:
         return repository.packs.record(pack, sizes[pack])
 
-    workers = max(2, min(repository.storage.connections, 8))
+    workers = repository.storage.readers
     with contextlib.closing(in_order(read, list(sizes), name="headers", workers=workers, ahead=2 * workers)) as headers:
         for pack, found in headers:
             if cancel is not None:

@@ -7,9 +7,11 @@ ones are stored before any of the old ones is removed (ORDER-3, ORDER-4), so tha
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,7 +19,8 @@ import msgspec
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, SpecError
 from restic_format.native.table import decode_index as decode_columns
 from restic_format.repository.header import PackRecord
-from restic_format.work import JobQueue, silent
+from restic_format.repository.loading import each_loaded
+from restic_format.work import JobQueue, do_all, silent
 from restic_spec import gotime
 from restic_spec.index import (
     FULL_AGE,
@@ -167,9 +170,10 @@ def rewrite_index(
     """Write anew every index file that *change* concerns, and the small ones beside; the ids of the new files.
 
     To be called under an exclusive lock, or under a shared one where nothing is dropped that anybody may still rely on. One old
-    file and three new ones are in memory at a time. Old files are removed when all new ones are stored and have been read back.
-    One that is *damaged* is told and removed with the others; without that callback it is raised, and nothing is removed.
-    *progress* gets files dealt with and files in all, then *removing* the same for those that go.
+    file and three new ones are in memory at a time; where a request takes its time, as many old ones as are read at once. Old
+    files are removed when all new ones are stored and have been read back. One that is *damaged* is told and removed with the
+    others; without that callback it is raised, and nothing is removed. *progress* gets files dealt with and files in all, then
+    *removing* the same for those that go.
 
     Raises:
         ResticFormatError: something could not be read or stored; the index is as whole as before.
@@ -180,8 +184,7 @@ def rewrite_index(
     with writer.beside():
         replaced = _write_anew(repository, writer, change, files, damaged, progress, cancel)
         writer.flush()
-    for file_id in writer.written:
-        repository.check_stored(FileKind.INDEX, file_id)
+    check_indexes(repository, writer.written)
     if progress is not None:
         progress(len(files), len(files))
     _remove(repository, [file_id for file_id in replaced if file_id not in writer.written], removing)
@@ -202,20 +205,27 @@ def _write_anew(
     small: list[bytes] = []
     for record in change.add:
         writer.add(record)
-    for done, file_id in enumerate(files):
+
+    def load(file_id: bytes) -> _Old | DamagedFile | FileUnusable | None:
+        if file_id in change.files:
+            return None
+        try:
+            return _load(repository, file_id)
+        except (DamagedFile, FileUnusable) as error:
+            return error
+
+    for done, (file_id, old) in enumerate(each_loaded(repository, files, load)):
         if cancel is not None:
             cancel.check()
         if progress is not None:
             progress(done, len(files))
-        if file_id in change.files:
+        if old is None:
             replaced.append(file_id)
             continue
-        try:
-            old = _load(repository, file_id)
-        except (DamagedFile, FileUnusable) as error:
+        if isinstance(old, DamagedFile | FileUnusable):
             if damaged is None:
-                raise
-            damaged(file_id, error)
+                raise old
+            damaged(file_id, old)
             replaced.append(file_id)
             continue
         if not _concerns(change, old):
@@ -228,21 +238,30 @@ def _write_anew(
         record.time = _now()
         writer.add(record, marked=True)
     if replaced or writer.used or len(small) > 1:
-        for file_id in small:
-            _rewrite(writer, change, _load(repository, file_id))
+        for _, old in each_loaded(repository, small, partial(_load, repository)):
+            _rewrite(writer, change, old)
         replaced += small
     return replaced
 
 
 def _remove(repository: Repository, files: Sequence[bytes], removing: Callable[[int, int], None] | None) -> None:
     """Remove index files that are replaced."""
-    for done, file_id in enumerate(files):
-        if removing is not None:
-            removing(done, len(files))
+    done = itertools.count(1)
+    if removing is not None:
+        removing(0, len(files))
+
+    def remove(file_id: bytes) -> None:
         with contextlib.suppress(FileMissing):
             repository.remove(FileKind.INDEX, file_id)
-    if removing is not None:
-        removing(len(files), len(files))
+        if removing is not None:
+            removing(next(done), len(files))
+
+    do_all(remove, files, workers=repository.storage.connections, name="remove")
+
+
+def check_indexes(repository: Repository, indexes: Sequence[bytes], cancel: Cancel | None = None) -> None:
+    """Read new index files back, several at the same time. Raises as `Repository.check_stored`."""
+    do_all(partial(repository.check_stored, FileKind.INDEX), indexes, workers=repository.storage.readers, cancel=cancel)
 
 
 def check_written(repository: Repository, indexes: Iterable[bytes], cancel: Cancel | None = None) -> None:
@@ -254,10 +273,9 @@ def check_written(repository: Repository, indexes: Iterable[bytes], cancel: Canc
     """
     for file_id in indexes:
         repository.check_stored(FileKind.INDEX, file_id)
-        for record in _load(repository, file_id).packs:
-            if cancel is not None:
-                cancel.check()
-            repository.check_stored(FileKind.PACK, _id(record))
+        packs = [_id(record) for record in _load(repository, file_id).packs]
+        check_pack = partial(repository.check_stored, FileKind.PACK)
+        do_all(check_pack, packs, workers=repository.storage.readers, name="read back", cancel=cancel)
 
 
 def load_index_file(repository: Repository, file_id: bytes) -> IndexFile:

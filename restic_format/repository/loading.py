@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from restic_format.errors import DamagedFile, FileUnusable, ResticFormatError, SpecError
 from restic_format.repository.index import BlobIndex, PreparedIndex
@@ -14,6 +15,8 @@ from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
     from restic_format.repository.repository import Repository
+
+Loaded = TypeVar("Loaded")
 
 
 def read_indexes(
@@ -55,6 +58,29 @@ def read_indexes(
     index.finish_loading()
 
 
+def each_loaded(
+    repo: Repository, ids: Sequence[bytes], load: Callable[[bytes], Loaded], *, together: int = 1
+) -> Generator[tuple[bytes, Loaded], None, None]:
+    """Each of *ids* with what *load* gives for it, in order. Where a request takes its time *load* is called by as many threads
+    as read at once, each with up to *together* ids one after the other.
+
+    What *load* raises is raised when it is the turn of that id.
+    """
+    if repo.storage.at_hand:
+        for one in ids:
+            yield one, load(one)
+        return
+    readers = repo.storage.readers
+    size = max(1, min(together, len(ids) // (2 * readers)))
+    groups = [ids[start : start + size] for start in range(0, len(ids), size)]
+    work = in_order(lambda group: list(map(load, group)), groups, name="load", workers=readers, ahead=readers + 2)
+    with contextlib.closing(work) as results:
+        for group, loaded in results:
+            if isinstance(loaded, Exception):
+                raise loaded
+            yield from zip(group, loaded, strict=True)
+
+
 def load_index(
     repo: Repository,
     cache: IndexCache | None,
@@ -74,6 +100,7 @@ def read_index(
 ) -> BlobIndex:
     """What all index files say, as a new index; the rest as `Repository.load_index`."""
     files = dict(repo.list(FileKind.INDEX))
+    repo.index_files = frozenset(files)
     index = BlobIndex()
     covered: set[bytes] = set()
     if cache is not None and (cached := cache.load(set(files))) is not None:

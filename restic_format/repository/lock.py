@@ -25,6 +25,7 @@ from restic_format.errors import (
     LockLost,
     ResticFormatError,
 )
+from restic_format.repository.firstreads import FirstReads
 from restic_format.repository.keys import current_host, current_user
 from restic_format.words import printable
 from restic_format.work import Cancel
@@ -235,8 +236,10 @@ def remove_unfinished(repo: Repository) -> int:
     return repo.storage.remove_unfinished(STALE_AFTER, nobody_writes)
 
 
-def acquire(repo: Repository, *, exclusive: bool = False, cancel: Cancel | None = None) -> RepositoryLock:
-    """Take a lock: `Repository.lock` without waiting for others."""
+def acquire(
+    repo: Repository, *, exclusive: bool = False, cancel: Cancel | None = None, reads: FirstReads | None = None
+) -> RepositoryLock:
+    """Take a lock: `Repository.lock` without waiting for others. *reads* begin while it is not certain yet."""
     user = current_user()
     lock = Lock(
         time=gotime.format_ns(time.time_ns()),
@@ -255,10 +258,14 @@ def acquire(repo: Repository, *, exclusive: bool = False, cancel: Cancel | None 
     try:
         lock_id = repo.save_unpacked(FileKind.LOCK, encode_lock(lock))
         if not repo.storage.lists_at_once:
+            if reads is not None:
+                reads.begin()
             _sleep(RECHECK_AFTER, cancel)
         _check_others(repo, exclusive, frozenset((lock_id,)))
         return RepositoryLock(repo, lock, lock_id)
     except BaseException:
+        if reads is not None:
+            reads.stop()
         try:
             _take_back(repo, lock, lock_id)
         finally:
@@ -321,9 +328,13 @@ def hold_lock(
     retry: float = 0.0,
     waiting: Callable[[float], None] | None = None,
     cancel: Cancel | None = None,
+    first: Sequence[FileKind] = (),
 ) -> Iterator[RepositoryLock]:
     """`Repository.lock`."""
-    held = _wait_for_lock(repo, exclusive, retry, waiting, cancel)
+    reads = FirstReads(repo, first) if first and not repo.storage.at_hand else None
+    held = _wait_for_lock(repo, exclusive, retry, waiting, cancel, reads)
+    if reads is not None:
+        repo.listed_ahead(reads.settle())
     before, repo.before_changes = repo.before_changes, held.check
     try:
         yield held
@@ -338,12 +349,13 @@ def _wait_for_lock(
     retry: float,
     waiting: Callable[[float], None] | None,
     cancel: Cancel | None,
+    reads: FirstReads | None,
 ) -> RepositoryLock:
     deadline = time.monotonic() + retry
     pause = min(_RETRY_FIRST, retry)
     while True:
         try:
-            return acquire(repo, exclusive=exclusive, cancel=cancel)
+            return acquire(repo, exclusive=exclusive, cancel=cancel, reads=reads)
         except AlreadyLocked:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
@@ -84,6 +84,8 @@ class Repository:
         self.key_id = key.id
         self.master_key: MasterKey = key.master
         self.index = BlobIndex()
+        self.index_files: frozenset[bytes] = frozenset()
+        """The index files that there were when `index` was loaded."""
         self.settings = Settings.of(config)
         """What the config says about writing; what the caller says goes before it."""
         given = checked_pack_size(pack_size)
@@ -193,7 +195,7 @@ class Repository:
             KeyUnusable: no key opens, but not all of them could be tried.
             DamagedFile: the config cannot be read with the key that opened.
         """
-        from restic_format.repository.opening import open_by
+        from restic_format.repository.entering import open_by
         from restic_format.storage.entry import Entry
 
         return open_by(
@@ -233,12 +235,15 @@ class Repository:
         retry: float = 0.0,
         waiting: Callable[[float], None] | None = None,
         cancel: Cancel | None = None,
+        first: Sequence[FileKind] = (),
     ) -> AbstractContextManager[RepositoryLock]:
         """Hold a lock for a ``with`` block: shared to read or add, exclusive to remove or rewrite (LOCK-13).
 
         When the block begins, the lock is certain; where a storage lists late that takes 200 ms (LOCK-3). With *retry* others
         are waited for so many seconds, which *waiting* is told once, unless *cancel* ends it. In the block nothing but locks
-        is stored or removed once the lock is lost (LOCK-7).
+        is stored or removed once the lock is lost (LOCK-7). *first* are the kinds of files that are going to be read before
+        anything else, in this order: snapshots, and the index after them. Where requests take their time this begins while the
+        lock is not certain yet, and their listings of then are not relied on.
 
         Raises:
             AlreadyLocked: somebody holds one that conflicts; a stale one conflicts as well (LOCK-4).
@@ -247,7 +252,7 @@ class Repository:
         """
         from restic_format.repository.lock import hold_lock
 
-        return hold_lock(self, exclusive=exclusive, retry=retry, waiting=waiting, cancel=cancel)
+        return hold_lock(self, exclusive=exclusive, retry=retry, waiting=waiting, cancel=cancel, first=first)
 
     # Whole files
 
@@ -257,6 +262,10 @@ class Repository:
         files = None if ahead is None else ahead.get()
         for name, size in self.storage.list(kind) if files is None else files:
             yield bytes.fromhex(name), size
+
+    def listed_ahead(self, listings: Mapping[FileKind, Later[Sequence[tuple[str, int]] | None]]) -> None:
+        """Let `list` give *listings*, each once, until the index is loaded, or something is stored or removed."""
+        self._listed.update(listings)
 
     @contextmanager
     def listing_ahead(self, *kinds: FileKind) -> Iterator[None]:
@@ -338,8 +347,10 @@ class Repository:
         """
         from restic_format.storage.cache import without_cache
 
-        name = file_id.hex()
-        if hash_file(without_cache(self.storage), kind, name)[0] != file_id:
+        name, storage = file_id.hex(), without_cache(self.storage)
+        # Of all but packs there is room for the whole file, in a single request.
+        found = hash_file(storage, kind, name)[0] if kind is FileKind.PACK else id_of(storage.load(kind, name))
+        if found != file_id:
             raise DamagedFile(f"{kind.value}/{name} was stored just now and is not what was written: check the storage")
 
     def remove(self, kind: FileKind, file_id: bytes) -> None:
@@ -362,8 +373,10 @@ class Repository:
 
     def may_change(self, kind: FileKind) -> None:
         """To be called before a file of *kind* is stored or removed: see `before_changes`."""
-        if self.before_changes is not None and kind is not FileKind.LOCK:
-            self.before_changes()
+        if kind is not FileKind.LOCK:
+            self._listed.clear()
+            if self.before_changes is not None:
+                self.before_changes()
 
     def load_snapshot(self, snapshot_id: bytes, *, keep_unknown: bool = True, members: Collection[str] = ()) -> Snapshot:
         """Read a snapshot, to be written again only with *keep_unknown* (SNAP-10); see `decode_snapshot`.
@@ -392,7 +405,10 @@ class Repository:
 
         A damaged index is given to *damaged* and left out; without that callback it is raised.
         """
-        loading.load_index(self, self._index_cache, progress, damaged)
+        try:
+            loading.load_index(self, self._index_cache, progress, damaged)
+        finally:
+            self._listed.clear()
 
     def reload_index(self) -> None:
         """Read the index files anew, when others have written some. Who reads blobs meanwhile goes on with the index that was

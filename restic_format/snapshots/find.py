@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from restic_format.errors import ResticFormatError, SnapshotNotFound, UsageError
+from restic_format.repository.loading import each_loaded
 from restic_format.repository.repository import Repository
-from restic_format.work import in_order
 from restic_spec import gojson, gotime
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
@@ -23,9 +22,7 @@ from restic_spec.snapshot import PARTIAL, Snapshot, is_partial
 
 _LATEST = re.compile(r"latest(?:~([0-9]{1,18}))?")
 _TOGETHER = 16
-"""Small files that one thread loads one after the other."""
-
-Loaded = TypeVar("Loaded")
+"""Snapshots that one thread loads one after the other: of most there are copies in the cache, which take less than its turn."""
 
 
 class FoundSnapshot(msgspec.Struct, frozen=True, dict=True):
@@ -119,36 +116,14 @@ def all_snapshots(
         except ResticFormatError as error:
             return error
 
-    for snapshot_id, loaded in each_loaded(repo, [snapshot_id for snapshot_id, _ in repo.list(FileKind.SNAPSHOT)], load):
+    ids = [snapshot_id for snapshot_id, _ in repo.list(FileKind.SNAPSHOT)]
+    for snapshot_id, loaded in each_loaded(repo, ids, load, together=_TOGETHER):
         if not isinstance(loaded, ResticFormatError):
             yield FoundSnapshot(snapshot_id, loaded)
         elif damaged is None:
             raise loaded
         else:
             damaged(snapshot_id, loaded)
-
-
-def each_loaded(
-    repo: Repository, ids: Sequence[bytes], load: Callable[[bytes], Loaded]
-) -> Generator[tuple[bytes, Loaded], None, None]:
-    """Each of *ids* with what *load* gives for it, in order; where a request takes its time, several are under way at once.
-
-    *load* is called from any thread. What it raises is raised when it is the turn of that id.
-    """
-    if repo.storage.at_hand:
-        for one in ids:
-            yield one, load(one)
-        return
-    readers = repo.storage.readers
-    # Some at a time: of most files there are copies in the cache, which take less time than a thread's turn.
-    size = max(1, min(_TOGETHER, len(ids) // (2 * readers)))
-    groups = [ids[start : start + size] for start in range(0, len(ids), size)]
-    work = in_order(lambda group: list(map(load, group)), groups, name="load", workers=readers, ahead=readers + 2)
-    with contextlib.closing(work) as results:
-        for group, loaded in results:
-            if isinstance(loaded, Exception):
-                raise loaded
-            yield from zip(group, loaded, strict=True)
 
 
 def split_subfolder(text: str) -> tuple[str, str]:

@@ -119,7 +119,7 @@ def opened(
     Raises:
         ResticFormatError: a blob cannot be had, or what a batch says; all batches before it have been handed out.
     """
-    workers = max(2, min(repository.storage.connections, MOST_WORKERS))
+    workers = min(repository.storage.readers, MOST_WORKERS)
     with BlobCache(repository, limit=REPEATED, workers=0) as repeated:
 
         def work(batch: Batch) -> Made:

@@ -206,7 +206,8 @@ def _read(repository: Repository, trees: bytes, used: Used) -> Iterator[tuple[by
         return [(entry.id, _needed(repository, used, entry, raw)) for entry, raw in repository.packs.blobs(*job)]
 
     jobs = [_PackJob(*item) for item in packs.items()]
-    with contextlib.closing(in_order(work, jobs, name="used")) as results:
+    readers = repository.storage.readers
+    with contextlib.closing(in_order(work, jobs, name="used", workers=readers, ahead=readers + 2)) as results:
         for _, found in results:
             if isinstance(found, Exception):
                 raise found

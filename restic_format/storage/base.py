@@ -232,9 +232,11 @@ class Storage(ABC):
         data = self.load(kind, name, offset, len(target))
         target[: len(data)] = data
 
-    def prepare(self, kind: FileKind, name: str) -> None:
-        """Take note that several parts of a file will be read: a cache then fetches it whole. Never fails."""
-        del kind, name
+    def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
+        """Take note that all or several parts of a file will be read: a cache then fetches it whole. *size* are its bytes where
+        they are known. Never fails.
+        """
+        del kind, name, size
 
     @abstractmethod
     def size(self, kind: FileKind, name: str) -> int:
@@ -367,9 +369,9 @@ class WrappedStorage(Storage):
         """See `Storage`."""
         self.inner.load_into(kind, name, offset, target)
 
-    def prepare(self, kind: FileKind, name: str) -> None:
+    def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
         """See `Storage`."""
-        self.inner.prepare(kind, name)
+        self.inner.prepare(kind, name, size)
 
     def size(self, kind: FileKind, name: str) -> int:
         """See `Storage`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TypeVar
 
@@ -49,17 +49,29 @@ class CachedStorage(WrappedStorage):
             return self.inner.load(kind, name, offset, length) if found is None else found
         if kind not in KINDS or offset or length is not None:
             return self.inner.load(kind, name, offset, length)
-        opened = self.folder.open(kind, name)
-        if opened is not None:
-            with _closing(opened) as (descriptor, size):
-                found = _piece(descriptor, size, 0, None)
-            if found is not None and sha256(found).hexdigest() == name:
+        found = self._whole(kind, name)
+        if found is not None:
+            return found
+        with self._turn(name):  # `prepare` may be fetching it.
+            found = self._whole(kind, name)
+            if found is not None:
                 return found
-            self.folder.remove(kind, name)
-        data = self.inner.load(kind, name)
-        if sha256(data).hexdigest() == name:
-            self._store(kind, name, data)
-        return data
+            data = self.inner.load(kind, name)
+            if sha256(data).hexdigest() == name:
+                self._store(kind, name, data)
+            return data
+
+    def _whole(self, kind: FileKind, name: str) -> bytes | None:
+        """The content of an index or a snapshot, from an intact copy."""
+        opened = self.folder.open(kind, name)
+        if opened is None:
+            return None
+        with _closing(opened) as (descriptor, size):
+            found = _piece(descriptor, size, 0, None)
+        if found is not None and sha256(found).hexdigest() == name:
+            return found
+        self.folder.remove(kind, name)
+        return None
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """Read a range, from the copy if there is one."""
@@ -95,16 +107,21 @@ class CachedStorage(WrappedStorage):
                     self._intact.add(name)
         return True
 
-    # Fetching whole packs
+    # Fetching whole files
 
-    def prepare(self, kind: FileKind, name: str) -> None:
-        """Fetch a pack whole, unless there is a copy: of one with trees several will be read. Never fails."""
-        if kind is not FileKind.PACK or name in self._prepared or not self._writable:
+    def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
+        """Fetch a file whole, unless there is a copy: of a pack with trees several will be read. Never fails."""
+        if kind is not FileKind.PACK:
+            if kind in KINDS and self._writable and not self.folder.has(kind, name):
+                with suppress(StorageError):  # whoever wants the file meets the same
+                    self.load(kind, name)
+            return
+        if name in self._prepared or not self._writable:
             return
         with self._turn(name):
             if name not in self._prepared:
                 if not self.folder.has(kind, name):
-                    self._fetch(name)
+                    self._fetch(name, size)
                 self._prepared.add(name)
 
     @contextmanager
@@ -119,13 +136,13 @@ class CachedStorage(WrappedStorage):
             with self._lock:
                 self._busy.pop(name, None)
 
-    def _fetch(self, name: str) -> None:
+    def _fetch(self, name: str, size: int | None) -> None:
         found = sha256()
 
         def pieces() -> Iterator[bytes]:
-            size = self.inner.size(FileKind.PACK, name)
-            for offset in range(0, size, _PIECE):
-                piece = self.inner.load(FileKind.PACK, name, offset, min(_PIECE, size - offset))
+            whole = self.inner.size(FileKind.PACK, name) if size is None else size
+            for offset in range(0, whole, _PIECE):
+                piece = self.inner.load(FileKind.PACK, name, offset, min(_PIECE, whole - offset))
                 found.update(piece)
                 yield piece
 

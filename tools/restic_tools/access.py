@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from restic_format.storage.side import SideFiles
     from restic_format.storage.transport import Transport
     from restic_format.work import Later
-    from restic_tools.context import LockMode
+    from restic_tools.context import LockMode, Reads
     from restic_tools.globaloptions import GlobalOptions
     from restic_tools.output import Output
 
@@ -55,12 +55,14 @@ def open_repository(
     releasing: Callable[[], AbstractContextManager[object]] = nullcontext,
     stopping: Callable[[], bool] = bool,
     approached: Later[Entry] | None = None,
+    first: Reads = (),
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is released inside ``releasing()``,
     so that a signal that comes just then does not leave it behind. *stopping* says whether a signal has come: then nothing is
-    kept to --limit-upload and --limit-download any more. *approached* is what `approach` has begun. Raises
+    kept to --limit-upload and --limit-download any more. *approached* is what `approach` has begun. For *first* see
+    `Context.open_repository`. Raises
     ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     locks = not (lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"))
@@ -72,11 +74,14 @@ def open_repository(
         yield repository, None
         return
 
+    from restic_spec.layout import FileKind
+
     def waiting(seconds: float) -> None:
         out.info(f"repo already locked, waiting up to {duration_text(seconds)} for the lock")
         out.flush()
 
-    locking = repository.lock(exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting)
+    kinds = [FileKind(kind) for kind in first]
+    locking = repository.lock(exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting, first=kinds)
     held = locking.__enter__()
     try:
         yield repository, held
@@ -101,7 +106,7 @@ def unlock_with_password(
 
     # The storage is at work already.
     from restic_format.errors import WrongPassword
-    from restic_format.repository.opening import open_by
+    from restic_format.repository.entering import open_by
 
     def attempt(password: str) -> Repository:
         return open_by(

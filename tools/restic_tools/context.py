@@ -10,7 +10,7 @@ from restic_tools.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Literal
 
     from restic_format.repository import Repository, RepositoryLock
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from restic_tools.progress import Counter, Lines, Live, Status
 
     LockMode = Literal["shared", "exclusive", "none"]
+    Reads = Sequence[Literal["snapshots", "index"]]
 
 __all__ = ["Context", "GlobalOptions", "global_options"]
 
@@ -46,12 +47,14 @@ class Context:
         *,
         options: GlobalOptions | None = None,
         honour_no_lock: bool = True,
+        first: Reads = (),
     ) -> Iterator[Repository]:
         """Open the repository and hold the lock for the length of a ``with`` block.
 
         ``lock="none"`` takes no lock. --no-lock leaves out a shared lock; ``honour_no_lock=False`` is for commands that write
         and must lock all the same. ``options`` opens another repository than the global one (see
-        ``restic_tools.secondary``). Raises the engine's errors and ``Failure``.
+        ``restic_tools.secondary``). ``first`` says what the command reads first: ``snapshots``, and ``index`` after them; this
+        begins while the lock is not certain yet. Raises the engine's errors and ``Failure``.
         """
         from restic_tools.access import open_repository
 
@@ -66,6 +69,7 @@ class Context:
             releasing=self.interrupt.deferred,
             stopping=self.interrupt.event.is_set,
             approached=approached,
+            first=first,
         ) as (repository, held):
             if held is not None:
                 self._locks.append(held)

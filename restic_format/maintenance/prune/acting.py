@@ -12,7 +12,7 @@ from restic_format.maintenance.restrictions import check_may_remove
 from restic_format.repository import Repository
 from restic_format.repository.index import BlobIndex
 from restic_format.repository.indexwriter import IndexChange, IndexWriter, rewrite_index
-from restic_format.work import Advance, Cancel, Progress, silent
+from restic_format.work import Advance, Cancel, Later, Progress, silent
 from restic_spec.index import index_pack
 from restic_spec.layout import FileKind
 
@@ -53,8 +53,10 @@ def execute(plan: PrunePlan, *, progress: Progress[PruneEvent] = silent, cancel:
 
 def _check_unchanged(plan: PrunePlan) -> None:
     """Under an exclusive lock nobody changes anything; but the plan may have been made before."""
-    snapshots = {snapshot for snapshot, _ in plan.repository.list(FileKind.SNAPSHOT)}
-    indexes = {index for index, _ in plan.repository.list(FileKind.INDEX)}
+    repository = plan.repository
+    found = Later(lambda: {snapshot for snapshot, _ in repository.list(FileKind.SNAPSHOT)}, now=not repository.storage.at_hand)
+    indexes = {index for index, _ in repository.list(FileKind.INDEX)}
+    snapshots = found.get()
     if not snapshots <= plan.known.snapshots or indexes != plan.known.indexes:
         raise PlanOutdated("the repository was changed after the plan was made; nothing was done: make another plan")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from restic_format.errors import BlobMissing, DamagedFile, UsageError
 from restic_format.maintenance.prune.decisions import Decisions, decide, file_size
@@ -22,8 +23,9 @@ from restic_format.maintenance.prune.records import (
 from restic_format.native.table import GOES, MARKED, MISSING, REPACKED, STAYS, STORED, PackUse
 from restic_format.repository import Repository
 from restic_format.repository.index import IndexUse
+from restic_format.repository.loading import each_loaded
 from restic_format.snapshots.used import MOST_MISSING, UsedInIndex, add_used
-from restic_format.work import Advance, Cancel, Progress, silent
+from restic_format.work import Advance, Cancel, Later, Progress, silent
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import FileKind
 
@@ -55,13 +57,13 @@ def plan(
     snapshots = frozenset(snapshot for snapshot, _ in repository.list(FileKind.SNAPSHOT))
     if not snapshots and not repository.storage.has_place(FileKind.SNAPSHOT):
         raise PruneRefused("the folder of the snapshots is missing: without it everything would count as unused; bring it back")
-    indexes = frozenset(index for index, _ in repository.list(FileKind.INDEX))
     _load_index(repository, progress)
+    packs_ahead = Later(lambda: dict(repository.list(FileKind.PACK)), now=not repository.storage.at_hand, name="list packs")
     marked = load_marked(repository)
     used = find_needed(repository, snapshots.difference(ignore), progress, cancel)
     ids = repository.index.pack_ids()
     progress(Advance(Stage.PACKS, 0, len(ids)))
-    sizes = dict(repository.list(FileKind.PACK))
+    sizes = packs_ahead.get()
     packs = choose_copies(used.marks, ids, sizes, marked)
     found = decide(options, repository.version, ids, packs, sizes, marked)
     overdue = found.marked_unused
@@ -85,7 +87,7 @@ def plan(
         unmark=found.unmark,
         overdue=overdue,
         undated=undated,
-        known=Known(snapshots, indexes),
+        known=Known(snapshots, repository.index_files),
         kept=used.marks.kept(_fates(ids, found)) if found.repack else None,
     )
 
@@ -140,7 +142,7 @@ def find_needed(
     cancel: Cancel | None = None,
 ) -> UsedInIndex:
     """What *snapshots* use, all of which must be in the index. Raises as `plan`."""
-    roots = [_root(repository, snapshot) for snapshot in sorted(snapshots)]
+    roots = [root for _, root in each_loaded(repository, sorted(snapshots), partial(_root, repository), together=16)]
     used = UsedInIndex(repository.index)
     progress(Advance(Stage.SNAPSHOTS, 0, len(roots)))
     step = -(-len(roots) // _STEPS) or 1

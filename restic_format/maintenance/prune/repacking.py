@@ -9,15 +9,13 @@ from collections.abc import Iterable
 from restic_format.errors import DamagedFile, ResticFormatError, StorageError
 from restic_format.maintenance.prune.records import PruneEvent, PrunePlan, PruneResult, Stage
 from restic_format.repository import Repository
+from restic_format.repository.indexwriter import check_indexes
 from restic_format.repository.packs import coalesce
 from restic_format.repository.writer import BlobWriter
 from restic_format.storage.cache import without_cache
-from restic_format.work import Advance, Cancel, Progress, WorkerPool
+from restic_format.work import Advance, Cancel, Progress, WorkerPool, do_all
 from restic_spec.layout import FileKind
 from restic_spec.pack import PackEntry
-
-WORKERS = 2
-"""Threads that read and verify; storing has threads of its own."""
 
 
 def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent], cancel: Cancel | None) -> None:
@@ -42,12 +40,14 @@ def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent],
         with contextlib.suppress(ResticFormatError):  # the first failure is the one to tell
             writer.abandon()
         raise
-    for index in writer.indexes:
-        plan.repository.check_stored(FileKind.INDEX, index)
+    check_indexes(plan.repository, writer.indexes)
     storage = without_cache(plan.repository.storage)
-    for pack, size in sizes.items():
-        if storage.size(FileKind.PACK, pack.hex()) != size:
+
+    def check_size(pack: bytes) -> None:
+        if storage.size(FileKind.PACK, pack.hex()) != sizes[pack]:
             raise DamagedFile(f"new pack {pack.hex()} was stored, but is not whole; nothing was removed: try again", pack=pack)
+
+    do_all(check_size, list(sizes), workers=storage.readers, name="sizes")
 
 
 class _Repacker:
@@ -66,7 +66,7 @@ class _Repacker:
     def run(self, cancel: Cancel | None) -> None:
         numbers = {pack: number for number, pack in enumerate(self._repository.index.pack_ids())}
         self._progress(Advance(Stage.REPACK, 0, len(self._packs)))
-        pool = WorkerPool("repack", WORKERS, lambda: self._work(shared, numbers), cancel=cancel)
+        pool = WorkerPool("repack", self._repository.storage.readers, lambda: self._work(shared, numbers), cancel=cancel)
         shared = pool.share(self._packs)
         with pool:
             pass

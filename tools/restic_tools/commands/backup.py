@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from restic_format.snapshots import FoundSnapshot
     from restic_format.work import Cancel
     from restic_tools.backupprint import BackupPrinter
+    from restic_tools.context import Reads
 
 MANY = "(can be given several times)"
 PATTERN_LINES = f"back up the files that match the patterns in this file, one a line {MANY}"
@@ -252,7 +253,8 @@ def backup(
         _init_where_there_is_none(ctx, dry_run=dry_run)
     ctx.out.verbose("open repository")
 
-    with ctx.open_repository("none" if dry_run else "shared", honour_no_lock=False) as repository:
+    reads: Reads = ("index",) if stdin or force else ("snapshots", "index")
+    with ctx.open_repository("none" if dry_run else "shared", honour_no_lock=False, first=reads) as repository:
         if not stdin and not force:
             search.apply(ctx, repository, options)
         elif not stdin:

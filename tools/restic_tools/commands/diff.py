@@ -73,7 +73,7 @@ def diff(
         raise Failure("--no-content and --read-data are mutually exclusive")
     wanted = snapshot_filter(host, tag, path)
     printer = _Printer(ctx)
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repo:
         load_index(ctx, repo)
         before, after = _find(repo, words[0], wanted), _find_second(repo, words[1], wanted)
         if isinstance(after, str):

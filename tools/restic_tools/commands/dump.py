@@ -62,7 +62,7 @@ def dump(
         raise Failure("no file and no snapshot ID specified")
     if archive is not None and archive not in FORMS:
         raise Failure(f'unknown archive format "{archive}"', plain=True)
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repo:
         try:
             found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
         except ResticFormatError as error:

@@ -82,7 +82,7 @@ def find(
     fitting = None if by_id else AnyPattern(patterns, ignore_case=ignore_case)
     wanted = snapshot_filter(host, tag, path).absolute()
     faults = Faults(ctx)
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repo:
         load_index(ctx, repo)
         blobs, trees = (names if blob else []), (names if tree else [])
         if pack:

@@ -85,7 +85,7 @@ def forget(
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
-    with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repo:
+    with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive", first=("snapshots",)) as repo:
         if not names:
             engine.check_policy(policy, wanted, allow_remove_all=unsafe_allow_remove_all)
             ctx.out.info(f"Applying Policy: {policy}")

@@ -96,7 +96,7 @@ def ls(
         printer = TextPrinter(ctx.out, directories, long=long, human=human_readable)
     if sorted_output:
         printer = SortedPrinter(printer, sort, reverse=reverse)
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repo:
         found, subfolder = find_snapshot(repo, words[0], snapshot_filter(host, tag, path))
         load_index(ctx, repo)
         if not found.snapshot.tree:

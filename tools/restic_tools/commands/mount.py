@@ -121,7 +121,7 @@ def mount(
         default_permissions=not no_default_permissions,
         cache_size=CACHE_SIZE if size is None else size,
     )
-    with ctx.open_repository(lock="shared") as repository:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repository:
         repository.load_index()
         ctx.out.line("Loading snapshots...")
         mounted = Mount(repository, mountpoint, options, told=told)

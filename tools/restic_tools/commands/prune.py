@@ -36,7 +36,7 @@ def prune(
     options = prune_options(ctx, flags, recover_no_free_space=bool(unsafe_recover_no_free_space))
     if ctx.options.no_lock and not dry_run:
         raise Failure("--no-lock is only applicable in combination with --dry-run for prune command")
-    with ctx.open_repository(lock_of(ctx, options)) as repository:
+    with ctx.open_repository(lock_of(ctx, options), first=("snapshots", "index")) as repository:
         if options.recover_no_free_space and unsafe_recover_no_free_space != repository.id:
             raise Failure(f"must pass id '{repository.id}' to --unsafe-recover-no-free-space")
         run_prune(ctx, repository, options, dry_run=dry_run)

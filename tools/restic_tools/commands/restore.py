@@ -155,7 +155,7 @@ def restore(
     from restic_format.snapshots import find_snapshot
     from restic_tools.nativenote import tell_missing_native
 
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repo:
         try:
             found = find_snapshot(repo, names[0], wanted.absolute())
         except SnapshotNotFound as error:

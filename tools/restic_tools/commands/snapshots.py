@@ -65,7 +65,7 @@ def snapshots(
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
-    with ctx.open_repository(lock="shared") as repo:
+    with ctx.open_repository(lock="shared", first=("snapshots",)) as repo:
         found = sorted(
             filter_snapshots(repo, names, wanted, ignored, members=MEMBERS), key=lambda item: (item.time_ns, item.id)
         )

@@ -59,7 +59,7 @@ def stats(
     def ignored(name: str, error: ResticFormatError) -> None:
         ctx.out.warn(f"Ignoring {quoted(name)}: {error}")
 
-    with ctx.open_repository(lock="shared") as repository:
+    with ctx.open_repository(lock="shared", first=("snapshots", "index")) as repository:
         load_index(ctx, repository)
         if mode == DEBUG:
             _show_sizes(ctx.out, repository)

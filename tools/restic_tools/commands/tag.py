@@ -81,7 +81,7 @@ def tag_command(
         ctx.out.verbose(f"old snapshot ID: {old} -> new snapshot ID: {new}")
 
     ctx.out.info("create exclusive lock for repository")
-    with ctx.open_repository(lock="exclusive") as repo:
+    with ctx.open_repository(lock="exclusive", first=("snapshots",)) as repo:
         result = change_tags(
             repo,
             change,

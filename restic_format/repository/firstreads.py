@@ -1,0 +1,86 @@
+"""What a command reads first, asked for while its lock is not certain yet: there is time then, and nothing else to do.
+
+Nothing of it is relied on before the lock is certain. Then the files are listed once more, all kinds at the same time. Where
+that gives what was listed before, one kind after the other, no snapshot needs an index that was not seen (ORDER-2); else the
+indexes are listed again, after the snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from restic_format.errors import StorageError
+from restic_format.work import Later, WorkerPool
+from restic_spec.layout import FileKind
+
+if TYPE_CHECKING:
+    from restic_format.repository.repository import Repository
+
+Listing = Sequence[tuple[str, int]]
+"""Names and sizes of files."""
+
+
+class FirstReads:
+    """The files of *kinds*: listed, and fetched into the cache if there is one, from `begin` on, until `settle` or `stop`."""
+
+    def __init__(self, repository: Repository, kinds: Sequence[FileKind]) -> None:
+        self._storage = repository.storage
+        self._kinds = kinds
+        self._seen: dict[FileKind, Listing] = {}
+        self._stopped = False
+
+    def begin(self) -> None:
+        """Begin to read. May be called again, after a while, for another try at the lock."""
+        self._seen, self._stopped = {}, False
+        Later(self._read, name="first reads")
+
+    def _read(self) -> None:
+        seen = self._seen
+        for kind in self._kinds:
+            files = self._list(kind)
+            if files is None:
+                return
+            seen[kind] = files
+        for kind, files in seen.items():
+            self._fetch(kind, [name for name, _ in files])
+
+    def _fetch(self, kind: FileKind, names: Sequence[str]) -> None:
+        def fetch() -> None:
+            for name in shared:
+                if self._stopped:
+                    return
+                self._storage.prepare(kind, name)
+
+        pool = WorkerPool("first reads", self._storage.readers, fetch)
+        shared: Iterable[str] = pool.share(names)
+        with pool:
+            pass
+
+    def stop(self) -> None:
+        """Begin with nothing more; what is under way is fetched to its end."""
+        self._stopped = True
+
+    def settle(self) -> dict[FileKind, Later[Listing | None]]:
+        """The files of each kind as they are now, None where they cannot be listed. The lock is certain."""
+        self.stop()
+        seen = self._seen
+        listed = {kind: Later(partial(self._list, kind), name=f"list {kind.value}") for kind in self._kinds}
+
+        def indexes() -> Listing | None:
+            found = {kind: listing.get() for kind, listing in listed.items()}
+            if all(kind in seen and files is not None and set(files) == set(seen[kind]) for kind, files in found.items()):
+                return found[FileKind.INDEX]
+            return self._list(FileKind.INDEX)
+
+        if FileKind.INDEX not in listed:
+            return listed
+        return {**listed, FileKind.INDEX: Later(indexes, name="indexes")}
+
+    def _list(self, kind: FileKind) -> Listing | None:
+        """The files of a kind; None where that fails: whoever needs them meets the same."""
+        try:
+            return list(self._storage.list(kind))
+        except StorageError:
+            return None
