@@ -171,9 +171,10 @@ _SCHEMES = {
     "azure": "azure:open_azure",
     "gs": "gcs:open_gs",
     "rest": "rest:open_rest",
+    "rclone": "rclone:open_rclone",
     "s3": "s3.opening:open_s3",
     "sftp": "sftp:open_sftp",
-    **dict.fromkeys(("b2", "rclone", "swift"), "locations:open_unsupported"),
+    **dict.fromkeys(("b2", "swift"), "locations:open_unsupported"),
 }
 """Module and function that opens each kind of storage; imported when one is opened."""
 

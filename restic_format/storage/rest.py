@@ -24,7 +24,7 @@ from restic_format.storage.transport import Transport
 from restic_spec.ids import is_hex_id
 from restic_spec.layout import KINDS, FileKind, folder_of, path_of
 
-_V2 = "application/vnd.x.restic.rest.v2"
+V2 = "application/vnd.x.restic.rest.v2"
 
 _LARGEST_LIST = 1 << 30
 """Bytes that a list of files may have: ten million names."""
@@ -103,7 +103,7 @@ class RestStorage(Storage):
         self._path = path if path.endswith("/") else f"{path}/"
         self._location = location
         self._connections = connections
-        self._headers = {"Accept": _V2, **headers}
+        self._headers = {"Accept": V2, **headers}
 
     @property
     def location(self) -> str:
@@ -231,7 +231,7 @@ class RestStorage(Storage):
             return
         if not reply.ok:
             raise told(reply, f"list {folder}")
-        version = 2 if reply.headers.get("Content-Type") == _V2 else 1
+        version = 2 if reply.headers.get("Content-Type") == V2 else 1
         try:
             if version == 2:
                 for file in _LIST_V2.decode(reply.body):
