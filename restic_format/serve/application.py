@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, ResticFormatError
 from restic_format.serve.accesslog import AccessLog
-from restic_format.serve.folders import DataFolder, OpenedFile, Upload, WrongContent
+from restic_format.serve.folders import DataFolder, OpenedFile, TooLarge, Upload, WrongContent
 from restic_format.serve.metrics import Metrics
 from restic_format.serve.paths import Named, read_path
 from restic_format.serve.ranges import RangeInvalid, read_range
@@ -59,6 +59,7 @@ _STATUS: tuple[tuple[type[ResticFormatError], int], ...] = (
     (AccessDenied, 403),
     (NoSpace, 507),
     (WrongContent, 400),
+    (TooLarge, 413),
 )
 
 
@@ -140,6 +141,8 @@ class RestApplication:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _answer(self, exchange: _Exchange) -> None:
+        if exchange.header(b"upgrade") and exchange.length != 0 and exchange.method == "POST":
+            raise Refused(400)  # the parser takes no body behind it
         if exchange.path == b"/metrics" and self._metrics is not None:
             await self._show_metrics(exchange, self._metrics)
             return
@@ -164,10 +167,10 @@ class RestApplication:
 
     def _told(self, exchange: _Exchange, error: ResticFormatError) -> Refused:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-        if isinstance(error, FileUnusable) and exchange.method == "POST":
-            status = 413
         if status in (500, 507) or self._debug:
             self._report(f"{exchange.shown}: {error}")
+        if isinstance(error, FileUnusable) and exchange.method != "POST":
+            status = 404  # what stands there is no file, and trying again would not help
         return Refused(status)
 
     async def _who(self, exchange: _Exchange) -> bytes:
@@ -355,7 +358,7 @@ class _Exchange:
     @property
     def may_stay(self) -> bool:
         """Whether the connection can go on after a refusal: nothing of a body is left that would be too much to take."""
-        if b"transfer-encoding" in self._headers or b"expect" in self._headers:
+        if not self._headers.keys().isdisjoint((b"transfer-encoding", b"expect", b"upgrade")):
             return self._read
         return self._read or (self.length or 0) <= _UNREAD
 

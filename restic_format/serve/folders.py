@@ -16,7 +16,7 @@ from restic_format.errors import AccessDenied, FileMissing, FileUnusable, Storag
 from restic_format.serve.paths import Named
 from restic_format.serve.quota import Quota
 from restic_format.storage import LocalStorage
-from restic_format.storage.base import already_there, check_size, name_of
+from restic_format.storage.base import already_there, name_of
 from restic_format.storage.localwriter import LocalWriter
 from restic_spec import gojson
 from restic_spec.layout import KINDS, FileKind, folder_of
@@ -90,13 +90,12 @@ class DataFolder:
 
         Raises:
             FileExists: there is such a file.
-            FileUnusable: it is larger than any file of its kind.
+            TooLarge: no file of its kind has so many bytes.
             NoSpace: the data folder holds no more.
             StorageError: it cannot be written.
         """
         assert named.kind is not None
-        if size is not None:
-            check_size(named.kind, named.name, size)
+        _check_size(named.kind, named.name, size or 0)
         storage = self._storage(named)
         if storage.exists(named.kind, named.name):
             raise already_there(named.kind, named.name)
@@ -127,6 +126,12 @@ class DataFolder:
 
 class WrongContent(StorageError):
     """What was sent is not what the file's name says."""
+
+    permanent = True
+
+
+class TooLarge(StorageError):
+    """What is sent is larger than any file of its kind may be (LAYOUT-11)."""
 
     permanent = True
 
@@ -166,12 +171,10 @@ class Upload:
         """Bytes that have arrived."""
 
     def append(self, data: bytes) -> None:
-        """Add to the end. Raises `FileUnusable` above the size that a file of its kind may have, `NoSpace`, `StorageError`."""
-        kind = self._named.kind
-        assert kind is not None
+        """Add to the end. Raises `TooLarge`, `NoSpace`, `StorageError`."""
+        assert self._named.kind is not None
         size = self.size + len(data)
-        if size > KINDS[kind].max_size:
-            check_size(kind, self._named.name, size)
+        _check_size(self._named.kind, self._named.name, size)
         if size > self._claimed:
             self._quota.claim(size - self._claimed)
             self._claimed = size
@@ -199,3 +202,8 @@ class Upload:
         self._writer.abort()
         self._quota.release(self._claimed)
         self._claimed = 0
+
+
+def _check_size(kind: FileKind, name: str, size: int) -> None:
+    if size > KINDS[kind].max_size:
+        raise TooLarge(f"{name_of(kind, name)}: {size} bytes are more than a file of its kind may have", clause="LAYOUT-11")

@@ -12,6 +12,7 @@ from restic_format.serve.running import (
     MOST_CONNECTIONS,
     MOST_HEAD,
     MOST_WAITING,
+    REST_PATIENCE,
     TOO_LARGE,
     TOO_MANY,
 )
@@ -32,7 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
             transport.write(TOO_MANY)
             transport.close()
             return
-        self._expect_head()
+        self._expect(HEAD_PATIENCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
@@ -46,7 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if in_head and self._in_head:
             self._head += len(data)
             if self._deadline is None:
-                self._expect_head()
+                self._expect(HEAD_PATIENCE)
         if (self._in_head and self._head > MOST_HEAD) or len(self.pipeline) > MOST_WAITING:
             self._close(TOO_LARGE)
 
@@ -61,9 +62,17 @@ class GuardedProtocol(HttpToolsProtocol):
         """A request's body is complete."""
         super().on_message_complete()
         self._in_head = True
+        self._forget_deadline()
 
-    def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_PATIENCE, self._close, b"")
+    def on_response_complete(self) -> None:
+        """An answer is complete. What may still come of the request's body is thrown away, but not for ever."""
+        super().on_response_complete()
+        if not self._in_head:
+            self._expect(REST_PATIENCE)
+
+    def _expect(self, seconds: float) -> None:
+        self._forget_deadline()
+        self._deadline = self.loop.call_later(seconds, self._close, b"")
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:

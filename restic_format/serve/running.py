@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 HEAD_PATIENCE = 30.0
 """Seconds in which a request's line and headers must have come, from the connection's begin or the answer before."""
 
+REST_PATIENCE = 120.0
+"""Seconds for which the body of a request is taken that was refused."""
+
 IDLE_PATIENCE = 120
 """Seconds for which a connection is kept on which nothing is asked."""
 
@@ -32,6 +36,8 @@ STOP_PATIENCE = 30
 
 MOST_CONNECTIONS = 1000
 """Connections at the same time; those beyond are told to come back."""
+
+_FILES = 8 * MOST_CONNECTIONS
 
 MOST_HEAD = 64 << 10
 """Bytes that a request's line and headers may have."""
@@ -85,6 +91,7 @@ def run(
     handler; *report* is told in one line what goes wrong in the server.
 
     """
+    _allow_files()
     server = _make_server(application, tls, report)
 
     def stop() -> None:
@@ -130,6 +137,15 @@ def _make_server(application: RestApplication, tls: ssl.SSLContext | None, repor
     logger.propagate = False
     logger.setLevel(logging.ERROR)
     return Server(config)
+
+
+def _allow_files() -> None:
+    """Let this process have as many open files as it may: each connection needs one or two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Reporting(logging.Handler):

@@ -7,7 +7,8 @@ import hashlib
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.servers.base import Server
@@ -73,3 +74,11 @@ def raw(server: Server, data: bytes, *, end: bool = False, seconds: float = 10.0
         except (ConnectionResetError, BrokenPipeError):
             return found if "found" in locals() else b""
         return found
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether *condition* becomes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.01)
+    return condition()
