@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -63,17 +64,17 @@ def raw(server: Server, data: bytes, *, end: bool = False, seconds: float = 10.0
 
     Fails when it neither closes nor answers in time.
     """
-    with socket.create_connection(("127.0.0.1", server.port), seconds) as connection:
-        try:
-            connection.sendall(data)
-            if end:
-                connection.shutdown(socket.SHUT_WR)
-            found = b""
-            while piece := connection.recv(1 << 16):
-                found += piece
-        except (ConnectionResetError, BrokenPipeError):
-            return found if "found" in locals() else b""
-        return found
+    found = b""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), seconds) as connection,
+        contextlib.suppress(ConnectionResetError, BrokenPipeError),
+    ):
+        connection.sendall(data)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(1 << 16):
+            found += piece
+    return found
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:

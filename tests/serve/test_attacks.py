@@ -118,6 +118,10 @@ def test_an_upload_that_is_refused_is_taken_and_thrown_away(our_server: Server) 
     assert ask(our_server, "POST", f"{path}keys/{sha(data)}", data).status == 413
     too_much = raw(our_server, f"POST {path}data/{sha(data)} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 50}".encode() + END)
     assert too_much.startswith(b"HTTP/1.1 413 ") and b"connection: close" in too_much
+    piece = b"80000\r\n" + bytes(1 << 19) + b"\r\n"
+    unknown = raw(our_server, f"POST {path}config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked".encode() + END + piece * 9)
+    assert not unknown or unknown.startswith(b"HTTP/1.1 413 ")
+    assert ask(our_server, "GET", f"{path}config").status == 404
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
@@ -189,6 +193,14 @@ def test_whoever_says_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
         assert stalled.startswith(b"HTTP/1.1 408 ")
         refused = raw(server, b"POST /nothing/at/all HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         assert refused.startswith(b"HTTP/1.1 404 ")
+        # So is who says something first, and then nothing that is whole.
+        second = raw(server, b"GET /config HTTP/1.1\r\nHost: x\r\n\r\nGET /config")
+        assert second.count(b"HTTP/1.1 404 ") == 1
+        with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+            connection.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404 ")
+            connection.sendall(b"GET /config")
+            assert connection.recv(1 << 16) == b""
         # Byte by byte, the head takes too long all the same.
         with socket.create_connection(("127.0.0.1", server.port), 10) as connection, pytest.raises(OSError):
             for _ in range(2000):

@@ -20,6 +20,7 @@ import bcrypt
 import pytest
 
 from restic_format.errors import UsageError
+from restic_format.serve import running as running_module
 from restic_format.serve import users as users_module
 from restic_format.serve.server import Server as ServeServer
 from restic_format.serve.settings import Settings
@@ -341,12 +342,25 @@ def test_what_runs_is_completed_before_the_end(tmp_path: Path) -> None:
             time.sleep(0.2)
             server.signal(signal.SIGTERM)
             assert idle.recv(1) == b""
+            time.sleep(0.5)
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", server.port), 1)
             connection.sendall(data[500_000:])
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         assert server._child is not None and server._child.wait(30) == 0
         assert (server.data / "data" / sha(data)[:2] / sha(data)).read_bytes() == data
+
+
+def test_who_stalls_does_not_keep_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_module, "STOP_PATIENCE", 0.3)
+    with Inside(tmp_path) as server:
+        assert ask(server, "POST", "/?create=true").status == 200
+        with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+            connection.sendall(b"POST /config HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+            time.sleep(0.1)
+            server.ask_to_stop()
+            assert b" 200 " not in connection.recv(1 << 16)
+    assert [path for path in server.data.rglob("*") if path.is_file()] == []
 
 
 def test_systemd_passes_a_socket_on(tmp_path: Path) -> None:
