@@ -38,6 +38,11 @@ def is_side_name(name: str) -> bool:
     return len(name) <= _MOST_IN_NAME and _NAME.match(name) is not None
 
 
+def is_unfinished(name: bytes) -> bool:
+    """Whether a writer gives such a name to a file that is not finished, on a local file system or an SFTP server."""
+    return b"-tmp-" in name or b"-restic-temp-" in name
+
+
 class SideFiles(ABC):
     """The files of one such folder. Every method may be called from any thread, and may raise `StorageError`."""
 
@@ -134,7 +139,7 @@ class LocalSideFiles(SideFiles):
         for folder, _, files in os.walk(self._root, onerror=fail):
             for file in files:
                 name = gojson.to_text(os.path.relpath(os.path.join(folder, file), self._root))
-                if name.startswith(prefix) and _NAME.match(name) and b"-tmp-" not in file:
+                if name.startswith(prefix) and _NAME.match(name) and not is_unfinished(file):
                     with suppress(FileUnusable, FileMissing):
                         found.append((name, self.size(name)))
         yield from sorted(found)

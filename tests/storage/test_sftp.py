@@ -401,6 +401,27 @@ def test_strays_are_those_of_a_local_folder(storage: SftpStorage, folder: Path) 
         storage.load_stray("none")
 
 
+def test_side_files_are_those_of_a_local_folder(storage: SftpStorage, folder: Path, tmp_path: Path) -> None:
+    here, there = LocalStorage(folder).side_files("quarantine"), storage.side_files("quarantine")
+    assert there.location == f"{storage.location}/quarantine" and storage.side_files("").location == storage.location
+    here.save("run/one", b"1")
+    there.save("run/below/two", b"22")
+    (folder / "quarantine" / "run" / "link").symlink_to(tmp_path)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (folder / "quarantine" / "run" / "other").symlink_to(tmp_path / "secret")
+    unfinished = there.begin()
+    unfinished.append(bytes(1 << 20))
+    assert list(there.list()) == list(here.list()) == [("run/below/two", 2), ("run/one", 1)]
+    unfinished.abort()
+    assert here.load("run/below/two") == b"22" and there.load("run/one") == b"1"
+    for side in (here, there):
+        for name in ("run/other", "run/link"):
+            with pytest.raises(StorageError):
+                side.load(name)
+    there.remove("run/below/two")
+    assert sorted(path.name for path in (folder / "quarantine").rglob("*")) == ["link", "one", "other", "run"]
+
+
 def test_a_pace_is_asked_for_every_piece(folder: Path) -> None:
     asked: dict[str, list[int]] = {"up": [], "down": []}
 

@@ -27,8 +27,6 @@ def opened(place: Place, **transport: object) -> SftpStorage:
 
 
 class TestSftp(StorageContract):
-    keeps_side_files = False
-
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
         return sftp_place(tmp_path / "repo")

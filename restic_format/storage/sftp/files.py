@@ -9,13 +9,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from restic_format.errors import AccessDenied, FileMissing, FileUnusable, NoSpace, StorageError
-from restic_format.storage.base import check_range
 from restic_format.storage.limited import Pace
 from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import sending, told
 from restic_format.storage.sftp.protocol import Attributes, Reply, Request, Status
 from restic_format.storage.sftp.session import Pending, Session
-from restic_spec.layout import FileKind
 
 _ROUND = 32
 """Requests for data of a file that are sent at once; two such rounds are under way."""
@@ -64,9 +62,9 @@ def _explained(session: Session, error: StorageError, status: Status, folder: by
     return error
 
 
-def attributes(session: Session, path: bytes, what: str = "") -> Attributes:
-    """What the server tells of a path, links followed. Raises `FileMissing` or `StorageError`."""
-    reply = session.ask(protocol.naming(protocol.STAT, path))
+def attributes(session: Session, path: bytes, what: str = "", *, follow: bool = True) -> Attributes:
+    """What the server tells of a path; *follow* links. Raises `FileMissing` or `StorageError`."""
+    reply = session.ask(protocol.naming(protocol.STAT if follow else protocol.LSTAT, path))
     return _attributes(session, reply, path, what)
 
 
@@ -122,7 +120,7 @@ class Opened:
         if handle:
             self._session.forget([protocol.naming(protocol.CLOSE, handle)])
 
-    def read(self, kind: FileKind, name: str, offset: int, length: int) -> bytes:
+    def read(self, offset: int, length: int) -> bytes:
         """*length* bytes from *offset*. Raises `FileUnusable`: there are fewer."""
         if not length:
             return b""
@@ -132,10 +130,10 @@ class Opened:
             if reply.kind == protocol.DATA and len(reply.body) == length:
                 return reply.body
         content = bytearray(length)
-        self.read_into(kind, name, offset, memoryview(content))
+        self.read_into(offset, memoryview(content))
         return bytes(content)
 
-    def read_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
+    def read_into(self, offset: int, target: memoryview) -> None:
         """Fill *target* from *offset* on. Raises as `read`."""
         step = self._session.sizes().read
         places = iter(range(0, len(target), step))
@@ -148,7 +146,7 @@ class Opened:
                     return
                 rounds[0][-1][1].settle()
                 for start, pending in rounds[0]:
-                    self._complete(kind, name, offset, target[start : start + step], start, pending)
+                    self._complete(offset + start, target[start : start + step], pending)
                 del rounds[0]
         finally:
             # Whoever gave *target* may use it for something else now.
@@ -163,7 +161,7 @@ class Opened:
         ]
         return list(zip(starts, self._session.send(requests), strict=True))
 
-    def _complete(self, kind: FileKind, name: str, offset: int, part: memoryview, start: int, pending: Pending) -> None:
+    def _complete(self, offset: int, part: memoryview, pending: Pending) -> None:
         """See that *part* is filled: a server may send less than it was asked for."""
         have = 0
         while True:
@@ -171,14 +169,15 @@ class Opened:
             if pending.filled < 0:
                 status = status_or_none(self._session, reply)
                 if status is not None and status.code == protocol.END:
-                    check_range(kind, name, offset + start + have, offset + start, len(part))
+                    found = f"has {offset + have} bytes, wanted {len(part)} from {offset}"
+                    raise FileUnusable(f"{self._what}: {found}; it was cut short", object=self._what, clause="LAYOUT-8")
                 must(self._session, reply, "read", self._path, self._what)
                 self._session.checked(_no_data, reply)
             have += pending.filled
             if have == len(part):
                 return
             rest = part[have:]
-            [pending] = self._session.send([protocol.reading(self._handle, offset + start + have, len(rest), rest)])
+            [pending] = self._session.send([protocol.reading(self._handle, offset + have, len(rest), rest)])
 
     def _wait(self, size: int) -> None:
         if self._pace is not None:

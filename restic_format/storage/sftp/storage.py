@@ -26,6 +26,7 @@ from restic_format.storage.sftp.files import (
     status_or_none,
 )
 from restic_format.storage.sftp.writer import SftpWriter
+from restic_format.storage.side import SideFiles
 from restic_format.storage.transport import Transport
 from restic_spec import gojson
 from restic_spec.ids import is_hex_id
@@ -158,13 +159,13 @@ class SftpStorage(Storage):
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range (see `Storage.load`)."""
         with self._open(kind, name) as file:
-            return file.read(kind, name, offset, check_range(kind, name, file.size, offset, length))
+            return file.read(offset, check_range(kind, name, file.size, offset, length))
 
     def load_into(self, kind: FileKind, name: str, offset: int, target: memoryview) -> None:
         """Fill memory from a range (see `Storage.load_into`)."""
         with self._open(kind, name) as file:
             check_range(kind, name, file.size, offset, len(target))
-            file.read_into(kind, name, offset, target)
+            file.read_into(offset, target)
 
     def size(self, kind: FileKind, name: str) -> int:
         """Size of a file in bytes."""
@@ -257,16 +258,21 @@ class SftpStorage(Storage):
         raw = gojson.to_bytes(path)
         if raw.startswith(b"/") or b".." in raw.split(b"/") or b"\0" in raw:
             raise FileUnusable(f"{path}: is not in the repository", object=path)
-        session, place = self._connection.session(), self._path(path)
-        reply = session.ask(protocol.naming(protocol.LSTAT, place))
-        if reply.kind != protocol.ATTRS:
-            must(session, reply, "open", place, path)
-        found = session.checked(protocol.attributes_of, reply)
+        found = attributes(self._connection.session(), self._path(path), path, follow=False)
         if not found.is_file or found.size is None or found.size > KINDS[FileKind.SNAPSHOT].max_size:
             raise FileUnusable(f"{path}: is too large, or not a regular file", object=path)
-        with Opened(session, place, path, self._download) as file:
+        with Opened(self._connection.session(), self._path(path), path, self._download) as file:
             check_size(FileKind.SNAPSHOT, path, file.size)
-            return file.read(FileKind.SNAPSHOT, path, 0, file.size)
+            return file.read(0, file.size)
+
+    def side_files(self, folder: str) -> SideFiles:
+        """This program's own files in a folder of the repository; "" is the repository's own (see `Storage.side_files`)."""
+        from restic_format.storage.sftp.sides import SftpSideFiles
+
+        assert folder in SIDE_FOLDERS or not folder
+        between = "" if not folder or self._location.endswith((":", "/")) else "/"
+        location = f"{self._location}{between}{folder}"
+        return SftpSideFiles(self._connection, self._path(folder), location, lambda: self.modes)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove what killed writers have left, restic's as well as ours (see `Storage.remove_unfinished`)."""
