@@ -26,6 +26,7 @@ from restic_format.maintenance.copy import (
 from restic_format.maintenance.forget import Removed
 from restic_format.maintenance.prune.records import FileGone, FileStays, PackForgotten, PruneEvent, Unindexed
 from restic_format.restore.report import Failed, Item, RestoreEvent
+from restic_format.storage.warming import WarmUp
 from restic_format.work import Advance, Progress
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "SnapshotFailed",
     "Totals",
     "Unindexed",
+    "WarmUp",
     "Warned",
 ]

@@ -15,6 +15,7 @@ from restic_format.check.findings import REPAIR_PACK, Code, Fault, Finding, Obje
 from restic_format.check.packreader import Outcome, PackChecker, PackResult, UnlistedPack
 from restic_format.check.state import Run, Stage
 from restic_format.repository.index import ListedPack
+from restic_format.repository.warming import make_ready
 from restic_format.work import in_order
 from restic_spec.pack import BlobType
 
@@ -51,6 +52,7 @@ def read_packs(
     *watch* is told what reading each pack showed, before that is recorded. *reading* reads them, by default `with_threads`.
     """
     total = len(packs) + len(unlisted)
+    make_ready(run.repo, [*packs, *unlisted], run.progress, run.cancel, sizes=run.file_sizes)
     run.advance(Stage.READ, 0, total)
 
     def jobs() -> Iterator[Job]:

@@ -13,6 +13,7 @@ from restic_format.check.findings import Code, Consequence, Finding, ObjectKind,
 from restic_format.check.subset import Subset
 from restic_format.errors import StorageError
 from restic_format.repository import Repository
+from restic_format.storage.warming import WarmUp
 from restic_format.work import Advance, Cancel, Progress
 from restic_spec.layout import FileKind
 from restic_spec.pack import PackEntry
@@ -75,9 +76,10 @@ class ReadPlan:
     filtered: bool
 
 
-CheckEvent: TypeAlias = Advance | ReadPlan | Finding
+CheckEvent: TypeAlias = Advance | ReadPlan | WarmUp | Finding
 """What a check tells while it works, always from the thread that called it: how far one of its `Stage` is (0 where it begins),
-which packs are about to be read, and every fault as it is found, when its consequence is not known yet."""
+which packs are about to be read, and come from cold storage first, and every fault as it is found, when its consequence is not
+known yet."""
 
 
 @dataclass(slots=True)

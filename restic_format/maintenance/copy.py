@@ -30,9 +30,11 @@ from restic_format.errors import (
 from restic_format.repository import Repository
 from restic_format.repository.coder import check_size
 from restic_format.repository.packs import Run, coalesce
+from restic_format.repository.warming import make_ready
 from restic_format.repository.writer import BlobWriter
 from restic_format.snapshots.find import FoundSnapshot, SnapshotFilter, filter_snapshots
 from restic_format.snapshots.used import UsedBlobs, find_used
+from restic_format.storage.warming import WarmUp
 from restic_format.work import Cancel, Progress, WorkerPool, silent
 from restic_spec.ids import ID_SIZE, parse_id
 from restic_spec.pack import BlobType, PackEntry
@@ -126,7 +128,7 @@ class SnapshotFailed(NamedTuple):
     """Errors in all."""
 
 
-CopyEvent = CopyStarted | BlobsFound | PackCopied | BlobsCopied | BatchEnds | SnapshotCopied | SnapshotFailed
+CopyEvent = CopyStarted | BlobsFound | WarmUp | PackCopied | BlobsCopied | BatchEnds | SnapshotCopied | SnapshotFailed
 
 
 @dataclass
@@ -277,6 +279,7 @@ class _BlobCopy:
             packs = self._wanted(known)
             run._progress(BlobsFound(self._found, sum(map(len, packs.values())) // _PLACE.size, self.size, len(packs)))
             if not self._count:
+                make_ready(self._source, list(packs), run._progress, run._cancel)
                 self._copy_packs(packs)
                 self._look_again(known)
             run._progress(BlobsCopied(self._found))

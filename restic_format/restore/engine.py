@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from restic_format.repository import Repository
+from restic_format.repository.warming import make_ready
 from restic_format.restore.dirs import DirCache, open_root
 from restic_format.restore.errors import RestoreError
 from restic_format.restore.fetch import Fetcher
@@ -55,6 +56,7 @@ class Restorer:
 
         Raises:
             RestoreError: the target directory cannot be made or opened.
+            FileCold: packs are in cold storage, and not back after the longest time to wait.
             Interrupted: *cancel* was set. Files that are incomplete were reported.
         """
         session = self._session
@@ -70,6 +72,8 @@ class Restorer:
                 writer = FileWriter(session)
                 planner = ItemPlanner(session, cache, writer)
                 planner.run(self._tree)
+                packs = session.plan.packs()
+                make_ready(session.repository, packs, self._report.warm_up, session.cancel, only_tell=dry_run)
                 if not dry_run:
                     Fetcher(session, writer).run()
                 planner.report_sizes()

@@ -160,6 +160,7 @@ class FilePlanner:
         self._writer = writer
         self._overwrite = session.options.overwrite
         self._dry_run = session.options.dry_run
+        self._tells_packs = session.repository.storage.warming is not None
         self._first: dict[tuple[int, int], _First] = {}
 
     def add(self, node: Node, directory: int, name: bytes, meta: Meta) -> None:
@@ -271,6 +272,10 @@ class FilePlanner:
         if self._dry_run:
             if files.state[number] & FileState.FAILED:
                 return
+            if self._tells_packs:
+                for blob, matched in zip(content, matches, strict=True):
+                    if not matched:
+                        session.plan.note(blob.pack)
             session.report.written(size)
             session.report.done(files.action(number), lambda: session.file_location(number), size)
             return

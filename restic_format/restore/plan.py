@@ -46,6 +46,7 @@ class Plan:
         self._packs: dict[bytes, array[int]] = {}
         """Needed rows of each pack. Packs are read in the order of first use, which comes near to writing files one after
         the other."""
+        self._noted: dict[bytes, None] = {}
         self._ids = bytearray()
         self._offset = array("Q")
         self._length = array("I")
@@ -91,6 +92,14 @@ class Plan:
         """Ids (32 bytes), offset in the pack (64 bits), length, uncompressed length or 0, file (32 bits), offset in the file
         (64 bits) of every row."""
         return self._ids, self._offset, self._length, self._uncompressed, self._file, self._file_offset
+
+    def note(self, pack: bytes) -> None:
+        """A pack from which something would be needed, of which nothing is planned."""
+        self._noted[pack] = None
+
+    def packs(self) -> list[bytes]:
+        """The packs from which something is needed, in the order in which they are read, and those that are only noted."""
+        return [*(pack for pack, needed in self._packs.items() if needed), *self._noted]
 
     def runs(self) -> Iterator[PackRun]:
         """Everything needed, each pack's ranges in ascending order."""

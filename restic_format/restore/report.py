@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from restic_format.storage.warming import WarmUp
 from restic_format.work import Progress
 
 
@@ -41,7 +42,7 @@ class Failed(NamedTuple):
     error: Exception
 
 
-RestoreEvent: TypeAlias = Item | Failed
+RestoreEvent: TypeAlias = Item | Failed | WarmUp
 
 
 class RestoreStats(msgspec.Struct):
@@ -108,6 +109,11 @@ class Report:
             self.stats.files_deleted += 1
             if self.tell_items:
                 self.progress(Item(Action.DELETED, path, 0))
+
+    def warm_up(self, event: WarmUp) -> None:
+        """Tell which packs must be brought back before anything can be restored."""
+        with self._lock:
+            self.progress(event)
 
     def error(self, location: str, error: Exception) -> None:
         """Count an error at *location*, and tell of it."""

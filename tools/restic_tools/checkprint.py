@@ -9,10 +9,12 @@ from restic_format.check.advice import Step, steps
 from restic_format.check.findings import Code, Finding, ObjectKind, Severity
 from restic_format.check.state import CheckEvent, CheckReport, ReadPlan, Stage
 from restic_format.check.subset import Bucket, ByteSize, Percentage
+from restic_format.storage.warming import WarmUp
 from restic_format.words import visible
 from restic_tools.about import PROGRAM
 from restic_tools.context import Context
 from restic_tools.messages.check import CheckError, CheckFinding, CheckSummary
+from restic_tools.warmprint import tell_warm_up
 
 if TYPE_CHECKING:
     from restic_tools.progress import Counter
@@ -91,6 +93,9 @@ class CheckPrinter:
             self._found(event)
         elif isinstance(event, ReadPlan):
             self._reading(event)
+        elif isinstance(event, WarmUp):
+            if not self.ctx.options.json:
+                tell_warm_up(self.ctx.out, event)
         elif event.done == 0:
             self._begin(Stage(event.stage), event.total)
         elif self._counter is not None:

@@ -16,11 +16,13 @@ from restic_format.maintenance.copy import (
     SnapshotCopied,
     SnapshotFailed,
 )
+from restic_format.storage.warming import WarmUp
 from restic_spec.gojson import go_float
 from restic_tools.gotext import snapshot_line
 from restic_tools.messages import ErrorText, ObjectError
 from restic_tools.messages.copy import CopyStatus, CopySummary, SnapshotCopiedMessage
 from restic_tools.render import bytes_text
+from restic_tools.warmprint import tell_warm_up
 
 if TYPE_CHECKING:
     from restic_format.maintenance.copy import CopyEvent, CopyPlan, CopyResult
@@ -68,6 +70,8 @@ class CopyPrinter:
                 self._out.info("  copy started, this may take a while...")
             case BlobsFound():
                 self._found(event)
+            case WarmUp():
+                tell_warm_up(self._out, event)
             case PackCopied(size):
                 with self._guard:
                     self._packs_done += 1

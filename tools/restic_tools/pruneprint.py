@@ -217,6 +217,8 @@ class _Printer:
     def __call__(self, event: PruneEvent) -> None:
         """Tell what happened; from any thread."""
         from restic_format.maintenance.prune import FileGone, FileStays, PackForgotten, Unindexed
+        from restic_format.storage.warming import WarmUp
+        from restic_tools.warmprint import tell_warm_up
 
         out = self._ctx.out
         if isinstance(event, FileGone):
@@ -229,6 +231,9 @@ class _Printer:
             _tell_error(self._ctx, text, f"data/{event.id.hex()}")
         elif isinstance(event, Unindexed):
             out.verbose(f"will remove pack {event.id.hex()[:8]} as it is unused and not indexed")
+        elif isinstance(event, WarmUp):
+            if not self._ctx.options.json:
+                tell_warm_up(out, event)
         elif event.stage in _NOUNS:
             if event.stage != self._stage:
                 self._begin(event.stage, event.total)

@@ -6,6 +6,7 @@ import os
 
 from restic_format.restore.errors import SystemRefused
 from restic_format.restore.report import Action, Failed, RestoreEvent, RestoreStats
+from restic_format.storage.warming import WarmUp
 from restic_format.systemtext import errno_text
 from restic_format.words import printable
 from restic_spec import gojson
@@ -14,6 +15,7 @@ from restic_tools.messages.restore import RestoreItem, RestoreStatus, RestoreSum
 from restic_tools.output import Output
 from restic_tools.progress import Rate
 from restic_tools.render import bytes_text, percent_text, seconds_text
+from restic_tools.warmprint import tell_warm_up
 
 _WORDS = {
     Action.DIR_RESTORED: "restored",
@@ -29,8 +31,9 @@ _WITHOUT_SIZE = frozenset({Action.DIR_RESTORED, Action.OTHER_RESTORED, Action.DE
 class RestorePrinter:
     """Writes what a restore tells to *out*."""
 
-    def __init__(self, out: Output, target: str) -> None:
-        """*target* is the path of the directory that is restored to."""
+    def __init__(self, out: Output, target: str, *, dry_run: bool = False) -> None:
+        """*target* is the path of the directory that is restored to, or with *dry_run* would be."""
+        self._dry_run = dry_run
         self._target = os.path.abspath(target).rstrip("/")
         self._out = out
         self._rate = Rate()
@@ -41,6 +44,9 @@ class RestorePrinter:
         """One line for one item, or for what went wrong."""
         if isinstance(event, Failed):
             self._failed(event)
+            return
+        if isinstance(event, WarmUp):
+            tell_warm_up(self._out, event, dry_run=self._dry_run)
             return
         word = _WORDS[event.action]
         if self._out.json_mode:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from restic_format.repository.packer import MIN_PACK_SIZE
+from restic_format.storage.warming import WarmUp
 from restic_format.work import Advance
 from restic_spec.layout import FileKind
 
@@ -223,7 +224,7 @@ class Unindexed(NamedTuple):
     id: bytes
 
 
-PruneEvent = Advance | FileGone | FileStays | PackForgotten | Unindexed
+PruneEvent = Advance | FileGone | FileStays | PackForgotten | Unindexed | WarmUp
 
 
 @dataclass

@@ -11,6 +11,7 @@ from restic_format.maintenance.prune.records import PruneEvent, PrunePlan, Prune
 from restic_format.repository import Repository
 from restic_format.repository.indexwriter import check_indexes
 from restic_format.repository.packs import coalesce
+from restic_format.repository.warming import make_ready
 from restic_format.repository.writer import BlobWriter
 from restic_format.storage.cache import without_cache
 from restic_format.work import Advance, Cancel, Progress, WorkerPool, do_all
@@ -31,6 +32,7 @@ def repack(plan: PrunePlan, result: PruneResult, progress: Progress[PruneEvent],
     """
     if not plan.repack:
         return
+    make_ready(plan.repository, plan.repack, progress, cancel)
     sizes: dict[bytes, int] = {}
     writer = plan.repository.writer(stored=sizes.__setitem__)
     try:

@@ -47,7 +47,7 @@ _ADVICE = {
     "NoSuchBucket": "init makes it",
     "InvalidAccessKeyId": "the server does not know this access key",
     "SignatureDoesNotMatch": "the secret key is another one than the server's, or something changes requests on their way",
-    "InvalidObjectState": "it is in a cold storage class; fetch it first, with -o s3.enable-restore=true",
+    "InvalidObjectState": "-o s3.enable-restore=true brings it back from cold storage first",
     "ExpiredToken": "ask for new credentials",
 }
 

@@ -188,7 +188,7 @@ def _restore(
         f"restoring snapshot {found.short_id} of [{' '.join(snapshot.path_list())}] at {full_text(snapshot.time)} "
         f"by {snapshot.username}@{snapshot.hostname} to {target}"
     )
-    printer = RestorePrinter(ctx.out, target)
+    printer = RestorePrinter(ctx.out, target, dry_run=options.dry_run)
     restorer = Restorer(repo, tree, target, options, progress=printer, cancel=Cancel(health=ctx.interrupt.check))
     printer.stats = restorer.stats
     with ctx.interrupt.deferred():
