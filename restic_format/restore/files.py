@@ -160,7 +160,7 @@ class FilePlanner:
         self._writer = writer
         self._overwrite = session.options.overwrite
         self._dry_run = session.options.dry_run
-        self._tells_packs = session.repository.storage.warming is not None
+        self._tells_packs = self._dry_run and session.repository.storage.warming is not None
         self._first: dict[tuple[int, int], _First] = {}
 
     def add(self, node: Node, directory: int, name: bytes, meta: Meta) -> None:
