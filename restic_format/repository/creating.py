@@ -74,8 +74,11 @@ def _key_left_over(storage: Storage, password: bytes) -> OpenedKey | None:
     Raises:
         ConfigExists: these may be what is left of a repository.
     """
-    if not any(True for _ in storage.list(FileKind.KEY)):
-        return None
+    try:
+        if not any(True for _ in storage.list(FileKind.KEY)):
+            return None
+    except FileMissing:
+        return None  # not even the bucket is there that they would be in
     reason = "repository already contains keys"
     if any(True for kind in (FileKind.SNAPSHOT, FileKind.INDEX, FileKind.PACK) for _ in storage.list(kind)):
         reason += ", and files that they open: its config is missing, do not create another one but look for it"

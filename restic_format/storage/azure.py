@@ -204,10 +204,7 @@ class AzureStore(ObjectStore):
         query = {"restype": "container", "comp": "list", "prefix": prefix, "maxresults": str(self._page)}
         pages = Pages(f"list {prefix}")
         while True:
-            try:
-                reply = self._ask("GET", "", query, shown=f"list {visible(prefix)}")
-            except FileMissing as error:
-                raise StorageError(str(error)) from None
+            reply = self._ask("GET", "", query, shown=pages.what)
             found, marker = _listed(reply.body, pages.what)
             yield from found
             if not marker:
@@ -256,7 +253,7 @@ class AzureStore(ObjectStore):
         said = f"{code}: {_message(reply.body)}".strip(": ")
         object = object_in(key) if key else ""
         if reply.status == 404 and code == "ContainerNotFound":
-            said = f"{self._location.split(':')[1]} is not a container of this account"
+            said = f"{self._location.split(':')[1]} is not a container of this account; init makes it"
         reply = reply._replace(reason=responses.get(reply.status, ""))  # Azurite has its whole message there
         if reply.status in (401, 403) or code == "InvalidAuthenticationInfo":
             hint = self._access.trouble() or _skew(reply)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from restic_format.errors import StorageError, UsageError
+from restic_format.errors import FileMissing, StorageError, UsageError
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
 from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, object_in
 from restic_format.storage.cloudtokens import GivenToken, TokenSource
@@ -236,7 +236,7 @@ class GcsStore(ObjectStore):
         while True:
             reply = self._send("GET", f"/storage/v1{self._path}/o", query)
             if reply.status == 404:
-                raise StorageError(f"{pages.what}: there is no bucket {visible(self._bucket)}")
+                raise FileMissing(f"{pages.what}: there is no bucket {visible(self._bucket)}; init makes it")
             if not reply.ok:
                 raise self._told(reply, pages.what)
             try:

@@ -58,8 +58,6 @@ def signature(*, permissions: str = "rwdlac", minutes: float = 60, kinds: str = 
 
 
 class TestAzure(StorageContract):
-    keeps_side_files = False
-
     @pytest.fixture
     def storage(self, azurite: Server) -> Storage:
         return opened(azurite, "contract é +")

@@ -25,8 +25,6 @@ def opened(server: Server, name: str = "", **more: str) -> Storage:
 
 
 class TestGcs(StorageContract):
-    keeps_side_files = False
-
     @pytest.fixture
     def storage(self, gcs_server: Server) -> Storage:
         made = opened(gcs_server, "contract é")
