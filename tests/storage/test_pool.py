@@ -109,6 +109,27 @@ def test_one_that_the_server_has_closed_is_replaced_once(serving: Callable[..., 
     assert [request.endswith(b"12345") for request in server.requests] == [False, True, True]
 
 
+def test_what_nobody_asked_for_is_not_taken_for_the_next_answer(serving: Callable[..., Server]) -> None:
+    late = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + bytes(20_000)
+    server = serving(OK + late, OK)
+    pool = Pool(server.url, DIRECT, 5)
+    for _ in range(2):
+        assert pool.request("GET", "/").body == b"body"
+    assert server.connections == 2
+
+
+def test_a_web_page_is_no_answer_to_an_upload(serving: Callable[..., Server]) -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: Text/HTML; charset=utf-8\r\nContent-Length: 6\r\n\r\n<html>"
+    server = serving(page, page, page.replace(b"200 OK", b"201 Created"))
+    pool = Pool(server.url, DIRECT, 5)
+    for method in ("POST", "DELETE"):
+        with pytest.raises(StorageAway, match="a web page answers") as caught:
+            pool.request(method, "/x", body=b"12345")
+        assert not caught.value.permanent
+    # Servers of WebDAV and Swift say so what they have done.
+    assert pool.request("PUT", "/x", body=b"12345").ok
+
+
 def test_a_new_connection_that_is_closed_is_an_error(serving: Callable[..., Server]) -> None:
     server = serving(None, OK)
     with pytest.raises(StorageAway, match="closed the connection without an answer"):
