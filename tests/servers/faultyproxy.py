@@ -11,7 +11,7 @@ import contextlib
 import random
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -79,7 +79,16 @@ class _Message(NamedTuple):
 class FaultyProxy:
     """Passes HTTP on to port *port* of 127.0.0.1; of *faults* something happens to a part, *rate*, of the requests."""
 
-    def __init__(self, port: int, seed: object, rate: float = 0.15, faults: Iterable[Fault] = Fault) -> None:
+    def __init__(
+        self,
+        port: int,
+        seed: object = 0,
+        rate: float = 0.15,
+        faults: Iterable[Fault] = Fault,
+        before: Callable[[Happened], object] = lambda request: None,
+    ) -> None:
+        """*before* is called before each request is passed on."""
+        self._before = before
         self.happened: list[Happened] = []
         """Every request so far."""
         self._upstream = port
@@ -149,6 +158,7 @@ class FaultyProxy:
                 fault = None
             self._in_a_row[request] = in_a_row + 1 if fault else 0
             self.happened.append(Happened(number, request, fault))
+        self._before(self.happened[number])
         return fault
 
     def _pass_on(self, client: socket.socket, incoming, server: socket.socket, outgoing) -> bool:  # type: ignore[no-untyped-def]
