@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restic_format.errors import Interrupted, LockLost
-from restic_format.work import MOST_THREADS, Cancel, JobQueue, WorkerPool, in_order
+from restic_format.work import MOST_THREADS, Cancel, JobQueue, Later, WorkerPool, do_all, in_order
 
 WORKERS = 3
 
@@ -311,3 +311,67 @@ def test_after_a_failure_jobs_are_dropped_and_everybody_is_told() -> None:
     queue.close()
     assert (done, dropped) == ([], [1, 2, 3])
     assert not running("jobs")
+
+
+# What is asked for in time
+
+
+def test_what_is_asked_for_in_time_is_worked_out_meanwhile() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> str:
+        begun.set()
+        assert go_on.wait(20)
+        return "done"
+
+    later = Later(work)
+    assert begun.wait(20)
+    go_on.set()
+    assert [later.get(), later.get()] == ["done", "done"]
+
+
+def test_what_need_not_be_worked_out_ahead_is_when_it_is_wanted_and_once() -> None:
+    calls: list[int] = []
+    later = Later(lambda: calls.append(1), now=False)
+    assert not calls
+    later.get()
+    later.get()
+    assert calls == [1]
+
+
+def test_whoever_asks_later_meets_what_went_wrong() -> None:
+    def fail() -> None:
+        raise Odd
+
+    for now in (True, False):
+        with pytest.raises(Odd):
+            Later(fail, now=now).get()
+
+
+@given(st.integers(0, 30), st.integers(1, 5))
+def test_each_item_is_done_by_one_thread(count: int, workers: int) -> None:
+    done: list[int] = []
+    do_all(done.append, list(range(count)), workers=workers)
+    assert sorted(done) == list(range(count))
+
+
+def test_the_first_failure_of_all_is_raised_and_the_rest_is_left() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 3:
+            raise Odd
+        done.append(item)
+        time.sleep(0.001)
+
+    with pytest.raises(Odd):
+        do_all(work, list(range(5000)), workers=2)
+    assert len(done) < 5000
+
+
+def test_all_are_not_done_when_cancelled() -> None:
+    cancel = Cancel()
+    cancel.set()
+    for items in ([1], [1, 2, 3]):
+        with pytest.raises(Interrupted):
+            do_all(lambda item: pytest.fail("not to be done"), items, workers=2, cancel=cancel)

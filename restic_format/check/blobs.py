@@ -59,7 +59,7 @@ def read_copy(run: Run, pack: bytes, entry: PackEntry) -> bytes:
         raise BlobFault(describe(error, pack, entry), Trouble.DAMAGED, clause=error.clause, pack=pack) from error
     try:
         if entry.type is BlobType.TREE:
-            run.repo.storage.prepare(FileKind.PACK, pack.hex())
+            run.repo.storage.prepare(FileKind.PACK, pack.hex(), run.file_sizes.get(pack))
         sealed = run.repo.storage.load(FileKind.PACK, pack.hex(), entry.offset, entry.length)
     except (StorageError, OSError) as error:
         trouble = Trouble.GONE if isinstance(error, FileMissing | FileUnusable) else Trouble.UNREADABLE
