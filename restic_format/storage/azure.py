@@ -256,8 +256,8 @@ class AzureStore(ObjectStore):
             said = f"{self._location.split(':')[1]} is not a container of this account; init makes it"
         reply = reply._replace(reason=responses.get(reply.status, ""))  # Azurite has its whole message there
         if reply.status in (401, 403) or code == "InvalidAuthenticationInfo":
-            hint = self._access.trouble() or _skew(reply)
-            text = status_text(reply, said) + (f"; {hint}" if hint else "")
+            hint = _skew(reply) or self._access.trouble(code)
+            text = status_text(reply, said.rstrip(".")) + (f"; {hint}" if hint else "")
             return _Refused(f"{what}: {text}", object, code)
         if reply.status == 409 or reply.status == 412:
             kind = _Refused if code in _NEVER or reply.status == 412 or code.endswith("AlreadyExists") else None

@@ -31,6 +31,9 @@ _SIGNED = (
 )
 """The headers whose values are signed, in this order, besides those that begin with ``x-ms-``."""
 
+_UNPROVEN = ("AuthenticationFailed", "InvalidAuthenticationInfo")
+"""Answers to a signature that is not right."""
+
 _SIGNATURE = re.compile(r"[!-~]+\Z")
 
 
@@ -49,8 +52,9 @@ class Access(ABC):
         del headers
         return False
 
-    def trouble(self) -> str:
-        """What is known to be wrong with the proof, for people; "" for nothing."""
+    def trouble(self, code: str) -> str:
+        """What may be wrong with the proof when Azure answers *code*, for people; "" for nothing that is known."""
+        del code
         return ""
 
 
@@ -78,6 +82,10 @@ class SharedKey(Access):
         headers["Authorization"] = f"SharedKey {self._account}:{signature}"
         return _with_query(path, urlencode(query, quote_via=quote))
 
+    def trouble(self, code: str) -> str:
+        """That the key may be another account's."""
+        return "is AZURE_ACCOUNT_KEY the key of this account?" if code in _UNPROVEN else ""
+
 
 class SharedAccessSignature(Access):
     """Adds a *signature* that somebody with the key has made: ``sv=…&sig=…``, also with a ``?`` before it."""
@@ -94,8 +102,9 @@ class SharedAccessSignature(Access):
         own = urlencode(query, quote_via=quote)
         return _with_query(path, f"{own}&{self._signature}" if own else self._signature)
 
-    def trouble(self) -> str:
+    def trouble(self, code: str) -> str:
         """When the signature ended, if it did."""
+        del code
         ends = dict(parse_qsl(self._signature)).get("se", "")
         try:
             moment = datetime.fromisoformat(ends)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from restic_format.errors import AccessDenied, UsageError
+from restic_format.errors import AccessDenied, StorageAway, UsageError
 from restic_format.storage.cloudtokens import Lent, TokenSource, session_for
 from restic_format.storage.transport import Transport
 from restic_format.words import visible
 
 _SCOPE = "https://storage.azure.com/.default"
+
+_LONGEST = 300
+"""Characters of the library's words that are shown."""
+
+_NOT_SET_UP = ("unavailable", "not fully configured", "not found", "not installed", "Please run 'az", "Please run 'azd")
+"""What the library says of ways to sign in of which it found nothing on this machine."""
+
+_SIGN_IN = "set AZURE_ACCOUNT_KEY or AZURE_ACCOUNT_SAS, or sign in with az login, a service principal or a managed identity"
 
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
@@ -20,7 +28,7 @@ def azure_tokens(transport: Transport) -> TokenSource:
     The library reads the environment of this process. Raises `UsageError` where it is not installed.
     """
     try:
-        from azure.core.exceptions import ClientAuthenticationError
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
         from azure.core.pipeline.transport import RequestsTransport
         from azure.identity import AzureCliCredential, CredentialUnavailableError, DefaultAzureCredential
     except ImportError:
@@ -29,7 +37,6 @@ def azure_tokens(transport: Transport) -> TokenSource:
             "for other ways to sign in: pip install 'restic-format[azure]'"
         ) from None
     logging.getLogger("azure").addHandler(logging.NullHandler())
-    logging.getLogger("azure").propagate = False
     credential: AzureCliCredential | DefaultAzureCredential
     if transport.environment.get("AZURE_FORCE_CLI_CREDENTIAL") in _TRUE:
         credential = AzureCliCredential()
@@ -46,18 +53,30 @@ def azure_tokens(transport: Transport) -> TokenSource:
         try:
             found = credential.get_token(_SCOPE)
         except CredentialUnavailableError as error:
-            raise AccessDenied(f"no credentials for Azure: {_first_line(error)}") from None
+            raise AccessDenied(f"no credentials for Azure: {_one_line(str(error))}; {_SIGN_IN}") from None
         except ClientAuthenticationError as error:
-            raise AccessDenied(f"no token for Azure: {_why(error)}") from None
+            refused = _refused(str(error))
+            raise AccessDenied(
+                f"no token for Azure: {refused}" if refused else f"no credentials for Azure: {_SIGN_IN}"
+            ) from None
+        except (AzureError, ValueError) as error:
+            raise StorageAway(f"no token for Azure: {_one_line(str(error))}") from None
         return Lent(found.token, float(found.expires_on))
 
     return TokenSource(fetch)
 
 
-def _first_line(error: Exception) -> str:
-    return visible(str(error).strip().partition("\n")[0])[:300]
+def _one_line(text: str) -> str:
+    return visible(text.strip().partition("\n")[0].strip())[:_LONGEST].rstrip(".")
 
 
-def _why(error: Exception) -> str:
-    """The first line that says more than that something is not there; the library lists every way that it tried."""
-    return _first_line(error)
+def _refused(text: str) -> str:
+    """What the library says about a way to sign in that was refused; "" where none that it tried is set up.
+
+    For each way there is a line, with its name at the beginning.
+    """
+    for line in text.splitlines():
+        way, colon, said = line.strip().partition("Credential: ")
+        if colon and not any(mark in said for mark in _NOT_SET_UP):
+            return _one_line(f"{way}Credential: {said}")
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import warnings
 
 from restic_format.errors import AccessDenied, StorageAway, UsageError
 from restic_format.storage.cloudtokens import Lent, TokenSource, session_for
@@ -11,6 +12,8 @@ from restic_format.storage.transport import Transport
 from restic_format.words import visible
 
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
+
+_SIGN_IN = "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_ACCESS_TOKEN, or sign in with gcloud"
 
 
 def google_tokens(transport: Transport) -> TokenSource:
@@ -27,23 +30,29 @@ def google_tokens(transport: Transport) -> TokenSource:
             "no credentials for Google: set GOOGLE_ACCESS_TOKEN; for other ways to sign in: pip install 'restic-format[gcs]'"
         ) from None
     logging.getLogger("google").addHandler(logging.NullHandler())
-    logging.getLogger("google").propagate = False
     request = Request(session_for(transport))
     path = transport.environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     held: list[google.auth.credentials.Credentials] = []
 
+    def find() -> google.auth.credentials.Credentials:
+        if not path:
+            return google.auth.default(_SCOPES, request)[0]
+        with warnings.catch_warnings():
+            # That such a file may come from others is known: it is the user who names it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return google.auth.load_credentials_from_file(path, _SCOPES, request=request)[0]
+
     def fetch() -> Lent:
         try:
             if not held:
-                found = google.auth.load_credentials_from_file(path, _SCOPES) if path else google.auth.default(_SCOPES, request)
-                held.append(found[0])
+                held.append(find())
             held[0].refresh(request)
         except DefaultCredentialsError as error:
-            raise AccessDenied(f"no credentials for Google: {_first_line(error)}") from None
+            raise AccessDenied(f"no credentials for Google: {_one_line(error) if path else _SIGN_IN}") from None
         except TransportError as error:
-            raise StorageAway(f"no token for Google: {_first_line(error)}") from None
+            raise StorageAway(f"no token for Google: {_one_line(error)}") from None
         except GoogleAuthError as error:
-            raise AccessDenied(f"no token for Google: {_first_line(error)}") from None
+            raise AccessDenied(f"no token for Google: {_one_line(error)}") from None
         ends = held[0].expiry
         if not held[0].token:
             raise AccessDenied("no token for Google: its server gave none")
@@ -54,5 +63,5 @@ def google_tokens(transport: Transport) -> TokenSource:
     return TokenSource(fetch)
 
 
-def _first_line(error: Exception) -> str:
-    return visible(str(error.args[0] if error.args else error).strip().partition("\n")[0])[:300]
+def _one_line(error: Exception) -> str:
+    return visible(str(error.args[0] if error.args else error).strip().partition("\n")[0])[:300].rstrip(".")
