@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,6 +41,9 @@ PATIENCE = 300.0
 
 _THREADS = 32
 """Files that are read from or written to at the same time."""
+
+_LOGINS = 2
+"""Passwords that are hashed at the same time, so that many wrong ones hold up neither the processor nor files."""
 
 _UNREAD = 256 << 20
 """Bytes of a refused upload that are taken and thrown away: a client that is cut off would not see why, and try again."""
@@ -115,6 +118,7 @@ class RestApplication:
         self._log = log
         self._debug = debug
         self._threads = ThreadPoolExecutor(_THREADS, "serve")
+        self._logins = ThreadPoolExecutor(_LOGINS, "login")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -136,6 +140,7 @@ class RestApplication:
     def close(self) -> None:
         """End the threads, once nothing is asked any more."""
         self._threads.shutdown()
+        self._logins.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -187,9 +192,11 @@ class RestApplication:
         login = read_basic(exchange.header(b"authorization"))
         if login is None:
             raise Refused(401)
-        if not access.users.remembered(*login) and not await self._run(partial(access.users.check, *login)):
-            self._report(f"wrong user or password from {exchange.client}")
-            raise Refused(401)
+        if not access.users.remembered(*login):
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(self._logins, partial(access.users.check, *login)):
+                self._report(f"wrong user or password from {exchange.client}")
+                raise Refused(401)
         return login.user
 
     async def _serve(self, exchange: _Exchange, named: Named) -> None:
@@ -255,8 +262,8 @@ class RestApplication:
         upload = await self._run(partial(self._folder.begin, named, exchange.length))
         storing = _Storing(upload, self._run)
         try:
-            async for piece in exchange.pieces():
-                await storing.append(piece)
+            async for batch in exchange.batches():
+                await storing.append(batch)
             await storing.finish()
         finally:
             await asyncio.shield(storing.close())
@@ -362,8 +369,8 @@ class _Exchange:
             return self._read
         return self._read or (self.length or 0) <= _UNREAD
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, in pieces of about `PIECE`. Raises `_Gone`."""
+    async def batches(self) -> AsyncIterator[list[bytes]]:
+        """The body as it comes, about `PIECE` at once. Raises `_Gone`."""
         held: list[bytes] = []
         size, more = 0, True
         while more:
@@ -374,16 +381,16 @@ class _Exchange:
             held.append(message.get("body", b""))
             size += len(held[-1])
             if size >= PIECE:
-                yield b"".join(held)
+                yield held
                 held, size = [], 0
         self._read = True
         if size:
-            yield b"".join(held)
+            yield held
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Notice inside this block that the client is gone: what is sent to one that is goes nowhere, without a word."""
-        async for _ in self.pieces():
+        async for _ in self.batches():
             raise _Gone  # a body where none belongs
         watch = self._watch = asyncio.ensure_future(self._receive())
         try:
@@ -419,7 +426,7 @@ class _Exchange:
 
 
 class _Storing:
-    """An upload that is written in a thread while its next piece arrives."""
+    """An upload that is written in a thread while its next batch arrives."""
 
     def __init__(self, upload: Upload, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         self._upload = upload
@@ -427,10 +434,10 @@ class _Storing:
         self._running: asyncio.Future[None] | None = None
         self._finished = False
 
-    async def append(self, piece: bytes) -> None:
-        """Add a piece; what went wrong with the one before it is raised here."""
+    async def append(self, batch: Sequence[bytes]) -> None:
+        """Add a batch; what went wrong with the one before it is raised here."""
         await self._wait()
-        self._running = asyncio.ensure_future(self._run(partial(self._upload.append, piece)))
+        self._running = asyncio.ensure_future(self._run(partial(self._upload.append, batch)))
 
     async def finish(self) -> None:
         """Store the file. Raises as `Upload.finish`."""

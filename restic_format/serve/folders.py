@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from restic_format.errors import AccessDenied, FileMissing, FileUnusable, StorageError
@@ -170,17 +170,18 @@ class Upload:
         self.size = 0
         """Bytes that have arrived."""
 
-    def append(self, data: bytes) -> None:
+    def append(self, batch: Sequence[bytes]) -> None:
         """Add to the end. Raises `TooLarge`, `NoSpace`, `StorageError`."""
         assert self._named.kind is not None
-        size = self.size + len(data)
+        size = self.size + sum(map(len, batch))
         _check_size(self._named.kind, self._named.name, size)
         if size > self._claimed:
             self._quota.claim(size - self._claimed)
             self._claimed = size
         if self._hash is not None:
-            self._hash.update(data)
-        self._writer.append(data)
+            for piece in batch:
+                self._hash.update(piece)
+        self._writer.append(batch)
         self.size = size
 
     def finish(self) -> None:

@@ -19,16 +19,13 @@ from typing import NamedTuple
 from restic_format.errors import ResticFormatError, UsageError
 
 REMEMBERED = 60.0
-"""Seconds for which a password that was right is not hashed again: bcrypt is slow on purpose."""
+"""Seconds from its last use in which a password that was right is not hashed again: bcrypt is slow on purpose."""
 
 _LOOK = 1.0
 """Seconds between two looks at whether the file has changed."""
 
 _MOST = 1 << 20
 """Bytes that the file may have."""
-
-_AT_ONCE = 2
-"""Passwords that are hashed at the same time, so that many wrong ones do not take all of the processor."""
 
 _MAX_REMEMBERED = 10_000
 _BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}\Z")
@@ -43,7 +40,6 @@ class Users:
         self.path = path
         self._report = report
         self._lock = threading.Lock()
-        self._hashing = threading.Semaphore(_AT_ONCE)
         self._key = os.urandom(32)
         self._right: dict[bytes, float] = {}
         self._looked = time.monotonic()
@@ -113,16 +109,19 @@ class Users:
     def remembered(self, user: bytes, password: bytes) -> bool:
         """Whether this password was right a short while ago. Takes no time."""
         self._look()
-        until = self._right.get(self._mark(user, password))
-        return until is not None and time.monotonic() < until
+        mark, now = self._mark(user, password), time.monotonic()
+        with self._lock:
+            found = now < self._right.get(mark, 0.0)
+            if found:
+                self._right[mark] = now + REMEMBERED
+        return found
 
     def check(self, user: bytes, password: bytes) -> bool:
         """Whether *password* is that of *user*; takes as long for a user who is not there."""
         with self._lock:
             hashes = self._hashes
         hashed = hashes.get(user)
-        with self._hashing:
-            right = _fits(hashed or _like(hashes), password) and hashed is not None
+        right = _fits(hashed or _like(hashes), password) and hashed is not None
         if right:
             with self._lock:
                 if len(self._right) >= _MAX_REMEMBERED:
