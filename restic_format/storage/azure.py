@@ -16,7 +16,7 @@ from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from restic_format.errors import AccessDenied, FileMissing, StorageError, UsageError
+from restic_format.errors import AccessDenied, FileCold, FileMissing, StorageError, UsageError
 from restic_format.storage.azureaccess import VERSION, Access, SharedAccessSignature, SharedKey, Token
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
 from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, object_in
@@ -48,9 +48,10 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9-]{1,63}\Z")
 _SKEW = 600
 """Seconds by which clocks may differ before they are named as what may be wrong."""
 
-_NEVER = frozenset(
-    {"BlobArchived", "BlobBeingRehydrated", "BlobImmutableDueToPolicy", "AccountIsDisabled", "FeatureNotSupported"}
-)
+_COLD = ("BlobArchived", "BlobBeingRehydrated")
+"""Answers that mean: in the tier Archive, from which nothing can be read."""
+
+_NEVER = ("BlobImmutableDueToPolicy", "AccountIsDisabled", "FeatureNotSupported")
 """Answers besides 401 and 403 that mean: not allowed, now or later."""
 
 
@@ -259,10 +260,11 @@ class AzureStore(ObjectStore):
             hint = _skew(reply) or self._access.trouble(code)
             text = status_text(reply, said.rstrip(".")) + (f"; {hint}" if hint else "")
             return _Refused(f"{what}: {text}", object, code)
-        if reply.status == 409 or reply.status == 412:
-            kind = _Refused if code in _NEVER or reply.status == 412 or code.endswith("AlreadyExists") else None
-            if kind is not None:
-                return kind(f"{what}: {status_text(reply, said)}", object, code)
+        if code in _COLD:
+            advice = "set its tier to Hot, Cool or Cold, which takes hours, and try again"
+            return FileCold(f"{what}: {status_text(reply, said.rstrip('.'))}; {advice}", object=object)
+        if reply.status == 412 or code in _NEVER or code.endswith("AlreadyExists"):
+            return _Refused(f"{what}: {status_text(reply, said)}", object, code)
         return told(reply, what, object, said)
 
 

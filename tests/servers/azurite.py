@@ -39,6 +39,7 @@ class Azurite(Server):
         return [
             *(peer("azurite", "azurite-blob"), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent"),
             *("--inMemoryPersistence", "--disableTelemetry", "--oauth", "basic"),
+            "--skipApiVersionCheck",  # rclone's is newer
             *("--cert", str(self.certificate), "--key", str(self.certificates.key_of(self.certificate))),
         ]
 
@@ -65,6 +66,16 @@ class Azurite(Server):
             "AZURE_ACCOUNT_NAME": ACCOUNT,
             "AZURE_ENDPOINT_SUFFIX": f"localhost:{self.port}",
             "HTTPS_PROXY": self.proxy,
+        }
+
+    def rclones(self) -> dict[str, str]:
+        """The whole environment for rclone, whose remote ``:azureblob:`` is this server then."""
+        return {
+            "RCLONE_CONFIG": "/dev/null",
+            "RCLONE_CA_CERT": str(self.certificates.ca),
+            "RCLONE_AZUREBLOB_ACCOUNT": ACCOUNT,
+            "RCLONE_AZUREBLOB_KEY": KEY,
+            "RCLONE_AZUREBLOB_ENDPOINT": self.endpoint,
         }
 
     def place(self, name: str = "") -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.servers.base import ROOT, Place, peer
@@ -18,9 +19,9 @@ def run_ours(place: Place, *words: str, cwd: Path) -> subprocess.CompletedProces
     return _run([sys.executable, "-m", "restic_tools", *place.words()], place, words, cwd)
 
 
-def run_restic(place: Place, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run real restic on *place*."""
-    return _run([peer("restic-0.19", "restic"), "--no-cache", *place.words()], place, words, cwd)
+def run_restic(place: Place, *words: str, cwd: Path, folder: str = "restic-0.19") -> subprocess.CompletedProcess[str]:
+    """Run real restic on *place*: the one that is in *folder* of those that are fetched."""
+    return _run([peer(folder, "restic"), "--no-cache", *place.words()], place, words, cwd)
 
 
 def _run(program: list[str], place: Place, words: tuple[str, ...], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -32,8 +33,23 @@ def _run(program: list[str], place: Place, words: tuple[str, ...], cwd: Path) ->
     )
 
 
-def interchange(place: Place, work: Path, *, restics: Place | None = None) -> None:
-    """Both programs back up, check, restore and prune in turn; restic by the place *restics* where it has no such storage."""
+def _nothing() -> None:
+    return
+
+
+def interchange(
+    place: Place,
+    work: Path,
+    *,
+    restics: Place | None = None,
+    folder: str = "restic-0.19",
+    before: Callable[[], object] = _nothing,
+    after: Callable[[], object] = _nothing,
+) -> None:
+    """Both programs back up, check, restore and prune in turn; restic by the place *restics* where it has no such storage.
+
+    *before* and *after* are called around all that restic does; for *folder* see `run_restic`.
+    """
     restics = restics or place
     make_repository(place)
     source = work / "source"
@@ -46,8 +62,10 @@ def interchange(place: Place, work: Path, *, restics: Place | None = None) -> No
         return done.stdout
 
     def restic(*words: str) -> str:
-        done = run_restic(restics, *words, cwd=work)
+        before()
+        done = run_restic(restics, *words, cwd=work, folder=folder)
         assert done.returncode == 0, done
+        after()
         return done.stdout
 
     ours("backup", "source")

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from restic_format.errors import AccessDenied, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
+from restic_format.errors import AccessDenied, FileCold, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
 from restic_format.storage import Storage, azure, open_storage
 from restic_format.storage.azure import AzureStore, open_azure
 from restic_format.storage.azureaccess import SharedKey
@@ -265,7 +265,7 @@ def refusal(status: int, code: str, message: str = "words\nRequestId:1", more: s
         (401, "NoAuthenticationInformation", AccessDenied, True),
         (403, "AuthenticationFailed", AccessDenied, True),
         (404, "BlobNotFound", FileMissing, True),
-        (409, "BlobArchived", AccessDenied, True),
+        (409, "BlobArchived", FileCold, True),
         (409, "BlobImmutableDueToPolicy", AccessDenied, True),
         (409, "ContainerBeingDeleted", StorageError, False),
         (412, "LeaseIdMissing", AccessDenied, True),

@@ -1,0 +1,42 @@
+"""Azure and Google beside real programs: restic through the same server, or rclone, which knows nothing of repositories."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers.azurite import Azurite
+from tests.servers.base import Place, Server, peer
+from tests.storage.interchange import interchange
+
+
+def test_google(gcs_server: Server, tmp_path: Path) -> None:
+    interchange(gcs_server.place(), tmp_path)
+
+
+def test_azure_by_way_of_rclone(azurite: Server, tmp_path: Path) -> None:
+    # Debian's restic knows no Azure: it works on a copy that rclone makes, and rclone takes back what it has changed.
+    assert isinstance(azurite, Azurite)
+    place = azurite.place()
+    there = ":azureblob:" + place.location.removeprefix("azure:").replace(":/", "/")
+    here = tmp_path / "copy"
+
+    def sync(source: str, target: str) -> None:
+        command = [peer("rclone"), "sync", "--checksum", source, target]
+        done = subprocess.run(command, env=azurite.rclones(), capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done
+
+    interchange(
+        place,
+        tmp_path,
+        restics=Place(str(here)),
+        before=lambda: sync(there, str(here)),
+        after=lambda: sync(str(here), there),
+    )
+
+
+@pytest.mark.long
+def test_azure(azurite: Server, tmp_path: Path) -> None:
+    interchange(azurite.place(), tmp_path, folder="restic-azure")
