@@ -46,6 +46,7 @@ class Archive:
 def _handler(archive: Archive) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # an answer in one piece
 
         def log_message(self, *words: object) -> None:
             return

@@ -66,7 +66,8 @@ def document(body: bytes) -> ElementTree.Element:
     Raises:
         ValueError: it is none, or it is not safe to read.
     """
-    if _DECLARATION.search(body) or body.count(b"<") > _MOST_ELEMENTS:
+    # Zeros are in every document that is written in UTF-16, and in no other.
+    if _DECLARATION.search(body) or b"\0" in body or body.count(b"<") > _MOST_ELEMENTS:
         raise ValueError("not a document that a server of S3 writes")
     try:
         return ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))
