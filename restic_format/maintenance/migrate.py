@@ -16,6 +16,7 @@ import msgspec
 from restic_format.errors import DamagedFile, ResticFormatError, StorageError, UsageError
 from restic_format.repository import Repository
 from restic_format.repository.cipher import make_cipher
+from restic_format.repository.halves import store_hot_config
 from restic_format.storage.oldlayout import has_old_names, local_folder, move_to_default
 from restic_spec.config import Config, decode_config, encode_config
 from restic_spec.layout import FileKind
@@ -130,6 +131,7 @@ def replace_config(repository: Repository, config: Config, folder: str) -> None:
         storage.save(FileKind.CONFIG, "", sealed)
         if storage.load(FileKind.CONFIG, "") != sealed:
             raise DamagedFile("config", object="config")
+        store_hot_config(storage, config, repository.master_key)
     except ResticFormatError as error:
         raise _restored(repository, old, kept, error) from error
     with suppress(OSError):

@@ -9,6 +9,7 @@ from restic_format.repository.cipher import make_cipher
 from restic_format.repository.keys import find_key
 from restic_format.repository.repository import Repository, password_bytes
 from restic_format.storage.entry import Entry
+from restic_format.storage.hotcold import halves
 from restic_format.work import Later
 from restic_spec.config import decode_config
 from restic_spec.layout import FileKind
@@ -45,6 +46,10 @@ def open_by(
         config = decode_config(make_cipher(key.master).open(sealed))
     except SpecError as error:
         raise DamagedFile("config", error) from error
+    if "is_hot" in config.extra and halves(storage) is not None:
+        from restic_format.repository.halves import without_mark
+
+        config = without_mark(config)  # the hot half's, where the cold one's cannot be read at once
     repository = Repository(
         storage,
         config,

@@ -38,6 +38,7 @@ from restic_format.repository.packs import PackReader
 from restic_format.repository.settings import Settings
 from restic_format.repository.writer import BlobWriter, DryBlobWriter
 from restic_format.storage import Storage, hash_file
+from restic_format.storage.hotcold import halves
 from restic_format.work import Later
 from restic_spec.chunker import random_polynomial
 from restic_spec.config import MAX_VERSION, MIN_VERSION, STABLE_VERSION, Config
@@ -170,6 +171,10 @@ class Repository:
             secret,
             lambda master: keys.add_key(storage, master, secret, kdf=kdf, username=username, hostname=hostname),
         )
+        if halves(storage) is not None:
+            from restic_format.repository.halves import store_hot_config
+
+            store_hot_config(storage, config, key.master)
         return cls(storage, config, key, compression=compression, pack_size=pack_size)
 
     @classmethod

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from restic_format.errors import DamagedFile, FileMissing, FileUnusable, KeyUnusable, SpecError, StorageError, WrongPassword
 from restic_format.repository import Repository
 from restic_format.repository.cipher import Cipher, make_cipher
+from restic_format.repository.halves import store_hot_config
 from restic_format.repository.keys import (
     OpenedKey,
     find_key,
@@ -152,6 +153,8 @@ def restore_entrance(entrance: Entrance, quarantine: Quarantine) -> None:
         storage.save(FileKind.CONFIG, "", entrance.config.data)
         if storage.load(FileKind.CONFIG, "") != entrance.config.data:
             raise DamagedFile("config was stored just now and is not what was written: check the storage")
+        repository = entrance.repository
+        store_hot_config(repository.storage, repository.config, repository.master_key)
     for name in entrance.foreign:
         entrance.repository.may_change(FileKind.KEY)
         storage.remove(FileKind.KEY, name)

@@ -14,6 +14,7 @@ from restic_format.storage.transport import DIRECT, Transport
 
 if TYPE_CHECKING:
     from restic_format.storage.side import SideFiles
+    from restic_format.storage.warmup import WarmUpRules
 
 Options = Mapping[str, str]
 """Extended options, such as ``local.connections``, with their values."""
@@ -129,6 +130,31 @@ def open_storage(location: str, options: Options | None = None, transport: Trans
     from restic_format.storage.retrying import RetryingStorage
 
     return RetryingStorage(_opener(scheme)(rest, own, transport), transport)
+
+
+def open_halves(
+    cold: str, hot: str, options: Options | None = None, transport: Transport = DIRECT, rules: WarmUpRules | None = None
+) -> Storage:
+    """The storage of a repository that is at *cold*, and what is read often also at *hot*, "" for nowhere else.
+
+    Extended options that begin with ``hot.`` (``hot.s3.storage-class``) are for the hot half, and go before those without.
+    *rules* say how packs that are only in the cold one are brought back.
+
+    Raises:
+        UsageError: as `open_storage`.
+    """
+    options = options or {}
+    if not hot:
+        storage = open_storage(cold, options, transport)
+        if rules is None or not rules.wanted:
+            return storage
+        from restic_format.storage.warmup import WarmedStorage
+
+        return WarmedStorage(storage, rules, transport)
+    from restic_format.storage.hotcold import HotColdStorage
+
+    both = (open_storage(cold, options, transport), open_storage(hot, {**options, **own_options("hot", options)}, transport))
+    return HotColdStorage(*both, rules, transport)
 
 
 def open_side_files(location: str, options: Options | None = None, transport: Transport = DIRECT) -> SideFiles:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from restic_format.storage.limited import Pace
     from restic_format.storage.side import SideFiles
     from restic_format.storage.transport import Transport
+    from restic_format.storage.warmup import WarmUpRules
     from restic_format.work import Later
     from restic_tools.context import LockMode, Reads
     from restic_tools.globaloptions import GlobalOptions
@@ -70,6 +71,7 @@ def open_repository(
     use_cache(repository, options, out)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
+    _check_halves(repository, options, out)
     if not locks:
         yield repository, None
         return
@@ -88,6 +90,22 @@ def open_repository(
     finally:
         with releasing():
             locking.__exit__(None, None, None)
+
+
+def _check_halves(repository: Repository, options: GlobalOptions, out: Output) -> None:
+    """See to it that the places that are given are what they must be: both halves, or one whole repository."""
+    if options.repo_hot:
+        from restic_format.repository.halves import hot_config_fault
+
+        fault = hot_config_fault(repository)
+        if "does not say" in fault:
+            raise Failure(f"{visible(options.repo_hot)} is not the hot half of a repository: its config does not say so")
+        if fault and not options.filling_hot:
+            out.warn(f"{fault}: `init --hot-only` makes the hot half whole")
+    elif "is_hot" in repository.config.extra:
+        out.warn(
+            "this is the hot half of a repository, without the packs that hold data: give it with --repo-hot, the cold one with -r"
+        )
 
 
 def unlock_with_password(
@@ -162,12 +180,39 @@ _SERVERS = frozenset({"rest", "s3", "azure", "gs", "b2", "swift"})
 
 def given_storage(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Storage:
     """The storage of the repository that is given, whatever is there; for *stopping* see `open_repository`."""
-    from restic_format.storage import open_storage
     from restic_tools.certificates import check_certificates
 
-    location = repository_location(options)
+    repository_location(options)
     check_certificates(options)
-    return open_storage(location, options.extended, transport(options, stopping))
+    return open_places(options, stopping)
+
+
+def open_places(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> Storage:
+    """The storage at the location that is given, with the hot half and the rules of cold storage. Raises ``UsageError``."""
+    from restic_format.storage.locations import open_halves
+
+    rules = None
+    if options.warm_up or options.warm_up_command or options.warm_up_wait or options.warm_up_wait_command:
+        rules = _warm_up_rules(options)
+    return open_halves(repository_location(options), options.repo_hot, options.extended, transport(options, stopping), rules)
+
+
+def _warm_up_rules(options: GlobalOptions) -> WarmUpRules:
+    from restic_format.storage.child import words_of
+    from restic_format.storage.warmup import WarmUpRules
+
+    def words(text: str, flag: str) -> list[str]:
+        return words_of(text, flag) if text else []
+
+    if options.warm_up and options.warm_up_command:
+        raise Failure("--warm-up and --warm-up-command cannot be used together")
+    return WarmUpRules(
+        options.warm_up,
+        words(options.warm_up_command, "warm-up-command"),
+        words(options.warm_up_wait_command, "warm-up-wait-command"),
+        options.warm_up_wait,
+        options.warm_up_batch,
+    )
 
 
 def side_files(options: GlobalOptions, location: str) -> SideFiles:

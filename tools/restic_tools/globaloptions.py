@@ -129,6 +129,15 @@ class GlobalOptions(OptionGroup):
         str,
         Option("--repo", "-r", metavar="repository", variable="RESTIC_REPOSITORY", help="location of the repository"),
     ] = ""
+    repo_hot: Annotated[
+        str,
+        Option(
+            "--repo-hot",
+            metavar="repository",
+            variable="RUSTIC_REPO_HOT",
+            help="location of the hot half of a repository whose packs with data are in cold storage",
+        ),
+    ] = ""
     repository_file: Annotated[
         str,
         Option(
@@ -172,12 +181,51 @@ class GlobalOptions(OptionGroup):
         Option("--verbose", "-v", count=True, help="print more (several times, or with a level: --verbose=n; at most 2)"),
     ] = 0
 
+    warm_up: Annotated[bool, Option("--warm-up", help="ask for packs in cold storage before they are read")] = False
+    warm_up_batch: Annotated[
+        int,
+        Option(
+            "--warm-up-batch",
+            metavar="n",
+            parser=parse_uint,
+            help="packs for which the warm-up commands are run at once, where they have %ids or %paths",
+        ),
+    ] = 1
+    warm_up_command: Annotated[
+        str,
+        Option(
+            "--warm-up-command",
+            metavar="command",
+            help="command that brings packs back from cold storage: %id, %path, %ids and %paths stand for them",
+        ),
+    ] = ""
+    warm_up_wait: Annotated[
+        float,
+        Option(
+            "--warm-up-wait",
+            metavar="duration",
+            parser=duration,
+            otherwise="do not wait",
+            help="how long to wait after packs were asked for, for example 10m",
+        ),
+    ] = 0.0
+    warm_up_wait_command: Annotated[
+        str,
+        Option(
+            "--warm-up-wait-command",
+            metavar="command",
+            help="command that returns when packs can be read; as --warm-up-command",
+        ),
+    ] = ""
+
     # What no flag gives
 
     password: str | None = None
     """The password as given: None until it is fetched, empty when none is given and it has to be asked for."""
     password_variable: str = "RESTIC_PASSWORD"
     """The environment variable that may hold the password."""
+    filling_hot: bool = False
+    """Whether the hot half is about to be made whole, so that nothing needs to be said about what it lacks."""
     role: str = ""
     """What the repository is in a command that has two, for the question for its password."""
 

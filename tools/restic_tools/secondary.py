@@ -101,6 +101,7 @@ class SecondaryRepository(OptionGroup):
             raise Failure(f"Options {both} are mutually exclusive, please specify only one")
         return options.replaced(
             **values,
+            repo_hot="",
             insecure_no_password=self.from_insecure_no_password,
             password=None,
             password_variable="RESTIC_FROM_PASSWORD" if is_new else "RESTIC_PASSWORD2",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from restic_format.words import visible
-from restic_tools.access import repository_location, transport
+from restic_tools.access import open_places, repository_location
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
-from restic_tools.messages.init import Initialized
+from restic_tools.messages.init import HotHalfMade, Initialized
 from restic_tools.passwords import ask_new_password, ask_password, given_password
 from restic_tools.secondary import SecondaryRepository
 
@@ -33,12 +33,19 @@ def init(
             help="use the chunker parameters of another repository, so that copies between the two share their data",
         ),
     ] = False,
+    hot_only: Annotated[
+        bool,
+        Option("--hot-only", help="make the hot half (--repo-hot) of the repository that is there, or what it lacks"),
+    ] = False,
 ) -> None:
     """Create a new repository"""
     if words:
         raise Failure(
             "the init command expects no arguments, only options - please see `restic-format help init` for usage and flags"
         )
+    if hot_only:
+        _make_hot_half(ctx)
+        return
     version = _version_number(repository_version)
     polynomial: int | None = None
     if copy_chunker_params:
@@ -47,6 +54,25 @@ def init(
     elif second.named:
         raise Failure("Secondary repository must only be specified when copying the chunker parameters")
     create(ctx, version, polynomial)
+
+
+def _make_hot_half(ctx: Context) -> None:
+    """Copy to the hot half what it lacks."""
+    from restic_format.repository.halves import fill_hot
+    from restic_format.storage.locations import without_password
+    from restic_tools.stages import stoppable
+
+    if not ctx.options.repo_hot:
+        raise Failure("--hot-only makes the hot half of a repository: say with --repo-hot where")
+    ctx.options.filling_hot = True
+    with ctx.open_repository(lock="shared") as repository:
+        repository.load_index()
+        with stoppable(ctx) as cancel:
+            count = fill_hot(repository, cancel=cancel)
+    if ctx.options.json:
+        ctx.out.json(HotHalfMade("hot_half_made", without_password(ctx.options.repo_hot), count))
+    else:
+        ctx.out.info(f"{count} files copied; the hot half is whole")
 
 
 def _version_number(text: str) -> int:
@@ -68,7 +94,7 @@ def create(ctx: Context, version: int, polynomial: int | None) -> None:
     """Create the repository that the options name, and say so; the password is kept for what follows."""
     from restic_format.errors import ConfigExists, UsageError
     from restic_format.repository import Repository
-    from restic_format.storage.locations import open_storage, without_password
+    from restic_format.storage.locations import without_password
     from restic_spec.layout import FileKind
     from restic_tools.certificates import check_certificates
 
@@ -80,7 +106,7 @@ def create(ctx: Context, version: int, polynomial: int | None) -> None:
     except Failure as error:
         raise Failure(f"Fatal: create repository at {visible(shown)} failed: Fatal: {error}", block=True) from None
     try:
-        storage = open_storage(location, options.extended, transport(options, ctx.interrupt.event.is_set))
+        storage = open_places(options, ctx.interrupt.event.is_set)
     except UsageError as error:
         raise Failure(f"create repository at {visible(shown)} failed: Fatal: {error}", block=True) from None
     if storage.exists(FileKind.CONFIG, ""):

@@ -61,7 +61,9 @@ class Elsewhere:
 
     def _options(self, options: GlobalOptions, location: str) -> GlobalOptions:
         """The global options for a donor: where nothing is said of its password, it is the repository's."""
-        found = options.replaced(repo=location, repository_file="", role="donor", key_hint=self.key_hint, no_cache=True)
+        found = options.replaced(
+            repo=location, repo_hot="", repository_file="", role="donor", key_hint=self.key_hint, no_cache=True
+        )
         file = self.password_file or variable("RESTIC_DONOR_PASSWORD_FILE")
         command = self.password_command or variable("RESTIC_DONOR_PASSWORD_COMMAND")
         if not (file or command or self.insecure_no_password or variable("RESTIC_DONOR_PASSWORD")):
