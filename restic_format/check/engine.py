@@ -12,6 +12,7 @@ from functools import partial
 from restic_format.check.affected import ConsequenceFinder, Damage, name_harmless
 from restic_format.check.files import check_files, find_in_files
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
+from restic_format.check.halves import check_hot_half
 from restic_format.check.headers import look_for_missing, unlisted
 from restic_format.check.index import check_packs, list_packs, load_indexes
 from restic_format.check.orphans import look_for_roots
@@ -49,6 +50,7 @@ def check(
         check_files(run, files.get)
         load_indexes(run)
         list_packs(run)
+    check_hot_half(run)
     check_packs(run, damage)
     if not roots and not faults and not run.options.filtered:
         look_for_roots(run)

@@ -78,6 +78,7 @@ class Code(Enum):
     LOCK_UNREADABLE = "lock-unreadable"
     FILE_STRAY = "file-stray"
     LIST_FAILED = "list-failed"
+    HOT_INCOMPLETE = "hot-incomplete"
 
     INDEX_DAMAGED = "index-damaged"
     INDEX_UNREADABLE = "index-unreadable"
@@ -183,6 +184,12 @@ FACTS: dict[Code, Facts] = {
         "CONFIG-1",
         "without it no program opens the repository; all other files may be intact",
         advice="put the config file of another copy of this repository in its place; change nothing else",
+    ),
+    Code.HOT_INCOMPLETE: Facts(
+        _W,
+        "RUSTIC-11",
+        "it is read from the cold half, which may take long or not be possible at once; rustic stops at it",
+        advice="run `init --hot-only` with the same -r and --repo-hot: it copies what is missing",
     ),
     Code.KEY_DAMAGED: Facts(
         _E,

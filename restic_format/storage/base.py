@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from restic_format.errors import FileExists, FileMissing, FileUnusable, UsageError
-from restic_spec.layout import KINDS, FileKind
+from restic_spec.layout import KINDS, FileKind, path_of
 
 if TYPE_CHECKING:
     from restic_format.storage.side import SideFiles
@@ -238,6 +238,10 @@ class Storage(ABC):
         """
         del kind, name, size
 
+    def path(self, kind: FileKind, name: str) -> str:
+        """Where the file is, for programs that act on the same place: an absolute path, or the key of an object."""
+        return path_of(kind, name)
+
     @abstractmethod
     def size(self, kind: FileKind, name: str) -> int:
         """Bytes of a file. Raises `FileMissing` and as `load`."""
@@ -372,6 +376,10 @@ class WrappedStorage(Storage):
     def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
         """See `Storage`."""
         self.inner.prepare(kind, name, size)
+
+    def path(self, kind: FileKind, name: str) -> str:
+        """See `Storage`."""
+        return self.inner.path(kind, name)
 
     def size(self, kind: FileKind, name: str) -> int:
         """See `Storage`."""

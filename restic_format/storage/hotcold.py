@@ -145,6 +145,10 @@ class HotColdStorage(Storage):
         """See `Storage`."""
         (self.hot if self._reads_hot(kind, name) else self.cold).prepare(kind, name)
 
+    def path(self, kind: FileKind, name: str) -> str:
+        """Where the file is in the cold half."""
+        return self.cold.path(kind, name)
+
     def size(self, kind: FileKind, name: str) -> int:
         """Bytes of a file, by the cold half."""
         return self.cold.size(kind, name)

@@ -190,6 +190,10 @@ class LocalStorage(Storage):
     def _told(self, operation: str, kind: FileKind, name: str, error: OSError) -> StorageError:
         return oserrors.told(operation, self.path_of(kind, name), error, name_of(kind, name))
 
+    def path(self, kind: FileKind, name: str) -> str:
+        """The absolute path."""
+        return gojson.to_text(self.path_of(kind, name))
+
     def size(self, kind: FileKind, name: str) -> int:
         """Size of a file in bytes."""
         try:

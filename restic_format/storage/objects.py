@@ -121,6 +121,10 @@ class ObjectStorage(Storage):
         """The key of a file. Raises `NameInvalid`."""
         return self._prefix + path_of(kind, name)
 
+    def path(self, kind: FileKind, name: str) -> str:
+        """The key."""
+        return self.key(kind, name)
+
     def save(self, kind: FileKind, name: str, data: Content, *, metadata: bool = False) -> None:
         """See `Storage`."""
         with _about(kind, name):

@@ -19,7 +19,7 @@ from restic_format.storage.transport import Transport
 from restic_format.storage.warming import Warming
 from restic_format.systemtext import errno_text, exit_text
 from restic_format.work import Cancel
-from restic_spec.layout import FileKind, path_of
+from restic_spec.layout import FileKind
 
 _NAP = 0.25
 """Seconds between two looks at whether to stop."""
@@ -115,7 +115,7 @@ class RuledWarming(Warming):
             self._run_for(command, names[start : start + size])
 
     def _run_for(self, command: Sequence[str], names: Sequence[str]) -> None:
-        paths = [path_of(FileKind.PACK, name) for name in names]
+        paths = [self._storage.path(FileKind.PACK, name) for name in names]
         words: list[str] = []
         for word in command:
             if word in ("%ids", "%paths"):
