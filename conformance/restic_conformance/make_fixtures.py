@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -203,6 +205,25 @@ def make_rustic(program: Program, version: int, reference: Program, work: Path) 
     _finish(f"rustic-v{version}", writer, version, reference, facts)
 
 
+def make_halves(program: Program, work: Path) -> None:
+    """rustic's repository in two places, of a few files: ``cold/`` and ``hot/`` in one archive, without facts."""
+    writer = Writer(program, work)
+    writer.program = Program(program.name, program.command, global_arguments=("--no-cache", "--no-progress"))
+    writer.program.environment = {
+        "RUSTIC_REPOSITORY": str(work / "cold"), "RUSTIC_REPO_HOT": str(work / "hot"), "RUSTIC_PASSWORD": FIRST,
+    }  # fmt: skip
+    for number in range(3):
+        (work / SOURCE).mkdir(exist_ok=True)
+        (work / SOURCE / f"file-{number}").write_bytes(hashlib.sha256(bytes([number])).digest() * 100)
+        if not number:
+            writer.run("init")
+        writer.run("backup", "--host", "fixture", SOURCE)
+    (FOLDER / "halves").mkdir(exist_ok=True)
+    with tarfile.open(FOLDER / "halves" / "rustic-v2.tar.gz", "w:gz") as archive:
+        for half in ("cold", "hot"):
+            archive.add(work / half, half)
+
+
 def make_duplicates(program: Program, reference: Program, work: Path) -> None:
     """The same data saved twice into copies of one repository, then put together: every blob in two packs."""
     writer = Writer(program, work)
@@ -262,6 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make = make_rustic if name == "rustic" else make_restic
                 with workplace() as work:
                     make(program, version, reference, work)
+    if "rustic" in programs and wanted("halves"):
+        with workplace() as work:
+            make_halves(programs["rustic"], work)
     if wanted("duplicates-v2"):
         with workplace() as work:
             make_duplicates(reference, reference, work)

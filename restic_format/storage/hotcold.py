@@ -141,9 +141,9 @@ class HotColdStorage(Storage):
             if kind is FileKind.PACK and self._packs is not None:
                 self._packs.add(name)
 
-    def prepare(self, kind: FileKind, name: str) -> None:
+    def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
         """See `Storage`."""
-        (self.hot if self._reads_hot(kind, name) else self.cold).prepare(kind, name)
+        (self.hot if self._reads_hot(kind, name) else self.cold).prepare(kind, name, size)
 
     def path(self, kind: FileKind, name: str) -> str:
         """Where the file is in the cold half."""

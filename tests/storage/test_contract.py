@@ -162,6 +162,7 @@ def test_a_wrapper_asks_the_storage_it_wraps(wrapper: str) -> None:
         "size": [FileKind.PACK, NAME],
         "exists": [FileKind.PACK, NAME],
         "prepare": [FileKind.PACK, NAME],
+        "path": [FileKind.PACK, NAME],
         "written": [FileKind.PACK, NAME],
         "list": [FileKind.PACK],
         "strays": [],

@@ -103,9 +103,7 @@ def _check_halves(repository: Repository, options: GlobalOptions, out: Output) -
         if fault and not options.filling_hot:
             out.warn(f"{fault}: `init --hot-only` makes the hot half whole")
     elif "is_hot" in repository.config.extra:
-        out.warn(
-            "this is the hot half of a repository, without the packs that hold data: give it with --repo-hot, the cold one with -r"
-        )
+        out.warn("this is the hot half of a repository, without its data: give it with --repo-hot, and the cold half with -r")
 
 
 def unlock_with_password(
