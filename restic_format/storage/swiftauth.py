@@ -95,7 +95,8 @@ def identity_from(environment: Mapping[str, str]) -> Identity:
     """Who the *environment* says we are.
 
     Raises:
-        UsageError: there is no address of an identity service, or no version in it, and no token with an address of containers.
+        UsageError: there is neither the address of an identity service, with a version in it, nor a token with that of the
+            containers; or what belongs to an application credential is missing.
     """
     found = Identity(
         **{
@@ -111,6 +112,13 @@ def identity_from(environment: Mapping[str, str]) -> Identity:
             )
         if not found.version:
             raise UsageError("swift: the address in OS_AUTH_URL (or ST_AUTH) must have the version in it: v1, v2 or v3")
+        if found.version == 3 and found.credential_name and not found.credential_id and not found.user_id:
+            if not found.user:
+                raise UsageError("swift: the name of an application credential needs OS_USERNAME or OS_USER_ID beside it")
+            if not found.domain and not found.domain_id:
+                raise UsageError(
+                    "swift: the name of an application credential needs the user's domain: set OS_USER_DOMAIN_NAME"
+                )
     return found
 
 

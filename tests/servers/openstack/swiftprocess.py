@@ -45,7 +45,7 @@ recon_cache_path = {folder}
 
 PROXY = """\
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck memory s3api tempauth bulk proxy-server
+pipeline = catch_errors gatekeeper healthcheck memory s3api tempauth bulk container-quotas proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -65,6 +65,8 @@ use = egg:swift#catch_errors
 use = egg:swift#gatekeeper
 [filter:healthcheck]
 use = egg:swift#healthcheck
+[filter:container-quotas]
+use = egg:swift#container_quotas
 [filter:bulk]
 use = egg:swift#bulk
 """
