@@ -443,6 +443,8 @@ def _used_twice(reply: Reply) -> bool:
 
 def _failed(reply: Reply, what: str, object: str = "") -> StorageError:
     said = _refusal(reply)
+    if reply.status == 401 and said.code == "unauthorized":
+        return told(reply, what, object, text="there is no such application key, or it may not do this")
     if said.code == "storage_cap_exceeded":
         return NoSpace(f"{what}: {reply.status} {said.message or said.code}", object=object)
     return told(reply, what, object, text=said.message or said.code or None)

@@ -42,11 +42,23 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+class _Simulator(RawSimulator):  # type: ignore[misc]
+    """The simulator, which forgets for some calls which bucket they are for: a key for that bucket could not make them."""
+
+    asked: str | None = None
+    """Id of the bucket that the call is for."""
+
+    def _assert_account_auth(
+        self, url: str, token: str, account: str, capability: str, bucket_id: str | None = None, file_name: str | None = None
+    ) -> None:
+        super()._assert_account_auth(url, token, account, capability, bucket_id or self.asked, file_name)
+
+
 class B2Server:
     """The simulator behind a port of loopback. `place` gives a new place for a repository in `BUCKET`."""
 
     def __init__(self, certificates: Certificates) -> None:
-        self.simulator = RawSimulator()
+        self.simulator = _Simulator()
         assert self.simulator.create_account() == MASTER
         self.calls: list[str] = []
         """The names of the calls that were made, in their order."""
@@ -86,11 +98,11 @@ class B2Server:
         proxy = {"HTTPS_PROXY": self.url, "NO_PROXY": ""}
         return Place(location, environment=environment | proxy, flags=("--cacert", str(self.ca)))
 
-    def key(self, capabilities: list[str], *buckets: str) -> tuple[str, str]:
-        """A new application key that may only do what *capabilities* name, in the *buckets* of these names."""
+    def key(self, capabilities: list[str], bucket: str = "") -> tuple[str, str]:
+        """A new application key that may only do what *capabilities* name; only in *bucket*, where one is named."""
         token = self.simulator.authorize_account("", *MASTER)["authorizationToken"]
-        ids = [self.simulator.bucket_name_to_bucket[name].bucket_id for name in buckets] or None
-        made = self.simulator.create_key(self.simulator.API_URL, token, MASTER[0], capabilities, "test", None, ids, None)
+        only = self.simulator.bucket_name_to_bucket[bucket].bucket_id if bucket else None
+        made = self.simulator.create_key(self.simulator.API_URL, token, MASTER[0], capabilities, "test", None, only, None)
         return made["applicationKeyId"], made["applicationKey"]
 
     def expire(self) -> None:
@@ -189,7 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise refusals.InvalidAuthToken("not a token", "bad_auth_token")
         url = simulator.API_URL
         if name == "b2_list_buckets":
+            simulator.asked = None
             return simulator.list_buckets(url, token, asked["accountId"], asked.get("bucketId"), asked.get("bucketName"))
+        simulator.asked = asked.get("bucketId") or simulator.file_id_to_bucket_id.get(asked.get("fileId", ""))
         if name == "b2_create_bucket":
             return simulator.create_bucket(url, token, asked["accountId"], asked["bucketName"], asked["bucketType"])
         if name == "b2_get_upload_url":
@@ -274,9 +288,9 @@ def _refusal(call: str, error: refusals.B2Error) -> Answer:
     text = str(error)
     if isinstance(error, refusals.InvalidAuthToken):
         code = "expired_auth_token" if "expired" in text else "bad_auth_token"
-        return Answer(401, "unauthorized" if call == "b2_authorize_account" else code, "Invalid authorization")
+        return Answer(401, "unauthorized" if call == "b2_authorize_account" else code)
     if isinstance(error, refusals.Unauthorized):
-        return Answer(401, "unauthorized", "unauthorized")
+        return Answer(401, "unauthorized")
     if isinstance(error, (refusals.FileNotPresent, refusals.NonExistentBucket)):
         if call == "b2_download_file_by_name":
             return Answer(404, "not_found", f"File with such name does not exist: {text}")

@@ -180,7 +180,8 @@ def test_restic_and_we_sign_in_with_the_newer_versions(swift: Swift, version: st
             "OS_USER_DOMAIN_NAME": "d",
         }
         place = swift.place()._replace(environment=environment)
-        assert restic(place, "init", work=tmp_path).returncode == 0
+        make_repository(place)
+        assert restic(place, "snapshots", work=tmp_path).returncode == 0
         assert Ours(place, tmp_path)("snapshots").code == 0
 
 
@@ -218,15 +219,9 @@ def test_names_that_are_not_ours_are_left_out(swift: Swift) -> None:
     storage = opened(swift.place())
     storage.save(FileKind.PACK, NAME, CONTENT)
     prefix = storage.key(FileKind.PACK, NAME).partition("data/")[0]
-    for odd in (
-        f"data/{NAME}",
-        "data/zz/readme",
-        f"data/00/{OTHER}",
-        f"data/{NAME[:2]}/{NAME.upper()}",
-        "data/é/ ?#%",
-        "database",
-    ):
-        storage.store.put(prefix + odd, b"x", kind=FileKind.PACK, metadata=False, sha256="")
+    odd = [f"data/{NAME}", "data/zz/readme", f"data/00/{OTHER}", f"data/{NAME[:2]}/{NAME.upper()}", "data/é/ ?#%", "database"]
+    for key in odd:
+        storage.store.put(prefix + key, b"x", kind=FileKind.PACK, metadata=False, sha256="")
     assert dict(storage.list(FileKind.PACK)) == {NAME: len(CONTENT)}
 
 

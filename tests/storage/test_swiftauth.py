@@ -29,7 +29,8 @@ SIGN_INS = [
     "v3/ OS_USERNAME=u OS_PASSWORD=p OS_USER_DOMAIN_NAME=d OS_PROJECT_NAME=n",
     "v3 OS_USER_ID=i OS_PASSWORD=p OS_USER_DOMAIN_ID=d OS_PROJECT_NAME=n OS_PROJECT_DOMAIN_ID=e",
     "v3 OS_USERNAME=u OS_USER_ID=i OS_PASSWORD=p OS_USER_DOMAIN_ID=d OS_PROJECT_NAME=n",
-    "v3 OS_USERNAME=u OS_PASSWORD=p OS_USER_DOMAIN_ID=d OS_USER_DOMAIN_NAME=c OS_PROJECT_NAME=n OS_PROJECT_DOMAIN_ID=a OS_PROJECT_DOMAIN_NAME=b",
+    "v3 OS_USERNAME=u OS_PASSWORD=p OS_USER_DOMAIN_ID=d OS_USER_DOMAIN_NAME=c OS_PROJECT_NAME=n",
+    "v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=n OS_PROJECT_DOMAIN_ID=a OS_PROJECT_DOMAIN_NAME=b",
     "v3 OS_USERNAME=u OS_PASSWORD=p OS_TENANT_ID=i OS_TENANT_NAME=n OS_PROJECT_DOMAIN_NAME=d",
     "v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=n",
     "v3 OS_USERNAME=u OS_PASSWORD=p OS_TRUST_ID=t OS_PROJECT_NAME=n",
@@ -73,7 +74,7 @@ def test_it_asks_for_a_token_as_restic_does(identity_server: IdentityServer, wor
     )
     assert "Authorization Failed" in told.stderr
     theirs, identity_server.asked = identity_server.asked, []
-    with pytest.raises(AccessDenied, match="swift: signing in: 401 Unauthorized: The request needs authentication."):
+    with pytest.raises(AccessDenied, match=r"swift: signing in: 401 Unauthorized: The request needs authentication\."):
         enter(environment)
     # restic asks everything twice. We do where the second request is another one.
     distinct = [asked for number, asked in enumerate(theirs) if asked not in theirs[:number]]
