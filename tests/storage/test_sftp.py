@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,9 @@ import pytest
 from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, StorageAway, StorageError
 from restic_format.storage.limited import Pace
 from restic_format.storage.local import LocalStorage
+from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import SessionNotStarted
+from restic_format.storage.sftp.session import Pending, Session
 from restic_format.storage.sftp.storage import SftpStorage
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind, folders
@@ -157,6 +159,41 @@ def test_many_threads_share_one_connection(storage: SftpStorage) -> None:
     assert len(list(storage.list(FileKind.PACK))) == 24
     storage.size(FileKind.PACK, next(storage.list(FileKind.PACK))[0])  # whatever was asked before has been answered then
     assert not storage._connection._session._waiting
+
+
+def test_those_who_read_one_file_at_a_time_share_it(
+    storage: SftpStorage, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.save(FileKind.PACK, BIG_NAME, BIG)
+    asked: list[int] = []
+    send = Session.send
+
+    def noted(session: Session, requests: Sequence[protocol.Request]) -> list[Pending]:
+        asked.extend(request.kind for request in requests)
+        return send(session, requests)
+
+    monkeypatch.setattr(Session, "send", noted)
+    os.kill(server_of(storage), signal.SIGSTOP)
+    results: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda start=start: results.append(storage.load(FileKind.PACK, BIG_NAME, start, 5000)))
+        for start in range(0, 60_000, 10_000)
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 20
+    path = os.fsencode(folder / "data" / BIG_NAME[:2] / BIG_NAME)
+    while (file := storage._open_files._open.get(path)) is None or file.users < len(threads):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.kill(server_of(storage), signal.SIGCONT)
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == sorted(BIG[start : start + 5000] for start in range(0, 60_000, 10_000))
+    assert asked.count(protocol.OPEN) == asked.count(protocol.CLOSE) == 1 and not storage._open_files._open
+    storage.size(FileKind.PACK, BIG_NAME)  # it has been closed by then
+    descriptors = Path(f"/proc/{server_of(storage)}/fd").iterdir()
+    assert not [name for name in descriptors if BIG_NAME in os.readlink(name)]
 
 
 @pytest.mark.parametrize("denied", ["", "hardlink", ",".join(EXTENSIONS)])

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from restic_format.errors import AccessDenied, FileMissing, FileUnusable, NoSpace, StorageError
-from restic_format.storage.limited import Pace
 from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import sending, told
 from restic_format.storage.sftp.protocol import Attributes, Reply, Request, Status
 from restic_format.storage.sftp.session import Pending, Session
-
-_ROUND = 32
-"""Requests for data of a file that are sent at once; two such rounds are under way."""
 
 _MOST_FOLDERS = 128
 """Folders that are listed at once, where the server lets as many be open."""
@@ -65,10 +60,11 @@ def _explained(session: Session, error: StorageError, status: Status, folder: by
 def attributes(session: Session, path: bytes, what: str = "", *, follow: bool = True) -> Attributes:
     """What the server tells of a path; *follow* links. Raises `FileMissing` or `StorageError`."""
     reply = session.ask(protocol.naming(protocol.STAT if follow else protocol.LSTAT, path))
-    return _attributes(session, reply, path, what)
+    return told_attributes(session, reply, path, what)
 
 
-def _attributes(session: Session, reply: Reply, path: bytes, what: str) -> Attributes:
+def told_attributes(session: Session, reply: Reply, path: bytes, what: str) -> Attributes:
+    """What an answer tells of a path. Raises `FileMissing` or `StorageError`."""
     status = status_or_none(session, reply)
     if status is not None:
         raise told("stat", path, status, what)
@@ -83,109 +79,6 @@ def size_of(found: Attributes, what: str) -> int:
     if found.size is None:
         raise StorageError(f"{what}: the server does not tell its size", object=what)
     return found.size
-
-
-class Opened:
-    """A file that is open for reading, in a ``with`` block."""
-
-    def __init__(self, session: Session, path: bytes, what: str, pace: Pace | None) -> None:
-        """Opens *path*. Raises `FileMissing`, `FileUnusable`, `StorageError`."""
-        self._session, self._path, self._what, self._pace = session, path, what, pace
-        self._handle = b""
-        pending = session.send([protocol.naming(protocol.STAT, path), protocol.opening(path, protocol.READ_FLAG)])
-        found = _attributes(session, pending[0].wait(), path, what)
-        if found.mode is not None and not stat.S_ISREG(found.mode) and not stat.S_ISDIR(found.mode):
-            session.fail(f"{what} is not a regular file, and the server may wait for ever to open it")
-            size_of(found, what)
-        reply = pending[1].wait()
-        if reply.kind == protocol.HANDLE:
-            self._handle = session.checked(protocol.handle_of, reply)
-        try:
-            self.size = size_of(found, what)
-            if not self._handle:
-                must(session, reply, "open", path, what)
-        except StorageError:
-            self.close()
-            raise
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nobody waits for that."""
-        handle, self._handle = self._handle, b""
-        if handle:
-            self._session.forget([protocol.naming(protocol.CLOSE, handle)])
-
-    def read(self, offset: int, length: int) -> bytes:
-        """*length* bytes from *offset*. Raises `FileUnusable`: there are fewer."""
-        if not length:
-            return b""
-        if length <= self._session.sizes().read:
-            self._wait(length)
-            reply = self._session.ask(protocol.reading(self._handle, offset, length))
-            if reply.kind == protocol.DATA and len(reply.body) == length:
-                return reply.body
-        content = bytearray(length)
-        self.read_into(offset, memoryview(content))
-        return bytes(content)
-
-    def read_into(self, offset: int, target: memoryview) -> None:
-        """Fill *target* from *offset* on. Raises as `read`."""
-        step = self._session.sizes().read
-        places = iter(range(0, len(target), step))
-        rounds: list[list[tuple[int, Pending]]] = []
-        try:
-            while True:
-                while len(rounds) < 2 and (starts := list(islice(places, 1 if self._pace else _ROUND))):
-                    rounds.append(self._ask(offset, target, starts, step))
-                if not rounds:
-                    return
-                rounds[0][-1][1].settle()
-                for start, pending in rounds[0]:
-                    self._complete(offset + start, target[start : start + step], pending)
-                del rounds[0]
-        finally:
-            # Whoever gave *target* may use it for something else now.
-            for _, pending in [waits for asked in rounds for waits in asked]:
-                pending.settle()
-
-    def _ask(self, offset: int, target: memoryview, starts: Sequence[int], step: int) -> list[tuple[int, Pending]]:
-        parts = [target[start : start + step] for start in starts]
-        self._wait(sum(map(len, parts)))
-        requests = [
-            protocol.reading(self._handle, offset + start, len(part), part) for start, part in zip(starts, parts, strict=True)
-        ]
-        return list(zip(starts, self._session.send(requests), strict=True))
-
-    def _complete(self, offset: int, part: memoryview, pending: Pending) -> None:
-        """See that *part* is filled: a server may send less than it was asked for."""
-        have = 0
-        while True:
-            reply = pending.wait()
-            if pending.filled < 0:
-                status = status_or_none(self._session, reply)
-                if status is not None and status.code == protocol.END:
-                    found = f"has {offset + have} bytes, wanted {len(part)} from {offset}"
-                    raise FileUnusable(f"{self._what}: {found}; it was cut short", object=self._what, clause="LAYOUT-8")
-                must(self._session, reply, "read", self._path, self._what)
-                self._session.checked(_no_data, reply)
-            have += pending.filled
-            if have == len(part):
-                return
-            rest = part[have:]
-            [pending] = self._session.send([protocol.reading(self._handle, offset + have, len(rest), rest)])
-
-    def _wait(self, size: int) -> None:
-        if self._pace is not None:
-            self._pace.wait(size)
-
-
-def _no_data(reply: Reply) -> None:
-    raise protocol.ProtocolError(f"an answer of type {reply.kind} came where data were due")
 
 
 class Entry(NamedTuple):

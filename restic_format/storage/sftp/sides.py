@@ -9,7 +9,8 @@ from restic_format.errors import FileUnusable
 from restic_format.storage.base import Writer
 from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import Connection
-from restic_format.storage.sftp.files import Opened, attributes, entries, join, must, status_or_none
+from restic_format.storage.sftp.files import attributes, entries, join, must, status_or_none
+from restic_format.storage.sftp.reading import OpenFiles
 from restic_format.storage.sftp.writer import SftpWriter
 from restic_format.storage.side import SideFiles, check_name, is_side_name, is_unfinished
 from restic_spec import gojson
@@ -18,8 +19,15 @@ from restic_spec import gojson
 class SftpSideFiles(SideFiles):
     """Side files in the folder *root*, which is made when the first one is stored. *modes* gives those of folders and files."""
 
-    def __init__(self, connection: Connection, root: bytes, location: str, modes: Callable[[], tuple[int, int]]) -> None:
-        self._connection, self._root, self._modes = connection, root, modes
+    def __init__(
+        self,
+        connection: Connection,
+        files: OpenFiles,
+        root: bytes,
+        location: str,
+        modes: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._connection, self._files, self._root, self._modes = connection, files, root, modes
         self.location = location
 
     def _path_of(self, name: str) -> bytes:
@@ -33,7 +41,7 @@ class SftpSideFiles(SideFiles):
         """See `SideFiles`."""
         self.size(name)  # nothing but files: a link may lead out of the folder, and opening a FIFO may wait for ever
         path, session = self._path_of(name), self._connection.session()
-        with Opened(session, path, name, self._connection.transport.download) as file:
+        with self._files.open(session, path, name) as file:
             wanted = file.size - offset if length is None else length
             if wanted < 0 or wanted > file.size - offset:
                 what = f"has {file.size} bytes, wanted {max(wanted, 0)} from {offset}"

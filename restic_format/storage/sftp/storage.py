@@ -7,7 +7,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from restic_format.errors import FileMissing, FileUnusable, StorageError
 from restic_format.storage.base import Content, Storage, Writer, check_range, check_size, name_of, write_whole
@@ -15,7 +15,6 @@ from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import Connection, sending
 from restic_format.storage.sftp.files import (
     Entry,
-    Opened,
     attributes,
     entries,
     join,
@@ -25,6 +24,7 @@ from restic_format.storage.sftp.files import (
     size_of,
     status_or_none,
 )
+from restic_format.storage.sftp.reading import Opened, OpenFiles
 from restic_format.storage.sftp.writer import SftpWriter
 from restic_format.storage.side import SideFiles
 from restic_format.storage.transport import Transport
@@ -48,7 +48,7 @@ class SftpStorage(Storage):
         self._root = root
         self._location = location
         self._connections = connections
-        self._download = transport.download
+        self._open_files = OpenFiles(transport.download)
         self._made: list[bytes] = []
         self._layout: Layout | None = None
         self._modes: tuple[int, int] | None = None
@@ -152,9 +152,9 @@ class SftpStorage(Storage):
             place=place,
         )
 
-    def _open(self, kind: FileKind, name: str) -> Opened:
+    def _open(self, kind: FileKind, name: str) -> AbstractContextManager[Opened]:
         path = self._path_of(kind, name)
-        return Opened(self._connection.session(), path, name_of(kind, name), self._download)
+        return self._open_files.open(self._connection.session(), path, name_of(kind, name))
 
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a range (see `Storage.load`)."""
@@ -261,7 +261,7 @@ class SftpStorage(Storage):
         found = attributes(self._connection.session(), self._path(path), path, follow=False)
         if not found.is_file or found.size is None or found.size > KINDS[FileKind.SNAPSHOT].max_size:
             raise FileUnusable(f"{path}: is too large, or not a regular file", object=path)
-        with Opened(self._connection.session(), self._path(path), path, self._download) as file:
+        with self._open_files.open(self._connection.session(), self._path(path), path) as file:
             check_size(FileKind.SNAPSHOT, path, file.size)
             return file.read(0, file.size)
 
@@ -272,7 +272,7 @@ class SftpStorage(Storage):
         assert folder in SIDE_FOLDERS or not folder
         between = "" if not folder or self._location.endswith((":", "/")) else "/"
         location = f"{self._location}{between}{folder}"
-        return SftpSideFiles(self._connection, self._path(folder), location, lambda: self.modes)
+        return SftpSideFiles(self._connection, self._open_files, self._path(folder), location, lambda: self.modes)
 
     def remove_unfinished(self, age: float, is_safe: Callable[[], bool]) -> int:
         """Remove what killed writers have left, restic's as well as ours (see `Storage.remove_unfinished`)."""
