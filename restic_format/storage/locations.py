@@ -197,6 +197,7 @@ _SCHEMES = {
     "azure": "azure:open_azure",
     "b2": "b2:open_b2",
     "gs": "gcs:open_gs",
+    "opendal": "opendal:open_opendal",
     "rest": "rest:open_rest",
     "rclone": "rclone:open_rclone",
     "s3": "s3.opening:open_s3",

@@ -54,11 +54,18 @@ class RcloneS3(RcloneServer):
         return Place(location, environment=environment, folder=self.data / self.bucket / new)
 
 
+FRESH = ["--dir-cache-time", "50ms"]
+"""What lies in folders is looked up often: restic writes to them behind the server's back. 0 would keep rclone busy."""
+
+
 class RcloneWebdav(RcloneServer):
     """WebDAV with a user. Its places have the location of OpenDAL's notation and options."""
 
     name = "rclone-webdav"
     protocol = "webdav"
+
+    def arguments(self) -> list[str]:
+        return [*super().arguments(), *FRESH]
 
     def place(self, name: str = "") -> Place:
         new = self.new_name(name)
@@ -79,7 +86,7 @@ class RcloneFtp(RcloneServer):
 
     def arguments(self) -> list[str]:
         passive = free_port()
-        return [*super().arguments(), "--passive-port", f"{passive}-{passive + 100}"]
+        return [*super().arguments(), *FRESH, "--passive-port", f"{passive}-{passive + 100}"]
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:

@@ -8,6 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from restic_format.storage import Storage
+from restic_format.storage.extended import own_options
+from restic_format.storage.opendal import open_opendal
+from restic_format.storage.transport import Transport
 from tests.servers.base import ROOT, Place, peer
 from tests.servers.kit import PASSWORD, make_repository
 
@@ -82,3 +86,9 @@ def interchange(
     ours("forget", "--keep-last", "1", "--prune")
     restic("check", "--read-data")
     assert restic("ls", "latest", "-q").split() == ["/source", "/source/second"]
+
+
+def opened_opendal(place: Place, transport: Transport | None = None, **more: str) -> Storage:
+    """The storage at a place that ``opendal:`` names, without retries; *more* are options."""
+    options = {**own_options("opendal", place.options), **more}
+    return open_opendal(place.location.removeprefix("opendal:"), options, transport or Transport(environment=place.environment))
