@@ -119,6 +119,8 @@ EXTENDED_OPTIONS = (
         "local.cache", "keep a local cache of a repository although it is on a file system of this machine", "false"
     ),
     ExtendedOption("local.connections", _CONNECTIONS, "2"),
+    ExtendedOption("opendal.connections", _CONNECTIONS, "5"),
+    ExtendedOption("opendal.throttle", "bytes a second in each direction, such as 500kB"),
     ExtendedOption("rclone.args", "arguments for rclone", "serve restic --stdio --b2-hard-delete"),
     ExtendedOption("rclone.connections", _CONNECTIONS, "5"),
     ExtendedOption("rclone.program", "the program rclone, where it is not in the search path", "rclone"),
