@@ -13,7 +13,8 @@ import pytest
 from tests.servers.base import Server
 from tests.servers.kit import make_repository
 from tests.servers.s3_archive import archived
-from tests.tools.kit import PASSWORD, Runner, new_repository
+from tests.servers.swift import Swift
+from tests.tools.kit import PASSWORD, Runner, make_source, new_repository
 
 ENABLED = ["-o", "s3.enable-restore=true"]
 
@@ -72,3 +73,55 @@ def test_a_repository_in_an_archive_is_restored_checked_copied_and_pruned(
         archive.asked.clear()
         outcome = run(*words, *ENABLED, "check", "--read-data")
         assert outcome.code == 0 and b"no errors were found" in outcome.out
+
+
+def test_both_programs_use_the_same_bucket(
+    swift: Swift, tmp_path: Path, peer: Callable[[str], Path], run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A strict server: signatures, hashes and the clock are checked. The bucket is made by init.
+    place = swift.s3_place("shared")
+    place = place._replace(location=place.location.replace("/bucket/", "/made-by-init/"))
+    words = [*place.words(), "--no-cache"]
+    for name, text in {**place.environment, "RESTIC_PASSWORD": PASSWORD}.items():
+        monkeypatch.setenv(name, text)
+    source = tmp_path / "source"
+    make_source(source)
+
+    def restic(*command: str) -> str:
+        done = subprocess.run([peer("restic-0.19"), *words, *command], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert b"created restic repository" in run(*words, "init").out
+    restic("backup", "-q", str(source))
+    (source / "more").write_bytes(os.urandom(200_000))
+    outcome = run(*words, "backup", str(source))
+    assert outcome.code == 0 and b"using parent snapshot" in outcome.out, outcome.err
+    assert "no errors were found" in restic("check", "--read-data")
+    assert b"no errors were found" in run(*words, "check", "--read-data").out
+    restic("restore", "latest", "--target", str(tmp_path / "theirs"))
+    assert run(*words, "restore", "latest~1", "--target", str(tmp_path / "ours")).code == 0
+    assert (tmp_path / "theirs" / str(source)[1:] / "more").read_bytes() == (source / "more").read_bytes()
+    assert (tmp_path / "ours" / str(source)[1:] / "dir" / "b.bin").read_bytes() == (source / "dir" / "b.bin").read_bytes()
+    assert run(*words, "forget", "--keep-last", "1", "--prune", "--max-unused", "0").code == 0
+    assert restic("snapshots", "-q").count(str(source)) == 1 and "no errors were found" in restic("check", "--read-data")
+    assert restic("list", "locks") == ""
+
+
+def test_what_is_wrong_is_said_at_once_and_in_one_line(swift: Swift, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = swift.s3_place("nothing")
+    words = ["-r", place.location]
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    for environment, code, what in (
+        ({"AWS_ACCESS_KEY_ID": "id"}, 1, b"$AWS_ACCESS_KEY_ID is set but $AWS_SECRET_ACCESS_KEY is empty"),
+        ({}, 1, b"no credentials found. Use `-o s3.unsafe-anonymous-auth=true` for anonymous authentication"),
+        ({**place.environment, "AWS_SECRET_ACCESS_KEY": "hidden"}, 1, b"403 Forbidden: SignatureDoesNotMatch: "),
+        (place.environment, 10, b"repository does not exist: unable to open config file: <config/> does not exist"),
+    ):
+        with monkeypatch.context() as patched:
+            for name, text in environment.items():
+                patched.setenv(name, text)
+            outcome = run(*words, "snapshots")
+        assert outcome.code == code and what in outcome.err, outcome
+        assert b"hidden" not in outcome.err and outcome.err.count(b"\n") == (3 if code == 10 else 1), outcome
