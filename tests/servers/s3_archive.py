@@ -35,6 +35,8 @@ class Archive:
         """When the objects of archives were asked for."""
         self.requests: list[bytes] = []
         """The bodies of these requests."""
+        self.looks = 0
+        """How often somebody asked for the headers of an object."""
         self.refused: list[str] = []
         """Objects that were to be read while they were cold."""
         self.lock = threading.Lock()
@@ -91,6 +93,7 @@ def _handler(archive: Archive) -> type[BaseHTTPRequestHandler]:
             if self.command == "DELETE":
                 archive.classes.pop(path, None)
                 archive.asked.pop(path, None)
+            archive.looks += self.command == "HEAD"
             if self.command == "HEAD" and archive.classes.get(path):
                 headers.append(("x-amz-storage-class", archive.classes[path]))
                 if path in archive.asked:

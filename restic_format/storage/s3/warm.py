@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum
 
 from restic_format.durations import duration_text
 from restic_format.errors import FileCold, StorageError, UsageError
 from restic_format.storage.extended import S3Options
-from restic_format.storage.http.reply import Reply
 from restic_format.storage.objects import ObjectStorage
 from restic_format.storage.s3.answers import failure_of, told
 from restic_format.storage.s3.sign import hash_of
@@ -26,12 +24,6 @@ _FIRST, _FACTOR, _LONGEST = 2.0, 1.5, 60.0
 
 _NAP = 0.25
 """Seconds between two looks at whether to stop."""
-
-
-class _State(Enum):
-    READY = "ready"
-    COLD = "cold"
-    COMING = "coming"
 
 
 class ArchiveWarming(Warming):
@@ -53,33 +45,37 @@ class ArchiveWarming(Warming):
             raise UsageError("option s3.restore-days: objects are brought back for one day at least")
         self._storage, self._store, self._options = storage, store, options
         self._clock, self._sleep = clock, sleep
+        self._tiered: set[str] = set()
+        """Packs that are in an archive tier of the class INTELLIGENT_TIERING."""
 
     def cold(self, packs: Collection[str], cancel: Cancel) -> list[str]:
         """See `Warming`."""
-        return self._select(packs, cancel, lambda name: self._state(name) is not _State.READY)
+        return self._select(packs, cancel, self._is_cold)
 
     def begin(self, packs: Collection[str], cancel: Cancel) -> None:
         """See `Warming`."""
         self._select(packs, cancel, self._ask)
 
     def wait(self, packs: Collection[str], cancel: Cancel) -> None:
-        """See `Warming`. A look that fails is repeated with the next."""
-        end, pause = self._clock() + self._options.restore_timeout, _FIRST
+        """See `Warming`. All are needed, so only the first that are missing are looked at; a look that fails is repeated."""
+        end, pause, at_once = self._clock() + self._options.restore_timeout, _FIRST, self._store.connections
         left = list(packs)
-        while True:
-            failure = None
+        while left:
             try:
-                left = self.cold(left, cancel)
+                missing = self.cold(left[:at_once], cancel)
             except StorageError as error:
                 if error.permanent:
                     raise
-                failure = error
-            if not left:
-                return
+                missing = left[:at_once]
+            left[:at_once] = missing
+            if not missing:
+                pause = _FIRST
+                continue
             if self._clock() >= end:
+                left = self.cold(left, cancel)
                 what = f"{len(left)} of {len(packs)} packs were asked for and are not back from cold storage"
                 waited = f"after {duration_text(self._options.restore_timeout)} (-o s3.restore-timeout)"
-                raise FileCold(f"{what} {waited}; run it again later", cause=failure)
+                raise FileCold(f"{what} {waited}; run it again later")
             until = min(self._clock() + pause, end)
             while (rest := until - self._clock()) > 0:
                 cancel.check()
@@ -104,37 +100,30 @@ class ArchiveWarming(Warming):
     def _key(self, name: str) -> str:
         return self._storage.key(FileKind.PACK, name)
 
-    def _state(self, name: str) -> _State:
-        return _state_of(self._store.head(self._key(name)))
+    def _is_cold(self, name: str) -> bool:
+        """Whether a pack cannot be read now."""
+        headers = self._store.head(self._key(name)).headers
+        if headers.get("x-amz-archive-status"):
+            self._tiered.add(name)
+        elif headers.get("x-amz-storage-class") not in ARCHIVES:
+            return False
+        coming = headers.get("x-amz-restore")
+        return not coming or 'ongoing-request="true"' in coming
 
     def _ask(self, name: str) -> bool:
-        """Ask for a pack; whether it had to be."""
+        """Ask for a pack; whether that was of use."""
         key = self._key(name)
-        reply = self._store.head(key)
-        if _state_of(reply) is not _State.COLD:
-            return False
-        body = self._request(tiered=not reply.headers.get("x-amz-archive-status"))
+        body = self._request(name)
         reply = self._store.request(
             "POST", key, {"restore": ""}, {"Content-Type": "application/xml"}, body, body_hash=hash_of(body)
         )
-        # It is in no archive any more, or somebody else has asked for it meanwhile.
+        # It is in no archive any more, or was asked for already.
         if not reply.ok and failure_of(reply).code not in ("InvalidObjectState", "RestoreAlreadyInProgress"):
             raise told(reply, f"restore {key}", key)
-        return True
+        return reply.ok
 
-    def _request(self, *, tiered: bool) -> bytes:
-        """What is asked for; objects that Amazon has put into a tier itself stay back, and take no days."""
-        days = f"<Days>{self._options.restore_days}</Days>" if tiered else ""
+    def _request(self, name: str) -> bytes:
+        """What is asked for; objects that Amazon itself has moved to a tier stay when they are back, and take no days."""
+        days = "" if name in self._tiered else f"<Days>{self._options.restore_days}</Days>"
         tier = f"<GlacierJobParameters><Tier>{self._options.restore_tier}</Tier></GlacierJobParameters>"
         return f'<RestoreRequest xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{days}{tier}</RestoreRequest>'.encode()
-
-
-def _state_of(reply: Reply) -> _State:
-    """What the headers of an object say."""
-    archived = reply.headers.get("x-amz-storage-class") in ARCHIVES or reply.headers.get("x-amz-archive-status")
-    coming = reply.headers.get("x-amz-restore")
-    if not archived:
-        return _State.READY
-    if not coming:
-        return _State.COLD
-    return _State.COMING if 'ongoing-request="true"' in coming else _State.READY

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from restic_format.errors import FileCold, Interrupted, UsageError
+from restic_format.errors import AccessDenied, FileCold, Interrupted, UsageError
 from restic_format.storage import open_storage
 from restic_format.storage.extended import S3Options
 from restic_format.storage.s3.warm import ArchiveWarming
@@ -16,7 +16,10 @@ from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
 from tests.servers.base import Place, Server
 from tests.servers.s3_archive import Archive, archived
+from tests.storage.s3.test_answers import Answer, Told, told
 from tests.storage.s3.test_store import opened
+
+__all__ = ["told"]
 
 SEALED = [bytes([number]) * 100 for number in range(4)]
 NAMES = [id_of(data).hex() for data in SEALED]
@@ -49,7 +52,7 @@ def cold(rclone_s3: Server) -> Iterator[tuple[Place, Archive]]:
 
 def warming(place: Place, clock: Clock | None = None, **options: object) -> ArchiveWarming:
     clock = clock or Clock()
-    storage = opened(place)
+    storage = opened(place, connections=2)
     return ArchiveWarming(storage, storage.store, S3Options(**options), clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
 
 
@@ -116,3 +119,48 @@ def test_options_that_make_no_sense(options: dict[str, str], what: str) -> None:
     assert open_storage("s3:http://127.0.0.1:1/bucket", options, keys).warming is None
     with pytest.raises(UsageError, match=what):
         open_storage("s3:http://127.0.0.1:1/bucket", {**options, "s3.enable-restore": "true"}, keys)
+
+
+def test_all_are_waited_for_and_few_are_looked_at(cold: tuple[Place, Archive]) -> None:
+    place, archive = cold
+    clock = Clock()
+    bringing = warming(place, clock)
+    archive.delay = 1e6
+    bringing.begin(NAMES, Cancel())
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        nonlocal looks
+        looks += 1
+        if looks == 40:
+            archive.delay = 0.0
+
+    bringing._sleep = sleep
+    before = archive.looks
+    bringing.wait(NAMES, Cancel())
+    assert bringing.cold(NAMES, Cancel()) == [] and clock.now >= 10
+    assert archive.looks - before <= 2 * 5 + 2 * len(NAMES)
+
+
+def test_objects_in_a_tier_come_back_for_good(told: Told) -> None:
+    cold = {"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": "ARCHIVE_ACCESS", "Content-Length": "6"}
+    storage = told.storage(
+        Answer(200, b"", cold), Answer(202), Answer(200, b"", {**cold, "x-amz-restore": 'ongoing-request="true"'})
+    )
+    bringing = ArchiveWarming(storage, storage.store, S3Options())  # type: ignore[arg-type]
+    assert bringing.cold(NAMES[:1], Cancel()) == NAMES[:1]
+    bringing.begin(NAMES[:1], Cancel())
+    assert b"<Days>" not in told.asked[1].body and b"<Tier>Standard</Tier>" in told.asked[1].body
+    assert told.asked[1].path == f"/bucket/data/{NAMES[0][:2]}/{NAMES[0]}?restore="
+    assert bringing.cold(NAMES[:1], Cancel()) == NAMES[:1]
+
+
+def test_a_look_that_fails_for_a_moment_is_repeated_and_one_that_is_denied_is_told(told: Told) -> None:
+    back = {"x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="false"', "Content-Length": "6"}
+    storage, clock = told.storage(Answer(503), Answer(200, b"", back)), Clock()
+    ArchiveWarming(storage, storage.store, S3Options(), clock=clock, sleep=clock.sleep).wait(NAMES[:1], Cancel())  # type: ignore[arg-type]
+    assert clock.now > 0
+    storage = told.storage(Answer(403))
+    with pytest.raises(AccessDenied):
+        ArchiveWarming(storage, storage.store, S3Options()).wait(NAMES[:1], Cancel())  # type: ignore[arg-type]
