@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import report, sources
+from bench import remote, report, sources
 from bench.measure import Program, Row, Rustic, Sample, compare, run
 from bench.mounting import find_and_cat, read_mounted
 from restic_conformance.peers import find_rustic
@@ -109,6 +109,7 @@ class Bench:
         yield self.indexes, ["load index", "load index from the cache"]
         yield self.repair_index, ["repair index --read-all-packs"]
         if self.named is None:
+            yield self.far_away, remote.workloads()
             yield self.prune, ["prune that repacks 20 %"]
             yield self.plans, [f"prune with nothing to do, {blobs:,} blobs" for blobs in self.plan_sizes()]
         if not self.quick or self.named is not None:
@@ -398,6 +399,22 @@ class Bench:
             return self.call(program, copy, "prune", "--max-unused", "0")
 
         self.add("prune that repacks 20 %", once, lambda program: sources.size_of(self.repo(program, "pruned") / "data"))
+        self.programs = everybody
+
+    def far_away(self) -> None:
+        """Repositories on a server, restic and ours only."""
+        everybody, self.programs = self.programs, self.programs[:2]
+
+        def add(workload: str, once: Callable[[Program], Sample]) -> None:
+            self.add(workload, once, rounds=3)
+
+        server = ROOT / ".peers/rest-server/rest-server"
+        self.new_repo(self.programs[0], "empty")
+        far = remote.Remote(self.folder / "far", server, self.folder / "empty", self.programs, add, self.wanted)
+        makers = (self.make_small, lambda folder: sources.big_files(folder, 128 if self.quick else 1024))
+        for kind, make in zip(remote.KINDS, makers, strict=True):
+            if any(self.wanted(remote.name_of(command, kind)) for command in remote.COMMANDS):
+                far.run(kind, make)
         self.programs = everybody
 
     def plan_sizes(self) -> tuple[int, ...]:
