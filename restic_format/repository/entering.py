@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from restic_format.errors import DamagedFile, FileMissing, RepositoryNotFound, SpecError
 from restic_format.repository.cipher import make_cipher
 from restic_format.repository.keys import find_key
 from restic_format.repository.repository import Repository, password_bytes
 from restic_format.storage.entry import Entry
 from restic_format.storage.hotcold import halves
-from restic_format.work import Later
 from restic_spec.config import decode_config
-from restic_spec.layout import FileKind
 
 
 def open_by(
@@ -37,10 +33,7 @@ def open_by(
             f"Is there a repository at the following location?\n{storage.location}"
         ) from None
 
-    def list_locks() -> Sequence[tuple[bytes, int]]:
-        return [(bytes.fromhex(name), size) for name, size in storage.list(FileKind.LOCK)]
-
-    locks = Later(list_locks, name="locks") if for_lock and not storage.at_hand else None
+    locks = entry.list_locks_ahead() if for_lock else None
     key = find_key(storage, password_bytes(password), config=sealed, entry=entry)
     try:
         config = decode_config(make_cipher(key.master).open(sealed))

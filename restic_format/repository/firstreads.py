@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from restic_format.errors import StorageError
+from restic_format.storage.cache import CachedStorage, without_cache
+from restic_format.storage.retrying import impatient
 from restic_format.work import Later, WorkerPool
 from restic_spec.layout import FileKind
 
@@ -23,10 +24,14 @@ Listing = Sequence[tuple[str, int]]
 
 
 class FirstReads:
-    """The files of *kinds*: listed, and fetched into the cache if there is one, from `begin` on, until `settle` or `stop`."""
+    """The files of *kinds*: listed, and fetched into the cache if there is one, from `begin` on, until `settle` or `stop`.
+
+    What goes wrong before that is not told, and asked again when it is wanted.
+    """
 
     def __init__(self, repository: Repository, kinds: Sequence[FileKind]) -> None:
         self._storage = repository.storage
+        self._ahead = impatient(without_cache(repository.storage))
         self._kinds = kinds
         self._seen: dict[FileKind, Listing] = {}
         self._stopped = False
@@ -39,21 +44,19 @@ class FirstReads:
     def _read(self) -> None:
         seen = self._seen
         for kind in self._kinds:
-            files = self._list(kind)
-            if files is None:
-                return
-            seen[kind] = files
-        for kind, files in seen.items():
-            self._fetch(kind, [name for name, _ in files])
+            seen[kind] = list(self._ahead.list(kind))
+        if isinstance(self._storage, CachedStorage):
+            for kind, files in seen.items():
+                self._fetch(self._storage, kind, [name for name, _ in files])
 
-    def _fetch(self, kind: FileKind, names: Sequence[str]) -> None:
+    def _fetch(self, cached: CachedStorage, kind: FileKind, names: Sequence[str]) -> None:
         def fetch() -> None:
             for name in shared:
                 if self._stopped:
                     return
-                self._storage.prepare(kind, name)
+                cached.keep(kind, name, self._ahead)
 
-        pool = WorkerPool("first reads", self._storage.readers, fetch)
+        pool = WorkerPool("first reads", cached.readers, fetch)
         shared: Iterable[str] = pool.share(names)
         with pool:
             pass
@@ -62,15 +65,15 @@ class FirstReads:
         """Begin with nothing more; what is under way is fetched to its end."""
         self._stopped = True
 
-    def settle(self) -> dict[FileKind, Later[Listing | None]]:
-        """The files of each kind as they are now, None where they cannot be listed. The lock is certain."""
+    def settle(self) -> dict[FileKind, Later[Listing]]:
+        """The files of each kind as they are now, to be listed at the same time. The lock is certain."""
         self.stop()
         seen = self._seen
         listed = {kind: Later(partial(self._list, kind), name=f"list {kind.value}") for kind in self._kinds}
 
-        def indexes() -> Listing | None:
+        def indexes() -> Listing:
             found = {kind: listing.get() for kind, listing in listed.items()}
-            if all(kind in seen and files is not None and set(files) == set(seen[kind]) for kind, files in found.items()):
+            if all(kind in seen and set(files) == set(seen[kind]) for kind, files in found.items()):
                 return found[FileKind.INDEX]
             return self._list(FileKind.INDEX)
 
@@ -78,9 +81,5 @@ class FirstReads:
             return listed
         return {**listed, FileKind.INDEX: Later(indexes, name="indexes")}
 
-    def _list(self, kind: FileKind) -> Listing | None:
-        """The files of a kind; None where that fails: whoever needs them meets the same."""
-        try:
-            return list(self._storage.list(kind))
-        except StorageError:
-            return None
+    def _list(self, kind: FileKind) -> Listing:
+        return list(self._storage.list(kind))

@@ -25,7 +25,6 @@ from restic_format.errors import (
     LockLost,
     ResticFormatError,
 )
-from restic_format.repository.firstreads import FirstReads
 from restic_format.repository.keys import current_host, current_user
 from restic_format.words import printable
 from restic_format.work import Cancel
@@ -34,6 +33,7 @@ from restic_spec.layout import FileKind
 from restic_spec.lock import RECHECK_AFTER, REFRESH_EVERY, STALE_AFTER, Lock, decode_lock, encode_lock
 
 if TYPE_CHECKING:
+    from restic_format.repository.firstreads import FirstReads
     from restic_format.repository.repository import Repository
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
@@ -331,7 +331,11 @@ def hold_lock(
     first: Sequence[FileKind] = (),
 ) -> Iterator[RepositoryLock]:
     """`Repository.lock`."""
-    reads = FirstReads(repo, first) if first and not repo.storage.at_hand else None
+    reads = None
+    if first and not repo.storage.at_hand:
+        from restic_format.repository.firstreads import FirstReads
+
+        reads = FirstReads(repo, first)
     held = _wait_for_lock(repo, exclusive, retry, waiting, cancel, reads)
     if reads is not None:
         repo.listed_ahead(reads.settle())

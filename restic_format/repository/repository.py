@@ -92,8 +92,8 @@ class Repository:
         given = checked_pack_size(pack_size)
         self._targets: dict[BlobType, int] | None = None if pack_size is None else dict.fromkeys(BlobType, given)
         self.extra_verify = extra_verify = extra_verify and self.settings.extra_verify
-        self._listed: dict[FileKind, Later[Sequence[tuple[str, int]] | None]] = {}
-        self.locks_ahead: Later[Sequence[tuple[bytes, int]]] | None = None
+        self._listed: dict[FileKind, Later[Sequence[tuple[str, int]]]] = {}
+        self.locks_ahead: Later[Sequence[tuple[bytes, int]] | None] | None = None
         """The lock files there were a moment ago, where that was asked already; for the first look of `lock`."""
         self.before_changes: Callable[[], None] | None = None
         """Called before anything but locks is stored or removed; raises when the lock is lost, see `lock`."""
@@ -264,11 +264,10 @@ class Repository:
     def list(self, kind: FileKind) -> Iterator[tuple[bytes, int]]:
         """Id and size of every file of *kind*."""
         ahead = self._listed.pop(kind, None)
-        files = None if ahead is None else ahead.get()
-        for name, size in self.storage.list(kind) if files is None else files:
+        for name, size in self.storage.list(kind) if ahead is None else ahead.get():
             yield bytes.fromhex(name), size
 
-    def listed_ahead(self, listings: Mapping[FileKind, Later[Sequence[tuple[str, int]] | None]]) -> None:
+    def listed_ahead(self, listings: Mapping[FileKind, Later[Sequence[tuple[str, int]]]]) -> None:
         """Let `list` give *listings*, each once, until the index is loaded, or something is stored or removed."""
         self._listed.update(listings)
 
@@ -279,7 +278,7 @@ class Repository:
 
         What is listed first must be what may be outdated when the rest is read (ORDER-2).
         """
-        before: Later[Sequence[tuple[str, int]] | None] | None = None
+        before: Later[Sequence[tuple[str, int]]] | None = None
         for kind in () if self.storage.at_hand else kinds:
             before = self._listed[kind] = Later(partial(self._list_after, before, kind), name=f"list {kind.value}")
         try:
@@ -287,16 +286,12 @@ class Repository:
         finally:
             self._listed.clear()
 
-    def _list_after(
-        self, before: Later[Sequence[tuple[str, int]] | None] | None, kind: FileKind
-    ) -> Sequence[tuple[str, int]] | None:
-        """The files of *kind*, asked for when *before* is done; None where that fails: whoever wants them meets the same."""
+    def _list_after(self, before: Later[Sequence[tuple[str, int]]] | None, kind: FileKind) -> Sequence[tuple[str, int]]:
+        """The files of *kind*, asked for when *before* is done, whatever came of it."""
         if before is not None:
-            before.get()
-        try:
-            return list(self.storage.list(kind))
-        except StorageError:
-            return None
+            with suppress(StorageError):
+                before.get()
+        return list(self.storage.list(kind))
 
     def load_raw(self, kind: FileKind, file_id: bytes) -> bytes:
         """A file's stored bytes, checked against its name (the config has none to check).

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TypeVar
 
@@ -52,14 +52,9 @@ class CachedStorage(WrappedStorage):
         found = self._whole(kind, name)
         if found is not None:
             return found
-        with self._turn(name):  # `prepare` may be fetching it.
+        with self._turn(name):  # `keep` may be fetching it.
             found = self._whole(kind, name)
-            if found is not None:
-                return found
-            data = self.inner.load(kind, name)
-            if sha256(data).hexdigest() == name:
-                self._store(kind, name, data)
-            return data
+            return self._load(kind, name, self.inner) if found is None else found
 
     def _whole(self, kind: FileKind, name: str) -> bytes | None:
         """The content of an index or a snapshot, from an intact copy."""
@@ -111,18 +106,30 @@ class CachedStorage(WrappedStorage):
 
     def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
         """Fetch a file whole, unless there is a copy: of a pack with trees several will be read. Never fails."""
-        if kind is not FileKind.PACK:
-            if kind in KINDS and self._writable and not self.folder.has(kind, name):
-                with suppress(StorageError):  # whoever wants the file meets the same
-                    self.load(kind, name)
-            return
-        if name in self._prepared or not self._writable:
+        if kind is not FileKind.PACK or name in self._prepared or not self._writable:
             return
         with self._turn(name):
             if name not in self._prepared:
                 if not self.folder.has(kind, name):
                     self._fetch(name, size)
                 self._prepared.add(name)
+
+    def keep(self, kind: FileKind, name: str, source: Storage) -> None:
+        """Have a copy of an index or a snapshot, which is loaded from *source*.
+
+        Raises:
+            FileMissing, StorageError: it cannot be loaded.
+        """
+        if self._writable and not self.folder.has(kind, name):
+            with self._turn(name):
+                if not self.folder.has(kind, name):
+                    self._load(kind, name, source)
+
+    def _load(self, kind: FileKind, name: str, source: Storage) -> bytes:
+        data = source.load(kind, name)
+        if sha256(data).hexdigest() == name:
+            self._store(kind, name, data)
+        return data
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:

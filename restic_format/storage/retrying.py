@@ -257,6 +257,13 @@ class _RetryingWarming(Warming):
         return self._storage._repeat("Warmup", once, FileKind.LOCK)
 
 
+def impatient(storage: Storage) -> Storage:
+    """What *storage* repeats operations of, or itself: for what is asked ahead, once and without a word. Whoever needs it asks
+    with all patience then.
+    """
+    return storage.inner if isinstance(storage, RetryingStorage) else storage
+
+
 class _Pauses:
     """Waits between the tries of an operation, longer each time, and gives up in the end."""
 
