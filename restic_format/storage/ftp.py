@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -43,11 +43,14 @@ _PIECE = 256 << 10
 _CONNECT = 30.0
 """Seconds for making a connection."""
 
+_AT_THE_END = 5.0
+"""Seconds that the server has to answer when an upload was given up."""
+
 _KEPT = 30.0
 """Seconds for which a connection that is not used is kept: servers close theirs after a while."""
 
-_MOST_ENTRIES = 4_000_000
-"""Lines that the list of a folder may have."""
+_LARGEST_LIST = 256 << 20
+"""Bytes that the list of a folder may have."""
 
 _LISTED = re.compile(r"([-dl])\S* +\d+ +\S+ +\S+ +(\d+) +\S+ +\S+ +\S+ (.+)")
 """A line as ``ls -l`` prints it, for servers that know no better list."""
@@ -354,7 +357,7 @@ class FtpStore(FolderStore):
         pace = self._transport.upload
         size = sum(map(len, pieces))
 
-        def act(ftp: ftplib.FTP) -> int | None:
+        def send(ftp: ftplib.FTP) -> None:
             with ftp.transfercmd(f"STOR {self._path(path)}") as connection:
                 connection.settimeout(self._transport.stuck_after or None)
                 for piece in pieces:
@@ -364,6 +367,15 @@ class FtpStore(FolderStore):
                             pace.wait(len(part))
                         connection.sendall(part)
                 _shut(connection)
+
+        def act(ftp: ftplib.FTP) -> int | None:
+            try:
+                send(ftp)
+            except ftplib.Error:
+                raise
+            except BaseException:
+                self._take_back(ftp, path)
+                raise
             ftp.voidresp()
             return ftp.size(self._path(path))
 
@@ -375,6 +387,15 @@ class FtpStore(FolderStore):
             raise self._told(failed, f"upload {path}", kind) from None
         if arrived != size:
             raise StorageAway(f"upload {path}: {arrived} of {size} bytes arrived")
+
+    def _take_back(self, ftp: ftplib.FTP, path: str) -> None:
+        """Remove what has come of a file: to the server it is whole, as the connection for it is closed now."""
+        with contextlib.suppress(OSError, EOFError, ftplib.Error):
+            if ftp.sock is not None:
+                ftp.sock.settimeout(_AT_THE_END)
+            with contextlib.suppress(ftplib.error_temp):
+                ftp.voidresp()
+            ftp.voidcmd(f"DELE {self._path(path)}")
 
     def _is_there(self, folder: str) -> bool:
         try:
@@ -440,7 +461,8 @@ class FtpStore(FolderStore):
         try:
             got = self._do(act, what)
         except _Failed as failed:
-            raise self._told(failed, what, self._missing(key)) from None
+            short = FileUnusable if not (missing := self._missing(key)) and self.size(key) < offset else None
+            raise self._told(failed, what, missing or short) from None
         if got < len(target):
             raise AnswerCut(f"{what}: {got} of {len(target)} bytes from {offset} arrived")
 
@@ -475,16 +497,18 @@ def _shut(connection: socket.socket) -> None:
             unwrap()
 
 
-def _lines(ftp: ftplib.FTP, command: str) -> Iterator[str]:
-    found: list[str] = []
-
-    def keep(line: str) -> None:
-        if len(found) >= _MOST_ENTRIES:
-            raise StorageError(f"list: there are more than {_MOST_ENTRIES} entries")
-        found.append(line)
-
-    ftp.retrlines(command, keep)
-    return iter(found)
+def _lines(ftp: ftplib.FTP, command: str) -> list[str]:
+    """What *command* lists, line by line; binary, as everything else here."""
+    found = bytearray()
+    with ftp.transfercmd(command) as connection:
+        connection.settimeout(ftp.timeout)
+        while piece := connection.recv(_PIECE):
+            found += piece
+            if len(found) > _LARGEST_LIST:
+                raise StorageError(f"list: the server sends more than {_LARGEST_LIST} bytes")
+        _shut(connection)
+    ftp.voidresp()
+    return found.decode("latin-1").replace("\r\n", "\n").split("\n")
 
 
 def _by_facts(line: str) -> Entry | None:

@@ -53,7 +53,12 @@ def open_webdav(options: WebdavOptions, transport: Transport, connections: int) 
     endpoint = options.endpoint.rstrip("/")
     if not endpoint:
         raise LocationInvalid("opendal:webdav: no server is named: -o opendal.endpoint=https://host/path")
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise LocationInvalid("opendal:webdav: the endpoint is neither http:// nor https:// with a host")
     user, password = options.username, options.password
     if parts.username is not None and not user:
         user, password = unquote(parts.username), unquote(parts.password or "")

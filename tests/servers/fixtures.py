@@ -10,6 +10,7 @@ import pytest
 from tests.servers.azurite import Azurite
 from tests.servers.base import Server, running
 from tests.servers.certificates import Certificates
+from tests.servers.ftp import TlsFtp
 from tests.servers.gcs import GcsServer
 from tests.servers.our_server import OurAppendOnlyServer, OurServer
 from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav
@@ -139,4 +140,11 @@ def b2(certificates: Certificates) -> Iterator[B2Server]:
     from tests.servers.b2 import running_b2
 
     with running_b2(certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tls_ftp(certificates: Certificates) -> Iterator[Server]:
+    """An FTP server with TLS that lists only for people."""
+    with running(TlsFtp, certificates) as server:
         yield server
