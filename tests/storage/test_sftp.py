@@ -191,9 +191,58 @@ def test_those_who_read_one_file_at_a_time_share_it(
         thread.join()
     assert sorted(results) == sorted(BIG[start : start + 5000] for start in range(0, 60_000, 10_000))
     assert asked.count(protocol.OPEN) == asked.count(protocol.CLOSE) == 1 and not storage._open_files._open
-    storage.size(FileKind.PACK, BIG_NAME)  # it has been closed by then
-    descriptors = Path(f"/proc/{server_of(storage)}/fd").iterdir()
-    assert not [name for name in descriptors if BIG_NAME in os.readlink(name)]
+    assert open_at(storage, folder) == []
+
+
+def test_memory_is_not_written_to_after_a_read_has_failed(folder: Path) -> None:
+    class Failing(Pace):
+        def __init__(self) -> None:
+            self.turns = 0
+
+        def wait(self, size: int) -> None:
+            self.turns += 1
+            if self.turns == 2:
+                raise KeyboardInterrupt
+            os.kill(server_of(storage), signal.SIGSTOP)
+
+    storage = opened(sftp_place(folder), download=Failing())
+    LocalStorage(folder).create()
+    LocalStorage(folder).save(FileKind.PACK, BIG_NAME, BIG)
+    target = bytearray(len(BIG))
+    caught: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            storage.load_into(FileKind.PACK, BIG_NAME, 0, memoryview(target))
+        except KeyboardInterrupt as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive() and not any(target)  # what it has asked for is still to come
+    os.kill(server_of(storage), signal.SIGCONT)
+    thread.join()
+    assert len(caught) == 1 and target[:1000] == BIG[:1000]
+    storage.close()
+
+
+def open_at(storage: SftpStorage, folder: Path) -> list[str]:
+    """What the server has open in *folder*, when it has done all it was asked before."""
+    storage.exists(FileKind.CONFIG, "")
+    paths = [os.readlink(path) for path in Path(f"/proc/{server_of(storage)}/fd").iterdir()]
+    return [path for path in paths if path.startswith(str(folder))]
+
+
+def test_a_listing_that_nobody_reads_to_its_end_leaves_nothing_open(storage: SftpStorage, folder: Path) -> None:
+    for number in range(256):
+        (folder / "data" / f"{number:02x}" / f"{number:064x}").write_bytes(b"")
+    listing = storage.list(FileKind.PACK)
+    assert next(listing)[0] == "0" * 64
+    assert open_at(storage, folder)  # of the next folders
+    listing.close()  # type: ignore[attr-defined]
+    assert open_at(storage, folder) == []
+    assert len(list(storage.list(FileKind.PACK))) == 256 and open_at(storage, folder) == []
 
 
 @pytest.mark.parametrize("denied", ["", "hardlink", ",".join(EXTENSIONS)])
