@@ -238,6 +238,13 @@ def _line(raw: bytes) -> str:
     return visible(raw[:_MOST_IN_LINE].decode("utf-8", "replace").rstrip("\r"))
 
 
+_AT_TERMINAL = threading.Lock()
+"""Held while a child has the terminal: another one would be stopped when it asks for a password."""
+
+_MOST_WAIT = 300.0
+"""Seconds that a child waits for another to give the terminal back."""
+
+
 class _Terminal:
     """The terminal of this program, if it has one and is in front of it: a child that asks for a password must be there."""
 
@@ -245,8 +252,10 @@ class _Terminal:
         self._own = 0
         self._lock = threading.RLock()  # a destructor may come at any point
         self._descriptor = -1
+        self._has_turn = False
         try:
             self._descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+            self._has_turn = _AT_TERMINAL.acquire(timeout=_MOST_WAIT)
             self._own = os.tcgetpgrp(self._descriptor)
         except OSError:
             self._forget()
@@ -263,6 +272,9 @@ class _Terminal:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+        if self._has_turn:
+            self._has_turn = False
+            _AT_TERMINAL.release()
 
     def give(self, group: int) -> None:
         """Put the process group *group* before the terminal."""

@@ -126,35 +126,43 @@ def test_the_words_of_an_option_follow_restic() -> None:
 
 
 WITH_A_TERMINAL = """
-import os, sys, time
+import os, sys, threading
 from restic_format.storage.child import Child
 code = '''
-import os
+import os, sys
 with open("/dev/tty", "r+b", buffering=0) as tty:
     tty.write(b"password: ")
     os.write(1, tty.readline())
     os.read(0, 1)
 '''
-child = Child([sys.executable, "-c", code], os.environ, print)
-print("read", os.read(child.output, 100), os.tcgetpgrp(0) == os.getpgrp(), flush=True)
-child.keep_terminal_no_longer()
+def start():
+    return Child([sys.executable, "-c", code], os.environ, print)
+def ask(child):
+    print("read", os.read(child.output, 100), os.tcgetpgrp(0) == os.getpgrp(), flush=True)
+    child.keep_terminal_no_longer()
+first = start()
+answered = threading.Thread(target=ask, args=(first,))
+answered.start()
+second = start()  # waits until the first has got its password
+answered.join()
+ask(second)
 print("back", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
-child.close()
+first.close()
+second.close()
 """
 
 
-def test_it_has_the_terminal_while_it_may_ask_for_a_password(project_root: Path) -> None:
+def test_they_have_the_terminal_while_they_may_ask_for_a_password_one_after_the_other(project_root: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(project_root), str(project_root / "spec")])
         os.execv(sys.executable, [sys.executable, "-c", WITH_A_TERMINAL])
     seen = b""
     try:
-        while b"password: " not in seen:
-            seen += os.read(terminal, 1000)
-        os.write(terminal, b"secret\n")
-        while b"back" not in seen:
-            seen += os.read(terminal, 1000)
+        for asked in (1, 2):
+            while seen.count(b"password: ") < asked:
+                seen += os.read(terminal, 1000)
+            os.write(terminal, b"secret%d\n" % asked)
         while True:
             seen += os.read(terminal, 1000)
     except OSError:
@@ -163,4 +171,5 @@ def test_it_has_the_terminal_while_it_may_ask_for_a_password(project_root: Path)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(terminal)
-    assert b"read b'secret\\n' False" in seen and b"back True" in seen, seen
+    assert b"read b'secret1\\n' False" in seen and b"read b'secret2\\n' False" in seen, seen
+    assert b"back True" in seen, seen
