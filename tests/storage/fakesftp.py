@@ -120,6 +120,9 @@ class Fake:
         self.listed += 1
         if self.fault == "endless":
             write(names(number, *(b"%064x" % (self.listed * 500 + n) for n in range(500))))
+        elif self.fault == "deep":
+            entry = text(b"d%d" % self.listed) + text(b"-") + attributes(0o040700)
+            write(packet(104, number, struct.pack(">I", 1) + entry) if self.listed % 2 else status(number, 1))
         elif self.fault == "none":
             write(names(number))
         elif self.fault == "counting":

@@ -109,6 +109,15 @@ def test_listings_that_make_no_sense_end(fault: str, message: str, monkeypatch: 
     storage.close()
 
 
+def test_folders_without_end_are_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST_BELOW", 100)
+    for look in (lambda storage: list(storage.strays()), lambda storage: list(storage.side_files("parity").list())):
+        storage = faulty("deep")
+        with pytest.raises(StorageAway, match=r"the folders below .* do not end"):
+            look(storage)
+        storage.close()
+
+
 def test_names_that_are_paths_are_left_out() -> None:
     storage = faulty("paths")
     assert list(storage.list(FileKind.SNAPSHOT)) == [("b" * 64, 8)]

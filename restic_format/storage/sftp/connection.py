@@ -18,6 +18,8 @@ from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.protocol import Attributes, Request, Status
 from restic_format.storage.sftp.session import Pending, Session
 from restic_format.storage.transport import Transport
+from restic_format.words import visible
+from restic_spec import gojson
 
 _MOST_LEFT = 100
 """Unfinished files that are remembered, to be removed."""
@@ -122,7 +124,4 @@ def sending(session: Session, requests: Sequence[Request]) -> list[protocol.Repl
 
 def told(operation: str, path: bytes, status: Status, object: str = "") -> StorageError:
     """The error that *status* of an *operation* on *path* stands for."""
-    from restic_format.words import visible
-    from restic_spec import gojson
-
     return status.error_class(f"{operation} {visible(gojson.to_text(path))}: {status.words}", object=object)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,8 +17,11 @@ _MOST_FOLDERS = 128
 """Folders that are listed at once, where the server lets as many be open."""
 
 _FEW_FOLDERS = 16
-_MOST_IN_FOLDER = 1 << 22
+_MOST_IN_FOLDER = 1 << 20
 """Entries of one folder: a server that goes on after so many makes them up."""
+
+_MOST_BELOW = 100_000
+"""Folders below one that is walked through, for the same reason."""
 
 
 def status_or_none(session: Session, reply: Reply) -> Status | None:
@@ -127,6 +130,27 @@ def entries(session: Session, folders: Iterable[bytes]) -> Iterator[tuple[bytes,
     finally:
         for listing in [*listings, *following]:
             listing.close()
+
+
+def walk(session: Session, root: bytes, without: Collection[bytes] = ()) -> Iterator[Entry]:
+    """What is in *root* and below and no folder. The folders *without* are left out.
+
+    Raises:
+        StorageError: one cannot be listed.
+    """
+    places, count = [root], 0
+    while places:
+        level, places = places, []
+        for _, found in entries(session, level):
+            for entry in found or []:
+                if not entry.found.is_folder:
+                    yield entry
+                elif entry.path not in without:
+                    places.append(entry.path)
+                    count += 1
+                    if count > _MOST_BELOW:
+                        session.fail(f"the folders below {root!r} do not end")
+                        raise session.failure_text()
 
 
 def _start(session: Session, listings: Sequence[_Listing], folders: Sequence[bytes]) -> list[_Listing]:

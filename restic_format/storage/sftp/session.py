@@ -87,9 +87,9 @@ class Session:
         self._ended = False
         self._started = threading.Event()
         self.extensions: dict[bytes, bytes] = {}
-        """Those that the server offers, when it `is_ready`."""
+        """Those that the server offers, when the session is ready."""
         self.answers: list[Pending] = []
-        """To the questions, when the session `is_ready`."""
+        """To the questions, when the session is ready."""
         self._sizes: Sizes | None = None
         self._limits: Pending | None = None
         self._reader = threading.Thread(target=self._run, name="sftp-reader", daemon=True)
@@ -220,7 +220,7 @@ class Session:
         except ProtocolError as error:
             self._why = self._why or f"the server does not keep to the protocol: {error}"
         except StorageError as error:
-            self._why = self._why or str(error)
+            self._why = self._why or error.what.removeprefix("sftp: ")
         finally:
             self._ended = True
             self._child.kill()
@@ -230,6 +230,7 @@ class Session:
                 pending.finish(None)
             self._started.set()
             self._child.close_output()
+            self._child.ended(_EXIT)
 
     def _say_end(self) -> str:
         """How the program ended."""

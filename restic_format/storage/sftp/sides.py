@@ -9,7 +9,7 @@ from restic_format.errors import FileUnusable
 from restic_format.storage.base import Writer
 from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import Connection
-from restic_format.storage.sftp.files import attributes, entries, join, must, status_or_none
+from restic_format.storage.sftp.files import attributes, join, must, status_or_none, walk
 from restic_format.storage.sftp.reading import OpenFiles
 from restic_format.storage.sftp.writer import SftpWriter
 from restic_format.storage.side import SideFiles, check_name, is_side_name, is_unfinished
@@ -59,17 +59,10 @@ class SftpSideFiles(SideFiles):
         """See `SideFiles`."""
         session, above = self._connection.session(), len(join(self._root, b"x")) - 1
         found: list[tuple[str, int]] = []
-        places = [self._root]
-        while places:
-            level, places = places, []
-            for _, inside in entries(session, level):
-                for entry in inside or []:
-                    if entry.found.is_folder:
-                        places.append(entry.path)
-                        continue
-                    name = gojson.to_text(entry.path[above:])
-                    if entry.found.is_file and name.startswith(prefix) and is_side_name(name) and not is_unfinished(entry.name):
-                        found.append((name, self.size(name) if entry.found.size is None else entry.found.size))
+        for entry in walk(session, self._root):
+            name = gojson.to_text(entry.path[above:])
+            if entry.found.is_file and name.startswith(prefix) and is_side_name(name) and not is_unfinished(entry.name):
+                found.append((name, self.size(name) if entry.found.size is None else entry.found.size))
         yield from sorted(found)
 
     def remove(self, name: str) -> None:

@@ -23,6 +23,7 @@ from restic_format.storage.sftp.files import (
     must,
     size_of,
     status_or_none,
+    walk,
 )
 from restic_format.storage.sftp.reading import Opened, OpenFiles
 from restic_format.storage.sftp.writer import SftpWriter
@@ -231,19 +232,13 @@ class SftpStorage(Storage):
 
     def _walk(self) -> Iterator[tuple[str, Entry]]:
         """Every entry that is no folder and no file of the repository, with its path in there."""
-        layout = self.layout
-        known = {self._path(folder) for folder in ("", *folders(layout))}
-        places, above = [self._root], len(self._path("x")) - 1
-        while places:
-            level, places = places, []
-            for folder, found in entries(self._connection.session(), level):
-                for entry in found or []:
-                    path = gojson.to_text(entry.path[above:])
-                    if entry.found.is_folder:
-                        if folder != self._root or path not in SIDE_FOLDERS:
-                            places.append(entry.path)
-                    elif not self._belongs(path, folder in known):
-                        yield path, entry
+        known = {self._path(folder) for folder in ("", *folders(self.layout))}
+        sides = {self._path(folder) for folder in SIDE_FOLDERS}
+        above = len(self._path("x")) - 1
+        for entry in walk(self._connection.session(), self._root, sides):
+            path = gojson.to_text(entry.path[above:])
+            if not self._belongs(path, entry.folder in known):
+                yield path, entry
 
     def _belongs(self, path: str, in_known_folder: bool) -> bool:
         if path == "config":

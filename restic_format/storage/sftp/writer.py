@@ -10,6 +10,7 @@ import os
 import posixpath
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from restic_format.errors import FileExists, FileMissing, StorageError
 from restic_format.storage.base import Buffer, Content, pieces_of
@@ -17,7 +18,7 @@ from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import Connection, sending
 from restic_format.storage.sftp.files import attributes, make_folder_and_above, must, status_or_none
 from restic_format.storage.sftp.protocol import Reply, Request
-from restic_format.storage.sftp.session import Pending
+from restic_format.storage.sftp.session import Pending, Session
 from restic_spec.ids import ID_SIZE
 
 TEMPORARY = b"-restic-temp-"
@@ -98,7 +99,7 @@ class SftpWriter:
 
     def append(self, data: Content) -> None:
         """See `Writer`."""
-        step = self._session.sizes().write
+        step, before, known = self._session.sizes().write, self._waits, len(self._waits)
         pieces: deque[Buffer] = deque(piece for piece in pieces_of(data) if len(piece))
         requests: list[Request] = []
         while pieces:
@@ -116,8 +117,9 @@ class SftpWriter:
                     self._send(requests)
                     requests = []
         self._send(requests)
-        if self._waits:  # what is given may change
-            self._waits = [b"".join(self._waits)]
+        # What is given may change.
+        new = known if self._waits is before else 0
+        self._waits[new:] = map(bytes, self._waits[new:])
 
     def _full(self) -> Request:
         """The request to write what waits."""
@@ -183,49 +185,37 @@ class SftpWriter:
     def _finish(self, target: bytes, name: str, *, replace: bool) -> None:
         session, handle, what = self._session, self._get_handle(), self._what(name)
         self._flush()
-        can_sync = protocol.SYNC in session.extensions
-        folder = posixpath.dirname(target) or b"."
-        requests = [protocol.changing_mode(protocol.FSETSTAT, handle, self._modes[1] & ~0o222)]
-        requests += [protocol.extended(protocol.SYNC, handle)] if can_sync else []
-        requests += [protocol.naming(protocol.CLOSE, handle)]
-        requests += [protocol.opening(folder, protocol.READ_FLAG)] if can_sync else []
-        pending = session.send(requests)
+        syncing = [protocol.extended(protocol.SYNC, handle)] if protocol.SYNC in session.extensions else []
+        changing = protocol.changing_mode(protocol.FSETSTAT, handle, self._modes[1] & ~0o222)
+        pending = session.send([changing, *syncing, protocol.naming(protocol.CLOSE, handle)])
         self._is_open = False
-        self._confirm(0)
-        replies = [waits.wait() for waits in pending]
-        folder_handle = b""
-        if can_sync:
-            opened = replies.pop()
-            folder_handle = session.checked(protocol.handle_of, opened) if opened.kind == protocol.HANDLE else b""
-            status = status_or_none(session, replies[1])
-            if status is None or status.code not in _NO_SYNC:
-                must(session, replies[1], "fsync", target, what)
-        # That the mode cannot be changed hinders nobody.
-        must(session, replies[-1], "close", target, what)
+        folder = _Folder(session, target)
         try:
+            self._confirm(0)
+            # That the mode cannot be changed hinders nobody.
+            _, *synced, closed = [waits.wait() for waits in pending]
+            for reply in synced:
+                status = status_or_none(session, reply)
+                if status is None or status.code not in _NO_SYNC:
+                    must(session, reply, "fsync", target, what)
+            must(session, closed, "close", target, what)
             if replace:
-                self._rename(target, what, folder_handle)
+                self._rename(target, what, folder)
             else:
-                self._rename_new(target, what, folder_handle)
+                self._rename_new(target, what, folder)
         finally:
-            if folder_handle:
-                session.forget([protocol.naming(protocol.CLOSE, folder_handle)])
+            folder.close()
         self._temporary = b""
 
-    def _change(self, request: Request, folder_handle: bytes) -> Reply:
-        """The answer to *request*, which changes a name in the folder; that is made durable."""
-        sync = [protocol.extended(protocol.SYNC, folder_handle)] if folder_handle else []
-        return sending(self._session, [request, *sync])[0]
-
-    def _rename(self, target: bytes, what: str, folder_handle: bytes) -> None:
+    def _rename(self, target: bytes, what: str, folder: _Folder) -> None:
         session = self._session
         extension = protocol.POSIX_RENAME if protocol.POSIX_RENAME in session.extensions else b""
         request = protocol.renaming(self._temporary, target, extension)
-        reply = self._change(request, folder_handle)
+        reply = folder.change(request)
         status = status_or_none(session, reply)
         if status is not None and status.error_class is FileMissing:
-            make_folder_and_above(session, posixpath.dirname(target), self._modes[0])
-            reply = self._change(request, folder_handle)
+            folder.make(self._modes[0])
+            reply = folder.change(request)
         elif not extension and status is not None and status.code != protocol.OK and _is_there(self, target):
             self._replace(target, what)
             return
@@ -242,28 +232,28 @@ class SftpWriter:
             must(session, reply, "rename", target, what)
         session.ask(protocol.naming(protocol.REMOVE, aside))
 
-    def _rename_new(self, target: bytes, what: str, folder_handle: bytes) -> None:
+    def _rename_new(self, target: bytes, what: str, folder: _Folder) -> None:
         """Give the file its name, unless another has it."""
         session = self._session
         linked = protocol.HARD_LINK in session.extensions
         request = protocol.renaming(self._temporary, target, protocol.HARD_LINK if linked else b"")
         if not linked and _is_there(self, target):
             raise _taken(what)
-        reply = self._change(request, folder_handle)
+        reply = folder.change(request)
         status = status_or_none(session, reply)
         if status is not None and status.error_class is FileMissing:
-            make_folder_and_above(session, posixpath.dirname(target), self._modes[0])
-            reply = self._change(request, folder_handle)
+            folder.make(self._modes[0])
+            reply = folder.change(request)
             status = status_or_none(session, reply)
         if status is None or status.code != protocol.OK:
             if _is_there(self, target):
                 raise _taken(what)
             if linked:  # a file system without hard links: there it can only be looked at what has the name
-                reply = self._change(protocol.renaming(self._temporary, target), folder_handle)
+                reply = folder.change(protocol.renaming(self._temporary, target))
                 linked = False
             must(session, reply, "rename", target, what)
         if linked:
-            must(session, session.ask(protocol.naming(protocol.REMOVE, self._temporary)), "remove", self._temporary, what)
+            session.ask(protocol.naming(protocol.REMOVE, self._temporary))
 
     def abort(self) -> None:
         """See `Writer`."""
@@ -290,6 +280,44 @@ class SftpWriter:
     def _leave(self, temporary: bytes) -> None:
         """Have the file removed later."""
         self._connection.remove_later(self._session, self._opening if self._is_open else None, temporary)
+
+
+class _Folder:
+    """The folder of *target*, in which names are changed: each change is made durable where the server can do that.
+
+    OpenSSH opens a folder like a file, and syncs it then. Another one may refuse; that hinders nobody.
+    """
+
+    def __init__(self, session: Session, target: bytes) -> None:
+        """Asks for the folder, and does not wait."""
+        self._session = session
+        self._path = posixpath.dirname(target) or b"."
+        self._opening = self._open()
+
+    def _open(self) -> Pending | None:
+        if protocol.SYNC not in self._session.extensions:
+            return None
+        return self._session.send([protocol.opening(self._path, protocol.READ_FLAG)])[0]
+
+    def _handle(self) -> bytes:
+        reply = None if self._opening is None else self._opening.wait()
+        return self._session.checked(protocol.handle_of, reply) if reply and reply.kind == protocol.HANDLE else b""
+
+    def make(self, mode: int) -> None:
+        """Make the folder, which was missing. Raises `StorageError`."""
+        make_folder_and_above(self._session, self._path, mode)
+        self._opening = self._open()
+
+    def change(self, request: Request) -> Reply:
+        """The answer to *request*, which changes a name in the folder."""
+        handle = self._handle()
+        return sending(self._session, [request, *([protocol.extended(protocol.SYNC, handle)] if handle else [])])[0]
+
+    def close(self) -> None:
+        """Be done with it."""
+        with suppress(StorageError):
+            if handle := self._handle():
+                self._session.forget([protocol.naming(protocol.CLOSE, handle)])
 
 
 def _is_there(writer: SftpWriter, target: bytes) -> bool:
