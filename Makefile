@@ -81,10 +81,10 @@ peers: ## fetch the real programs to compare with into .peers/
 	@$(environment)
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
 
-conformance: ## every scenario, writer and reader against each other; a matrix in reports/
+conformance: ## every scenario and location, writer and reader against each other; a matrix in reports/ (CONFORMANCE_FLAGS="--only location")
 	@$(environment) test
 	@$(VENV)/python -m restic_conformance.peers --dest .peers
-	$(VENV)/python -m restic_conformance --full --report-dir reports
+	$(VENV)/python -m tests.servers -- $(VENV)/python -m restic_conformance --full --locations {} --report-dir reports $(CONFORMANCE_FLAGS)
 
 zoo: ## damage a repository in every way, let programs repair it; a table into docs (ZOO_FLAGS="--only header")
 	@$(environment) --kernel require test

@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from restic_conformance.locations import read_places
 from restic_conformance.programs import OURS, REFERENCE, Program, default_programs, make_program
 from restic_conformance.report import MARKS, matrix, summary, write_html, write_junit
 from restic_conformance.runner import SCENARIOS, choose, run_case
+from restic_conformance.scenarios_locations import location_scenarios
 from restic_conformance.workspace import Workspace
 
 NOTHING_RUN = 2
@@ -63,6 +65,9 @@ def conformance(
     ] = None,
     focus: Annotated[str, typer.Option(metavar="NAME", help="with --full: only pairs with this program in them")] = "",
     peers: Annotated[Path, typer.Option(help="directory of the real programs")] = Path(".peers"),
+    locations: Annotated[
+        Path | None, typer.Option(help="also through the locations that this file describes (restic_conformance/locations.py)")
+    ] = None,
     report_dir: Annotated[Path | None, typer.Option(help="write junit.xml and index.html to this directory")] = None,
     work_dir: Annotated[Path | None, typer.Option(help="directory for the data (default: a temporary one)")] = None,
     list_scenarios: Annotated[bool, typer.Option("--list", help="list the scenarios and stop")] = False,
@@ -78,12 +83,13 @@ def conformance(
         return
     try:
         programs = programs_of(peers, impl or (), without or ())
+        scenarios = [*SCENARIOS, *location_scenarios(read_places(locations) if locations else ())]
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(NOTHING_RUN) from None
     results = []
     with Workspace(programs, fast=not full, folder=work_dir) as workspace:
-        for case in choose(programs, not full, only or []):
+        for case in choose(programs, not full, only or [], scenarios):
             if focus and focus not in (case.writer, case.reader):
                 continue
             result = run_case(workspace, case)

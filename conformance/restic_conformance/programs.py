@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from restic_conformance.locations import Remote
+
 PASSWORD = "correct horse"
 """Password of every repository the judge makes."""
 SECOND = "battery staple & <more>"
@@ -100,12 +102,14 @@ class Program:
     """Repository formats its ``init`` can create."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def env(self, repository: Path | None, password: str | None) -> dict[str, str]:
+    def env(self, repository: Path | Remote | None, password: str | None) -> dict[str, str]:
         """The whole environment of a call; nothing of the caller's but the search path and the temporary folder."""
         env = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
         env |= {"HOME": "/nonexistent", "TZ": "UTC", "LC_ALL": "C.UTF-8", "RESTIC_PROGRESS_FPS": "0.1"}
         if repository is not None:
             env["RESTIC_REPOSITORY"] = str(repository)
+        if isinstance(repository, Remote):
+            env |= repository.environment
         if password is not None:
             env["RESTIC_PASSWORD"] = password
         return {**env, **self.environment}
@@ -115,7 +119,7 @@ class Program:
 
     def run(
         self,
-        repository: Path | None,
+        repository: Path | Remote | None,
         *arguments: str,
         password: str | None = PASSWORD,
         cwd: Path | None = None,
@@ -124,7 +128,7 @@ class Program:
         env: Mapping[str, str] | None = None,
     ) -> Run:
         """Call it and wait. A call that hangs is a finding, not a crash of the judge."""
-        command = self.argv(arguments)
+        command = self.argv([*arguments, *(repository.words if isinstance(repository, Remote) else ())])
         try:
             done = subprocess.run(
                 command,
@@ -201,7 +205,7 @@ class Rustic(Program):
             translated += [target]
         return [*self.command, "--no-cache", "--no-progress", command, *translated]
 
-    def env(self, repository: Path | None, password: str | None) -> dict[str, str]:
+    def env(self, repository: Path | Remote | None, password: str | None) -> dict[str, str]:
         env = super().env(repository, password)
         renamed = {"RESTIC_REPOSITORY": "RUSTIC_REPOSITORY", "RESTIC_PASSWORD": "RUSTIC_PASSWORD"}
         return {renamed.get(name, name): value for name, value in env.items()}

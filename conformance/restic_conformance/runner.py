@@ -44,7 +44,9 @@ class Result:
     """Known faults of the real programs that were met and not judged."""
 
 
-def choose(programs: Sequence[Program], fast: bool, only: Sequence[str] = ()) -> list[Case]:
+def choose(
+    programs: Sequence[Program], fast: bool, only: Sequence[str] = (), scenarios: Sequence[Scenario] = SCENARIOS
+) -> list[Case]:
     """The cases of a run.
 
     Full: every ordered pair that a scenario applies to. Fast: the pairs a scenario names, always with our program
@@ -54,7 +56,7 @@ def choose(programs: Sequence[Program], fast: bool, only: Sequence[str] = ()) ->
     focus = OURS if any(program.name == OURS for program in programs) else REFERENCE
     by_name = {program.name: program for program in programs}
     cases = []
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         if only and not scenario.name.startswith(tuple(only)):
             continue
         for writer, reader in _pairs(scenario, by_name, focus, fast):

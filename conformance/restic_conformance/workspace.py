@@ -13,6 +13,7 @@ from typing import Any
 from restic_conformance import trees
 from restic_conformance.compare import Facts, differences, restorable, scan
 from restic_conformance.known import findings
+from restic_conformance.locations import Remote
 from restic_conformance.programs import HOST, PASSWORD, REFERENCE, Mismatch, Program
 from restic_conformance.vault import quicken
 
@@ -73,6 +74,11 @@ class Workspace:
         """The same for a repository."""
         return self._new(self.store, "repo")
 
+    def new_name(self) -> str:
+        """A name for a repository on a server, which none had yet."""
+        self._count += 1
+        return f"{self.folder.name}-{self._count:04d}"
+
     def _new(self, folder: Path, what: str) -> Path:
         self._count += 1
         path = folder / f"{self._count:04d}-{what}"
@@ -126,7 +132,7 @@ class Workspace:
             self._made[key] = make()
         return self._made[key]
 
-    def backup(self, program: Program, repository: Path, name: str, *arguments: str) -> None:
+    def backup(self, program: Program, repository: Path | Remote, name: str, *arguments: str) -> None:
         """Back up the source tree of that name with the tree's name as tag."""
         program.run(repository, "backup", "--host", HOST, "--tag", name, *arguments, SOURCE, cwd=self.source(name)).expect(0)
 
@@ -143,7 +149,7 @@ class Workspace:
         return found[0]
 
     def judge_restore(
-        self, writer: Program, reader: Program, repository: Path, snapshot: str, expected: dict[bytes, Facts]
+        self, writer: Program, reader: Program, repository: Path | Remote, snapshot: str, expected: dict[bytes, Facts]
     ) -> None:
         """Restore with ``reader`` and compare every attribute with what was saved by ``writer``."""
         target = self.fresh("restored")
