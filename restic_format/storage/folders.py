@@ -23,10 +23,10 @@ from restic_spec.layout import FileKind, folder_of
 _TEMPORARY = re.compile(r".*-restic-temp-[0-9a-f]{32}", re.DOTALL)
 """Names of files that are not whole yet; restic uses such names on SFTP servers."""
 
-_DEEPEST = 16
+_DEEPEST = 8
 """Folders below each other that are visited."""
 
-_MOST_FOLDERS = 100_000
+_MOST_FOLDERS = 10_000
 """Folders that are visited in one listing."""
 
 

@@ -75,6 +75,12 @@ def open_webdav(options: WebdavOptions, transport: Transport, connections: int) 
     return WebdavStore(Pool(origin, transport, connections), origin, root, headers, connections)
 
 
+class _Unable(StorageError):
+    """The server has not what is needed."""
+
+    permanent = True
+
+
 class WebdavStore(FolderStore):
     """The folder *root* of a WebDAV server; *headers* go with every request."""
 
@@ -129,21 +135,21 @@ class WebdavStore(FolderStore):
     def make_folder(self, folder: str) -> None:
         """Make *folder*; for "" those above it too that are not there."""
         if folder:
-            self._must_make(self._target(folder, folder=True), folder)
+            self._must_be(self._send("MKCOL", self._target(folder, folder=True)), folder)
         elif self._root:
             self._make_root(self._root)
 
     def _make_root(self, path: str) -> None:
         """Make *path*, from below: the server may not let everybody look at what is above."""
         above = path.rpartition("/")[0]
-        if self._send("MKCOL", _quoted(path, folder=True)).status in (404, 409) and above:
-            self._make_root(above)
-        else:
-            return
-        self._must_make(_quoted(path, folder=True), path)
+        reply = self._send("MKCOL", _quoted(path, folder=True))
+        if reply.status in (404, 409) and above:
+            with suppress(StorageError):
+                self._make_root(above)
+            reply = self._send("MKCOL", _quoted(path, folder=True))
+        self._must_be(reply, path)
 
-    def _must_make(self, target: str, folder: str) -> None:
-        reply = self._send("MKCOL", target)
+    def _must_be(self, reply: Reply, folder: str) -> None:
         if not reply.ok and reply.status != 405:  # 405: it is there
             raise self._told(reply, f"make folder {folder}")
 
@@ -161,6 +167,8 @@ class WebdavStore(FolderStore):
         reply = self._send("MOVE", self._target(path), {"Destination": destination, "Overwrite": "T" if replace else "F"})
         if reply.status == 412 and not replace:
             return False
+        if reply.status in (405, 501):
+            raise _Unable(f"rename {path}: the server cannot rename files: {reply.status} {visible(reply.reason)}")
         if not reply.ok:
             raise self._told(reply, f"rename {path}")
         return True
@@ -227,6 +235,7 @@ class _Listing:
     def read(self, body: bytes) -> list[tuple[str, Entry]]:
         """The entries: path as the server writes it, without ``/`` at its end, and name, size, kind, time."""
         parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
