@@ -206,7 +206,10 @@ class AzureStore(ObjectStore):
         pages = Pages(f"list {prefix}")
         while True:
             reply = self._ask("GET", "", query, shown=pages.what)
-            found, marker = _listed(reply.body, pages.what)
+            try:
+                found, marker = _listed(reply.body, prefix)
+            except ValueError:
+                raise StorageError(f"{pages.what}: what Azure answers is not a list of these blobs") from None
             yield from found
             if not marker:
                 return
@@ -319,20 +322,21 @@ def _xml(body: bytes) -> Element:
         raise ValueError(str(error)) from None
 
 
-def _listed(body: bytes, what: str) -> tuple[list[tuple[str, int]], str]:
-    """Names and sizes on a page, and where the next one begins, "" after the last."""
-    try:
-        root = _xml(body)
-        if root.tag != "EnumerationResults":
-            raise ValueError(root.tag)
-        found = []
-        for blob in root.iterfind("Blobs/Blob"):
-            name, size = blob.findtext("Name") or "", blob.findtext("Properties/Content-Length") or ""
-            if size.isdecimal() and len(size) <= 18:
-                found.append((name, int(size)))
-        return found, root.findtext("NextMarker") or ""
-    except ValueError:
-        raise StorageError(f"{what}: what Azure answers is not a list of blobs") from None
+def _listed(body: bytes, prefix: str) -> tuple[list[tuple[str, int]], str]:
+    """Names and sizes on a page, and where the next one begins, "" after the last.
+
+    Raises:
+        ValueError: it is no list of what begins with *prefix*.
+    """
+    root = _xml(body)
+    if root.tag != "EnumerationResults" or root.findtext("Prefix") != prefix or root.find("Blobs") is None:
+        raise ValueError(root.tag)
+    found = []
+    for blob in root.iterfind("Blobs/Blob"):
+        name, size = blob.findtext("Name") or "", blob.findtext("Properties/Content-Length") or ""
+        if size.isdecimal() and len(size) <= 18:
+            found.append((name, int(size)))
+    return found, root.findtext("NextMarker") or ""
 
 
 def _message(body: bytes) -> str:

@@ -42,6 +42,7 @@ class _Object(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
+    kind: str = ""
     items: list[_Object] = []
     next_page_token: str = msgspec.field(name="nextPageToken", default="")
 
@@ -231,7 +232,7 @@ class GcsStore(ObjectStore):
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Names and sizes of objects, page by page."""
-        query = {"prefix": prefix, "maxResults": str(self._page), "fields": "items(name,size),nextPageToken"}
+        query = {"prefix": prefix, "maxResults": str(self._page), "fields": "kind,items(name,size),nextPageToken"}
         pages = Pages(f"list {prefix}")
         while True:
             reply = self._send("GET", f"/storage/v1{self._path}/o", query)
@@ -239,10 +240,9 @@ class GcsStore(ObjectStore):
                 raise FileMissing(f"{pages.what}: there is no bucket {visible(self._bucket)}; init makes it")
             if not reply.ok:
                 raise self._told(reply, pages.what)
-            try:
-                page = _PAGES.decode(reply.body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise StorageError(f"{pages.what}: what Google answers is not a list of objects") from None
+            page = _page(reply.body, prefix)
+            if page is None:
+                raise StorageError(f"{pages.what}: what Google answers is not a list of these objects")
             for item in page.items:
                 if (size := _number(item.size)) is not None:
                     yield item.name, size
@@ -311,6 +311,19 @@ def _range(offset: int, length: int | None) -> dict[str, str]:
     if length is None:
         return {"Range": f"bytes={offset}-"} if offset else {}
     return {"Range": f"bytes={offset}-{offset + length - 1}"}
+
+
+def _page(body: bytes, prefix: str) -> _Page | None:
+    """A page of a list; None where *body* is something else, or has other names than those that begin with *prefix*.
+
+    A list that seems to be empty would be believed.
+    """
+    try:
+        page = _PAGES.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    good = page.kind == "storage#objects" and all(item.name.startswith(prefix) for item in page.items)
+    return page if good else None
 
 
 def _described(body: bytes) -> _Object:

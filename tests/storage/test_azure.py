@@ -106,6 +106,8 @@ def test_a_missing_container_is_made_when_a_repository_is(azurite: Server) -> No
     assert not storage.exists(FileKind.CONFIG, "")
     with pytest.raises(FileMissing, match="no-such-box is not a container of this account"):
         storage.load(FileKind.CONFIG, "")
+    with pytest.raises(FileMissing, match=r"list x/keys/: .* no-such-box is not a container of this account; init makes it"):
+        list(storage.list(FileKind.KEY))
     storage.create()
     storage.save(FileKind.CONFIG, "", CONTENT)
     storage.create()
@@ -293,19 +295,24 @@ def test_a_clock_that_is_wrong_is_named() -> None:
     "body",
     [
         *(b"", b"<html>hello</html>", b"<EnumerationResults>", b"\xff\xfe<\0", b"{}"),
-        b"<!DOCTYPE x [<!ENTITY a 'aa'>]><EnumerationResults><Blobs/></EnumerationResults>",
+        b"<!DOCTYPE x [<!ENTITY a 'keys/'>]><EnumerationResults><Prefix>&a;</Prefix><Blobs/></EnumerationResults>",
+        b"<EnumerationResults><Prefix>locks/</Prefix><Blobs/></EnumerationResults>",
+        b"<EnumerationResults><Prefix>keys/</Prefix></EnumerationResults>",
+        b"<EnumerationResults><Blobs/></EnumerationResults>",
     ],
 )
 def test_a_listing_that_is_none_is_an_error(body: bytes) -> None:
     storage, _ = store(answer(200, body))
-    with pytest.raises(StorageError, match="list keys/: what Azure answers is not a list of blobs"):
+    with pytest.raises(StorageError, match="list keys/: what Azure answers is not a list of these blobs"):
         list(storage.list(FileKind.KEY))
 
 
-@pytest.mark.parametrize("marks", [["a"], ["a", "b"]])
-def test_a_listing_that_does_not_end_is_an_error(marks: list[str]) -> None:
+@pytest.mark.parametrize("marks", [[b"a"], [b"a", b"b"]])
+def test_a_listing_that_does_not_end_is_an_error(marks: list[bytes]) -> None:
     pages = [
-        answer(200, f"<EnumerationResults><Blobs/><NextMarker>{mark}</NextMarker></EnumerationResults>".encode())
+        answer(
+            200, b"<EnumerationResults><Prefix>keys/</Prefix><Blobs/><NextMarker>%b</NextMarker></EnumerationResults>" % mark
+        )
         for mark in marks
     ]
     storage, http = store(*pages * 3)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from restic_format.errors import AccessDenied, FileExists, LocationInvalid, StorageError, UsageError
+from restic_format.errors import AccessDenied, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
 from restic_format.storage import Storage, open_storage
 from restic_format.storage.gcs import GcsStore, NewBucket, open_gs
 from restic_format.storage.objects import ObjectStorage
@@ -62,6 +62,8 @@ def test_a_missing_bucket_is_made_in_the_project(gcs_server: Server) -> None:
         open_storage(location, {}, Transport(environment={**gcs_server.variables(), "GOOGLE_PROJECT_ID": ""})).create()
     storage = open_storage(location, {}, Transport(environment=gcs_server.variables()))
     assert not storage.exists(FileKind.CONFIG, "")
+    with pytest.raises(FileMissing, match="list x/keys/: there is no bucket restic-format-new; init makes it"):
+        list(storage.list(FileKind.KEY))
     storage.create()
     storage.save(FileKind.CONFIG, "", CONTENT)
     storage.create()
@@ -175,16 +177,23 @@ def test_an_upload_of_which_another_size_is_told_has_failed(size: str) -> None:
         storage.save(FileKind.PACK, NAME, CONTENT)
 
 
-@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b'{"items": 3}', b"\xff", b'{"items": [{"name": 1}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>hello</html>", b"[]", b"{}", b'{"size": "7"}', b"\xff", b'{"kind": "storage#objects", "items": 3}'),
+        b'{"kind": "storage#objects", "items": [{"name": 1}]}',
+        b'{"kind": "storage#objects", "items": [{"name": "locks/a", "size": "1"}]}',
+    ],
+)
 def test_a_listing_that_is_none_is_an_error(body: bytes) -> None:
     storage, _ = store([answer(200, body)])
-    with pytest.raises(StorageError, match="list keys/: what Google answers is not a list of objects"):
+    with pytest.raises(StorageError, match="list keys/: what Google answers is not a list of these objects"):
         list(storage.list(FileKind.KEY))
 
 
 @pytest.mark.parametrize("tokens", [["a"], ["a", "b"]])
 def test_a_listing_that_does_not_end_is_an_error(tokens: list[str]) -> None:
-    pages = [answer(200, json.dumps({"items": [], "nextPageToken": token}).encode()) for token in tokens]
+    pages = [answer(200, json.dumps({"kind": "storage#objects", "nextPageToken": token}).encode()) for token in tokens]
     storage, http = store(pages * 3)
     with pytest.raises(StorageError, match="list keys/: the server's list does not come to an end"):
         list(storage.list(FileKind.KEY))
