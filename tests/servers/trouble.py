@@ -76,10 +76,9 @@ class Story(NamedTuple):
 def through_faults(place: Place, proxy: FaultyProxy, work: Path, seed: object) -> Story:
     """Back up, change, back up, forget and prune, check and restore through *proxy*; nothing may be lost at any moment.
 
-    *place* is the same repository without a proxy; its files lie in a folder.
+    *place* is the same repository without a proxy. Real restic reads its folder, where its files lie in one.
     """
     make_repository(place)
-    assert place.folder is not None
     source = work / "source"
     ours = Ours(proxy.place(place), work)
     steps: list[tuple[str, Ended]] = []
@@ -108,7 +107,7 @@ def through_faults(place: Place, proxy: FaultyProxy, work: Path, seed: object) -
     assert tree_of(target) == {f"source/{path}": data for path, data in tree_of(source).items()}
     proxy.be_good()
     assert ours("unlock", "--remove-all").code == 0
-    local = Place(str(place.folder))
+    local = place if place.folder is None else Place(str(place.folder))
     checked = restic(local, "check", "--read-data", work=work)
     assert checked.returncode == 0 and "no errors were found" in checked.stdout, checked
     theirs = work / "theirs"
