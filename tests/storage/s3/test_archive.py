@@ -105,6 +105,16 @@ def test_waiting_ends_after_the_time_that_was_given_and_when_it_is_cancelled(col
     cancel.set()
     with pytest.raises(Interrupted):
         bringing.wait(NAMES, cancel)
+    cancel, clock.naps = Cancel(), 0
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        cancel.set()
+
+    bringing._sleep = sleep
+    with pytest.raises(Interrupted):
+        bringing.wait(NAMES, cancel)
+    assert clock.naps == 1
 
 
 @pytest.mark.parametrize(
