@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers.faultyproxy import FaultyProxy
+from tests.servers.faultysftp import FaultySftp
+from tests.servers.sftp import sftp_place
 from tests.servers.trouble import through_faults
 
 SERVERS = {"rest_server": 50, "rclone_s3": 50, "our_server": 20}
@@ -25,3 +27,10 @@ def test_nothing_is_lost_on_a_faulty_way(fixture: str, seed: int, request: pytes
     with FaultyProxy(server.port, seed) as proxy:
         story = through_faults(server.place(), proxy, tmp_path, seed)
     assert story.faults, proxy.story()
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.long] * (seed > 0)) for seed in range(50)])
+def test_nothing_is_lost_where_sessions_with_an_sftp_server_break(seed: int, tmp_path: Path) -> None:
+    line = FaultySftp(tmp_path / "line", seed)
+    story = through_faults(sftp_place(tmp_path / "repo"), line, tmp_path / "work", seed)
+    assert story.faults, line.story()

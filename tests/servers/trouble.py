@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import restic_format.storage.retrying as retrying_module
+from restic_format.storage import Storage
 from restic_format.storage.retrying import Patience, RetryingStorage
+from restic_format.storage.transport import Transport
 from tests.fire.kit import Ended, run
 from tests.servers.base import Place, peer
 from tests.servers.faultyproxy import FaultyProxy
+from tests.servers.faultysftp import FaultySftp
 from tests.servers.kit import make_repository
 
 PASSWORD = "correct horse"
@@ -33,11 +35,20 @@ class Ours:
         self.patience = patience
         self.work.mkdir(parents=True, exist_ok=True)
 
+    def _retrying(self) -> type[RetryingStorage]:
+        patience = self.patience
+
+        class Quick(RetryingStorage):
+            def __init__(self, inner: Storage, transport: Transport) -> None:
+                super().__init__(inner, transport, patience)
+
+        return Quick
+
     def __call__(self, *words: str, place: Place | None = None) -> Ended:
         """Run a command."""
         at = place or self.place
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(retrying_module, "RetryingStorage", partial(RetryingStorage, patience=self.patience))
+            patch.setattr(retrying_module, "RetryingStorage", self._retrying())
             for name, text in {**at.environment, "RESTIC_PASSWORD": PASSWORD}.items():
                 patch.setenv(name, text)
             patch.setattr("tests.fire.kit.ENVIRONMENT", {"RESTIC_PASSWORD": PASSWORD, "RESTIC_PROGRESS_FPS": "0.001"})
@@ -73,7 +84,7 @@ class Story(NamedTuple):
     faults: int
 
 
-def through_faults(place: Place, proxy: FaultyProxy, work: Path, seed: object) -> Story:
+def through_faults(place: Place, proxy: FaultyProxy | FaultySftp, work: Path, seed: object) -> Story:
     """Back up, change, back up, forget and prune, check and restore through *proxy*; nothing may be lost at any moment.
 
     *place* is the same repository without a proxy. Real restic reads its folder, where its files lie in one.
