@@ -15,7 +15,7 @@ from restic_conformance.scenarios_locations import location_scenarios
 from restic_conformance.workspace import Workspace
 from tests.servers.__main__ import described
 from tests.servers.base import peer
-from tests.servers.places import KINDS, serving
+from tests.servers.places import KINDS, Places
 
 EVERY_DAY = [("rest", OURS), ("rest", REFERENCE), ("sftp", OURS), ("s3", REFERENCE)]
 """Kinds of locations, and who writes there first."""
@@ -34,14 +34,13 @@ def programs() -> list[Program]:
 
 
 @pytest.mark.parametrize(("kind", "writer"), CASES)
-def test_each_goes_on_from_what_the_other_has_done(kind: str, writer: str, tmp_path: Path) -> None:
-    with serving([kind], tmp_path / "certificates") as servers:
-        (tmp_path / "places").write_text(json.dumps([described(kind, servers[kind].place("{repo}"))]))
-        scenarios = location_scenarios(read_places(tmp_path / "places"))
-        with Workspace(programs(), fast=True, folder=tmp_path) as workspace:
-            cases = [case for case in choose(programs(), True, ["location"], scenarios) if case.writer == writer]
-            assert len(cases) == 1
-            result = run_case(workspace, cases[0])
+def test_each_goes_on_from_what_the_other_has_done(kind: str, writer: str, places: Places, tmp_path: Path) -> None:
+    (tmp_path / "places").write_text(json.dumps([described(kind, places.server(kind).place("{repo}"))]))
+    scenarios = location_scenarios(read_places(tmp_path / "places"))
+    with Workspace(programs(), fast=True, folder=tmp_path) as workspace:
+        cases = [case for case in choose(programs(), True, ["location"], scenarios) if case.writer == writer]
+        assert len(cases) == 1
+        result = run_case(workspace, cases[0])
     assert result.verdict == "pass", result.message
 
 

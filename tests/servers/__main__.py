@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.servers.base import Place
+from tests.servers.certificates import Certificates
 from tests.servers.places import KINDS, serving
 
 
@@ -37,9 +38,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(KINDS), help="only this kind of location")
     parser.add_argument("command", nargs="+", help="the command; {} is the file with the places")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(options.only or list(KINDS), Path(folder)) as servers:
+    with tempfile.TemporaryDirectory() as folder, serving(Certificates(Path(folder) / "certificates")) as servers:
         places = Path(folder) / "places.json"
-        places.write_text(json.dumps([described(name, server.place("{repo}")) for name, server in servers.items()]))
+        made = [described(kind, servers.server(kind).place("{repo}")) for kind in options.only or KINDS]
+        places.write_text(json.dumps(made))
         return subprocess.run([word.replace("{}", str(places)) for word in options.command], check=False).returncode
 
 

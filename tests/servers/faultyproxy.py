@@ -22,7 +22,8 @@ from tests.servers.base import Place
 class Fault(Enum):
     """What can happen to a request or to its answer."""
 
-    DROP_REQUEST = "the connection ends in the middle of the request's body, which the server never sees"
+    DROP_REQUEST = "the connection ends without an answer, and the server never sees the request"
+    CUT_REQUEST = "the connection ends in the middle of the request's body, also for the server"
     DROP_ANSWER = "the server does what it is asked, and the connection ends without an answer"
     CUT_ANSWER = "the connection ends in the middle of the answer's body"
     SHORT_ANSWER = "the answer's body is cut, and its length says so"
@@ -151,7 +152,7 @@ class FaultyProxy:
             number = len(self.happened)
             dice = random.Random(f"{self._seed}/{number}")
             fault = dice.choice(self._faults) if dice.random() < self._rate else None
-            if fault in (Fault.GARBLE_REQUEST, Fault.DROP_REQUEST) and not size:
+            if fault in (Fault.GARBLE_REQUEST, Fault.CUT_REQUEST) and not size:
                 fault = Fault.ERROR_503
             in_a_row = self._in_a_row.get(request, 0)
             if fault is not None and in_a_row >= MOST_IN_A_ROW:
@@ -166,7 +167,9 @@ class FaultyProxy:
         request = _read(incoming, "")
         method, target, _ = request.first.decode("latin-1").split(" ", 2)
         fault = self._choose(method, target, len(request.body))
-        if fault is Fault.DROP_REQUEST:
+        if fault is Fault.CUT_REQUEST:
+            server.sendall(request.head() + request.body[: len(request.body) // 2])
+        if fault in (Fault.DROP_REQUEST, Fault.CUT_REQUEST):
             return False
         made_up = {
             Fault.ERROR_500: b"500 Internal Server Error",

@@ -20,6 +20,7 @@ from tests.servers.swift import Swift
 
 if TYPE_CHECKING:
     from tests.servers.b2 import B2Server  # imports Backblaze's library
+    from tests.servers.places import Places
 
 
 @pytest.fixture(scope="session")
@@ -148,3 +149,12 @@ def tls_ftp(certificates: Certificates) -> Iterator[Server]:
     """An FTP server with TLS that lists only for people."""
     with running(TlsFtp, certificates) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def places(certificates: Certificates) -> Iterator[Places]:
+    """Places of every kind of location (places.py), each with a server that is started when it is asked for."""
+    from tests.servers.places import serving
+
+    with serving(certificates) as found:
+        yield found

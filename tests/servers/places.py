@@ -83,9 +83,30 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+class Places:
+    """Places of every kind; a kind's server is started for the first one."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+        self._serving: dict[str, GivesPlaces] = {}
+        self._stack = ExitStack()
+
+    def server(self, kind: str) -> GivesPlaces:
+        """What serves *kind*."""
+        if kind not in self._serving:
+            self._serving[kind] = self._stack.enter_context(KINDS[kind].serving(self._certificates))
+        return self._serving[kind]
+
+    def close(self) -> None:
+        """Stop all servers."""
+        self._stack.close()
+
+
 @contextmanager
-def serving(names: list[str], folder: Path) -> Iterator[dict[str, GivesPlaces]]:
-    """Servers for the kinds with these names; *folder* is for certificates."""
-    certificates = Certificates(folder)
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(KINDS[name].serving(certificates)) for name in names}
+def serving(certificates: Certificates) -> Iterator[Places]:
+    """Places of every kind, as long as the block lasts."""
+    places = Places(certificates)
+    try:
+        yield places
+    finally:
+        places.close()

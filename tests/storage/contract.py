@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from restic_format.errors import FileExists, FileMissing, FileUnusable, UsageError
@@ -114,6 +116,38 @@ class StorageContract:
         for offset, length in ((4, len(CONTENT)), (len(CONTENT) + 1, 1)):
             with pytest.raises(FileUnusable, match="cut short"):
                 storage.load_into(FileKind.PACK, NAME, offset, memoryview(bytearray(length)))
+
+    def test_a_range_may_begin_and_end_at_every_border(self, storage: Storage) -> None:
+        for content in (b"", b"x", CONTENT):
+            name, size = id_of(content).hex(), len(content)
+            storage.save(FileKind.PACK, name, content)
+            for offset in sorted({0, min(1, size), max(0, size - 1), size}):
+                assert storage.load(FileKind.PACK, name, offset) == content[offset:]
+                for length in sorted({0, min(1, size - offset), size - offset}):
+                    wanted = content[offset : offset + length]
+                    assert storage.load(FileKind.PACK, name, offset, length) == wanted
+                    target = bytearray(length)
+                    storage.load_into(FileKind.PACK, name, offset, memoryview(target))
+                    assert target == wanted
+                with pytest.raises(FileUnusable):
+                    storage.load(FileKind.PACK, name, offset, size - offset + 1)
+
+    def test_several_threads_use_it_at_once(self, storage: Storage) -> None:
+        def work(number: int) -> None:
+            files = {id_of(data).hex(): data for data in (bytes([number, count]) * 3000 for count in range(4))}
+            for name, data in files.items():
+                storage.save(FileKind.INDEX, name, data)
+            for name, data in files.items():
+                assert storage.load(FileKind.INDEX, name) == data
+                assert storage.load(FileKind.INDEX, name, 5999, 1) == data[-1:]
+            assert files.keys() <= {name for name, _ in storage.list(FileKind.INDEX)}
+            for name in list(files)[:2]:
+                storage.remove(FileKind.INDEX, name)
+                assert not storage.exists(FileKind.INDEX, name)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(work, range(8)))
+        assert len(list(storage.list(FileKind.INDEX))) == 16
 
     def test_missing_files_are_told_from_other_failures(self, storage: Storage) -> None:
         acts = [storage.load, storage.size, *([storage.remove] if self.tells_missing_on_remove else [])]
