@@ -171,6 +171,11 @@ class Storage(ABC):
         return False
 
     @property
+    def doubtful(self) -> bool:
+        """Whether it may say of a file that is there that it is missing: then it is asked again."""
+        return False
+
+    @property
     def at_hand(self) -> bool:
         """Whether reading it is no slower than reading a local cache would be."""
         return False
@@ -330,6 +335,11 @@ class WrappedStorage(Storage):
     def lists_at_once(self) -> bool:
         """The wrapped storage's."""
         return self.inner.lists_at_once
+
+    @property
+    def doubtful(self) -> bool:
+        """The wrapped storage's."""
+        return self.inner.doubtful
 
     @property
     def at_hand(self) -> bool:

@@ -51,6 +51,11 @@ class RcloneStorage(RestStorage):
         super().__init__(pipe, "/", location, connections, dict(NONE))
         self.pipe = pipe
 
+    @property
+    def doubtful(self) -> bool:
+        """rclone says that a file is missing also where it could not find out."""
+        return True
+
     def close(self) -> None:
         """Let rclone end. That happens also when nobody has this object any more."""
         self.pipe.close()

@@ -49,6 +49,9 @@ FORGOTTEN_AFTER = 3600.0
 _NAP = 0.25
 """Seconds between two looks at whether to stop."""
 
+_DOUBTS = 4
+"""How often a storage that may be wrong (`Storage.doubtful`) is asked again for what it says is missing."""
+
 _ABANDONED = 1000
 """Files that could not be loaded of which note is taken."""
 
@@ -73,6 +76,7 @@ class RetryingStorage(WrappedStorage):
         self._sleep = sleep
         self._slots = threading.BoundedSemaphore(inner.connections)
         self._abandoned: dict[tuple[FileKind, str], float] = {}
+        self._doubts = _DOUBTS if inner.doubtful else 0
 
     def create(self) -> None:
         """See `Storage`."""
@@ -110,7 +114,7 @@ class RetryingStorage(WrappedStorage):
 
         with self._breaker(kind, name):
             operation = _named("Load", kind, name, f", {length or 0}, {offset}")
-            data = self._repeat(operation, once, kind)
+            data = self._repeat(operation, once, kind, self._doubts if name else 0)
             if name and not offset and length is None and sha256(data).hexdigest() != name:
                 data = self._repeat(operation, once, kind)
             return data
@@ -119,7 +123,7 @@ class RetryingStorage(WrappedStorage):
         """Read a range."""
         with self._breaker(kind, name):
             operation = _named("Load", kind, name, f", {len(target)}, {offset}")
-            self._repeat(operation, lambda: self.inner.load_into(kind, name, offset, target), kind)
+            self._repeat(operation, lambda: self.inner.load_into(kind, name, offset, target), kind, self._doubts)
 
     def size(self, kind: FileKind, name: str) -> int:
         """Bytes of a file."""
@@ -156,7 +160,7 @@ class RetryingStorage(WrappedStorage):
         """Remove a file. That it is missing after a failed try is what was wanted."""
 
         def repeat(operation: str, once: Callable[[], None]) -> None:
-            self._repeat(operation, once, kind)
+            self._repeat(operation, once, kind, self._doubts)
 
         _remove_once_more(repeat, _named("Remove", kind, name), lambda: self.inner.remove(kind, name))
 
@@ -166,8 +170,11 @@ class RetryingStorage(WrappedStorage):
         inner = self.inner.warming
         return None if inner is None else _RetryingWarming(inner, self)
 
-    def _repeat(self, operation: str, once: Callable[[], T], kind: FileKind | None = None) -> T:
-        """What *once* gives, at last. Locks do not wait for a slot: they are renewed whatever else is going on."""
+    def _repeat(self, operation: str, once: Callable[[], T], kind: FileKind | None = None, doubts: int = 0) -> T:
+        """What *once* gives, at last. Locks do not wait for a slot: they are renewed whatever else is going on.
+
+        That something is missing is not believed the first *doubts* times.
+        """
         slot: AbstractContextManager[object] = nullcontext() if kind is FileKind.LOCK else self._slots
         pause = None
         while True:
@@ -175,8 +182,10 @@ class RetryingStorage(WrappedStorage):
                 with slot:
                     result = once()
             except StorageError as error:
+                if isinstance(error, FileMissing):
+                    doubts -= 1
                 pause = pause or self._pauses(operation)
-                pause(error)
+                pause(error, doubted=doubts >= 0)
             else:
                 if pause is not None:
                     self._report(f"{operation} operation successful after {pause.count} retries")
@@ -219,16 +228,18 @@ class _RetryingSideFiles(SideFiles):
 
 
 def _remove_once_more(repeat: Callable[[str, Callable[[], None]], None], operation: str, remove: Callable[[], None]) -> None:
-    tries = 0
+    failed = False
 
     def once() -> None:
-        nonlocal tries
-        tries += 1
+        nonlocal failed
         try:
             remove()
         except FileMissing:
-            if tries == 1:
+            if not failed:
                 raise
+        except StorageError:
+            failed = True
+            raise
 
     repeat(operation, once)
 
@@ -282,9 +293,9 @@ class _Pauses:
         self._began = clock()
         self._next = patience.first
 
-    def __call__(self, error: StorageError) -> None:
-        """Wait after *error*, or raise it when it is permanent, or has come too often."""
-        if error.permanent or self._stopping():
+    def __call__(self, error: StorageError, *, doubted: bool = False) -> None:
+        """Wait after *error*, or raise it when it is permanent and not *doubted*, or has come too often."""
+        if (error.permanent and not (doubted and isinstance(error, FileMissing))) or self._stopping():
             raise error
         delay = self._next * random.uniform(0.5, 1.5)
         if self._clock() - self._began + delay > self._patience.total and self.count:

@@ -170,6 +170,41 @@ def test_a_missing_file_opens_no_circuit_breaker() -> None:
             told.storage.load(FileKind.PACK, NAME)
 
 
+class Doubtful(Failing):
+    doubtful = True
+
+
+def missing(count: int) -> list[StorageError]:
+    return [FileMissing("404 Not Found", object=f"data/{NAME}") for _ in range(count)]
+
+
+def test_a_storage_that_may_be_wrong_is_asked_again_for_what_it_says_is_missing() -> None:
+    storage = Doubtful()
+    storage.save(FileKind.PACK, NAME, CONTENT)
+    for act in (
+        lambda told: told.storage.load(FileKind.PACK, NAME),
+        lambda told: told.storage.load_into(FileKind.PACK, NAME, 0, memoryview(bytearray(4))),
+        lambda told: told.storage.remove(FileKind.PACK, NAME),
+    ):
+        storage.errors = missing(5)
+        with pytest.raises(FileMissing):
+            act(Told(storage))
+        storage.errors = missing(4)
+        told = Told(storage)
+        act(told)
+        assert len(told.lines) == 5 and told.lines[-1].endswith("operation successful after 4 retries")
+    assert not storage.exists(FileKind.PACK, NAME)
+
+
+def test_a_missing_config_is_missing_at_once_and_what_is_denied_too() -> None:
+    for error, kind, name in ((missing(1)[0], FileKind.CONFIG, ""), (AccessDenied("403 Forbidden"), FileKind.PACK, NAME)):
+        storage = Doubtful(error)
+        told = Told(storage)
+        with pytest.raises(type(error)):
+            told.storage.load(kind, name)
+        assert storage.calls == 1 and told.lines == []
+
+
 def test_a_listing_that_breaks_off_names_no_file_twice() -> None:
     inner = Failing()
     for name in (NAME, OTHER):
