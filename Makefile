@@ -43,7 +43,7 @@ test: ## install what the tests need, the real programs included, and run the te
 
 long: ## more seeds and moments of what `make test` tries with a few
 	@$(environment) --kernel require test
-	@$(VENV)/python -m restic_conformance.peers --dest .peers --azure
+	@$(VENV)/python -m restic_conformance.peers --dest .peers --azure --keystone
 	$(VENV)/python -m pytest $(PYTEST_FLAGS) -m long --timeout 3600
 
 kills: ## stop every command that keeps a repository at 60 random moments and at every failing call (the tests do some of it)

@@ -10,6 +10,7 @@
     .peers/rclone/rclone            (serves S3, WebDAV, FTP, SFTP and restic's REST protocol)
     .peers/fake-gcs-server/fake-gcs-server  (a server of Google Cloud Storage)
     .peers/azurite/azurite-blob     (Microsoft's server of Azure Blob Storage)
+    .peers/keystone/python          (a Python that can import Swift and its identity service; only with ``--keystone``)
     .peers/restic-azure/restic      (restic 0.19 with Azure; only when built with ``--azure``)
     .peers/swift/python             (a Python that can import OpenStack's Swift)
     .peers/fusermount3/fusermount3  (what real restic mounts with)
@@ -125,11 +126,14 @@ class Wheel(Peer):
 class PythonPackages(Wheel):
     """A package for Python with all that it needs, and a script that starts Python with them."""
 
+    beside: tuple[str, ...] = ()
+    """More packages, with their versions."""
+
     def install(self, apt: PrivateApt, fresh: Path) -> None:
         """See `Peer`."""
         del apt
         pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:"]
-        output([*pip, "--target", str(fresh / "packages"), f"{self.package}=={self.version}"])
+        output([*pip, "--target", str(fresh / "packages"), f"{self.package}=={self.version}", *self.beside])
         launcher = fresh / self.program
         # Not the interpreter of an environment: that may be made again with another version.
         launcher.write_text(PYTHON.format(python=Path(sys.executable).resolve()), encoding="utf-8")
@@ -237,6 +241,16 @@ PEERS = (
     ),
     Npm("azurite", "azurite", "azurite-blob", "3.37.0", asked=("--version",)),
 )
+
+KEYSTONE = PythonPackages(
+    "keystone",
+    "keystone",
+    "python",
+    "30.0.0",
+    beside=("keystonemiddleware==13.0.1", "swift==2.38.3"),
+    asked=("-c print(__import__('importlib.metadata').metadata.version('keystone'))",),
+)
+"""200 MB, which only the long tests need."""
 
 AZURE = GoProgram("restic-azure", "github.com/restic/restic/cmd/restic", "restic", "v0.19.1")
 """restic with Azure, which Debian leaves out: brought only when it is asked for, as building it takes minutes."""
@@ -351,6 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m restic_conformance.peers", description=__doc__.split("\n")[0])
     parser.add_argument("--dest", type=Path, default=Path(".peers"), help="folder to bring them into (.peers)")
     parser.add_argument("--rustic", action="store_true", help="build rustic with cargo when there is none yet")
+    parser.add_argument("--keystone", action="store_true", help="bring OpenStack's identity service too (200 MB)")
     parser.add_argument("--azure", action="store_true", help="build restic with Azure, which Debian leaves out, with Go")
     parser.add_argument(
         "--allow-unsigned",
@@ -360,7 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     dest = options.dest.resolve()
     try:
-        wanted = (*PEERS, AZURE) if options.azure else PEERS
+        wanted = (*PEERS, *((AZURE,) if options.azure else ()), *((KEYSTONE,) if options.keystone else ()))
         fetch(dest, options.allow_unsigned, wanted)
         rustic = find_rustic(dest) or (build_rustic(dest) if options.rustic else None)
         programs = [(dest / peer.folder / peer.program, peer) for peer in wanted]

@@ -64,6 +64,12 @@ class Identity(NamedTuple):
         return Session(self.storage_url.rstrip("/"), self.token) if self.storage_url and self.token else None
 
     @property
+    def names_somebody(self) -> bool:
+        """Whether there is a user, a password or an application credential to sign in with, and where to do it."""
+        who = self.user or self.user_id or self.password or self.credential_id or self.credential_name
+        return bool(self.auth_url and who)
+
+    @property
     def version(self) -> int:
         """The version of the identity service: 1, 2 or 3; 0 where its address does not say it."""
         return next((number for number in (3, 2, 1) if f"v{number}" in self.auth_url), 0)
@@ -129,7 +135,7 @@ def sign_in(identity: Identity, connect: Callable[[str], Http]) -> Session:
         AccessDenied: the identity service does not know us, or there is no object storage for us.
         StorageError: it could not be asked, or its answer is none.
     """
-    if not identity.auth_url:
+    if identity.given is not None and not identity.names_somebody:
         raise AccessDenied("swift: the token in OS_AUTH_TOKEN is not accepted, it may have expired: set a new one")
     address = address_of(identity.auth_url)
     if address is None:

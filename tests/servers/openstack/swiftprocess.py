@@ -1,7 +1,8 @@
-"""OpenStack Swift in one process: ``python swiftprocess.py FOLDER PORT``, by the Python that `make peers` brings with it.
+"""OpenStack Swift in one process: ``python swiftprocess.py FOLDER PORT [KEYSTONE]``, by the Python that `make peers` brings.
 
 Its proxy, account, container and object servers run beside each other, one copy of everything, with the users of `tempauth` and
-with `s3api`. What a cluster keeps in memcached, tokens for instance, is in this process's memory.
+with `s3api`, or with those that the identity service at the address *KEYSTONE* knows. What a cluster keeps in memcached is in
+this process's memory.
 """
 
 from __future__ import annotations
@@ -45,20 +46,13 @@ recon_cache_path = {folder}
 
 PROXY = """\
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck memory s3api tempauth bulk container-quotas proxy-server
+pipeline = catch_errors gatekeeper healthcheck memory {users} bulk container-quotas proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
 node_timeout = 60
 [filter:memory]
 paste.filter_factory = swiftprocess:memory
-[filter:tempauth]
-use = egg:swift#tempauth
-user_test_tester = testing .admin
-user_test_reader = reading
-[filter:s3api]
-use = egg:swift#s3api
-location = us-east-1
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -71,8 +65,35 @@ use = egg:swift#container_quotas
 use = egg:swift#bulk
 """
 
+TEMPAUTH = """\
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+user_test_reader = reading
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+"""
 
-def main(folder: Path, port: int) -> None:
+KEYSTONE = """\
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+auth_url = {url}
+www_authenticate_uri = {url}
+auth_type = password
+username = swift
+password = service
+user_domain_id = default
+project_name = admin
+project_domain_id = default
+delay_auth_decision = true
+[filter:keystoneauth]
+use = egg:swift#keystoneauth
+operator_roles = admin, member
+"""
+
+
+def main(folder: Path, port: int, keystone: str = "") -> None:
     """Serve from *folder*, which is made ready where it is empty."""
     (folder / "disks" / "disk").mkdir(parents=True, exist_ok=True)
     (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
@@ -87,7 +108,9 @@ def main(folder: Path, port: int) -> None:
         sockets[name] = eventlet.listen(("127.0.0.1", 0))
         (folder / f"{name}.conf").write_text(common + PART.format(name=name, folder=folder))
         make_ring(folder / f"{name}.ring.gz", sockets[name].getsockname()[1])
-    (folder / "proxy.conf").write_text(common + PROXY)
+    users = "authtoken keystoneauth" if keystone else "s3api tempauth"
+    filters = KEYSTONE.format(url=keystone) if keystone else TEMPAUTH
+    (folder / "proxy.conf").write_text(common + PROXY.format(users=users) + filters)
     sockets["proxy"] = eventlet.listen(("127.0.0.1", port))
     servers = []
     for name, socket in sockets.items():
@@ -157,4 +180,4 @@ def memory(settings: dict[str, str], **more: str) -> Callable[[Any], Any]:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
