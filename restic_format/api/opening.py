@@ -55,6 +55,8 @@ def open_repository(
         from restic_format.storage.cachefolder import CacheFolder
 
         repository.use_cache(CacheFolder(caches, repository.id))
+    elif caches is None:
+        repository.use_memory()
     return OpenRepository(Access(repository, Settings(compression, pack_size, caches, lock, retry_lock)))
 
 

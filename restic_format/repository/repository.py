@@ -221,6 +221,13 @@ class Repository:
 
         self.storage = CachedStorage(self.storage, folder, troubled)
 
+    def use_memory(self) -> None:
+        """Keep packs with trees in memory, 64 MiB of them at most, where a request takes its time: for whoever has no cache."""
+        if not self.storage.at_hand:
+            from restic_format.storage.packmemory import PackMemory
+
+            self.storage = PackMemory(self.storage)
+
     def past_cache(self) -> Repository:
         """The same repository, read from the storage itself; its index is to be loaded again."""
         from restic_format.storage.cache import without_cache

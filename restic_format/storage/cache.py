@@ -18,6 +18,7 @@ from restic_format.errors import FileMissing, StorageError
 from restic_format.storage import oserrors
 from restic_format.storage.base import Buffer, Content, Storage, WrappedStorage, Writer, pieces_of
 from restic_format.storage.cachefolder import KINDS, CacheFolder, Copy
+from restic_format.storage.packmemory import PackMemory
 from restic_spec.layout import FileKind
 
 T = TypeVar("T")
@@ -307,5 +308,7 @@ def _is_kept(kind: FileKind, *, metadata: bool) -> bool:
 
 
 def without_cache(storage: Storage) -> Storage:
-    """The same storage without a cache before it."""
-    return storage.inner if isinstance(storage, CachedStorage) else storage
+    """The same storage without a cache before it, or a memory of packs."""
+    while isinstance(storage, CachedStorage | PackMemory):
+        storage = storage.inner
+    return storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from restic_format.backup import BackupOptions, backup
 from restic_format.repository import Repository
 from restic_format.snapshots import all_snapshots
 from restic_format.storage import LocalStorage
-from restic_format.storage.transport import DIRECT, Transport
 from restic_spec.layout import FileKind
+from restic_tools import access
+from restic_tools.globaloptions import GlobalOptions
 from tests.rounds import CONNECTIONS, FarStorage
 from tests.tools.kit import PASSWORD, Runner, new_repository
 
@@ -32,12 +33,12 @@ def far(monkeypatch: pytest.MonkeyPatch) -> list[FarStorage]:
     """Every storage that a command opens is far away; all of them, in order."""
     opened: list[FarStorage] = []
 
-    def open_far(location: str, options: Mapping[str, str] | None = None, transport: Transport = DIRECT) -> FarStorage:
-        del options, transport
-        opened.append(FarStorage(LocalStorage(location)))
+    def open_far(options: GlobalOptions, stopping: Callable[[], bool] = bool) -> FarStorage:
+        del stopping
+        opened.append(FarStorage(LocalStorage(options.repo)))
         return opened[-1]
 
-    monkeypatch.setattr("restic_format.storage.open_storage", open_far)
+    monkeypatch.setattr(access, "open_places", open_far)
     monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
     return opened
 
@@ -140,3 +141,10 @@ def test_a_prune_repacks_verifies_and_removes_several_files_at_a_time(command: C
     assert storage.waits() <= LOCKED + 18 + SLACK, "of which fewer than one for each file that goes"
     repo = Repository.open(LocalStorage(place), PASSWORD)
     assert len(list(all_snapshots(repo))) == 1
+
+
+def test_without_a_cache_packs_with_trees_are_fetched_whole_too(command: Commands, written: Path) -> None:
+    source = written / "source"
+    storage = command("--no-cache", "ls", "latest")
+    trees = FOLDERS + len(source.parts)
+    assert len(storage.calls("load", FileKind.PACK)) < trees

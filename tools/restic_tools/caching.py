@@ -45,6 +45,7 @@ def index_cache_base(options: GlobalOptions) -> str | None:
 def use_cache(repository: Repository, options: GlobalOptions, out: Output) -> None:
     """Put the cache before *repository*, unless it is not wanted or of no use; then remove old ones where that is asked for."""
     if options.no_cache:
+        repository.use_memory()
         return
     from restic_format.errors import StorageError
     from restic_format.storage.cachefolder import CacheFolder
@@ -58,6 +59,7 @@ def use_cache(repository: Repository, options: GlobalOptions, out: Output) -> No
             repository.use_cache(folder, lambda error: out.warn(f"the cache is not written to any more: {error}"))
     except (Failure, StorageError) as error:
         out.warn(f"unable to open cache: {error}")
+        repository.use_memory()
         return
     _old_caches(repository, base, options, out)
 

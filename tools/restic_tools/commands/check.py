@@ -30,7 +30,7 @@ def check(
     ] = "",
     check_unused: Annotated[bool, Option("--check-unused", hidden=True, help="list blobs that no snapshot uses")] = False,
     with_cache: Annotated[
-        bool, Option("--with-cache", help="accepted, but without effect: check always reads the repository itself")
+        bool, Option("--with-cache", help="accepted, but without effect: what was cached before is not looked at")
     ] = False,
 ) -> None:
     """Check the repository for errors
