@@ -22,9 +22,12 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _deadline: asyncio.TimerHandle | None = None
-    _in_head = True
+    _in_body = False
+    """Whether a request's head has ended, and its body has not."""
+    _in_head = False
+    """Whether a head has begun, and not ended."""
     _head = 0
-    """Bytes of a head that has not ended."""
+    """Bytes that have come of it."""
 
     def connection_made(self, transport: Any) -> None:
         """A client connects."""
@@ -46,14 +49,20 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if in_head and self._in_head:
             self._head += len(data)
-            if self._deadline is None:
-                self._expect(HEAD_PATIENCE)
-        if (self._in_head and self._head > MOST_HEAD) or len(self.pipeline) > MOST_WAITING:
+        if self._deadline is None and (self._in_head or (self._quiet() and not self._in_body)):
+            self._expect(HEAD_PATIENCE)
+        if self._head > MOST_HEAD or len(self.pipeline) > MOST_WAITING:
             self._close(TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """A request's head begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head = 0
 
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._head = 0
         self._forget_deadline()
         super().on_headers_complete()
@@ -61,18 +70,26 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request's body is complete."""
         super().on_message_complete()
-        self._in_head = True
+        self._in_body = False
         self._forget_deadline()
 
     def on_response_complete(self) -> None:
         """An answer is complete. What may still come of the request's body is thrown away, but not for ever."""
         super().on_response_complete()
-        if not self._in_head:
+        if self._in_body:
             self._expect(REST_PATIENCE)
 
     def _expect(self, seconds: float) -> None:
         self._forget_deadline()
-        self._deadline = self.loop.call_later(seconds, self._close, b"")
+        self._deadline = self.loop.call_later(seconds, self._give_up, seconds)
+
+    def _give_up(self, seconds: float) -> None:
+        """Close the connection, but not while an answer is on its way to a slow client."""
+        self._deadline = None
+        if self._quiet():
+            self._close(b"")
+        else:
+            self._expect(seconds)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from restic_format.serve import application, guard
 from tests.serve.inside import Inside
-from tests.serve.kit import ask, basic, raw, sha, until
+from tests.serve.kit import answer_of, ask, basic, raw, sha, until
 from tests.servers.base import Server
 
 END = b"\r\n\r\n"
@@ -210,6 +211,34 @@ def test_whoever_says_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
                 connection.sendall(b"G")
                 time.sleep(0.01)
         assert not left(server.data)
+
+
+def test_whoever_is_slow_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a head is none for what follows it, and not for a connection that waits for its next request."""
+    monkeypatch.setattr(guard, "HEAD_PATIENCE", 0.2)
+    data = os.urandom(12 << 20)
+    with Inside(tmp_path) as server:
+        assert ask(server, "POST", "/?create=true").status == 200
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.connect()
+        connection.putrequest("POST", f"/data/{sha(data)}")
+        connection.putheader("Content-Length", str(len(data)))
+        connection.endheaders()
+        for offset in range(0, len(data), 3 << 20):
+            time.sleep(0.2)
+            connection.send(data[offset : offset + (3 << 20)])
+        assert answer_of(connection).status == 200
+        time.sleep(0.5)
+        connection.request("GET", f"/data/{sha(data)}")
+        reply, found = connection.getresponse(), b""
+        while piece := reply.read(3 << 20):
+            found += piece
+            time.sleep(0.2)
+        assert found == data
+        time.sleep(0.5)
+        connection.request("GET", "/config")
+        assert answer_of(connection).status == 404
+        connection.close()
 
 
 def is_open(path: Path) -> bool:
