@@ -33,6 +33,12 @@ ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 _TRIES = 4
 """How often a request is sent because its answer says how it should have been."""
 
+_LOCATION = (
+    '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "<LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
+)
+"""What is sent to make a bucket in another region than the first."""
+
 _MOST_PAGES = 200_000
 _MOST_EMPTY_PAGES = 1000
 
@@ -165,19 +171,17 @@ class S3Store(ObjectStore):
         reply = self.request("HEAD", None)
         if reply.ok or reply.status == 403:
             return
-        if reply.status != 404:
+        if reply.status not in (404, 400):  # a refusal without a body: that of the next request says why
             raise told(reply, f"look for bucket {self._where.bucket}")
-        region = self._way.route.region
-        body = b""
-        if region != DEFAULT_REGION:
-            name = "http://s3.amazonaws.com/doc/2006-03-01/"
-            body = (
-                f'<CreateBucketConfiguration xmlns="{name}"><LocationConstraint>{region}</LocationConstraint>'
-                "</CreateBucketConfiguration>"
-            ).encode()
-        reply = self.request("PUT", None, body=body, body_hash=hash_of(body))
-        if not reply.ok and failure_of(reply).code != "BucketAlreadyOwnedByYou":
-            raise told(reply, f"make bucket {self._where.bucket}")
+        for _ in range(_TRIES):
+            region = self._way.route.region
+            body = b"" if region == DEFAULT_REGION else _LOCATION.format(region).encode()
+            reply = self.request("PUT", None, body=body, body_hash=hash_of(body))
+            if reply.ok or failure_of(reply).code == "BucketAlreadyOwnedByYou":
+                return
+            if self._way.route.region == region:  # otherwise the bucket was to be made in the wrong one
+                break
+        raise told(reply, f"make bucket {self._where.bucket}")
 
     # Objects
 

@@ -246,6 +246,17 @@ def test_the_bucket_is_made_in_its_region_where_it_is_missing(told: Told) -> Non
     assert told.asked[1].body == b""
     told.storage(Answer(403)).create()
     assert len(told.asked) == 1, "who may not look at the bucket may be allowed to use it"
+    wrong = Answer(400, failure("AuthorizationHeaderMalformed", "w", "<Region>eu-west-3</Region>"))
+    constraint = Answer(400, failure("InvalidLocationConstraint"))
+    told.storage(Answer(400), Answer(404, failure("NoSuchBucket")), wrong, constraint, Answer(200), region="away").create()
+    assert [(asked.method, asked.region) for asked in told.asked] == [
+        ("HEAD", "away"),
+        ("GET", "us-east-1"),
+        ("PUT", "away"),
+        ("PUT", "eu-west-3"),
+        ("PUT", "eu-west-3"),
+    ]
+    assert b"<LocationConstraint>eu-west-3</LocationConstraint>" in told.asked[-1].body
     with pytest.raises(StorageError, match="make bucket bucket: 409 Conflict: BucketAlreadyExists: words"):
         told.storage(Answer(404), Answer(409, failure("BucketAlreadyExists"))).create()
 
@@ -284,7 +295,7 @@ def test_a_listing_that_does_not_end_is_given_up(told: Told, old: bool) -> None:
         listing(KEY)[:-20],
         listing(KEY).decode().encode("utf-16"),
         listing(prefix="index/"),
-        b"<ListBucketResult>" + b"<Contents/>" * 300_000 + b"</ListBucketResult>",
+        b"<ListBucketResult>" + b"<X/>" * 300_000 + b"</ListBucketResult>",
     ],
 )
 def test_what_is_no_listing(told: Told, body: bytes) -> None:

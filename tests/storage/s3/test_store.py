@@ -92,7 +92,9 @@ class TestOldListing(StorageContract):
 
     @pytest.fixture
     def storage(self, swift: Swift) -> Storage:
-        made = opened(swift.s3_place("contract"), list_objects_v1=True, region="eu-central-1")
+        place = swift.s3_place("contract")
+        place = place._replace(location=place.location.replace("/bucket/", "/old-listing/"))
+        made = opened(place, list_objects_v1=True, region="eu-central-1")
         made.create()
         return made
 
