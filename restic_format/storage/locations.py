@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from restic_format.errors import LocationInvalid
+from restic_format.errors import LocationInvalid, StorageError, UsageError
 from restic_format.storage.base import Storage
 from restic_format.storage.extended import LocalOptions, own_options, read_options
 from restic_format.storage.transport import DIRECT, Transport
@@ -129,7 +129,16 @@ def open_storage(location: str, options: Options | None = None, transport: Trans
         return limited(_local(rest, own), transport)
     from restic_format.storage.retrying import RetryingStorage
 
-    return RetryingStorage(_opener(scheme)(rest, own, transport), transport)
+    try:
+        storage = _opener(scheme)(rest, own, transport)
+    except (UsageError, StorageError) as error:
+        if isinstance(error, LocationInvalid) or error.what.startswith(_OPENING):
+            raise
+        raise type(error)(f"{_OPENING} {without_password(location)}: {error.what}") from error
+    return RetryingStorage(storage, transport)
+
+
+_OPENING = "unable to open repository at"
 
 
 def open_halves(

@@ -98,13 +98,13 @@ def test_a_certificate_that_is_not_to_be_trusted(which: str, told: str, certific
 def test_an_unknown_host_key(hosts: str, sshd: Server, tmp_path: Path) -> None:
     assert isinstance(sshd, Sshd)
     ended = Ours(sshd.place(hosts=hosts), tmp_path, Patience(first=1000.0))("snapshots")
-    fails(ended, r"Fatal: unable to start the sftp session: .*Host key verification failed\.")
+    fails(ended, r"Fatal: unable to open repository at sftp:.*: unable to start the sftp session, error: .*Host key verification failed\.")
 
 
 def test_a_key_that_the_server_does_not_know(sshd: Server, tmp_path: Path) -> None:
     assert isinstance(sshd, Sshd)
     ended = Ours(sshd.place(key="stranger"), tmp_path, Patience(first=1000.0))("snapshots")
-    fails(ended, r"Fatal: unable to start the sftp session: .*Permission denied \(publickey\)\.")
+    fails(ended, r"Fatal: unable to open repository at sftp:.*: unable to start the sftp session, error: .*Permission denied \(publickey\)\.")
 
 
 def test_a_full_server(small_rest_server: Server, tmp_path: Path) -> None:
