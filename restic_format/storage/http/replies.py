@@ -17,6 +17,7 @@ _CLASSES: dict[int, type[StorageError]] = {
     403: AccessDenied,
     416: FileUnusable,
     507: NoSpace,
+    413: AccessDenied,
     407: AccessDenied,
     495: ServerNotTrusted,
     496: ServerNotTrusted,
