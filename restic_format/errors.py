@@ -67,6 +67,8 @@ class StorageError(ResticFormatError):
     """Whether to ask again is of no use."""
     may_be_intact: ClassVar[bool] = True
     """Whether nothing is known about the file, which may be there and intact."""
+    wanted_pause: float = 0.0
+    """Seconds for which the server does not want to be asked again."""
 
 
 class FileMissing(StorageError):

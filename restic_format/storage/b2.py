@@ -69,6 +69,8 @@ def parse_place(rest: str) -> Place:
     if wrong:
         raise LocationInvalid(f"parsing repository location failed: {wrong}")
     prefix = normpath(prefix).lstrip("/") if prefix else ""
+    if any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in prefix):
+        raise LocationInvalid("parsing repository location failed: the prefix has characters that B2 does not take")
     return Place(bucket, "" if prefix == "." else prefix)
 
 
@@ -238,6 +240,15 @@ class B2Store(ObjectStore):
             "Content-Type": "application/octet-stream",
             "X-Bz-Content-Sha1": found.hexdigest(),
         }
+        reply = self._uploaded(headers, data)
+        if not reply.ok:
+            raise _failed(reply, f"save {key}", key)
+        stored = _decoded(reply, _File, f"save {key}")
+        if stored.file_name != key or stored.content_length != size or stored.content_sha1 != found.hexdigest():
+            raise StorageError(f"save {key}: what the server has stored is not what was sent", object=key)
+
+    def _uploaded(self, headers: Mapping[str, str], data: Content) -> Reply:
+        """The answer to an upload, by another address than the first where that is refused."""
         for left in range(_UPLOADS)[::-1]:
             upload = self._upload()
             try:
@@ -246,15 +257,13 @@ class B2Store(ObjectStore):
                 upload.http.close()
                 raise
             if reply.ok:
+                with self._turn:
+                    self._uploads.append(upload)
                 break
             upload.http.close()
-            if not left or not (reply.status in (401, 408) or reply.status >= 500 or _used_twice(reply)):
-                raise _failed(reply, f"save {key}", key)
-        with self._turn:
-            self._uploads.append(upload)
-        stored = _decoded(reply, _File, f"save {key}")
-        if stored.file_name != key or stored.content_length != size or stored.content_sha1 != found.hexdigest():
-            raise StorageError(f"save {key}: what the server has stored is not what was sent", object=key)
+            if not left or not _elsewhere(reply):
+                break
+        return reply
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
         """See `ObjectStore`."""
@@ -316,10 +325,10 @@ class B2Store(ObjectStore):
         self._call("b2_hide_file", {"fileName": key}, _Any, f"remove {key}")
 
     def _versions(self, key: str) -> Sequence[_File]:
-        """The versions of a file, the newest first."""
+        """What there is of a file, the newest first: versions, and marks that hide those before them."""
         asked = {"maxFileCount": _PAGE, "prefix": key, "startFileName": key}
         page = self._call("b2_list_file_versions", asked, _Files, f"remove {key}")
-        return [found for found in page.files if found.file_name == key]
+        return [found for found in page.files if found.file_name == key and found.action in ("upload", "hide")]
 
     def _id(self) -> str:
         """The id of the bucket. Raises `FileMissing`."""
@@ -436,9 +445,11 @@ def _expired(reply: Reply) -> bool:
     return reply.status == 401 and _refusal(reply).code in ("expired_auth_token", "bad_auth_token")
 
 
-def _used_twice(reply: Reply) -> bool:
-    """Whether an address for uploads was refused as one that is in use."""
-    return reply.status == 400 and "more than one upload using auth token" in _refusal(reply).message
+def _elsewhere(reply: Reply) -> bool:
+    """Whether an upload that was refused is to go to another address: this one is too busy, has expired, or is in use."""
+    if reply.status == 400:
+        return "more than one upload using auth token" in _refusal(reply).message
+    return reply.status in (401, 408) or reply.status >= 500
 
 
 def _failed(reply: Reply, what: str, object: str = "") -> StorageError:

@@ -43,6 +43,9 @@ class Patience(NamedTuple):
 
 RESTICS_PATIENCE = Patience()
 
+LONGEST_WANTED = 120.0
+"""Seconds to which a server can make a pause longer (``Retry-After``)."""
+
 FORGOTTEN_AFTER = 3600.0
 """Seconds for which a file that could not be loaded with all patience is not asked for again."""
 
@@ -297,7 +300,7 @@ class _Pauses:
         """Wait after *error*, or raise it when it is permanent and not *doubted*, or has come too often."""
         if (error.permanent and not (doubted and isinstance(error, FileMissing))) or self._stopping():
             raise error
-        delay = self._next * random.uniform(0.5, 1.5)
+        delay = max(self._next * random.uniform(0.5, 1.5), min(error.wanted_pause, LONGEST_WANTED))
         if self._clock() - self._began + delay > self._patience.total and self.count:
             self._report(visible(f"{self._operation} failed: {error}"))
             raise error

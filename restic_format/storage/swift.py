@@ -54,6 +54,8 @@ def parse_place(rest: str) -> Place:
         raise LocationInvalid("parsing repository location failed: prefix does not start with slash (/)")
     if not container or "/" in container:
         raise LocationInvalid("parsing repository location failed: a container's name is not empty and has no slash in it")
+    if any("\ud800" <= char <= "\udfff" for char in rest):
+        raise LocationInvalid("parsing repository location failed: names in Swift are text in UTF-8")
     prefix = normpath(path[1:])
     return Place(container, "" if prefix == "." else prefix)
 

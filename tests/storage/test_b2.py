@@ -81,6 +81,8 @@ def test_restic_and_we_use_one_repository(b2: B2Server, writer: str, tmp_path: P
         ("a" * 51, "bucket name is too long"),
         ("under_score", "bucket name contains invalid characters, allowed are: a-z, 0-9, dash"),
         ("with/slash", "bucket name contains invalid characters"),
+        ("bucket:a\udcff", "the prefix has characters that B2 does not take"),
+        ("bucket:a\nb", "the prefix has characters that B2 does not take"),
     ],
 )
 def test_a_location_has_a_bucket(rest: str, said: str) -> None:
@@ -382,3 +384,22 @@ def test_requests_are_few(b2: B2Server) -> None:
         "b2_list_file_versions": 1,
         "b2_delete_file_version": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "pause", "wanted"),
+    [(429, "7", 7.0), (503, "30", 30.0), (503, "Fri, 31 Dec 1999 23:59:59 GMT", 0.0), (503, "9" * 400, 0.0), (403, "7", 0.0)],
+)
+def test_the_pause_that_b2_wants_is_kept(status: int, pause: str, wanted: float) -> None:
+    storage, _ = store(answer(status, Retry_After=pause))
+    with pytest.raises(StorageError) as caught:
+        storage.size(FileKind.PACK, NAME)
+    assert caught.value.wanted_pause == wanted
+
+
+def test_an_upload_that_was_never_finished_is_no_version() -> None:
+    # Large files in parts, of which a program has left the beginning, are removed by other means.
+    files = [{"fileName": f"locks/{NAME}", "action": action, "fileId": action} for action in ("start", "upload")]
+    storage, http = store(answer(200, json.dumps({"files": files}).encode()), answer(200, b"{}"))
+    storage.remove(FileKind.LOCK, NAME)
+    assert json.loads(http.asked[1].body) == {"fileName": f"locks/{NAME}", "fileId": "upload"}

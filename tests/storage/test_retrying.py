@@ -116,6 +116,15 @@ def test_the_times_and_the_messages_are_restics() -> None:
     assert told.lines[-1] == f"Save(<data/{NAME[:10]}>) operation successful after 5 retries"
 
 
+@pytest.mark.parametrize(("wanted", "pause"), [(30.0, 30.0), (99_999.0, 120.0)])
+def test_a_server_is_given_the_pause_that_it_wants(wanted: float, pause: float) -> None:
+    error = away()
+    error.wanted_pause = wanted
+    told = Told(Failing(error))
+    told.storage.save(FileKind.PACK, NAME, CONTENT)
+    assert told.clock.now - 50 == pytest.approx(pause, abs=0.01)
+
+
 def test_it_is_given_up_after_a_quarter_of_an_hour() -> None:
     told = Told(Failing(*(away() for _ in range(1000))))
     with pytest.raises(StorageAway, match="the line is cut"):

@@ -101,6 +101,8 @@ def test_restic_and_we_use_one_repository(swift: Swift, writer: str, tmp_path: P
         ("box:x", r"parsing repository location failed: prefix does not start with slash \(/\)"),
         (":/x", "a container's name is not empty and has no slash in it"),
         ("a/b:/x", "a container's name is not empty and has no slash in it"),
+        ("box:/a\udcff", "names in Swift are text in UTF-8"),
+        ("bo\udcffx:/a", "names in Swift are text in UTF-8"),
     ],
 )
 def test_a_location_has_a_container_and_a_path(rest: str, said: str) -> None:

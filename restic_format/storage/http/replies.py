@@ -29,8 +29,11 @@ def told(reply: Reply, what: str, object: str = "", text: str | None = None) -> 
 
     *text* is what the server says about it, where that is not simply the first line of the body.
     """
-    kind = _CLASSES.get(reply.status, StorageError)
-    return kind(f"{what}: {status_text(reply, text)}", object=object)
+    error = _CLASSES.get(reply.status, StorageError)(f"{what}: {status_text(reply, text)}", object=object)
+    pause = (reply.headers.get("Retry-After") or "").strip()
+    if reply.status in (429, 503) and pause.isascii() and pause.isdecimal() and len(pause) < 6:
+        error.wanted_pause = float(pause)
+    return error
 
 
 def status_text(reply: Reply, text: str | None = None) -> str:
