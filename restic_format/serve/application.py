@@ -195,7 +195,7 @@ class RestApplication:
         if not access.users.remembered(*login):
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(self._logins, partial(access.users.check, *login)):
-                self._report(f"wrong user or password from {exchange.client}")
+                self._report(f"wrong user or password from {exchange.client or 'the unix socket'}")
                 raise Refused(401)
         return login.user
 

@@ -39,6 +39,9 @@ MOST_CONNECTIONS = 1000
 
 _FILES = 8 * MOST_CONNECTIONS
 
+_SAME = 10.0
+"""Seconds in which the same trouble is not reported again."""
+
 MOST_HEAD = 64 << 10
 """Bytes that a request's line and headers may have."""
 
@@ -97,7 +100,20 @@ def run(
     def stop() -> None:
         server.should_exit = True
 
+    last = ("", 0.0)
+
+    def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal last
+        error = context.get("exception")
+        if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
+            return  # a client's affair
+        text = f"{context['message']}: {error}" if error else str(context["message"])
+        if text != last[0] or loop.time() - last[1] > _SAME:
+            report(text)
+            last = text, loop.time()
+
     with stopping(stop), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.get_loop().set_exception_handler(told)
         runner.run(server.serve(sockets=[listener]))
 
 

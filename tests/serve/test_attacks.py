@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import socket
 import time
 from pathlib import Path
@@ -287,3 +288,38 @@ def test_wrong_passwords_are_answered_before_the_body(tmp_path: Path) -> None:
         assert raw(server, head.encode() + END).startswith(b"HTTP/1.1 401 ")
         assert not left(server.data)
         assert server.reported == ["wrong user or password from 127.0.0.1"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
+def test_any_bytes(seed: int, our_server: Server) -> None:
+    """Requests with bytes changed, left out, doubled: the server lives, and nothing appears outside its data folder."""
+    rng = random.Random(seed)
+    name = our_server.new_name("fuzz")
+    good = [
+        f"POST /{name}/?create=true HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode(),
+        f"POST /{name}/keys/{sha(b'x')} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode(),
+        f"GET /{name}/keys/{sha(b'x')} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-\r\n\r\n".encode(),
+        f"POST /{name}/config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".encode(),
+        f"DELETE /{name}/config HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc".encode(),
+        b"GET /keys/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ]
+    beside = set(our_server.folder.iterdir())
+    for _ in range(100):
+        data = bytearray(b"".join(rng.choices(good, k=rng.randrange(1, 4))))
+        for _ in range(rng.randrange(6)):
+            place = rng.randrange(len(data))
+            change = rng.randrange(4)
+            if change == 0:
+                data[place] = rng.choice(b"\0\r\n :/.%?\xff0A")
+            elif change == 1:
+                del data[place : place + rng.randrange(20)]
+            elif change == 2:
+                data[place:place] = data[place : place + rng.randrange(40)]
+            else:
+                data[place:place] = rng.choice((b"../", b"%2e%2e%2f", b"\r\n", b"\0", b"//", b"Content-Length: 7\r\n"))
+            data = data or bytearray(b"x")
+        raw(our_server, bytes(data), end=True)
+    assert ask(our_server, "GET", "/nothing").status == 404
+    assert set(our_server.folder.iterdir()) == beside
+    assert "Traceback" not in our_server.told() and "Exception" not in our_server.told()

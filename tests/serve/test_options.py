@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,8 +27,9 @@ from restic_format.serve.server import Server as ServeServer
 from restic_format.serve.settings import Settings
 from restic_format.serve.users import Users
 from tests.serve.inside import Inside
-from tests.serve.kit import answer_of, ask, basic, sha, until
+from tests.serve.kit import answer_of, ask, basic, raw, sha, until
 from tests.servers.base import running
+from tests.servers.certificates import Certificates
 from tests.servers.our_server import OurServer, environment, ours
 from tests.servers.rest_server import RestServer
 
@@ -309,6 +311,25 @@ def test_settings_that_make_no_sense(settings: dict[str, object], text: str, tmp
     base: dict[str, object] = {"path": str(tmp_path / "data"), "listen": "127.0.0.1:0", "no_auth": True}
     with pytest.raises(UsageError, match=text):
         ServeServer(Settings(**{**base, **settings}), print)  # type: ignore[arg-type]
+
+
+def test_tls_bounds_its_version_and_survives_others(tmp_path: Path, certificates: Certificates) -> None:
+    pem, key = str(certificates.server), str(certificates.key_of(certificates.server))
+    with Inside(tmp_path, tls=True, tls_certificate=pem, tls_key=key, tls_minimum="1.3") as server:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = ssl.create_default_context(cafile=str(certificates.ca))
+            context.maximum_version = version
+            connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=20, context=context)
+            if version is ssl.TLSVersion.TLSv1_2:
+                with pytest.raises(ssl.SSLError):
+                    connection.connect()
+                continue
+            for nonsense in (b"GET /config HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", os.urandom(3000)):
+                raw(server, nonsense, end=True)
+            connection.request("GET", "/config")
+            assert answer_of(connection).status == 404
+            connection.close()
+    assert server.reported == []
 
 
 def test_a_port_or_socket_in_use(tmp_path: Path) -> None:
