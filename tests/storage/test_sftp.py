@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -410,6 +411,25 @@ def test_a_server_that_only_reads_says_so(folder: Path) -> None:
             act()
         assert caught.value.permanent and "-restic-temp-" not in str(caught.value)
     storage.close()
+
+
+def test_files_are_on_the_disk_before_they_are_named_and_their_names_before_it_returns(
+    storage: SftpStorage, folder: Path, tmp_path: Path
+) -> None:
+    # sftp-server says in its log what it does, in the order in which it does it.
+    place = sftp_place(folder, "-l", "DEBUG3", "-e")
+    told: list[str] = []
+    logged = opened(place, report=told.append)
+    logged.save(FileKind.PACK, NAME, CONTENT)
+    logged.save_new(FileKind.CONFIG, "", CONTENT)
+    logged.close()
+    steps = re.findall(r"(fsync|posix-rename|hardlink|open) (?:\"|.*old \")(\S*)\"", "\n".join(told))
+    placed = [(what, "temporary" if "-restic-temp-" in path else path.removeprefix(str(folder))) for what, path in steps]
+    data = f"/data/{NAME[:2]}"
+    assert placed == [
+        *(("open", "temporary"), ("fsync", "temporary"), ("open", data), ("posix-rename", "temporary"), ("fsync", data)),
+        *(("open", "temporary"), ("fsync", "temporary"), ("open", ""), ("hardlink", "temporary"), ("fsync", "")),
+    ], told
 
 
 @pytest.mark.parametrize("operation", ["fsync", "close", "fsetstat", "write", "posix-rename", "hardlink", "statvfs"])
