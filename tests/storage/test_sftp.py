@@ -1,4 +1,4 @@
-"""Repositories on an SFTP server: what is on the server afterwards, what happens when something goes wrong, many at once."""
+"""Repositories on an SFTP server: what is on the server afterwards, how files are read and listed, many at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,21 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, StorageAway, StorageError
+from restic_format.errors import FileExists, FileMissing, FileUnusable, StorageError
 from restic_format.storage.limited import Pace
 from restic_format.storage.local import LocalStorage
 from restic_format.storage.sftp import protocol
-from restic_format.storage.sftp.connection import SessionNotStarted
 from restic_format.storage.sftp.session import Pending, Session
 from restic_format.storage.sftp.storage import SftpStorage
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind, folders
-from tests.servers.sftp import Sshd, sftp_command, sftp_place
+from tests.servers.sftp import sftp_command, sftp_place
 from tests.storage.contract import CONTENT, NAME, OTHER
-from tests.storage.test_sftp_contract import EXTENSIONS, opened
-
-BIG = os.urandom(3 << 20)
-BIG_NAME = id_of(BIG).hex()
+from tests.storage.sftpkit import BIG, BIG_NAME, EXTENSIONS, opened, server_of
 
 
 @pytest.fixture
@@ -48,11 +42,6 @@ def storage(folder: Path) -> Iterator[SftpStorage]:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def server_of(storage: SftpStorage) -> int:
-    """The process that is at the other end."""
-    return storage._connection._session._child._process.pid
 
 
 def test_files_and_folders_have_restics_modes(storage: SftpStorage, folder: Path) -> None:
@@ -195,39 +184,6 @@ def test_those_who_read_one_file_at_a_time_share_it(
     assert open_at(storage, folder) == []
 
 
-def test_memory_is_not_written_to_after_a_read_has_failed(folder: Path) -> None:
-    class Failing(Pace):
-        def __init__(self) -> None:
-            self.turns = 0
-
-        def wait(self, size: int) -> None:
-            self.turns += 1
-            if self.turns == 2:
-                raise KeyboardInterrupt
-            os.kill(server_of(storage), signal.SIGSTOP)
-
-    storage = opened(sftp_place(folder), download=Failing())
-    LocalStorage(folder).create()
-    LocalStorage(folder).save(FileKind.PACK, BIG_NAME, BIG)
-    target = bytearray(len(BIG))
-    caught: list[BaseException] = []
-
-    def load() -> None:
-        try:
-            storage.load_into(FileKind.PACK, BIG_NAME, 0, memoryview(target))
-        except KeyboardInterrupt as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    thread.join(0.5)
-    assert thread.is_alive() and not any(target)  # what it has asked for is still to come
-    os.kill(server_of(storage), signal.SIGCONT)
-    thread.join()
-    assert len(caught) == 1 and target[:1000] == BIG[:1000]
-    storage.close()
-
-
 def open_at(storage: SftpStorage, folder: Path) -> list[str]:
     """What the server has open in *folder*, when it has done all it was asked before."""
     storage.exists(FileKind.CONFIG, "")
@@ -270,149 +226,6 @@ def test_of_several_who_make_the_same_new_file_one_succeeds(folder: Path, denied
         storage.close()
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_connection_that_is_lost_is_made_anew(storage: SftpStorage, folder: Path, signal_number: int) -> None:
-    storage.save(FileKind.PACK, NAME, CONTENT)
-    writer = storage.begin(FileKind.PACK)
-    writer.append(BIG)
-    assert len(list(folder.rglob("*-restic-temp-*"))) == 1
-    os.kill(server_of(storage), signal_number)
-    with pytest.raises(StorageAway, match="sftp: sftp-server has ended with signal") as caught:
-        writer.finish(BIG_NAME)
-    assert not caught.value.permanent
-    writer.abort()
-    assert storage.load(FileKind.PACK, NAME) == CONTENT
-    assert list(storage.strays()) == []  # the new session has removed what the old one left
-    storage.save(FileKind.PACK, BIG_NAME, BIG)
-    assert storage.load(FileKind.PACK, BIG_NAME) == BIG
-
-
-def test_those_who_wait_learn_that_the_connection_is_lost(storage: SftpStorage) -> None:
-    storage.save(FileKind.PACK, NAME, CONTENT)
-    os.kill(server_of(storage), signal.SIGSTOP)
-    errors: list[StorageError] = []
-
-    def load() -> None:
-        with pytest.raises(StorageAway) as caught:
-            storage.load(FileKind.PACK, NAME)
-        errors.append(caught.value)
-
-    threads = [threading.Thread(target=load) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.2)
-    os.kill(server_of(storage), signal.SIGKILL)
-    for thread in threads:
-        thread.join(60)
-    assert len(errors) == 6 and storage.load(FileKind.PACK, NAME) == CONTENT
-
-
-def test_a_server_that_takes_nothing_more_is_given_up(folder: Path) -> None:
-    storage = opened(sftp_place(folder), stuck_after=1.0)
-    storage.create()
-    os.kill(server_of(storage), signal.SIGSTOP)
-    with pytest.raises(StorageAway, match=r"(took nothing|no answer) for 1 seconds"):
-        storage.save(FileKind.PACK, NAME, bytes(40 << 20))
-    storage.save(FileKind.PACK, NAME, CONTENT)
-    assert list(storage.strays()) == []
-    storage.close()
-
-
-KILLED = """
-import os, sys
-from restic_format.storage.sftp import open_sftp
-from restic_format.storage.transport import Transport
-from restic_spec.layout import FileKind
-storage = open_sftp(sys.argv[1], {"command": sys.argv[2]}, Transport(environment=os.environ))
-for kind in (FileKind.PACK, FileKind.INDEX, FileKind.LOCK):
-    storage.begin(kind).append(bytes(1 << 20))
-    writer = storage.begin(kind)
-    writer.append(bytes(1 << 20))
-    keep = globals().setdefault("keep", []) + [writer]
-    keep.append(writer)
-    writer._confirm(0)
-print(storage._connection._session._child._process.pid, flush=True)
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_what_a_killed_program_leaves_is_ignored_and_removed_in_time(
-    storage: SftpStorage, folder: Path, project_root: Path
-) -> None:
-    place = sftp_place(folder)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, place.location.removeprefix("sftp:"), place.options["sftp.command"]],
-        env={**os.environ, "PYTHONPATH": f"{project_root}:{project_root / 'spec'}"},
-        capture_output=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    child = Path(f"/proc/{int(done.stdout)}")
-    end = time.monotonic() + 20
-    while child.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not child.exists()  # it has seen that nobody is there any more
-    left = sorted(storage.strays())
-    assert len(left) >= 3 and all("-restic-temp-" in path for path in left)
-    for kind in (FileKind.PACK, FileKind.INDEX, FileKind.LOCK):
-        assert list(storage.list(kind)) == []
-    asked: list[bool] = []
-    assert storage.remove_unfinished(3600, lambda: not asked.append(True)) == 0 and not asked
-    assert storage.remove_unfinished(-5, lambda: False) == 0
-    locks = [path for path in left if path.startswith("locks/")]
-    assert storage.remove_unfinished(-5, lambda: True) == len(left) - len(locks)
-    assert sorted(storage.strays()) == locks
-
-
-def test_what_is_left_of_either_storage_is_removed_by_both(storage: SftpStorage, folder: Path) -> None:
-    for keeper in (storage, LocalStorage(folder)):
-        for ending in ("-tmp-0123abcd", "-restic-temp-" + "0a" * 16, "-restic-temp-", "-tmp-x"):
-            (folder / "data" / NAME[:2] / (NAME + ending)).write_bytes(b"")
-        assert keeper.remove_unfinished(-5, lambda: True) == 2
-        assert sorted(keeper.strays()) == sorted(f"data/{NAME[:2]}/{NAME}{ending}" for ending in ("-restic-temp-", "-tmp-x"))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    assert os.geteuid() == 0, "mounting a small file system needs root"
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], check=True)
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_server_whose_disk_is_full_or_read_only_says_so(small_disk: Path) -> None:
-    storage = opened(sftp_place(small_disk / "repo"))
-    storage.create()
-    storage.save(FileKind.PACK, NAME, CONTENT)
-    with pytest.raises(NoSpace, match=rf"write {small_disk}/repo/data/..: no space left on device") as caught:
-        storage.save(FileKind.PACK, BIG_NAME, bytes(20 << 20))
-    assert caught.value.permanent
-    assert list(storage.strays()) == [] and list(storage.list(FileKind.PACK)) == [(NAME, len(CONTENT))]
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(AccessDenied, match=r"open .*: read-only file system"):
-        storage.save(FileKind.PACK, OTHER, CONTENT)
-    with pytest.raises(AccessDenied, match=r"remove .*: read-only file system"):
-        storage.remove(FileKind.PACK, NAME)
-    storage.close()
-
-
-def test_a_server_that_only_reads_says_so(folder: Path) -> None:
-    LocalStorage(folder).create()
-    LocalStorage(folder).save(FileKind.PACK, NAME, CONTENT)
-    storage = opened(sftp_place(folder, "-R"))
-    assert storage.load(FileKind.PACK, NAME) == CONTENT and storage.exists(FileKind.PACK, NAME)
-    for act in (
-        lambda: storage.save(FileKind.PACK, OTHER, CONTENT),
-        lambda: storage.remove(FileKind.PACK, NAME),
-        lambda: storage.save_new(FileKind.CONFIG, "", CONTENT),
-    ):
-        with pytest.raises(AccessDenied, match="permission denied") as caught:
-            act()
-        assert caught.value.permanent and "-restic-temp-" not in str(caught.value)
-    storage.close()
-
-
 def test_files_are_on_the_disk_before_they_are_named_and_their_names_before_it_returns(
     storage: SftpStorage, folder: Path, tmp_path: Path
 ) -> None:
@@ -430,47 +243,6 @@ def test_files_are_on_the_disk_before_they_are_named_and_their_names_before_it_r
         *(("open", "temporary"), ("fsync", "temporary"), ("open", data), ("posix-rename", "temporary"), ("fsync", data)),
         *(("open", "temporary"), ("fsync", "temporary"), ("open", ""), ("hardlink", "temporary"), ("fsync", "")),
     ], told
-
-
-@pytest.mark.parametrize("operation", ["fsync", "close", "fsetstat", "write", "posix-rename", "hardlink", "statvfs"])
-def test_no_file_has_its_name_when_a_step_was_refused(folder: Path, operation: str) -> None:
-    LocalStorage(folder).create()
-    # OpenSSH does not offer an extension that it refuses.
-    storage = opened(sftp_place(folder, "-P", operation))
-    if operation in ("close", "write"):
-        with pytest.raises(AccessDenied, match=f"{operation} .*: permission denied"):
-            storage.save(FileKind.PACK, BIG_NAME, BIG)
-        assert not storage.exists(FileKind.PACK, BIG_NAME)
-    else:
-        storage.save(FileKind.PACK, BIG_NAME, BIG)
-        storage.save(FileKind.PACK, BIG_NAME, BIG)
-        assert storage.load(FileKind.PACK, BIG_NAME) == BIG
-    assert list(storage.strays()) == []
-    storage.close()
-
-
-def test_what_stands_in_the_way_is_named(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    storage = opened(sftp_place(tmp_path / "file"))
-    assert not storage.exists(FileKind.CONFIG, "")
-    with pytest.raises(FileUnusable, match=f"mkdir {tmp_path}/file: is there and not a folder"):
-        storage.create()
-    storage.close()
-    storage = opened(sftp_place(tmp_path / "file" / "below"))
-    with pytest.raises(StorageError, match="mkdir"):
-        storage.create()
-    storage.close()
-    storage = opened(sftp_place(folder))
-    storage.create()
-    (folder / "index" / NAME).mkdir()
-    os.mkfifo(folder / "index" / OTHER)
-    assert sorted(storage.list(FileKind.INDEX)) == sorted(
-        [(NAME, max(1, (folder / "index" / NAME).stat().st_size)), (OTHER, 1)]
-    )
-    for name in (NAME, OTHER):
-        with pytest.raises(FileUnusable, match=f"index/{name}: is not a regular file"):
-            storage.load(FileKind.INDEX, name)
-    storage.close()
 
 
 def test_links_are_followed(storage: SftpStorage, folder: Path, tmp_path: Path) -> None:
@@ -560,35 +332,3 @@ def test_nothing_is_asked_of_a_server_before_it_has_said_what_it_offers(folder: 
     assert time.monotonic() - begun < 0.3  # nobody waits for a program to start
     assert not storage.exists(FileKind.CONFIG, "")
     storage.close()
-
-
-def test_who_is_not_let_in_learns_it_at_once(sshd: Sshd) -> None:
-    for arguments, message in (
-        ({"key": "stranger"}, "Permission denied"),
-        ({"hosts": "none"}, "Host key verification failed"),
-        ({"hosts": "other_hosts"}, "Host key verification failed"),
-    ):
-        storage = opened(sshd.place(**arguments))
-        with pytest.raises(SessionNotStarted, match=rf"ssh has ended with exit status 255: .*{message}") as caught:
-            storage.exists(FileKind.CONFIG, "")
-        assert caught.value.permanent
-        storage.close()
-    place = sshd.place()
-    nobody = place._replace(location=place.location.replace(f":{sshd.port}/", ":1/"))
-    storage = opened(nobody)
-    with pytest.raises(SessionNotStarted, match="Connection refused"):
-        storage.exists(FileKind.CONFIG, "")
-    storage.close()
-
-
-def test_a_storage_that_nobody_has_any_more_ends_its_program(folder: Path) -> None:
-    storage = opened(sftp_place(folder))
-    storage.create()
-    child = Path(f"/proc/{server_of(storage)}/stat")
-    threads = {thread.name for thread in threading.enumerate()}
-    assert "sftp-reader" in threads
-    del storage
-    end = time.monotonic() + 20
-    while child.exists() and child.read_text().split()[2] != "Z" and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not child.exists() or child.read_text().split()[2] == "Z"
