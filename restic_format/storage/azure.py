@@ -6,9 +6,7 @@ become a blob together. Azure shows what is stored in every listing that begins 
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http.client import responses
@@ -19,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from restic_format.errors import AccessDenied, FileCold, FileMissing, StorageError, UsageError
 from restic_format.storage.azureaccess import VERSION, Access, SharedAccessSignature, SharedKey, Token
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
-from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, object_in
+from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in
 from restic_format.storage.extended import AzureOptions, read_options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import status_text, told
@@ -179,7 +177,7 @@ class AzureStore(ObjectStore):
         blocks = []
         for block in _cut(pieces, _BLOCK):
             # The name of a block says what is in it: two writers of one file cannot mix theirs up.
-            blocks.append(b64encode(_md5(block).digest()).decode())
+            blocks.append(md5_of(block))
             self._ask("PUT", key, {"comp": "block", "blockid": blocks[-1]}, {}, block, checked=True)
         listed = "".join(f"<Latest>{block}</Latest>" for block in blocks)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
@@ -187,7 +185,10 @@ class AzureStore(ObjectStore):
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
         """Read a range."""
-        return self._ask("GET", key, {}, _range(offset, length), limit=limit).body
+        reply = self._ask("GET", key, {}, _range(offset, length), limit=limit)
+        return (
+            reply.body if offset or length is not None else check_md5(reply.body, reply.headers.get("Content-MD5") or "", key)
+        )
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """Read a range into *target*."""
@@ -239,7 +240,7 @@ class AzureStore(ObjectStore):
         """One request about a blob, or about the container where *key* is "". Raises `StorageError` for other than success."""
         sent = {"x-ms-version": VERSION, **headers}
         if checked:
-            sent["Content-MD5"] = b64encode(_md5(body).digest()).decode()
+            sent["Content-MD5"] = md5_of(body)
         path = f"{self._root}/{quote(key)}" if key else self._root
         size = sum(map(len, body))
         target = self._access.address(method, path, query, sent, size)
@@ -247,9 +248,12 @@ class AzureStore(ObjectStore):
         if reply.status == 401 and self._access.refused(sent):
             target = self._access.address(method, path, query, sent, size)
             reply = self._http.request(method, target, sent, body, into=into, limit=limit)
+        what = shown or f"{method} {object_in(key) if key else self._location}"
+        if reply.ok or reply.status == 404:
+            check_sender(reply, "x-ms-", what)
         if reply.ok:
             return reply
-        raise self._told(reply, shown or f"{method} {object_in(key) if key else self._location}", key)
+        raise self._told(reply, what, key)
 
     def _told(self, reply: Reply, what: str, key: str) -> StorageError:
         """The error that Azure's answer means: its code and its words."""
@@ -277,13 +281,6 @@ class _Refused(AccessDenied):
     def __init__(self, what: str, object: str, code: str) -> None:
         super().__init__(what, object=object)
         self.code = code
-
-
-def _md5(pieces: Sequence[memoryview]) -> hashlib._Hash:
-    found = hashlib.md5(usedforsecurity=False)
-    for piece in pieces:
-        found.update(piece)
-    return found
 
 
 def _cut(pieces: list[memoryview], size: int) -> Iterator[list[memoryview]]:

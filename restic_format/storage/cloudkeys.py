@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
+from base64 import b64encode
+from collections.abc import Iterable
 
-from restic_format.errors import LocationInvalid, StorageError
+from restic_format.errors import AnswerCut, LocationInvalid, StorageError
+from restic_format.storage.base import Buffer
+from restic_format.storage.http.reply import Reply
 from restic_format.words import visible
 
 _EMPTY = 1000
@@ -29,6 +34,36 @@ def bucket_and_prefix(scheme: str, rest: str) -> tuple[str, str]:
         raise LocationInvalid(f"parsing repository location failed: {scheme}: the path is not UTF-8") from None
     prefix = posixpath.normpath(path or "/").lstrip("/")
     return bucket, "" if prefix == "." else prefix
+
+
+def md5_of(pieces: Iterable[Buffer]) -> str:
+    """The MD5 of *pieces* together, in base64, as the clouds write it."""
+    found = hashlib.md5(usedforsecurity=False)
+    for piece in pieces:
+        found.update(piece)
+    return b64encode(found.digest()).decode()
+
+
+def check_md5(body: bytes, md5: str, key: str) -> bytes:
+    """*body*, which is the whole object *key* and has the hash *md5*, "" where that is not known.
+
+    Raises:
+        AnswerCut: it has another: something changed on the way.
+    """
+    if md5 and md5_of([body]) != md5:
+        name = object_in(key)
+        raise AnswerCut(f"{name}: the {len(body)} bytes that arrived are not those that were sent", object=name)
+    return body
+
+
+def check_sender(reply: Reply, mark: str, what: str) -> None:
+    """Refuse what a portal of a network or a proxy says instead of the cloud, whose headers begin with *mark*.
+
+    Raises:
+        AnswerCut: no header does.
+    """
+    if not any(name.lower().startswith(mark) for name in reply.headers):
+        raise AnswerCut(f"{what}: {reply.status}, but what answers is not the cloud; a portal or a proxy may be in between")
 
 
 class Pages:

@@ -6,10 +6,8 @@ every listing that begins afterwards.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,7 +16,7 @@ import msgspec
 
 from restic_format.errors import FileMissing, StorageError, UsageError
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
-from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, object_in
+from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in
 from restic_format.storage.cloudtokens import GivenToken, TokenSource
 from restic_format.storage.extended import GsOptions, read_options
 from restic_format.storage.http.pool import Pool
@@ -191,12 +189,8 @@ class GcsStore(ObjectStore):
 
     def _put(self, key: str, data: Content, query: Mapping[str, str]) -> Reply:
         pieces = pieces_of(data)
-        found, size = hashlib.md5(usedforsecurity=False), 0
-        for piece in pieces:
-            found.update(piece)
-            size += memoryview(piece).nbytes
+        md5, size = md5_of(pieces), sum(memoryview(piece).nbytes for piece in pieces)
         boundary = os.urandom(16).hex()
-        md5 = b64encode(found.digest()).decode()
         about = json.dumps({"name": key, "md5Hash": md5})
         head = (
             f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{about}\r\n"
@@ -216,12 +210,16 @@ class GcsStore(ObjectStore):
         return reply
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
-        """Read a range."""
-        return self._ask("GET", key, {"alt": "media"}, _range(offset, length), limit=limit).body
+        """Read a range; all of an object must have the hash that Google names."""
+        wanted = _range(offset, length)
+        reply = self._ask("GET", key, {"alt": "media"}, wanted, limit=limit)
+        check_sender(reply, "x-goog-", f"GET {object_in(key)}")
+        return reply.body if wanted else check_md5(reply.body, _md5_in(reply), key)
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """Read a range into *target*."""
-        self._ask("GET", key, {"alt": "media"}, _range(offset, len(target)), into=target)
+        reply = self._ask("GET", key, {"alt": "media"}, _range(offset, len(target)), into=target)
+        check_sender(reply, "x-goog-", f"GET {object_in(key)}")
 
     def size(self, key: str) -> int:
         """Bytes of an object."""
@@ -305,6 +303,12 @@ class GcsStore(ObjectStore):
         if reply.status == 401 and isinstance(self._tokens, GivenToken):
             said = f"{said or ''}; the token in GOOGLE_ACCESS_TOKEN has ended or is not valid".removeprefix("; ")
         return told(reply, what, object_in(key) if key else "", said)
+
+
+def _md5_in(reply: Reply) -> str:
+    """The hash that Google names in an answer with the whole object; "" where it names none."""
+    words = ",".join(reply.headers.get_all("x-goog-hash") or []).replace(" ", "").split(",")
+    return next((word.removeprefix("md5=") for word in words if word.startswith("md5=")), "")
 
 
 def _range(offset: int, length: int | None) -> dict[str, str]:

@@ -13,7 +13,16 @@ from urllib.parse import urlencode
 
 import pytest
 
-from restic_format.errors import AccessDenied, FileCold, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
+from restic_format.errors import (
+    AccessDenied,
+    AnswerCut,
+    FileCold,
+    FileExists,
+    FileMissing,
+    LocationInvalid,
+    StorageError,
+    UsageError,
+)
 from restic_format.storage import Storage, azure, open_storage
 from restic_format.storage.azure import AzureStore, open_azure
 from restic_format.storage.azureaccess import SharedKey
@@ -23,7 +32,8 @@ from restic_format.storage.transport import Transport
 from restic_spec.layout import FileKind
 from tests.servers.azurite import ACCOUNT, KEY, Azurite
 from tests.servers.base import Server
-from tests.storage.answers import Answers, Changing, answer
+from tests.storage import answers
+from tests.storage.answers import Answers, Changing
 from tests.storage.contract import CONTENT, NAME, OTHER, StorageContract
 
 
@@ -55,6 +65,11 @@ def signature(*, permissions: str = "rwdlac", minutes: float = 60, kinds: str = 
     signed = hmac.digest(base64.b64decode(KEY), "\n".join(fields).encode(), "sha256")
     query = {"sv": "2020-08-04", "ss": "b", "srt": kinds, "sp": permissions, "se": ends, "spr": "https"}
     return urlencode({**query, "sig": base64.b64encode(signed).decode()})
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Reply:
+    """An answer of Azure."""
+    return answers.answer(status, body, x_ms_version="2021-12-02", **headers)
 
 
 class TestAzure(StorageContract):
@@ -289,6 +304,22 @@ def test_a_clock_that_is_wrong_is_named() -> None:
     storage, _ = store(refusal(403, "AuthenticationFailed", more=detail, Date=formatdate(time.time() + 3600, usegmt=True)))
     with pytest.raises(AccessDenied, match="words Request date header too old; the clock of this machine is 60 minutes behind"):
         storage.load(FileKind.CONFIG, "")
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_page_of_a_portal_is_not_taken_for_an_answer(status: int) -> None:
+    storage, _ = store(*[answers.answer(status, b"<html>Welcome</html>", Content_Type="text/html", Content_Length="20")] * 4)
+    for act in (storage.load, storage.size, storage.exists, storage.remove):
+        with pytest.raises(AnswerCut, match=f" config: {status}, but what answers is not the cloud"):
+            act(FileKind.CONFIG, "")
+
+
+def test_what_arrives_changed_is_asked_for_once_more() -> None:
+    storage, _ = store(answer(200, CONTENT, Content_MD5="aaaa"), answer(200, CONTENT))
+    with pytest.raises(AnswerCut, match="config: the 17 bytes that arrived are not those that were sent") as caught:
+        storage.load(FileKind.CONFIG, "")
+    assert not caught.value.permanent
+    assert storage.load(FileKind.CONFIG, "") == CONTENT
 
 
 @pytest.mark.parametrize(

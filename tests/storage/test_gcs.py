@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from restic_format.errors import AccessDenied, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
+from restic_format.errors import AccessDenied, AnswerCut, FileExists, FileMissing, LocationInvalid, StorageError, UsageError
 from restic_format.storage import Storage, open_storage
 from restic_format.storage.gcs import GcsStore, NewBucket, open_gs
+from restic_format.storage.http.reply import Reply
 from restic_format.storage.objects import ObjectStorage
 from restic_format.storage.transport import Transport
 from restic_spec.layout import FileKind
@@ -177,6 +179,23 @@ def test_an_upload_of_which_another_size_is_told_has_failed(size: str) -> None:
         storage.save(FileKind.PACK, NAME, CONTENT)
 
 
+def test_a_page_of_a_portal_is_not_taken_for_an_object() -> None:
+    page = answer(200, b"<html>Welcome</html>", Content_Type="text/html")
+    storage, _ = store([page] * 3)
+    with pytest.raises(AnswerCut, match="GET config: 200, but what answers is not the cloud"):
+        storage.load(FileKind.CONFIG, "")
+    with pytest.raises(StorageError, match="config: Google does not say how large it is"):
+        storage.exists(FileKind.CONFIG, "")
+
+
+def test_what_arrives_changed_is_asked_for_once_more() -> None:
+    storage, _ = store([answer(200, CONTENT, x_goog_hash="crc32c=AA==,md5=aaaa"), answer(200, CONTENT, x_goog_generation="1")])
+    with pytest.raises(AnswerCut, match="config: the 17 bytes that arrived are not those that were sent") as caught:
+        storage.load(FileKind.CONFIG, "")
+    assert not caught.value.permanent
+    assert storage.load(FileKind.CONFIG, "") == CONTENT
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -207,3 +226,20 @@ def test_an_emulator_gets_no_credentials_but_the_token_that_is_meant_for_it() ->
     for host in ("http://h/path", "http://user:word@h"):
         with pytest.raises(UsageError, match="STORAGE_EMULATOR_HOST is not a host"):
             open_gs("bucket:/", {}, Transport(environment={"STORAGE_EMULATOR_HOST": host}))
+
+
+def test_the_server_tells_the_hash_of_what_it_sends(gcs_server: Server) -> None:
+    storage = opened(gcs_server)
+    storage.save(FileKind.CONFIG, "", CONTENT)
+    asked: list[str] = []
+    inner = storage.inner.store._http  # type: ignore[attr-defined]
+    request = inner.request
+
+    def noted(*words: Any, **more: Any) -> Reply:
+        reply: Reply = request(*words, **more)
+        asked.append(reply.headers["x-goog-hash"])
+        return reply
+
+    inner.request = noted
+    assert storage.load(FileKind.CONFIG, "") == CONTENT
+    assert "md5=" in asked[0]
