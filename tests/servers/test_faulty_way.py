@@ -11,7 +11,7 @@ from tests.servers.faultysftp import FaultySftp
 from tests.servers.sftp import sftp_place
 from tests.servers.trouble import through_faults
 
-SERVERS = {"rest_server": 50, "rclone_s3": 50, "our_server": 20}
+SERVERS = {"rest_server": 50, "gcs_server": 50, "rclone_s3": 50, "our_server": 20}
 """The servers, and how many runs each has under `make long`; the first one of each is among the tests of every day."""
 
 RUNS = [
