@@ -7,10 +7,7 @@ as it looks at the whole environment of its process, and the engine only at the 
 
 from __future__ import annotations
 
-import configparser
-import importlib.util
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -119,6 +116,10 @@ def _plain(environment: Mapping[str, str]) -> Keys | None:
 def _in_aws_file(environment: Mapping[str, str]) -> Keys | None:
     """The keys of the profile in Amazon's file of credentials; None where it has no plain ones."""
     text = _text_of(environment, "AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")
+    if not text:
+        return None
+    import configparser
+
     profile = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
     parser = configparser.RawConfigParser(strict=False)
     try:
@@ -167,11 +168,15 @@ def _text_of(environment: Mapping[str, str], variable: str, usual: str) -> str:
 
 
 def _has_botocore() -> bool:
+    import importlib.util
+
     return importlib.util.find_spec("botocore") is not None
 
 
 def _ask(transport: Transport, plain: Keys | None, region: str) -> _Found:
     """What botocore finds: *plain* are the keys that a role is assumed with, where there are any."""
+    import subprocess
+
     environment = {name: text for name, text in transport.environment.items() if "PASSWORD" not in name}
     if plain is not None:
         environment |= {"AWS_ACCESS_KEY_ID": plain.access_key, "AWS_SECRET_ACCESS_KEY": plain.secret_key}
