@@ -200,7 +200,7 @@ class S3Store(ObjectStore):
             reply = self._put(key, data, {**headers, "If-None-Match": "*"}, "")
             if reply.status == 412:
                 raise already_there(kind, name_in(kind, key))
-            if reply.status != 501:
+            if reply.status not in (400, 501):  # nothing is there, so it may be stored without
                 if not reply.ok:
                     raise told(reply, f"save {key}", key)
                 return

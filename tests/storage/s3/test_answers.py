@@ -212,9 +212,11 @@ def test_a_new_file_is_stored_under_a_condition_and_without_one_where_that_is_no
         storage = told.storage(Answer(404), Answer(status, failure(code)))
         with pytest.raises(FileExists if status == 412 else StorageError, match="config"):
             storage.save_new(FileKind.CONFIG, "", SEALED)
-    storage = told.storage(Answer(404), Answer(501, failure("NotImplemented")), Answer(200))
-    storage.save_new(FileKind.CONFIG, "", SEALED)
-    assert [asked.method for asked in told.asked] == ["HEAD", "PUT", "PUT"] and "if-none-match" not in told.asked[2].headers
+    for refusal in (Answer(501, failure("NotImplemented")), Answer(400, failure("InvalidArgument"))):
+        storage = told.storage(Answer(404), refusal, Answer(200))
+        storage.save_new(FileKind.CONFIG, "", SEALED)
+        assert [asked.method for asked in told.asked] == ["HEAD", "PUT", "PUT"]
+        assert "if-none-match" not in told.asked[2].headers
     storage = told.storage(Answer(200, b"", {"Content-Length": "6"}))
     with pytest.raises(FileExists, match="config: already exists"):
         storage.save_new(FileKind.CONFIG, "", SEALED)
