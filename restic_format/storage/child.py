@@ -33,6 +33,9 @@ _MOST_IN_LINE = 1024
 _PIECES_AT_ONCE = 512
 """Well below the system's bound on what one call takes."""
 
+_LONGEST_POLL = (1 << 31) - 1
+"""Milliseconds that the system can be asked to wait at most: three weeks."""
+
 _KILL_AFTER = 1.0
 """Seconds that a program has to end after it was asked to by a signal."""
 
@@ -151,7 +154,7 @@ class Child:
                 if ready is None:
                     ready = select.poll()
                     ready.register(self._input.fileno(), select.POLLOUT)
-                if not ready.poll(patience * 1000):
+                if not ready.poll(min(patience * 1000, _LONGEST_POLL)):
                     raise ChildStuck from None
                 continue
             self.moved = time.monotonic()

@@ -109,6 +109,22 @@ def test_those_who_wait_learn_that_the_connection_is_lost(storage: SftpStorage) 
     assert len(errors) == 6 and storage.load(FileKind.PACK, NAME) == CONTENT
 
 
+@pytest.mark.parametrize("patience", [0.0, 1e9])
+def test_a_server_may_take_as_long_as_it_wants(folder: Path, patience: float) -> None:
+    storage = opened(sftp_place(folder), stuck_after=patience)
+    storage.create()
+    server = server_of(storage)
+    os.kill(server, signal.SIGSTOP)
+    thread = threading.Thread(target=storage.save, args=(FileKind.PACK, BIG_NAME, bytes(4 << 20)))
+    thread.start()
+    thread.join(1.5)  # a second is how often it is looked whether anything moves
+    assert thread.is_alive()
+    os.kill(server, signal.SIGCONT)
+    thread.join()
+    assert storage.size(FileKind.PACK, BIG_NAME) == 4 << 20 and server_of(storage) == server
+    storage.close()
+
+
 def test_a_server_that_takes_nothing_more_is_given_up(folder: Path) -> None:
     storage = opened(sftp_place(folder), stuck_after=1.0)
     storage.create()

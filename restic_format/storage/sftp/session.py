@@ -6,6 +6,7 @@ server that cannot get rid of its answers would take no more requests. Data are 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -76,7 +77,7 @@ class Session:
 
     def __init__(self, words: Sequence[str], transport: Transport, questions: Sequence[Request]) -> None:
         """Raises `ChildUnusable`; whether the server can be reached shows later."""
-        self._stuck_after = transport.stuck_after
+        self._stuck_after = transport.stuck_after if transport.stuck_after > 0 else math.inf
         self._questions = questions
         self._child = Child(words, transport.environment, transport.report)
         self._sending = threading.Lock()
