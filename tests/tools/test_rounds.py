@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +149,42 @@ def test_without_a_cache_packs_with_trees_are_fetched_whole_too(command: Command
     storage = command("--no-cache", "ls", "latest")
     trees = FOLDERS + len(source.parts)
     assert len(storage.calls("load", FileKind.PACK)) < trees
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_check_has_a_cache_of_its_own_which_is_gone_afterwards(
+    run: Runner, far: list[FarStorage], place: Path, temporary: Path
+) -> None:
+    done = run("-r", str(place), "check")
+    assert done.code == 0
+    assert f"using temporary cache in {temporary}/restic-check-cache-".encode() in done.out
+    assert list(temporary.iterdir()) == []
+    done = run("-r", str(place), "--no-cache", "check")
+    assert (done.code, b"temporary" in done.out) == (0, False)
+    assert len(far) == 2
+
+
+def test_damage_to_a_pack_with_trees_is_found_and_the_cache_is_gone_all_the_same(
+    run: Runner, far: list[FarStorage], place: Path, temporary: Path
+) -> None:
+    repo = Repository.open(LocalStorage(place), PASSWORD)
+    repo.load_index()
+    pack = next(pack.id.hex() for pack in repo.index.packs() if pack.holds_trees())
+    path = place / "data" / pack[:2] / pack
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    done = run("-r", str(place), "check")
+    assert done.code == 1
+    assert b"ciphertext verification failed" in done.out + done.err
+    assert list(temporary.iterdir()) == []
+    assert len(far) == 1
