@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -20,6 +21,7 @@ from restic_format.errors import (
     FileExists,
     FileMissing,
     LocationInvalid,
+    ServerNotTrusted,
     StorageError,
     UsageError,
 )
@@ -114,6 +116,14 @@ def test_what_does_not_open_it_is_told_in_one_line(azurite: Server, variables: d
     assert "\n" not in text and "RequestId" not in text
     for secret in variables.values():
         assert not secret or (secret not in text and secret.rpartition("sig=")[2] not in text)
+
+
+def test_a_certificate_that_is_not_trusted_is_the_servers_not_the_proxys(azurite: Server) -> None:
+    place = azurite.place()
+    storage = open_azure(place.location.partition(":")[2], {}, Transport(environment=place.environment))
+    host = re.escape(f"https://{ACCOUNT}.blob.{place.environment['AZURE_ENDPOINT_SUFFIX']}")
+    with pytest.raises(ServerNotTrusted, match=f"^{host}: tls: failed to verify certificate"):
+        storage.size(FileKind.CONFIG, "")
 
 
 def test_a_missing_container_is_made_when_a_repository_is(azurite: Server) -> None:

@@ -325,7 +325,7 @@ class Pool:
         if self._tls is not None:
             from restic_format.storage.http.tls import told
 
-            found = told(name, error, connecting=connecting)
+            found = told(self.origin.name, error, connecting=connecting)  # a proxy only passes it on
             if found is not None:
                 return found
         if isinstance(error, socket.gaierror):
