@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import shutil
 import signal
@@ -50,6 +51,9 @@ class ChildStuck(Exception):
     """The program has taken nothing of what was written to it for too long."""
 
 
+_OURS = re.compile("(RESTIC|RUSTIC)_.*(PASSWORD|REPO)")
+
+
 def words_of(text: str, option: str) -> list[str]:
     """The words of the command in an extended option. Raises `UsageError`."""
     try:
@@ -59,9 +63,8 @@ def words_of(text: str, option: str) -> list[str]:
 
 
 def environment_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a child gets of *environment*: all but the passwords that are meant for this program."""
-    own = ("RESTIC_", "RUSTIC_")
-    return {name: value for name, value in environment.items() if not (name.startswith(own) and "PASSWORD" in name)}
+    """What a child gets of *environment*: all but what is meant for this program and may have a password in it."""
+    return {name: value for name, value in environment.items() if not _OURS.match(name)}
 
 
 class Child:

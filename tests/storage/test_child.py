@@ -112,10 +112,11 @@ def test_one_that_cannot_be_started_is_named(tmp_path: Path, monkeypatch: pytest
 
 def test_it_gets_the_environment_without_our_passwords() -> None:
     given = {**ENVIRONMENT, "RESTIC_PASSWORD": "x", "RUSTIC_PASSWORD": "x", "RESTIC_REST_PASSWORD": "x", "SSH_AUTH_SOCK": "/s"}
+    given |= dict.fromkeys(("RESTIC_REPOSITORY", "RESTIC_FROM_REPOSITORY", "RUSTIC_REPO"), "rest:https://user:secret@host/")
     assert environment_of(given) == {**ENVIRONMENT, "SSH_AUTH_SOCK": "/s"}
     child = Child(["env"], given, print)
     assert child.ended(20) == "exit status 0"
-    assert b"PASSWORD" not in (told := os.read(child.output, 1 << 16)) and b"SSH_AUTH_SOCK=/s" in told
+    assert b"secret" not in (told := os.read(child.output, 1 << 16)) and b"SSH_AUTH_SOCK=/s" in told
     child.close()
 
 
