@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import partial
-from http import HTTPStatus
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, ResticFormatError
 from restic_format.serve.accesslog import AccessLog
+from restic_format.serve.exchange import PIECE, Exchange, Gone, Headers, Receive, Refused, Scope, Send
 from restic_format.serve.folders import DataFolder, OpenedFile, TooLarge, Upload, WrongContent
 from restic_format.serve.metrics import Metrics
 from restic_format.serve.paths import Named, read_path
@@ -28,32 +27,17 @@ from restic_spec.layout import FileKind
 
 T = TypeVar("T")
 
-Scope: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
-Headers: TypeAlias = list[tuple[bytes, bytes]]
-
-PIECE = 1 << 20
-"""Bytes of a file that are read or written at once."""
-
-PATIENCE = 300.0
-"""Seconds that a client may take for the next bytes of a file, in either direction."""
-
 _THREADS = 32
 """Files that are read from or written to at the same time."""
 
 _LOGINS = 2
 """Passwords that are hashed at the same time, so that many wrong ones hold up neither the processor nor files."""
 
-_UNREAD = 256 << 20
-"""Bytes of a refused upload that are taken and thrown away: a client that is cut off would not see why, and try again."""
-
 _NAMES = 8192
 """Names of a listing that are sent at once."""
 
 _TYPES = {1: b"application/vnd.x.restic.rest.v1", 2: b"application/vnd.x.restic.rest.v2"}
 _FILE_METHODS = b"HEAD, GET, POST, DELETE"
-_LENGTH = re.compile(rb"[0-9]{1,19}\Z")
 _CREATE = re.compile(rb"(?:\A|&)create=true(?:&|\Z)")
 
 _STATUS: tuple[tuple[type[ResticFormatError], int], ...] = (
@@ -84,20 +68,6 @@ class Access(NamedTuple):
         return self.users is None and not self.user_header
 
 
-class Refused(Exception):
-    """A request that is answered with a *status* of failure, and *text* or the status in words."""
-
-    def __init__(self, status: int, text: str = "", headers: Headers | None = None) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text or ("Requested Range Not Satisfiable" if status == 416 else HTTPStatus(status).phrase)
-        self.headers = headers or []
-
-
-class _Gone(Exception):
-    """The client is gone, or too slow."""
-
-
 class RestApplication:
     """The ASGI application. *report* is told in one line what the server's owner must know; *debug* tells of every request."""
 
@@ -124,12 +94,12 @@ class RestApplication:
         """Answer one request."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
-        exchange = _Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send)
         try:
             await self._answer(exchange)
         except Refused as refusal:
             await self._refuse(exchange, refusal)
-        except _Gone:
+        except Gone:
             exchange.status = exchange.status or 400
             if exchange.started:
                 raise ConnectionAbortedError from None
@@ -145,7 +115,7 @@ class RestApplication:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _answer(self, exchange: _Exchange) -> None:
+    async def _answer(self, exchange: Exchange) -> None:
         if exchange.header(b"upgrade") and exchange.length != 0 and exchange.method == "POST":
             raise Refused(400)  # the parser takes no body behind it
         if exchange.path == b"/metrics" and self._metrics is not None:
@@ -162,15 +132,15 @@ class RestApplication:
         except ResticFormatError as error:
             if exchange.started:
                 self._report(f"{exchange.shown}: {error}")
-                raise _Gone from None
+                raise Gone from None
             raise self._told(exchange, error) from error
         except OSError as error:
             self._report(f"{exchange.shown}: {error}")
             if exchange.started:
-                raise _Gone from None
+                raise Gone from None
             raise Refused(500) from error
 
-    def _told(self, exchange: _Exchange, error: ResticFormatError) -> Refused:
+    def _told(self, exchange: Exchange, error: ResticFormatError) -> Refused:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         if status in (500, 507) or self._debug:
             self._report(f"{exchange.shown}: {error}")
@@ -178,18 +148,18 @@ class RestApplication:
             status = 404  # what stands there is no file, and trying again would not help
         return Refused(status)
 
-    async def _who(self, exchange: _Exchange) -> bytes:
+    async def _who(self, exchange: Exchange) -> bytes:
         """The user who asks. Raises `Refused`."""
         access = self._access
         if access.everybody:
             return b""
         if access.user_header:
-            user = exchange.header(access.user_header.lower().encode())
+            user = exchange.only(access.user_header.lower().encode())
             if not is_user_name(user):
                 raise Refused(401)
             return user
         assert access.users is not None
-        login = read_basic(exchange.header(b"authorization"))
+        login = read_basic(exchange.only(b"authorization"))
         if login is None:
             raise Refused(401)
         if not access.users.remembered(*login):
@@ -199,7 +169,7 @@ class RestApplication:
                 raise Refused(401)
         return login.user
 
-    async def _serve(self, exchange: _Exchange, named: Named) -> None:
+    async def _serve(self, exchange: Exchange, named: Named) -> None:
         method = exchange.method
         if named.kind is None:
             if method != "POST":
@@ -225,7 +195,7 @@ class RestApplication:
         else:
             raise Refused(405, headers=[(b"allow", _FILE_METHODS)])
 
-    async def _list(self, exchange: _Exchange, named: Named) -> None:
+    async def _list(self, exchange: Exchange, named: Named) -> None:
         """Send the listing piece by piece, so that its length does not matter."""
         version = 2 if exchange.header(b"accept") == _TYPES[2] else 1
         pieces = await self._run(partial(_listing, self._folder, named, version))
@@ -236,7 +206,7 @@ class RestApplication:
             piece = await self._run(partial(next, pieces, b""))
         await exchange.end()
 
-    async def _load(self, exchange: _Exchange, named: Named) -> None:
+    async def _load(self, exchange: Exchange, named: Named) -> None:
         header = exchange.header(b"range").decode("latin-1")
         answer = await self._run(partial(_open, self._folder, named, header))
         try:
@@ -251,16 +221,16 @@ class RestApplication:
                 await asyncio.shield(self._run(answer.file.close))
             self._count("read", exchange, named, exchange.sent)
 
-    async def _send_rest(self, exchange: _Exchange, answer: _Answer, file: OpenedFile) -> None:
+    async def _send_rest(self, exchange: Exchange, answer: _Answer, file: OpenedFile) -> None:
         done = len(answer.piece)
         while done < answer.length:
             piece = await self._run(partial(file.read, answer.offset + done, min(PIECE, answer.length - done)))
             done += len(piece)
             await exchange.send(piece)
 
-    async def _save(self, exchange: _Exchange, named: Named) -> None:
+    async def _save(self, exchange: Exchange, named: Named) -> None:
         upload = await self._run(partial(self._folder.begin, named, exchange.length))
-        storing = _Storing(upload, self._run)
+        storing = Storing(upload, self._run)
         try:
             async for batch in exchange.batches():
                 await storing.append(batch)
@@ -270,7 +240,7 @@ class RestApplication:
         await exchange.reply(200)
         self._count("write", exchange, named, upload.size)
 
-    async def _remove(self, exchange: _Exchange, named: Named) -> None:
+    async def _remove(self, exchange: Exchange, named: Named) -> None:
         try:
             size = await self._run(partial(self._folder.remove, named))
         except FileMissing:  # rest-server does not mind either
@@ -279,7 +249,7 @@ class RestApplication:
         await exchange.reply(200)
         self._count("delete", exchange, named, size)
 
-    async def _show_metrics(self, exchange: _Exchange, metrics: Metrics) -> None:
+    async def _show_metrics(self, exchange: Exchange, metrics: Metrics) -> None:
         if not self._access.open_metrics:
             user = exchange.user = await self._who(exchange)
             if self._access.private and not self._access.everybody and user != b"metrics":
@@ -289,20 +259,20 @@ class RestApplication:
         page, kind = await self._run(metrics.page)
         await exchange.reply(200, page, [(b"content-type", kind.encode())])
 
-    def _count(self, operation: str, exchange: _Exchange, named: Named, size: int) -> None:
+    def _count(self, operation: str, exchange: Exchange, named: Named, size: int) -> None:
         if self._metrics is not None and named.kind not in (None, FileKind.CONFIG):
             assert named.kind is not None
             repository = b"/".join(named.folders).decode("utf-8", "replace")
             user = exchange.user.decode("utf-8", "replace")
             self._metrics.count(operation, user, repository, named.kind.value, size)
 
-    async def _refuse(self, exchange: _Exchange, refusal: Refused) -> None:
+    async def _refuse(self, exchange: Exchange, refusal: Refused) -> None:
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff"), *refusal.headers]
         if not exchange.may_stay:
             headers.append((b"connection", b"close"))
         await exchange.reply(refusal.status, f"{refusal.text}\n".encode(), headers)
 
-    def _note(self, exchange: _Exchange) -> None:
+    def _note(self, exchange: Exchange) -> None:
         if self._debug:
             self._report(f"{exchange.shown}: {exchange.status}")
         if self._log is not None:
@@ -319,113 +289,7 @@ class RestApplication:
                 self._report(problem)
 
 
-class _Exchange:
-    """A request and its answer."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            self._headers.setdefault(name, value)
-        self.method: str = scope["method"]
-        self.path: bytes = scope["raw_path"]
-        self.query: bytes = scope["query_string"]
-        self.version: str = scope["http_version"]
-        self.client: str = scope["client"][0] if scope.get("client") else ""
-        self.user = b""
-        self.started = False
-        self.status = 0
-        self.sent = 0
-        """Bytes of the answer's body."""
-        self._read = False
-        self._watch: asyncio.Future[Mapping[str, Any]] | None = None
-
-    def header(self, name: bytes) -> bytes:
-        """A header, by its name in lower case; empty where it is missing."""
-        return self._headers.get(name, b"")
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body; None where that is not known."""
-        found = self.header(b"content-length")
-        return int(found) if _LENGTH.match(found) else None
-
-    @property
-    def line(self) -> bytes:
-        """The request's first line."""
-        query = b"?" + self.query if self.query else b""
-        return f"{self.method} ".encode() + self.path + query + f" HTTP/{self.version}".encode()
-
-    @property
-    def shown(self) -> str:
-        """The request as messages name it."""
-        return f"{self.method} {self.path.decode('latin-1')}"
-
-    @property
-    def may_stay(self) -> bool:
-        """Whether the connection can go on after a refusal: nothing of a body is left that would be too much to take."""
-        if not self._headers.keys().isdisjoint((b"transfer-encoding", b"expect", b"upgrade")):
-            return self._read
-        return self._read or (self.length or 0) <= _UNREAD
-
-    async def batches(self) -> AsyncIterator[list[bytes]]:
-        """The body as it comes, about `PIECE` at once. Raises `_Gone`."""
-        held: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await _in_time(self._receive())
-            if message["type"] != "http.request":
-                raise _Gone
-            more = message.get("more_body", False)
-            held.append(message.get("body", b""))
-            size += len(held[-1])
-            if size >= PIECE:
-                yield held
-                held, size = [], 0
-        self._read = True
-        if size:
-            yield held
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Notice inside this block that the client is gone: what is sent to one that is goes nowhere, without a word."""
-        async for _ in self.batches():
-            raise _Gone  # a body where none belongs
-        watch = self._watch = asyncio.ensure_future(self._receive())
-        try:
-            yield
-        finally:
-            watch.cancel()
-            self._watch = None
-
-    async def start(self, status: int, headers: Headers) -> None:
-        """Begin the answer."""
-        self.started, self.status = True, status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def send(self, piece: bytes) -> None:
-        """Send a piece of the answer's body. Raises `_Gone`."""
-        if self._watch is not None and self._watch.done():
-            raise _Gone
-        await _in_time(self._send({"type": "http.response.body", "body": piece, "more_body": True}))
-        self.sent += len(piece)
-
-    async def end(self) -> None:
-        """End the answer."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def reply(self, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
-        """Send a short answer as a whole."""
-        found = list(headers or [])
-        if not any(name == b"content-length" for name, _ in found):
-            found.append((b"content-length", b"%d" % len(body)))
-        await self.start(status, found)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
-        self.sent += len(body)
-
-
-class _Storing:
+class Storing:
     """An upload that is written in a thread while its next batch arrives."""
 
     def __init__(self, upload: Upload, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
@@ -442,7 +306,8 @@ class _Storing:
     async def finish(self) -> None:
         """Store the file. Raises as `Upload.finish`."""
         await self._wait()
-        await self._run(self._upload.finish)
+        self._running = asyncio.ensure_future(self._run(self._upload.finish))
+        await self._wait()
         self._finished = True
 
     async def close(self) -> None:
@@ -455,9 +320,10 @@ class _Storing:
         await self._run(self._upload.abort)
 
     async def _wait(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            await running
+        """Wait for the thread. Who is cancelled meanwhile leaves it at work, and `close` waits for it."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+            self._running = None
 
 
 class _Answer(NamedTuple):
@@ -516,15 +382,6 @@ def _pieces(files: Iterator[tuple[str, int]], version: int) -> Iterator[bytes]:
         yield (begin + ",".join(held) + "]").encode()
     else:
         yield b"[]" if begin == "[" else b"]"
-
-
-async def _in_time(work: Awaitable[T]) -> T:
-    """What *work* gives. Raises `_Gone` where that takes too long."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await work
-    except TimeoutError:
-        raise _Gone from None
 
 
 def _shown(named: Named) -> str:

@@ -42,13 +42,12 @@ def open_listener(address: str, environment: Mapping[str, str]) -> socket.socket
 
 
 def close_listener(listener: socket.socket, address: str) -> None:
-    """Close what `open_listener` gave, and remove a Unix socket's file."""
-    path = address[len(_UNIX) :] if address.startswith(_UNIX) else ""
+    """Close what `open_listener` gave for *address*, and remove the file of a Unix socket that was made for it."""
     with contextlib.suppress(OSError):
+        made = address.startswith(_UNIX) and listener.getsockname() == address[len(_UNIX) :]
         listener.close()
-    if path:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        if made:
+            os.unlink(address[len(_UNIX) :])
 
 
 def location_of(listener: socket.socket, *, tls: bool) -> str:

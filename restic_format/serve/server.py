@@ -56,9 +56,11 @@ class Server:
                 certificate, settings.tls_key or os.path.join(settings.path, "private_key"), settings.tls_minimum
             )
         metrics = PrometheusMetrics() if settings.metrics else None
+        self._listener = open_listener(settings.listen, environment or {})
         try:
             self._log = AccessLog(settings.log) if settings.log else None
         except OSError as error:
+            close_listener(self._listener, settings.listen)
             raise UsageError(f"{settings.log} cannot be written: {errno_text(error)}") from error
         self._application = RestApplication(
             self.folder,
@@ -68,7 +70,6 @@ class Server:
             log=self._log,
             debug=settings.debug,
         )
-        self._listener = open_listener(settings.listen, environment or {})
         self.location = location_of(self._listener, tls=settings.tls)
         """What clients write behind ``rest:`` to reach it."""
 

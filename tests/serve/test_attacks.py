@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.serve import application, guard
+from restic_format.serve import exchange, guard
 from tests.serve.inside import Inside
 from tests.serve.kit import answer_of, ask, basic, raw, sha, until
 from tests.servers.base import Server
@@ -187,7 +187,7 @@ def test_many_requests_at_once_on_a_connection(our_server: Server) -> None:
 def test_whoever_says_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "HEAD_PATIENCE", 0.6)
     monkeypatch.setattr(guard, "REST_PATIENCE", 0.6)
-    monkeypatch.setattr(application, "PATIENCE", 0.6)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.6)
     with Inside(tmp_path) as server:
         assert raw(server, b"") == b""
         assert raw(server, b"GET /config HTTP/1.1\r\nHost: ") == b""
@@ -252,7 +252,7 @@ def is_open(path: Path) -> bool:
 
 
 def test_whoever_reads_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(application, "PATIENCE", 0.3)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.3)
     data = os.urandom(16 << 20)
     with Inside(tmp_path) as server:
         assert ask(server, "POST", "/?create=true").status == 200

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import http.client
 import os
@@ -23,9 +25,14 @@ import pytest
 from restic_format.errors import UsageError
 from restic_format.serve import running as running_module
 from restic_format.serve import users as users_module
+from restic_format.serve.application import Storing
+from restic_format.serve.folders import DataFolder, Upload
+from restic_format.serve.paths import Named
 from restic_format.serve.server import Server as ServeServer
 from restic_format.serve.settings import Settings
 from restic_format.serve.users import Users
+from restic_format.storage import LocalStorage
+from restic_spec.layout import FileKind
 from tests.serve.inside import Inside
 from tests.serve.kit import answer_of, ask, basic, raw, sha, until
 from tests.servers.base import running
@@ -105,6 +112,8 @@ def test_a_proxy_says_who_the_user_is(tmp_path: Path) -> None:
         for user in ("", "..", "a/b", "a b"):
             assert ask(server, "GET", "/../config", headers={"X-Forwarded-User": user}).status in (401, 404)
         assert ask(server, "GET", "/bob/config", headers=basic("bob", "x")).status == 401
+        twice = b"GET /bob/config HTTP/1.1\r\nX-Forwarded-User: bob\r\nX-Forwarded-User: alice\r\nConnection: close\r\n\r\n"
+        assert raw(server, twice).startswith(b"HTTP/1.1 401 ")
 
 
 def test_users_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,6 +391,42 @@ def test_who_stalls_does_not_keep_the_server(tmp_path: Path, monkeypatch: pytest
             server.ask_to_stop()
             assert b" 200 " not in connection.recv(1 << 16)
     assert [path for path in server.data.rglob("*") if path.is_file()] == []
+
+
+def test_what_is_being_stored_is_not_dropped_beneath_it(tmp_path: Path) -> None:
+    """A thread that stores a file goes on when its request is given up: only then its file may be closed."""
+    happened: list[str] = []
+    started = threading.Event()
+
+    class Slow(Upload):
+        def finish(self) -> None:
+            started.set()
+            time.sleep(0.5)
+            super().finish()
+            happened.append("stored")
+
+        def abort(self) -> None:
+            happened.append("dropped")
+            super().abort()
+
+    folder = DataFolder(str(tmp_path))
+    folder.create(Named(()))
+    writer = LocalStorage(tmp_path).begin(FileKind.CONFIG)
+    upload = Slow(writer, Named((), FileKind.CONFIG), folder.quota, 0, verify=True)
+
+    async def give_up() -> None:
+        storing = Storing(upload, asyncio.to_thread)
+        await storing.append([b"config"])
+        task = asyncio.ensure_future(storing.finish())
+        await asyncio.to_thread(started.wait)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await storing.close()
+
+    asyncio.run(give_up())
+    assert happened == ["stored", "dropped"]
+    assert (tmp_path / "config").read_bytes() == b"config"
 
 
 def test_systemd_passes_a_socket_on(tmp_path: Path) -> None:
