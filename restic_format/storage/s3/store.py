@@ -33,6 +33,9 @@ ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 _TRIES = 4
 """How often a request is sent because its answer says how it should have been."""
 
+_OF_OTHER_REGIONS = ("AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "SignatureDoesNotMatch")
+"""What servers say that are asked in the wrong region."""
+
 _LOCATION = (
     '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     "<LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
@@ -135,9 +138,7 @@ class S3Store(ObjectStore):
     def _learn_region(self, way: _Way, failure: Failure, unexplained: bool) -> bool:
         """Whether the bucket is found to be in another region than was thought, by what the server says or when it is asked."""
         region = failure.region
-        if not region and (
-            unexplained or failure.code in ("AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect")
-        ):
+        if not region and (unexplained or failure.code in _OF_OTHER_REGIONS):
             region = self._ask_region(way)
         if not region or region == way.route.region:
             return False
@@ -253,8 +254,10 @@ class S3Store(ObjectStore):
             return reply
         if reply.status in (400, 403) and not failure_of(reply).code:
             # There is no body that could say why: that of another request does.
-            again = self.request("GET", key, NONE, _range(0, 1))
-            reply = reply if again.ok else again
+            explained = self.request("GET", key, NONE, _range(0, 1))
+            reply = self.request("HEAD", key) if explained.ok else explained
+            if reply.ok:
+                return reply
         raise told(reply, f"stat {key}", key)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:

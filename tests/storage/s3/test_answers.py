@@ -171,6 +171,10 @@ def test_where_no_answer_tells_the_region_the_server_is_asked_once(told: Told) -
         ("GET", "location=", "us-east-1"),
         ("HEAD", "", "garage"),
     ]
+    unsigned = Answer(403, failure("SignatureDoesNotMatch"))
+    storage = told.storage(Answer(403), unsigned, place, Answer(206, b"s"), Answer(200, b"", {"Content-Length": "6"}))
+    assert storage.size(FileKind.INDEX, NAME) == 6
+    assert [asked.region for asked in told.asked] == ["us-east-1", "us-east-1", "us-east-1", "garage", "garage"]
     storage = told.storage(Answer(400))
     for _ in range(2):
         with pytest.raises(StorageError, match="400 Bad Request"):
