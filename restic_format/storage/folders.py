@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from restic_format.errors import FileMissing, StorageError
+from restic_format.errors import FileMissing, StorageAway, StorageError
 from restic_format.storage.base import Content, already_there
 from restic_format.storage.objects import ObjectStorage, ObjectStore, name_in
 from restic_format.words import visible
@@ -40,6 +40,14 @@ class Entry(NamedTuple):
     """When it was written last, by the server's clock, in seconds since the epoch; None where that is not known."""
 
 
+class FolderMissing(FileMissing):
+    """The folder is missing in which a file should be written."""
+
+
+class NotBegun(StorageAway):
+    """A file may not have been written because the connection had been closed before."""
+
+
 class FolderStore(ObjectStore):
     """What such a server does with paths: ``data/ab/…``, below the folder that the location names."""
 
@@ -62,7 +70,7 @@ class FolderStore(ObjectStore):
 
     @abstractmethod
     def write(self, path: str, data: Content) -> None:
-        """Write a file that is not there. Raises `FileMissing` where its folder is."""
+        """Write a file that is not there. Raises `FolderMissing`, and `NotBegun`."""
 
     @abstractmethod
     def rename(self, path: str, to: str, *, replace: bool) -> bool:
@@ -82,17 +90,27 @@ class FolderStore(ObjectStore):
         folder = path.rpartition("/")[0]
         if "/" in folder:  # the others are made with the repository
             self._ensure(folder)
+        try:
+            return self._put_once(path, data, replace=replace)
+        except FolderMissing:
+            with self._lock:
+                self._known.clear()
+                self._looked.clear()
+            self._ensure(folder)
+        except NotBegun:
+            pass
+        return self._put_once(path, data, replace=replace)
+
+    def _put_once(self, path: str, data: Content, *, replace: bool) -> bool:
+        """Write a file under a name that nobody has used: the server may still be busy with another try."""
         temporary = f"{path}-restic-temp-{os.urandom(16).hex()}"
         renamed = False
         try:
             try:
                 self.write(temporary, data)
-            except FileMissing:
-                with self._lock:
-                    self._known.clear()
-                    self._looked.clear()
-                self._ensure(folder)
-                self.write(temporary, data)
+            except FolderMissing:
+                renamed = True  # there is nothing to remove
+                raise
             renamed = self.rename(temporary, path, replace=replace)
             return renamed
         finally:

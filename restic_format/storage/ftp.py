@@ -29,7 +29,7 @@ from restic_format.errors import (
     StorageError,
 )
 from restic_format.storage.base import Content, pieces_of
-from restic_format.storage.folders import Entry, FolderStore
+from restic_format.storage.folders import Entry, FolderMissing, FolderStore
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
 from restic_format.words import visible
@@ -194,8 +194,11 @@ class FtpStore(FolderStore):
             raise self._about(error, "log in", connecting=True) from None
         return made
 
-    def _do(self, act: Callable[[ftplib.FTP], T], what: str) -> T:
-        """What *act* gives with a connection; once more with a new one where one that was kept is gone. Raises `_Failed`."""
+    def _do(self, act: Callable[[ftplib.FTP], T], what: str, begun: Callable[[], bool] = bool) -> T:
+        """What *act* gives with a connection; once more with a new one where one that was kept is gone.
+
+        Unless *begun* says that it has done something already. Raises `_Failed`.
+        """
         while True:
             connection = self._take()
             used = connection is not None
@@ -206,7 +209,7 @@ class FtpStore(FolderStore):
             except (ftplib.error_perm, ftplib.error_temp) as error:
                 if _code(error) // 10 == 42:  # something is wrong with the connection
                     connection.close()
-                    if used and _code(error) == 421:
+                    if used and _code(error) == 421 and not begun():
                         continue
                     raise self._about(error, what) from None
                 self._give(connection)
@@ -216,7 +219,7 @@ class FtpStore(FolderStore):
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again
                 connection.close()
-                if used and _is_stale(error):
+                if used and _is_stale(error) and not begun():
                     continue
                 raise self._about(error, what) from None
             self._give(connection)
@@ -357,8 +360,11 @@ class FtpStore(FolderStore):
         pace = self._transport.upload
         size = sum(map(len, pieces))
 
+        begun: list[bool] = []
+
         def send(ftp: ftplib.FTP) -> None:
             with ftp.transfercmd(f"STOR {self._path(path)}") as connection:
+                begun.append(True)
                 connection.settimeout(self._transport.stuck_after or None)
                 for piece in pieces:
                     for offset in range(0, len(piece), _PIECE):
@@ -380,10 +386,10 @@ class FtpStore(FolderStore):
             return ftp.size(self._path(path))
 
         try:
-            arrived = self._do(act, f"upload {path}")
+            arrived = self._do(act, f"upload {path}", lambda: bool(begun))
         except _Failed as failed:
             folder = path.rpartition("/")[0]
-            kind = FileMissing if failed.code not in _FULL and not self._is_there(folder) else None
+            kind = FolderMissing if failed.code not in _FULL and not self._is_there(folder) else None
             raise self._told(failed, f"upload {path}", kind) from None
         if arrived != size:
             raise StorageAway(f"upload {path}: {arrived} of {size} bytes arrived")

@@ -13,8 +13,8 @@ from xml.parsers import expat
 
 from restic_format.errors import AnswerCut, FileMissing, LocationInvalid, StorageError
 from restic_format.storage.base import Content
-from restic_format.storage.folders import Entry, FolderStore
-from restic_format.storage.http.pool import Pool
+from restic_format.storage.folders import Entry, FolderMissing, FolderStore, NotBegun
+from restic_format.storage.http.pool import ConnectionWasClosed, Pool
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import Http, Reply
 from restic_format.storage.transport import Transport
@@ -72,7 +72,7 @@ def open_webdav(options: WebdavOptions, transport: Transport, connections: int) 
     root = "/".join(word for text in (unquote(parts.path), options.root) for word in text.split("/") if word)
     if ".." in root.split("/"):
         raise LocationInvalid("opendal:webdav: a path with '..' in it")
-    return WebdavStore(Pool(origin, transport, connections), origin, root, headers, connections)
+    return WebdavStore(Pool(origin, transport, connections, once=("PUT",)), origin, root, headers, connections)
 
 
 class _Unable(StorageError):
@@ -155,9 +155,12 @@ class WebdavStore(FolderStore):
 
     def write(self, path: str, data: Content) -> None:
         """Write a file."""
-        reply = self._send("PUT", self._target(path), {"Content-Type": "application/octet-stream"}, data)
-        if reply.status == 409:  # the folder is not there
-            raise FileMissing(self._told(reply, f"upload {path}").what)
+        try:
+            reply = self._send("PUT", self._target(path), {"Content-Type": "application/octet-stream"}, data)
+        except ConnectionWasClosed as error:
+            raise NotBegun(error.what) from None
+        if reply.status in (404, 409):
+            raise FolderMissing(self._told(reply, f"upload {path}").what)
         if not reply.ok:
             raise self._told(reply, f"upload {path}")
 

@@ -22,19 +22,27 @@ from restic_format.storage import Storage
 from restic_format.storage.folders import FolderStorage
 from restic_format.storage.limited import Pace
 from restic_format.storage.opendal import open_opendal
+from restic_format.storage.retrying import RetryingStorage
 from restic_format.storage.transport import Transport
 from restic_format.storage.webdav import WebdavStore
 from restic_spec.layout import FileKind
 from tests.servers.base import Place, Server
+from tests.servers.faultyproxy import Fault, FaultyProxy
 from tests.storage.answers import Answers, answer
-from tests.storage.contract import NAME, StorageContract
+from tests.storage.contract import CONTENT, NAME, StorageContract
 from tests.storage.interchange import interchange, opened_opendal
+
+
+def patient(place: Place) -> Storage:
+    """The storage at *place* with retries, which lose no time."""
+    return RetryingStorage(opened_opendal(place), Transport(), sleep=lambda seconds: None)
 
 
 class TestWebdav(StorageContract):
     @pytest.fixture
     def storage(self, rclone_webdav: Server) -> Storage:
-        storage = opened_opendal(rclone_webdav.place("contract"))
+        # rclone ends a list with an error when a file goes that it was about to name: it is asked again.
+        storage = patient(rclone_webdav.place("contract"))
         storage.create()
         return storage
 
@@ -45,12 +53,12 @@ def test_restic_and_we_work_with_the_same_folder(rclone_webdav: Server, tmp_path
 
 
 def test_of_several_who_make_a_repository_one_does(rclone_webdav: Server) -> None:
-    place = rclone_webdav.place("race")
+    place = rclone_webdav.place("race")  # while two rename, rclone answers 423 Locked to one
     opened_opendal(place).create()
 
     def once(number: int) -> bool:
         try:
-            opened_opendal(place).save_new(FileKind.CONFIG, "", bytes([number]) * 100)
+            patient(place).save_new(FileKind.CONFIG, "", bytes([number]) * 100)
         except FileExists:
             return False
         return True
@@ -243,6 +251,24 @@ def test_a_folder_that_is_gone_is_made_once_and_a_full_server_is_full() -> None:
     storage, _ = scripted(answer(507), answer(404))
     with pytest.raises(NoSpace, match="507"):
         storage.save(FileKind.SNAPSHOT, NAME, b"content")
+
+
+def test_a_name_is_uploaded_to_once_as_the_server_may_be_busy_with_another_try(rclone_webdav: Server) -> None:
+    class Cutting(FaultyProxy):
+        """Cuts the first upload."""
+
+        def _choose(self, method: str, target: str, size: int) -> Fault | None:
+            super()._choose(method, target, size)
+            uploads = [what for what in self.happened if what.request.startswith("PUT")]
+            return Fault.CUT_REQUEST if method == "PUT" and len(uploads) == 1 else None
+
+    with Cutting(rclone_webdav.port, 0, rate=0) as proxy:
+        storage = opened_opendal(proxy.place(rclone_webdav.place("again")))
+        storage.create()
+        storage.save(FileKind.SNAPSHOT, NAME, CONTENT)
+        targets = [what.request for what in proxy.happened if what.request.startswith("PUT")]
+        assert len(targets) == 2 and targets[0] != targets[1]
+        assert storage.load(FileKind.SNAPSHOT, NAME) == CONTENT
 
 
 def test_what_the_server_says_in_xml_is_told() -> None:

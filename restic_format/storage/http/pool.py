@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
@@ -42,6 +42,10 @@ _KEPT = 60.0
 
 _LARGEST_ERROR = 64 << 10
 """Bytes of the body of an error that are read."""
+
+
+class ConnectionWasClosed(StorageAway):
+    """The server has closed a connection that was kept, perhaps long before the request was made, which is not sent again."""
 
 
 class Origin:
@@ -79,8 +83,10 @@ class Origin:
 class Pool:
     """Connections to the server *origin*; *connections* of them are kept when they are not used. See `Http`."""
 
-    def __init__(self, origin: str, transport: Transport, connections: int) -> None:
+    def __init__(self, origin: str, transport: Transport, connections: int, *, once: Collection[str] = ()) -> None:
+        """Requests with a method of *once* are not sent again: `ConnectionWasClosed` is raised."""
         self.origin = Origin(origin)
+        self._once = once
         self._transport = transport
         self._kept = connections
         self._idle: list[tuple[http.client.HTTPConnection, float]] = []
@@ -112,6 +118,8 @@ class Pool:
                 reply = self._exchange(connection, method, target, headers, body, into, limit)
             except _Stale:
                 connection.close()
+                if used and method in self._once:
+                    raise ConnectionWasClosed(f"{self.origin.name}: the server closed the connection") from None
                 if used:
                     continue  # ends: there are only so many that are kept, and none is added meanwhile by this thread
                 raise StorageAway(f"{self.origin.name}: the server closed the connection without an answer") from None
