@@ -12,12 +12,12 @@ from email.utils import parsedate_to_datetime
 from http.client import responses
 from time import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from restic_format.errors import AccessDenied, FileCold, FileMissing, StorageError, UsageError
 from restic_format.storage.azureaccess import VERSION, Access, SharedAccessSignature, SharedKey, Token
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
-from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in
+from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in, server_of
 from restic_format.storage.extended import AzureOptions, read_options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import status_text, told
@@ -72,17 +72,17 @@ def open_azure(rest: str, options: Mapping[str, str], transport: Transport) -> S
     if not _ACCOUNT.match(account):
         raise UsageError("AZURE_ACCOUNT_NAME is not the name of an account: it has characters that none has")
     suffix = environment.get("AZURE_ENDPOINT_SUFFIX") or "core.windows.net"
-    endpoint = known.endpoint or f"https://{account}.blob.{suffix}"
-    parts = urlsplit(endpoint)
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        raise UsageError("option azure.endpoint is not the address of a server: https://host:port, or with a path")
+    origin, path = server_of(
+        known.endpoint or f"https://{account}.blob.{suffix}",
+        "option azure.endpoint" if known.endpoint else "AZURE_ENDPOINT_SUFFIX",
+    )
     access = _access(account, transport)
-    if parts.scheme != "https" and not isinstance(access, SharedKey):
+    if not origin.startswith("https://") and not isinstance(access, SharedKey):
         raise UsageError("a signature or a token for Azure is sent over https:// only; see option azure.endpoint")
     store = AzureStore(
-        Pool(f"{parts.scheme}://{parts.netloc}", transport, known.connections),
+        Pool(origin, transport, known.connections),
         access,
-        f"{parts.path.rstrip('/')}/{quote(container, safe='')}",
+        f"{path}/{quote(container, safe='')}",
         location=visible(f"azure:{container}:/{prefix}"),
         connections=known.connections,
         tier=_tier(known.access_tier, transport),

@@ -6,8 +6,9 @@ import hashlib
 import posixpath
 from base64 import b64encode
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
-from restic_format.errors import AnswerCut, LocationInvalid, StorageError
+from restic_format.errors import AnswerCut, LocationInvalid, StorageError, UsageError
 from restic_format.storage.base import Buffer
 from restic_format.storage.http.reply import Reply
 from restic_format.words import visible
@@ -34,6 +35,24 @@ def bucket_and_prefix(scheme: str, rest: str) -> tuple[str, str]:
         raise LocationInvalid(f"parsing repository location failed: {scheme}: the path is not UTF-8") from None
     prefix = posixpath.normpath(path or "/").lstrip("/")
     return bucket, "" if prefix == "." else prefix
+
+
+def server_of(url: str, named_by: str) -> tuple[str, str]:
+    """The server that *url* names (``https://host:port``), and the path on it without ``/`` at its end.
+
+    Raises:
+        UsageError: *url*, which stands in *named_by*, has something else, such as a user.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = (
+            parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or "@" in parts.netloc)
+        )
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UsageError(f"{named_by} is not the address of a server: https://host:port")
+    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
 
 
 def md5_of(pieces: Iterable[Buffer]) -> str:

@@ -10,13 +10,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from restic_format.errors import FileMissing, StorageError, UsageError
 from restic_format.storage.base import Content, Storage, already_there, pieces_of
-from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in
+from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in, server_of
 from restic_format.storage.cloudtokens import GivenToken, TokenSource
 from restic_format.storage.extended import GsOptions, read_options
 from restic_format.storage.http.pool import Pool
@@ -87,10 +87,10 @@ def open_gs(rest: str, options: Mapping[str, str], transport: Transport) -> Stor
 def _origin(emulator: str) -> str:
     if not emulator:
         return _GOOGLE
-    parts = urlsplit(emulator if "://" in emulator else f"http://{emulator}")
-    if parts.path.strip("/") or parts.query or "@" in parts.netloc:
-        raise UsageError("STORAGE_EMULATOR_HOST is not a host: http://host:port")
-    return f"{parts.scheme}://{parts.netloc}"
+    origin, path = server_of(emulator if "://" in emulator else f"http://{emulator}", "STORAGE_EMULATOR_HOST")
+    if path:
+        raise UsageError("STORAGE_EMULATOR_HOST is not the address of a server: it has a path")
+    return origin
 
 
 def _tokens(transport: Transport, *, emulator: bool) -> TokenSource | None:

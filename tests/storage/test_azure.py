@@ -262,7 +262,9 @@ def test_a_location_has_a_container_and_a_path(rest: str) -> None:
         ({"AZURE_ACCOUNT_KEY": "", "AZURE_ACCOUNT_SAS": "sig=secret\nHost: x"}, {}, "AZURE_ACCOUNT_SAS is not a shared access"),
         ({"AZURE_ACCOUNT_KEY": "", "AZURE_ACCOUNT_SAS": "sig=secret"}, {"endpoint": "http://h"}, "sent over https:// only"),
         ({}, {"endpoint": "https://user:secret@h"}, "option azure.endpoint is not the address of a server"),
-        ({}, {"endpoint": "devstoreaccount1"}, "neither http:// nor https://"),
+        ({}, {"endpoint": "devstoreaccount1"}, "option azure.endpoint is not the address of a server"),
+        ({}, {"endpoint": "https://[::1"}, "option azure.endpoint is not the address of a server"),
+        ({"AZURE_ENDPOINT_SUFFIX": "windows.net?x"}, {}, "AZURE_ENDPOINT_SUFFIX is not the address of a server"),
         ({}, {"endpiont": "x"}, "option azure.endpiont is not known"),
     ],
 )

@@ -223,8 +223,8 @@ def test_an_emulator_gets_no_credentials_but_the_token_that_is_meant_for_it() ->
     storage = open_gs("bucket:/", {}, Transport(environment={"STORAGE_EMULATOR_HOST": "127.0.0.1:1"}))
     assert isinstance(storage, ObjectStorage) and isinstance(storage.store, GcsStore)
     assert storage.store._tokens is None
-    for host in ("http://h/path", "http://user:word@h"):
-        with pytest.raises(UsageError, match="STORAGE_EMULATOR_HOST is not a host"):
+    for host in ("http://h/path", "http://user:word@h", "http://[::1", "ftp://h"):
+        with pytest.raises(UsageError, match="STORAGE_EMULATOR_HOST is not the address of a server"):
             open_gs("bucket:/", {}, Transport(environment={"STORAGE_EMULATOR_HOST": host}))
 
 
