@@ -145,6 +145,7 @@ class S3Store(ObjectStore):
         with self._lock:
             if self._way is way:
                 self._way = self._way_to(region)
+                way.http.close()
         return True
 
     def _ask_region(self, way: _Way) -> str:
