@@ -19,6 +19,7 @@ from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import Http, Reply
 from restic_format.storage.transport import Transport
 from restic_format.words import visible
+from restic_spec.ids import is_hex_id
 
 _LARGEST_LIST = 256 << 20
 """Bytes that the list of a folder may have: some hundred thousand files."""
@@ -129,7 +130,10 @@ class WebdavStore(FolderStore):
             # A proxy may have changed what stands before the path.
             is_itself = path == itself or (entry.is_folder and path.endswith(itself))
             if entry.name and not is_itself:
-                found.append(entry)
+                try:
+                    found.append(entry if entry.size >= 0 else entry._replace(size=self.size(f"{folder}/{entry.name}")))
+                except FileMissing:
+                    continue  # it is told of without its size because it was removed meanwhile
         return found
 
     def make_folder(self, folder: str) -> None:
@@ -234,6 +238,7 @@ class _Listing:
         self._texts: dict[str, str] = {}
         self._inside = ""
         self._is_folder = False
+        self._begun = False
 
     def read(self, body: bytes) -> list[tuple[str, Entry]]:
         """The entries: path as the server writes it, without ``/`` at its end, and name, size, kind, time."""
@@ -254,6 +259,9 @@ class _Listing:
 
     def _start(self, name: str, attributes: object) -> None:
         del attributes
+        if not self._begun and name != "DAV: multistatus":
+            raise _Refused
+        self._begun = True
         if name == "DAV: response":
             self._texts, self._is_folder = {}, False
         elif name == "DAV: collection":
@@ -271,7 +279,9 @@ class _Listing:
         href, length, modified = (self._texts.get(name, "").strip() for name in _KEPT)
         path = _unquoted(urlsplit(href).path if "://" in href else href.partition("?")[0]).rstrip("/")
         if not self._is_folder and not _is_number(length):
-            return  # nothing that could be a file of ours
+            if not is_hex_id(path.rpartition("/")[2]):
+                return
+            length = "-1"  # one of our files: left out, it would be taken for missing
         size = 0 if self._is_folder else int(length)
         self._found.append((path, Entry(path.rpartition("/")[2], size, self._is_folder, _time(modified))))
 
@@ -280,7 +290,7 @@ _KEPT = ("DAV: href", "DAV: getcontentlength", "DAV: getlastmodified")
 
 
 class _Refused(Exception):
-    """A document type, which such answers have not."""
+    """What such answers have not: a document type, or another root."""
 
 
 def _quoted(path: str, *, folder: bool) -> str:

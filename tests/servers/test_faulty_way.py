@@ -11,24 +11,36 @@ from tests.servers.faultysftp import FaultySftp
 from tests.servers.sftp import sftp_place
 from tests.servers.trouble import through_faults
 
-SERVERS = {"rest_server": 50, "gcs_server": 50, "rclone_s3": 50, "our_server": 20, "rclone_webdav": 50}
-"""The servers, and how many runs each has under `make long`; the first one of each is among the tests of every day."""
+RUNS = {
+    "rest_server": 50,
+    "rclone_s3": 50,
+    "our_server": 20,
+    "swift": 20,
+    "swift s3_place": 20,
+    "gcs_server": 50,
+    "rclone_webdav": 50,
+}
+"""The servers, and how many runs each has under `make long`; one each of the first two is among the tests of every day."""
 
-UNSEEN = {"rclone_webdav": {Fault.GARBLE_REQUEST}}
+UNSEEN = {"rclone_webdav": [Fault.GARBLE_REQUEST]}
 """What nothing could find out: WebDAV has no checksums."""
 
-RUNS = [
-    pytest.param(server, seed, marks=[pytest.mark.long] * (seed > 0), id=f"{server}-{seed}")
-    for server, runs in SERVERS.items()
+EVERY_DAY = ("rest_server", "rclone_s3")
+
+CASES = [
+    pytest.param(server, seed, marks=[] if server in EVERY_DAY and not seed else [pytest.mark.long], id=f"{server}-{seed}")
+    for server, runs in RUNS.items()
     for seed in range(runs)
 ]
 
 
-@pytest.mark.parametrize(("fixture", "seed"), RUNS)
+@pytest.mark.parametrize(("fixture", "seed"), CASES)
 def test_nothing_is_lost_on_a_faulty_way(fixture: str, seed: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    server = request.getfixturevalue(fixture)
-    with FaultyProxy(server.port, seed, faults=[fault for fault in Fault if fault not in UNSEEN.get(fixture, ())]) as proxy:
-        story = through_faults(server.place(), proxy, tmp_path, seed)
+    name, _, kind_of_place = fixture.partition(" ")
+    server = request.getfixturevalue(name)
+    faults = [fault for fault in Fault if fault not in UNSEEN.get(name, [])]
+    with FaultyProxy(server.port, seed, faults=faults) as proxy:
+        story = through_faults(getattr(server, kind_of_place or "place")(), proxy, tmp_path, seed)
     assert story.faults, proxy.story()
 
 

@@ -133,21 +133,23 @@ class StorageContract:
                     storage.load(FileKind.PACK, name, offset, size - offset + 1)
 
     def test_several_threads_use_it_at_once(self, storage: Storage) -> None:
-        def work(number: int) -> None:
-            files = {id_of(data).hex(): data for data in (bytes([number, count]) * 3000 for count in range(4))}
-            for name, data in files.items():
-                storage.save(FileKind.INDEX, name, data)
-            for name, data in files.items():
-                assert storage.load(FileKind.INDEX, name) == data
-                assert storage.load(FileKind.INDEX, name, 5999, 1) == data[-1:]
-            assert files.keys() <= {name for name, _ in storage.list(FileKind.INDEX)}
-            for name in list(files)[:2]:
-                storage.remove(FileKind.INDEX, name)
-                assert not storage.exists(FileKind.INDEX, name)
+        files = {id_of(data).hex(): data for data in (bytes([number]) * 3000 for number in range(32))}
+
+        def save(name: str) -> None:
+            storage.save(FileKind.INDEX, name, files[name])
+            assert storage.load(FileKind.INDEX, name) == files[name]
+            assert storage.load(FileKind.INDEX, name, 2999, 1) == files[name][-1:]
+
+        def remove(name: str) -> None:
+            storage.remove(FileKind.INDEX, name)
+            assert not storage.exists(FileKind.INDEX, name)
 
         with ThreadPoolExecutor(8) as threads:
-            list(threads.map(work, range(8)))
-        assert len(list(storage.list(FileKind.INDEX))) == 16
+            list(threads.map(save, files))
+            for found in threads.map(lambda kind: dict(storage.list(kind)), [FileKind.INDEX] * 8):
+                assert found == dict.fromkeys(files, 3000)
+            list(threads.map(remove, list(files)[:16]))
+        assert {name for name, _ in storage.list(FileKind.INDEX)} == set(list(files)[16:])
 
     def test_missing_files_are_told_from_other_failures(self, storage: Storage) -> None:
         acts = [storage.load, storage.size, *([storage.remove] if self.tells_missing_on_remove else [])]

@@ -109,6 +109,15 @@ def test_one_that_the_server_has_closed_is_replaced_once(serving: Callable[..., 
     assert [request.endswith(b"12345") for request in server.requests] == [False, True, True]
 
 
+def test_what_removes_a_file_is_not_sent_again(serving: Callable[..., Server]) -> None:
+    server = serving(OK, None, OK)
+    pool = Pool(server.url, DIRECT, 5)
+    pool.request("GET", "/")
+    with pytest.raises(StorageAway, match="closed the connection without an answer") as caught:
+        pool.request("DELETE", "/x")
+    assert not caught.value.permanent and len(server.requests) == 2
+
+
 def test_what_nobody_asked_for_is_not_taken_for_the_next_answer(serving: Callable[..., Server]) -> None:
     late = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + bytes(20_000)
     server = serving(OK + late, OK)

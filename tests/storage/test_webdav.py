@@ -154,9 +154,6 @@ def test_lists_are_read_however_the_server_writes_paths(base: str) -> None:
         (f"{base}/snapshots/{NAME}", size(17)),
         (f"{base}/snapshots/{NAME}-restic-temp-{'0' * 32}", size(5)),
         (f"{base}/snapshots/.htaccess", size(5)),
-        (f"{base}/snapshots/{'0' * 64}", size(-1)),
-        (f"{base}/snapshots/{'1' * 64}", size("9" * 30)),
-        (f"{base}/snapshots/{'2' * 64}", "<D:resourcetype/>"),
         (f"{base}/snapshots/{'3' * 64}/", FOLDER),
     )
     storage, http = scripted(answer(207, body), answer(404))
@@ -177,11 +174,24 @@ def test_lists_are_read_however_the_server_writes_paths(base: str) -> None:
         b"\xff\xfe",
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]><D:multistatus xmlns:D="DAV:">&a;</D:multistatus>',
         listing(("/x", size(1)))[:-5],
+        b'<D:prop xmlns:D="DAV:"/>',
     ],
 )
 def test_what_is_no_list_is_an_error_and_not_empty(body: bytes) -> None:
     storage, _ = scripted(answer(207, body))
     with pytest.raises(StorageError, match="list snapshots: what the server answers is no list of files"):
+        list(storage.list(FileKind.SNAPSHOT))
+
+
+def test_a_file_that_is_listed_without_its_size_is_not_left_out() -> None:
+    names = [str(number) * 64 for number in range(4)]
+    about = [size(-1), size("9" * 30), "<D:resourcetype/>", "<D:resourcetype/>"]
+    body = listing(*((f"/a b/snapshots/{name}", told) for name, told in zip(names, about, strict=True)))
+    heads = [answer(200, Content_Length=str(number)) for number in (5, 6, 7)]
+    storage, _ = scripted(answer(207, body), *heads, answer(404))
+    assert list(storage.list(FileKind.SNAPSHOT)) == [(names[0], 5), (names[1], 6), (names[2], 7)]
+    storage, _ = scripted(answer(207, body), answer(500))
+    with pytest.raises(StorageError, match="500"):
         list(storage.list(FileKind.SNAPSHOT))
 
 

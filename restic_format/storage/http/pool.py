@@ -2,7 +2,8 @@
 
 A connection carries one request at a time and is kept for the next. Bodies go in pieces: between two of them the limits of
 bandwidth are asked, and one that makes no progress for too long is a stuck request, which is given up. Nothing is repeated
-here, but for one case: a connection that was kept, and that the server closed in the meantime, is replaced by a new one.
+here, but for one case: a connection that was kept, and that the server closed in the meantime, is replaced by a new one. What
+removes a file is not sent again: if it was done, the answer would be that nothing is there.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Pool:
                 connection.close()
                 if used and method in self._once:
                     raise ConnectionWasClosed(f"{self.origin.name}: the server closed the connection") from None
-                if used:
+                if used and method != "DELETE":
                     continue  # ends: there are only so many that are kept, and none is added meanwhile by this thread
                 raise StorageAway(f"{self.origin.name}: the server closed the connection without an answer") from None
             except BaseException as error:
