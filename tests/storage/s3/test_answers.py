@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, StorageError
+from restic_format.storage import open_storage
 from restic_format.storage.extended import S3Options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.objects import ObjectStorage
@@ -21,7 +23,7 @@ from restic_format.storage.s3.credentials import Credentials, _Found
 from restic_format.storage.s3.location import parse
 from restic_format.storage.s3.sign import Keys
 from restic_format.storage.s3.store import S3Store
-from restic_format.storage.transport import DIRECT
+from restic_format.storage.transport import DIRECT, Transport
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
 
@@ -344,3 +346,36 @@ def test_a_refusal_without_a_body_is_explained_by_another_request(told: Told) ->
     told.storage(Answer(403, b"", {"x-minio-error-code": "AccessDenied", "x-minio-error-desc": '"no"'}))
     with pytest.raises(AccessDenied, match="AccessDenied: no"):
         told.storage(*told.answers).exists(FileKind.INDEX, NAME)
+
+
+def test_the_name_of_the_bucket_stands_in_the_host_or_in_the_path(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    told.answers, told.asked = [Answer(200, SEALED)], []
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *words, **more: found("127.0.0.1", *words, **more))
+    port = told.server.server_address[1]
+    keys = Transport(environment={"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s", "NO_PROXY": "*"})
+    for lookup in ("dns", "path", "auto"):
+        storage = open_storage(f"s3:http://s3.example:{port}/bucket/p", {"s3.bucket-lookup": lookup}, keys)
+        assert storage.load(FileKind.INDEX, NAME) == SEALED
+    assert [(asked.headers["host"], asked.path) for asked in told.asked] == [
+        (f"bucket.s3.example:{port}", f"/p/index/{NAME}"),
+        (f"s3.example:{port}", f"/bucket/p/index/{NAME}"),
+        (f"s3.example:{port}", f"/bucket/p/index/{NAME}"),
+    ]
+
+
+def test_the_region_is_that_of_the_option_or_else_of_the_environment(told: Told) -> None:
+    told.answers, told.asked = [Answer(200, SEALED)], []
+    place = f"s3:http://127.0.0.1:{told.server.server_address[1]}/bucket"
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s"}
+    for option, variable in (("", ""), ("", "here"), ("there", "elsewhere")):
+        options = {"s3.region": option} if option else {}
+        open_storage(place, options, Transport(environment={**keys, "AWS_DEFAULT_REGION": variable})).load(FileKind.INDEX, NAME)
+    assert [asked.region for asked in told.asked] == ["us-east-1", "here", "there"]
+
+
+def test_a_public_bucket_is_used_without_credentials(told: Told) -> None:
+    told.answers, told.asked = [Answer(200, SEALED)], []
+    place = f"s3:http://127.0.0.1:{told.server.server_address[1]}/bucket"
+    assert open_storage(place, {"s3.unsafe-anonymous-auth": "true"}).load(FileKind.INDEX, NAME) == SEALED
+    assert "authorization" not in told.asked[0].headers
