@@ -55,10 +55,9 @@ def azure_tokens(transport: Transport) -> TokenSource:
         except CredentialUnavailableError as error:
             raise AccessDenied(f"no credentials for Azure: {_one_line(str(error))}; {_SIGN_IN}") from None
         except ClientAuthenticationError as error:
-            refused = _refused(str(error))
-            raise AccessDenied(
-                f"no token for Azure: {refused}" if refused else f"no credentials for Azure: {_SIGN_IN}"
-            ) from None
+            if refused := _refused(str(error)):
+                raise AccessDenied(f"no token for Azure: {refused}") from None
+            raise AccessDenied(f"no credentials for Azure: {_SIGN_IN}") from None
         except (AzureError, ValueError) as error:
             raise StorageAway(f"no token for Azure: {_one_line(str(error))}") from None
         return Lent(found.token, float(found.expires_on))

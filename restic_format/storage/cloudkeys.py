@@ -16,6 +16,9 @@ from restic_format.words import visible
 _EMPTY = 1000
 """Pages without an entry that may follow each other: servers that filter give some."""
 
+_MOST = 1 << 20
+"""Pages of one listing: a thousand million files."""
+
 _LONGEST = 8 << 10
 """Characters of the mark of a page."""
 
@@ -86,7 +89,7 @@ def check_sender(reply: Reply, mark: str, what: str) -> None:
 
 
 class Pages:
-    """Sees to it that a listing ends: no page is asked for twice, and not for ever pages in which nothing is."""
+    """Sees to it that a listing ends: no page is asked for twice, nor too many of them, or too many in which nothing is."""
 
     def __init__(self, what: str) -> None:
         self.what = visible(what)
@@ -96,7 +99,8 @@ class Pages:
     def next(self, marker: str, entries: int) -> str:
         """*marker*, with which the next page is asked for; *entries* were on this one. Raises `StorageError`."""
         self._empty = 0 if entries else self._empty + 1
-        if hash(marker) in self._seen or self._empty > _EMPTY or len(marker) > _LONGEST:
+        many = self._empty > _EMPTY or len(self._seen) > _MOST
+        if many or hash(marker) in self._seen or len(marker) > _LONGEST:
             raise StorageError(f"{self.what}: the server's list does not come to an end")
         self._seen.add(hash(marker))
         return marker

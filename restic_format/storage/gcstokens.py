@@ -51,7 +51,7 @@ def google_tokens(transport: Transport) -> TokenSource:
             raise AccessDenied(f"no credentials for Google: {_one_line(error) if path else _SIGN_IN}") from None
         except TransportError as error:
             raise StorageAway(f"no token for Google: {_one_line(error)}") from None
-        except GoogleAuthError as error:
+        except (GoogleAuthError, ValueError) as error:
             raise AccessDenied(f"no token for Google: {_one_line(error)}") from None
         ends = held[0].expiry
         if not held[0].token:
