@@ -104,17 +104,17 @@ def test_one_that_the_server_has_closed_is_replaced_once(serving: Callable[..., 
     server = serving(OK, None, OK)
     pool = Pool(server.url, DIRECT, 5)
     pool.request("GET", "/")
-    assert pool.request("POST", "/x", body=b"12345").body == b"body"
-    assert server.connections == 2
-    assert [request.endswith(b"12345") for request in server.requests] == [False, True, True]
+    assert pool.request("GET", "/x").body == b"body"
+    assert server.connections == 2 and len(server.requests) == 3
 
 
-def test_what_removes_a_file_is_not_sent_again(serving: Callable[..., Server]) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "MOVE"])
+def test_what_changes_something_is_not_sent_again(serving: Callable[..., Server], method: str) -> None:
     server = serving(OK, None, OK)
     pool = Pool(server.url, DIRECT, 5)
     pool.request("GET", "/")
     with pytest.raises(StorageAway, match="closed the connection without an answer") as caught:
-        pool.request("DELETE", "/x")
+        pool.request(method, "/x", body=b"12345")
     assert not caught.value.permanent and len(server.requests) == 2
 
 

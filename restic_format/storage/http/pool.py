@@ -2,8 +2,8 @@
 
 A connection carries one request at a time and is kept for the next. Bodies go in pieces: between two of them the limits of
 bandwidth are asked, and one that makes no progress for too long is a stuck request, which is given up. Nothing is repeated
-here, but for one case: a connection that was kept, and that the server closed in the meantime, is replaced by a new one. What
-removes a file is not sent again: if it was done, the answer would be that nothing is there.
+here, but for one case: where a connection was kept, and the server closed it in the meantime, a new one is asked what changes
+nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ _SMALL = 64 << 10
 
 _CONNECT = 30.0
 """Seconds for making a connection."""
+
+_SAFE = ("GET", "HEAD", "PROPFIND")
+"""Methods that change nothing. Others may have been done already, or the server is still at them: an upload that is sent once
+more without delay would meet itself there."""
 
 _KEPT = 60.0
 """Seconds for which a connection that is not used is kept: servers close theirs after a while."""
@@ -121,7 +125,7 @@ class Pool:
                 connection.close()
                 if used and method in self._once:
                     raise ConnectionWasClosed(f"{self.origin.name}: the server closed the connection") from None
-                if used and method != "DELETE":
+                if used and method in _SAFE:
                     continue  # ends: there are only so many that are kept, and none is added meanwhile by this thread
                 raise StorageAway(f"{self.origin.name}: the server closed the connection without an answer") from None
             except BaseException as error:
