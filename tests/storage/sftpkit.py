@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 from restic_format.storage.sftp import open_sftp
 from restic_format.storage.sftp.storage import SftpStorage
@@ -29,3 +31,11 @@ def opened(place: Place, **transport: object) -> SftpStorage:
 def server_of(storage: SftpStorage) -> int:
     """The process that is at the other end."""
     return storage._connection._session._child._process.pid
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    """Return when *what* is true, which may take long on a busy machine."""
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)

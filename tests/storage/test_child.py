@@ -24,7 +24,7 @@ def start(*words: str, lines: list[str] | None = None, **named: str) -> Child:
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not what():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -8,7 +8,6 @@ import re
 import signal
 import stat
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from restic_spec.ids import id_of
 from restic_spec.layout import FileKind, folders
 from tests.servers.sftp import sftp_command, sftp_place
 from tests.storage.contract import CONTENT, NAME, OTHER
-from tests.storage.sftpkit import BIG, BIG_NAME, EXTENSIONS, opened, server_of
+from tests.storage.sftpkit import BIG, BIG_NAME, EXTENSIONS, opened, server_of, wait_for
 
 
 @pytest.fixture
@@ -171,11 +170,7 @@ def test_those_who_read_one_file_at_a_time_share_it(
     ]
     for thread in threads:
         thread.start()
-    end = time.monotonic() + 20
-    path = os.fsencode(folder / "data" / BIG_NAME[:2] / BIG_NAME)
-    while (file := storage._open_files._open.get(path)) is None or file.users < len(threads):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(lambda: [file.users for file in storage._open_files._open.values()] == [len(threads)])
     os.kill(server_of(storage), signal.SIGCONT)
     for thread in threads:
         thread.join()
@@ -322,13 +317,12 @@ def test_a_pace_is_asked_for_every_piece(folder: Path) -> None:
 
 
 def test_nothing_is_asked_of_a_server_before_it_has_said_what_it_offers(folder: Path, tmp_path: Path) -> None:
-    # A fake that is slow to greet: what is asked for meanwhile waits.
-    script = tmp_path / "slow"
-    script.write_text(f"#!/bin/sh\nsleep 0.3\nexec {sftp_command()}\n")
+    # A fake that greets when it is let: what is asked for meanwhile waits, and nobody waits for a program to start.
+    gate, script = tmp_path / "gate", tmp_path / "slow"
+    script.write_text(f"#!/bin/sh\nwhile ! [ -e {gate} ]; do sleep 0.05; done\nexec {sftp_command()}\n")
     script.chmod(0o755)
-    place = sftp_place(folder)._replace(options={"sftp.command": str(script)})
-    begun = time.monotonic()
-    storage = opened(place)
-    assert time.monotonic() - begun < 0.3  # nobody waits for a program to start
+    storage = opened(sftp_place(folder)._replace(options={"sftp.command": str(script)}))
+    assert not storage._connection._session._started.is_set()
+    gate.touch()
     assert not storage.exists(FileKind.CONFIG, "")
     storage.close()

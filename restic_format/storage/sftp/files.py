@@ -12,6 +12,8 @@ from restic_format.storage.sftp import protocol
 from restic_format.storage.sftp.connection import sending, told
 from restic_format.storage.sftp.protocol import Attributes, Reply, Request, Status
 from restic_format.storage.sftp.session import Pending, Session
+from restic_format.words import visible
+from restic_spec import gojson
 
 _MOST_FOLDERS = 128
 """Folders that are listed at once, where the server lets as many be open."""
@@ -268,7 +270,7 @@ def make_folders(session: Session, paths: Sequence[bytes], mode: int, made: list
             if found.kind != protocol.ATTRS:
                 must(session, reply, "mkdir", path)
             elif not session.checked(protocol.attributes_of, found).is_folder:
-                raise FileUnusable(f"mkdir {path.decode('utf-8', 'backslashreplace')}: is there and not a folder")
+                raise FileUnusable(f"mkdir {visible(gojson.to_text(path))}: is there and not a folder")
 
 
 def make_folder_and_above(session: Session, path: bytes, mode: int, made: list[bytes] | None = None) -> None:

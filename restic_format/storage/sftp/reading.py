@@ -101,20 +101,27 @@ class Opened:
     def _complete(self, offset: int, part: memoryview, pending: Pending) -> None:
         """See that *part* is filled: a server may send less than it was asked for."""
         have = 0
-        while True:
-            reply = pending.wait()
-            if pending.filled < 0:
-                status = status_or_none(self.session, reply)
-                if status is not None and status.code == protocol.END:
-                    found = f"has {offset + have} bytes, wanted {len(part)} from {offset}"
-                    raise FileUnusable(f"{self._what}: {found}; it was cut short", object=self._what, clause="LAYOUT-8")
-                must(self.session, reply, "read", self._path, self._what)
-                self.session.checked(_no_data, reply)
-            have += pending.filled
-            if have == len(part):
-                return
-            rest = part[have:]
-            [pending] = self.session.send([protocol.reading(self._handle, offset + have, len(rest), rest)])
+        try:
+            while True:
+                reply = pending.wait()
+                if pending.filled < 0:
+                    self._say_why(reply, offset, have, len(part))
+                have += pending.filled
+                if have == len(part):
+                    return
+                rest = part[have:]
+                [pending] = self.session.send([protocol.reading(self._handle, offset + have, len(rest), rest)])
+        finally:
+            pending.settle()
+
+    def _say_why(self, reply: Reply, offset: int, have: int, wanted: int) -> None:
+        """Raise what *reply* says, which came instead of data."""
+        status = status_or_none(self.session, reply)
+        if status is not None and status.code == protocol.END:
+            found = f"has {offset + have} bytes, wanted {wanted} from {offset}"
+            raise FileUnusable(f"{self._what}: {found}; it was cut short", object=self._what, clause="LAYOUT-8")
+        must(self.session, reply, "read", self._path, self._what)
+        self.session.checked(_no_data, reply)
 
     def _wait(self, size: int) -> None:
         if self._pace is not None:

@@ -37,12 +37,13 @@ _EXIT = 2.0
 class Pending:
     """A request that is under way, and then its answer."""
 
-    __slots__ = ("_done", "_session", "filled", "reply", "target")
+    __slots__ = ("_done", "_is_done", "_session", "filled", "reply", "target")
 
     def __init__(self, session: Session, target: memoryview | None) -> None:
         self._session = session
         self._done = threading.Lock()
         self._done.acquire()
+        self._is_done = False
         self.target = target
         self.filled = -1
         """Bytes that were read into the target; -1 where the answer is another."""
@@ -51,15 +52,19 @@ class Pending:
     def finish(self, reply: Reply | None) -> None:
         """Hand over the answer; None where there will be none. For the reader."""
         self.reply = reply
+        self._is_done = True
         self._done.release()
 
     def settle(self) -> None:
         """Wait until there is an answer, or will be none."""
-        if not self._done.acquire(timeout=_LOOK):
-            since = time.monotonic()
-            while not self._done.acquire(timeout=_LOOK):
+        since = 0.0
+        while not self._is_done:
+            # A signal may strike while the lock is held for a moment: what counts is the mark.
+            if self._done.acquire(timeout=_LOOK):
+                self._done.release()
+            else:
+                since = since or time.monotonic()
                 self._session.look(since)
-        self._done.release()
 
     def wait(self) -> Reply:
         """The answer. Raises `StorageAway` where the session has ended before it came."""
@@ -126,13 +131,15 @@ class Session:
             with self._sending:
                 pieces = self._packed(requests, pending)
                 self._child.write(pieces, self._stuck_after)
-        except ChildStuck:
-            self.fail(f"the server took nothing for {self._stuck_after:g} seconds")
-            raise self.failure_text() from None
-        except OSError:
+        except (ChildStuck, OSError) as error:
+            if isinstance(error, ChildStuck):
+                self.fail(f"the server took nothing for {self._stuck_after:g} seconds")
             if threading.current_thread() is not self._reader:
-                self._reader.join(_EXIT)  # it learns why
+                self._reader.join(_EXIT)  # it learns why, and writes to no target any more
             raise self.failure_text() from None
+        except BaseException:  # a signal: half a request may have been sent
+            self.fail("a request was interrupted while it was sent")
+            raise
         return pending
 
     def _packed(self, requests: Sequence[Request], pending: Sequence[Pending]) -> list[Buffer]:
