@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 from tests.servers.azurite import Azurite
 from tests.servers.base import Place, running
 from tests.servers.certificates import Certificates
+from tests.servers.ftp import TlsFtp
 from tests.servers.gcs import GcsServer
 from tests.servers.our_server import OurServer
-from tests.servers.rclone import RcloneRest, RcloneS3, rclone_place
+from tests.servers.rclone import RcloneFtp, RcloneRest, RcloneS3, RcloneWebdav, rclone_place
 from tests.servers.rest_server import RestServer, SocketRestServer, TlsRestServer
 from tests.servers.sftp import Sshd, sftp_place
 from tests.servers.swift import Swift
@@ -74,6 +75,9 @@ KINDS: Mapping[str, Kind] = {
     "sshd": Kind(lambda _: running(Sshd)),
     "s3": Kind(lambda _: running(RcloneS3), remembers=True),
     "rclone": Kind(lambda _: folders(rclone_place)),
+    "webdav": Kind(lambda _: running(RcloneWebdav), without=("restic-",)),  # restic has no such storage
+    "ftp": Kind(lambda _: running(RcloneFtp), without=("restic-",)),
+    "ftp-tls": Kind(lambda certificates: running(TlsFtp, certificates), without=("restic-",)),
     "gs": Kind(lambda _: running(GcsServer)),
     "azure": Kind(
         lambda certificates: running(Azurite, certificates), without=("restic-",)
