@@ -24,6 +24,7 @@ from restic_format.storage.base import Content, pieces_of
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply, is_page
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
+from restic_format.words import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Origin:
             raise LocationInvalid(f"{scheme}://…: {error}") from None
         if scheme not in ("http", "https") or not self.host:
             raise LocationInvalid(f"{scheme}://{rest.rpartition('@')[2]}: neither http:// nor https:// with a host")
+        if not all("!" <= char <= "~" for char in self.host):
+            raise LocationInvalid(f"{visible(self.host)}: a name of a host has only letters, digits, points and hyphens")
         self.tls = scheme == "https"
         self.port = port or (443 if self.tls else 80)
 

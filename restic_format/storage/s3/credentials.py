@@ -8,6 +8,7 @@ as it looks at the whole environment of its process, and the engine only at the 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -32,6 +33,9 @@ _SHOWN = 300
 """Characters of an error of botocore's that are shown."""
 
 _LARGEST_FILE = 1 << 20
+
+_PLAIN = re.compile(r"[!-~]+")
+"""What a key, a secret or a token may consist of."""
 
 _NONE = "no credentials found. Use `-o s3.unsafe-anonymous-auth=true` for anonymous authentication"
 _INSTALL = "; for roles, single sign-on and what instances are given: pip install 'restic-format[s3]'"
@@ -109,6 +113,9 @@ def _plain(environment: Mapping[str, str]) -> Keys | None:
     ):
         key, secret, token = (environment.get(name, "") for name in names)
         if key and secret:
+            for name, text in zip(names, (key, secret, token), strict=True):
+                if text and not _PLAIN.fullmatch(text):
+                    raise UsageError(f"${name} has white space or other characters in it that cannot be part of a key")
             return Keys(key, secret, token)
     return _in_aws_file(environment) or _in_minio_file(environment)
 
@@ -130,7 +137,7 @@ def _in_aws_file(environment: Mapping[str, str]) -> Keys | None:
     if "role_arn" in section or "credential_process" in section:
         return None
     key, secret = section.get("aws_access_key_id", ""), section.get("aws_secret_access_key", "")
-    return Keys(key, secret, section.get("aws_session_token", "")) if key and secret else None
+    return _plain_keys(Keys(key, secret, section.get("aws_session_token", "")))
 
 
 class _Host(msgspec.Struct, rename="camel"):
@@ -152,7 +159,13 @@ def _in_minio_file(environment: Mapping[str, str]) -> Keys | None:
         return None
     alias = environment.get("MINIO_ALIAS") or "s3"
     host = found.hosts.get(alias) or found.aliases.get(alias)
-    return Keys(host.access_key, host.secret_key) if host is not None and host.access_key and host.secret_key else None
+    return None if host is None else _plain_keys(Keys(host.access_key, host.secret_key))
+
+
+def _plain_keys(keys: Keys) -> Keys | None:
+    """*keys*, or None where they cannot be any."""
+    fits = _PLAIN.fullmatch(keys.access_key) and _PLAIN.fullmatch(keys.secret_key)
+    return keys if fits and (not keys.session_token or _PLAIN.fullmatch(keys.session_token)) else None
 
 
 def _text_of(environment: Mapping[str, str], variable: str, usual: str) -> str:
@@ -180,7 +193,8 @@ def _ask(transport: Transport, plain: Keys | None, region: str) -> _Found:
     environment = {name: text for name, text in transport.environment.items() if "PASSWORD" not in name}
     if plain is not None:
         environment |= {"AWS_ACCESS_KEY_ID": plain.access_key, "AWS_SECRET_ACCESS_KEY": plain.secret_key}
-        environment.pop("AWS_SESSION_TOKEN", None)
+        for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            environment.pop(name, None)
         if plain.session_token:
             environment["AWS_SESSION_TOKEN"] = plain.session_token
     if transport.ca_certificates:

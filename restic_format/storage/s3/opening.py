@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from restic_format.errors import UsageError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LOOKUPS = ("auto", "dns", "path")
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
+"""A region, or a storage class."""
+
 
 def open_s3(rest: str, options: Options, transport: Transport) -> Storage:
     """The storage at ``s3:`` *rest*; for its forms see `restic_format.storage.s3.location.parse`.
@@ -34,6 +38,9 @@ def open_s3(rest: str, options: Options, transport: Transport) -> Storage:
         bucket_lookup=known.bucket_lookup.lower() or "auto",
         region=known.region or transport.environment.get("AWS_DEFAULT_REGION", ""),
     )
+    for name, text in (("region", known.region), ("storage-class", known.storage_class)):
+        if text and not _NAME.fullmatch(text):
+            raise UsageError(f"option s3.{name}: {text[:80]!r} cannot be a name of one")
     if known.bucket_lookup not in LOOKUPS:
         raise UsageError(f'bad bucket-lookup style "{options["bucket-lookup"][:80]}" must be "auto", "path" or "dns"')
     credentials = None if known.unsafe_anonymous_auth else credentials_of(transport, known.region)

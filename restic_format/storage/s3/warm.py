@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from restic_format.durations import duration_text
-from restic_format.errors import FileCold, StorageError, UsageError
+from restic_format.errors import FileCold, FileMissing, StorageError, UsageError
 from restic_format.storage.extended import S3Options
 from restic_format.storage.objects import ObjectStorage
 from restic_format.storage.s3.answers import failure_of, told
@@ -101,8 +101,11 @@ class ArchiveWarming(Warming):
         return self._storage.key(FileKind.PACK, name)
 
     def _is_cold(self, name: str) -> bool:
-        """Whether a pack cannot be read now."""
-        headers = self._store.head(self._key(name)).headers
+        """Whether a pack cannot be read now. One that is missing is not: whoever reads it says so."""
+        try:
+            headers = self._store.head(self._key(name)).headers
+        except FileMissing:
+            return False
         if headers.get("x-amz-archive-status"):
             self._tiered.add(name)
         elif headers.get("x-amz-storage-class") not in ARCHIVES:
@@ -117,8 +120,8 @@ class ArchiveWarming(Warming):
         reply = self._store.request(
             "POST", key, {"restore": ""}, {"Content-Type": "application/xml"}, body, body_hash=hash_of(body)
         )
-        # It is in no archive any more, or was asked for already.
-        if not reply.ok and failure_of(reply).code not in ("InvalidObjectState", "RestoreAlreadyInProgress"):
+        # It is in no archive any more, was asked for already, or is gone.
+        if not reply.ok and failure_of(reply).code not in ("InvalidObjectState", "RestoreAlreadyInProgress", "NoSuchKey"):
             raise told(reply, f"restore {key}", key)
         return reply.ok
 

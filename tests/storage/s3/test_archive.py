@@ -74,7 +74,9 @@ def test_what_is_cold_is_asked_for_once_and_waited_for(cold: tuple[Place, Archiv
     bringing, cancel = warming(place, restore_days=3, restore_tier="Bulk"), Cancel()
     storage = opened(place)
     storage.save(FileKind.PACK, id_of(b"warm").hex(), b"warm")
-    assert bringing.cold([*NAMES, id_of(b"warm").hex()], cancel) == NAMES
+    assert bringing.cold([*NAMES, id_of(b"warm").hex(), id_of(b"missing").hex()], cancel) == NAMES
+    bringing.begin([id_of(b"warm").hex()], cancel)
+    bringing.wait([id_of(b"missing").hex()], cancel)
     assert not archive.requests
     archive.delay = 3600.0
     bringing.begin(NAMES[:2], cancel)

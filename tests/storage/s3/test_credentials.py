@@ -80,6 +80,8 @@ def test_the_first_keys_in_restics_order_are_used(home: Path) -> None:
             {"AWS_SECRET_ACCESS_KEY": "s"},
             r"no credentials found. \$AWS_SECRET_ACCESS_KEY is set but \$AWS_ACCESS_KEY_ID is empty",
         ),
+        ({**PAIR, "AWS_ACCESS_KEY_ID": "id\n"}, r"\$AWS_ACCESS_KEY_ID has white space or other characters in it"),
+        ({**PAIR, "AWS_SESSION_TOKEN": "t\u00e9"}, r"\$AWS_SESSION_TOKEN has white space or other characters in it"),
         ({}, "no credentials found. Use `-o s3.unsafe-anonymous-auth=true` for anonymous .*pip install 'restic-format"),
         ({**PAIR, "RESTIC_AWS_ASSUME_ROLE_ARN": "arn"}, r"a role is assumed with botocore: pip install 'restic-format\[s3\]'"),
     ],

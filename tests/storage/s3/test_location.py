@@ -92,6 +92,8 @@ KEYS = Transport(environment={"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY"
     ("options", "what"),
     [
         ({"s3.bucket-lookup": "host"}, 'bad bucket-lookup style "host" must be "auto", "path" or "dns"'),
+        ({"s3.region": "eu west"}, "option s3.region: 'eu west' cannot be a name of one"),
+        ({"s3.storage-class": "A\nB"}, r"option s3.storage-class: 'A\\nB' cannot be a name of one"),
         ({"s3.connections": "0"}, "option s3.connections: '0' is not a number above 0"),
         ({"s3.conections": "1"}, "option s3.conections is not known"),
         ({"s3.list-objects-v1": "yes"}, "option s3.list-objects-v1: 'yes' is neither true nor false"),
@@ -100,6 +102,13 @@ KEYS = Transport(environment={"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY"
 def test_options_that_make_no_sense(options: dict[str, str], what: str) -> None:
     with pytest.raises(UsageError, match=what):
         open_storage("s3:http://127.0.0.1:1/bucket", options, KEYS)
+
+
+@pytest.mark.parametrize("host", ["ho st", "ho\x01st", "h\u00f6st", "ho\udcffst"])
+@pytest.mark.parametrize("form", ["s3:{}/bucket", "s3:http://{}/bucket", "rest:http://{}/"])
+def test_a_host_that_cannot_be_one(form: str, host: str) -> None:
+    with pytest.raises(LocationInvalid, match="a name of a host has only letters, digits, points and hyphens"):
+        open_storage(form.format(host), {}, KEYS)
 
 
 def test_what_is_shown_of_an_open_storage_has_no_secret() -> None:
