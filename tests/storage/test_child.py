@@ -30,6 +30,13 @@ def wait_for(what: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_it_is_spoken_to_over_its_input_and_output() -> None:
     child = start("cat")
     child.write([b"some ", memoryview(b"words"), b""], 10)
@@ -69,7 +76,7 @@ def test_it_is_in_a_process_group_of_its_own_and_ended_with_what_it_has_started(
     assert os.getpgid(pid) == pid == os.getpgid(started)
     child.kill()
     assert child.ended(20) == "signal: killed"
-    wait_for(lambda: Path(f"/proc/{started}/stat").read_text().split()[2] == "Z" if Path(f"/proc/{started}").exists() else True)
+    wait_for(lambda: not is_running(started))
     child.close()
 
 
