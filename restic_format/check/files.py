@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from restic_format.check.findings import Code, Finding, ObjectKind, ObjectRef
 from restic_format.check.reasons import clause_of, is_unreadable, load_reason, reason
 from restic_format.check.state import Run, Stage, list_failed
 from restic_format.errors import FileMissing, StorageError
 from restic_format.storage import Storage
-from restic_format.work import in_order
+from restic_format.work import Later, in_order
 from restic_spec.errors import ResticFormatError
 from restic_spec.ids import id_of, parse_id, verify_id
 from restic_spec.keyfile import decode_keyfile
@@ -45,10 +46,10 @@ def find_in_files(run: Run) -> FileFaults:
     storage = run.repo.storage
     found: list[tuple[Finding, bytes]] = []
 
-    def listed(kind: FileKind) -> list[tuple[bytes, int]]:
-        files: list[tuple[bytes, int]] = []
+    def listed(kind: FileKind) -> list[tuple[FileKind, bytes, int]]:
+        files: list[tuple[FileKind, bytes, int]] = []
         try:
-            files.extend((bytes.fromhex(name), size) for name, size in storage.list(kind))
+            files.extend((kind, bytes.fromhex(name), size) for name, size in storage.list(kind))
         except (StorageError, OSError) as error:
             found.append((list_failed(kind.value, error), b""))
         return files
@@ -57,7 +58,8 @@ def find_in_files(run: Run) -> FileFaults:
         kind, ident, size = job
         return check_key(storage, ident.hex()) if kind is FileKind.KEY else _check_lock(run, ident, size)
 
-    jobs = [(kind, *file) for kind in (FileKind.KEY, FileKind.LOCK) for file in listed(kind)]
+    locks = Later(partial(listed, FileKind.LOCK), now=not storage.at_hand, name="list locks")
+    jobs = [*listed(FileKind.KEY), *locks.get()]
     with contextlib.closing(in_order(check, jobs, name="files", workers=storage.readers, ahead=storage.readers + 2)) as results:
         for (kind, ident, _), finding in results:
             if isinstance(finding, Exception):

@@ -287,7 +287,9 @@ class Repository:
         """
         before: Later[Sequence[tuple[str, int]]] | None = None
         for kind in () if self.storage.at_hand else kinds:
-            before = self._listed[kind] = Later(partial(self._list_after, before, kind), name=f"list {kind.value}")
+            # What has been listed ahead of this is as good.
+            before = self._listed.get(kind) or Later(partial(self._list_after, before, kind), name=f"list {kind.value}")
+            self._listed[kind] = before
         try:
             yield
         finally:

@@ -57,18 +57,22 @@ def open_repository(
     stopping: Callable[[], bool] = bool,
     approached: Later[Entry] | None = None,
     first: Reads = (),
+    caching: Callable[[Repository], object] | None = None,
 ) -> Iterator[tuple[Repository, RepositoryLock | None]]:
     """Open a repository and hold a lock on it for the length of the block; gives both.
 
     --no-lock leaves out shared locks only, unless ``honour_no_lock`` is False. The lock is released inside ``releasing()``,
     so that a signal that comes just then does not leave it behind. *stopping* says whether a signal has come: then nothing is
-    kept to --limit-upload and --limit-download any more. *approached* is what `approach` has begun. For *first* see
-    `Context.open_repository`. Raises
+    kept to --limit-upload and --limit-download any more. *approached* is what `approach` has begun. For *first* and
+    *caching* see `Context.open_repository`. Raises
     ``RepositoryNotFound``, ``WrongPassword``, ``AlreadyLocked``, ``InvalidLock``, ``Failure`` and what the storage raises.
     """
     locks = not (lock == "none" or (options.no_lock and honour_no_lock and lock == "shared"))
     repository = unlock_with_password(options, out, stopping, for_lock=locks, approached=approached)
-    use_cache(repository, options, out)
+    if caching is None:
+        use_cache(repository, options, out)
+    else:
+        caching(repository)
     described = f", compression level {options.compression}" if repository.version >= 2 else ""
     out.info_on_terminal(f"repository {repository.id[:8]} opened (version {repository.version}{described})")
     _check_halves(repository, options, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 
 from restic_tools.environment import variable
@@ -92,7 +93,13 @@ def temporary_cache(repository: Repository, base: str, out: Output) -> Iterator[
             out.warn(f"unable to open cache: {error}")
         yield
     finally:
-        shutil.rmtree(place, onerror=lambda _function, path, _error: out.warn(f"error removing temporary cache: {path}"))
+        for wait in (0.0, 0.1, 0.5):  # What was read ahead for nothing may still be coming.
+            time.sleep(wait)
+            shutil.rmtree(place, ignore_errors=True)
+            if not os.path.lexists(place):
+                break
+        else:
+            out.warn(f"error removing temporary cache directory: {place}")
 
 
 def _old_caches(repository: Repository, base: str, options: GlobalOptions, out: Output) -> None:

@@ -10,7 +10,7 @@ from restic_tools.output import Output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
     from restic_format.repository import Repository, RepositoryLock
@@ -48,13 +48,15 @@ class Context:
         options: GlobalOptions | None = None,
         honour_no_lock: bool = True,
         first: Reads = (),
+        caching: Callable[[Repository], object] | None = None,
     ) -> Iterator[Repository]:
         """Open the repository and hold the lock for the length of a ``with`` block.
 
         ``lock="none"`` takes no lock. --no-lock leaves out a shared lock; ``honour_no_lock=False`` is for commands that write
         and must lock all the same. ``options`` opens another repository than the global one (see
         ``restic_tools.secondary``). ``first`` says what the command reads first: ``snapshots``, and ``index`` after them; this
-        begins while the lock is not certain yet. Raises the engine's errors and ``Failure``.
+        begins while the lock is not certain yet. ``caching`` puts another cache before the repository than the usual one.
+        Raises the engine's errors and ``Failure``.
         """
         from restic_tools.access import open_repository
 
@@ -70,6 +72,7 @@ class Context:
             stopping=self.interrupt.event.is_set,
             approached=approached,
             first=first,
+            caching=caching,
         ) as (repository, held):
             if held is not None:
                 self._locks.append(held)

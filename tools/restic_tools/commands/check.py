@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
-from typing import Annotated
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 from restic_tools.context import Context
 from restic_tools.declare import Argument, Option
 from restic_tools.exitcodes import Failure
 from restic_tools.snapshotfilter import HostOption, PathOption, TagOption
+
+if TYPE_CHECKING:
+    from restic_format.repository import Repository
+    from restic_tools.context import LockMode, Reads
 
 
 def check(
@@ -72,11 +76,17 @@ def check(
         ctx.out.info("create exclusive lock for repository")
     try:
         caching, ctx.options.no_cache = not ctx.options.no_cache, True
-        with ctx.open_repository(lock="none" if ctx.options.no_lock else "exclusive") as repository:
-            tell_missing_native(ctx.out)
-            with temporary_cache(repository, ctx.options.cache_dir, ctx.out) if caching else nullcontext():
+        lock: LockMode = "none" if ctx.options.no_lock else "exclusive"
+        with ExitStack() as ending:
+
+            def cache(repository: Repository) -> None:
+                ending.enter_context(temporary_cache(repository, ctx.options.cache_dir, ctx.out))
+
+            first: Reads = ("snapshots", "index")
+            with ctx.open_repository(lock, first=first, caching=cache if caching else None) as repository:
+                tell_missing_native(ctx.out)
                 report = run_check(repository, options, printer)
-            printer.conclude(report)
+                printer.conclude(report)
     except (WrongPassword, KeyUnusable) as error:
         # A damaged key file looks like a wrong password to whoever tries it.
         damaged = damaged_keys(given_storage(ctx.options, ctx.interrupt.event.is_set))
