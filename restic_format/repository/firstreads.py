@@ -17,6 +17,7 @@ from restic_format.work import Later, WorkerPool
 from restic_spec.layout import FileKind
 
 if TYPE_CHECKING:
+    from restic_format.repository.loading import LoadedIndex
     from restic_format.repository.repository import Repository
 
 Listing = Sequence[tuple[str, int]]
@@ -24,30 +25,38 @@ Listing = Sequence[tuple[str, int]]
 
 
 class FirstReads:
-    """The files of *kinds*: listed, and fetched into the cache if there is one, from `begin` on, until `settle` or `stop`.
+    """The files of *kinds*: listed, and fetched into the cache if there is one, from `begin` on, until `settle` or `stop`. With
+    *load_index* the index is loaded then, too.
 
     What goes wrong before that is not told, and asked again when it is wanted.
     """
 
-    def __init__(self, repository: Repository, kinds: Sequence[FileKind]) -> None:
+    def __init__(self, repository: Repository, kinds: Sequence[FileKind], *, load_index: bool = False) -> None:
+        self._repository = repository
         self._storage = repository.storage
         self._ahead = impatient(without_cache(repository.storage))
         self._kinds = kinds
+        self._load_index = load_index
         self._seen: dict[FileKind, Listing] = {}
         self._stopped = False
+        self._reading: Later[LoadedIndex | None] | None = None
 
     def begin(self) -> None:
-        """Begin to read. May be called again, after a while, for another try at the lock."""
-        self._seen, self._stopped = {}, False
-        Later(self._read, name="first reads")
+        """Begin to read, the first time; what was read for one try at the lock is good enough for the next."""
+        if self._reading is None:
+            self._reading = Later(self._read, name="first reads")
 
-    def _read(self) -> None:
-        seen = self._seen
+    def _read(self) -> LoadedIndex | None:
+        """Read everything; the index, if that was loaded."""
         for kind in self._kinds:
-            seen[kind] = list(self._ahead.list(kind))
-        if isinstance(self._storage, CachedStorage):
-            for kind, files in seen.items():
-                self._fetch(self._storage, kind, [name for name, _ in files])
+            self._seen[kind] = list(self._ahead.list(kind))
+        if not isinstance(self._storage, CachedStorage):
+            return None
+        for kind in self._kinds:
+            self._fetch(self._storage, kind, [name for name, _ in self._seen[kind]])
+        if self._stopped or not self._load_index:
+            return None
+        return self._repository.load_index_ahead(self._seen[FileKind.INDEX])
 
     def _fetch(self, cached: CachedStorage, kind: FileKind, names: Sequence[str]) -> None:
         def fetch() -> None:
@@ -68,7 +77,9 @@ class FirstReads:
     def settle(self) -> dict[FileKind, Later[Listing]]:
         """The files of each kind as they are now, to be listed at the same time. The lock is certain."""
         self.stop()
-        seen = self._seen
+        seen = dict(self._seen)
+        # Whoever has not even listed by now is not waited for.
+        self._repository.index_ahead = self._reading if self._load_index and FileKind.INDEX in seen else None
         listed = {kind: Later(partial(self._list, kind), name=f"list {kind.value}") for kind in self._kinds}
 
         def indexes() -> Listing:

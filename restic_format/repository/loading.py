@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from restic_format.errors import DamagedFile, FileUnusable, ResticFormatError, SpecError
 from restic_format.repository.index import BlobIndex, PreparedIndex
@@ -92,6 +92,36 @@ def load_index(
     repo.index = read_index(repo, cache, progress, damaged)
 
 
+class LoadedIndex(NamedTuple):
+    """An index, the files it was loaded from, and how many of its rows came from the sealed copy in the cache."""
+
+    blobs: BlobIndex
+    covered: set[bytes]
+    cached_rows: int
+
+
+def load_ahead(repo: Repository, cache: IndexCache | None, files: Sequence[tuple[bytes, int]]) -> LoadedIndex:
+    """The index that *files* are, loaded before it is certain that these are the right ones: `read_index` goes on with it.
+
+    Raises:
+        ResticFormatError: one of them cannot be used.
+    """
+    loaded = _from_cache(cache, {file_id for file_id, _ in files})
+    missing = [file for file in files if file[0] not in loaded.covered]
+    for file_id, failure in read_indexes(repo, missing, loaded.blobs):
+        if failure is not None:
+            raise failure
+        loaded.covered.add(file_id)
+    return loaded
+
+
+def _from_cache(cache: IndexCache | None, listed: set[bytes]) -> LoadedIndex:
+    if cache is not None and (cached := cache.load(listed)) is not None:
+        index, covered = cached
+        return LoadedIndex(index, covered, len(index))
+    return LoadedIndex(BlobIndex(), set(), 0)
+
+
 def read_index(
     repo: Repository,
     cache: IndexCache | None,
@@ -99,13 +129,16 @@ def read_index(
     damaged: Callable[[bytes, ResticFormatError], None] | None,
 ) -> BlobIndex:
     """What all index files say, as a new index; the rest as `Repository.load_index`."""
+    ahead, repo.index_ahead = repo.index_ahead, None
     files = dict(repo.list(FileKind.INDEX))
     repo.index_files = frozenset(files)
-    index = BlobIndex()
-    covered: set[bytes] = set()
-    if cache is not None and (cached := cache.load(set(files))) is not None:
-        index, covered = cached
-    cached_rows = len(index)
+    loaded = None
+    if ahead is not None:
+        with contextlib.suppress(ResticFormatError, OSError, MemoryError):  # It is met again, and told.
+            loaded = ahead.get()
+    if loaded is None or not loaded.covered <= files.keys():
+        loaded = _from_cache(cache, set(files))
+    index, covered, cached_rows = loaded
     done = len(covered)
     if progress is not None and done:
         progress(done, len(files))

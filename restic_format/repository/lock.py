@@ -329,13 +329,14 @@ def hold_lock(
     waiting: Callable[[float], None] | None = None,
     cancel: Cancel | None = None,
     first: Sequence[FileKind] = (),
+    load_index: bool = False,
 ) -> Iterator[RepositoryLock]:
     """`Repository.lock`."""
     reads = None
     if first and not repo.storage.at_hand:
         from restic_format.repository.firstreads import FirstReads
 
-        reads = FirstReads(repo, first)
+        reads = FirstReads(repo, first, load_index=load_index)
     held = _wait_for_lock(repo, exclusive, retry, waiting, cancel, reads)
     if reads is not None:
         repo.listed_ahead(reads.settle())

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from restic_format.errors import StorageError
     from restic_format.repository.coder import Coder
+    from restic_format.repository.loading import LoadedIndex
     from restic_format.repository.lock import RepositoryLock
     from restic_format.storage.cachefolder import CacheFolder
     from restic_format.work import Cancel
@@ -92,6 +93,8 @@ class Repository:
         given = checked_pack_size(pack_size)
         self._targets: dict[BlobType, int] | None = None if pack_size is None else dict.fromkeys(BlobType, given)
         self.extra_verify = extra_verify = extra_verify and self.settings.extra_verify
+        self.index_ahead: Later[LoadedIndex | None] | None = None
+        """The index, on its way before a lock was certain; `load_index` goes on with it if that can be."""
         self._listed: dict[FileKind, Later[Sequence[tuple[str, int]]]] = {}
         self.locks_ahead: Later[Sequence[tuple[bytes, int]] | None] | None = None
         """The lock files there were a moment ago, where that was asked already; for the first look of `lock`."""
@@ -238,6 +241,7 @@ class Repository:
         other.index = BlobIndex()
         other._index_cache = None
         other._listed = {}
+        other.index_ahead = None
         return other
 
     def lock(
@@ -248,6 +252,7 @@ class Repository:
         waiting: Callable[[float], None] | None = None,
         cancel: Cancel | None = None,
         first: Sequence[FileKind] = (),
+        load_index: bool = False,
     ) -> AbstractContextManager[RepositoryLock]:
         """Hold a lock for a ``with`` block: shared to read or add, exclusive to remove or rewrite (LOCK-13).
 
@@ -255,7 +260,7 @@ class Repository:
         are waited for so many seconds, which *waiting* is told once, unless *cancel* ends it. In the block nothing but locks
         is stored or removed once the lock is lost (LOCK-7). *first* are the kinds of files that are going to be read before
         anything else, in this order: snapshots, and the index after them. Where requests take their time this begins while the
-        lock is not certain yet, and their listings of then are not relied on.
+        lock is not certain yet, and their listings of then are not relied on. *load_index* says that `load_index` comes next.
 
         Raises:
             AlreadyLocked: somebody holds one that conflicts; a stale one conflicts as well (LOCK-4).
@@ -264,7 +269,9 @@ class Repository:
         """
         from restic_format.repository.lock import hold_lock
 
-        return hold_lock(self, exclusive=exclusive, retry=retry, waiting=waiting, cancel=cancel, first=first)
+        return hold_lock(
+            self, exclusive=exclusive, retry=retry, waiting=waiting, cancel=cancel, first=first, load_index=load_index
+        )
 
     # Whole files
 
@@ -273,6 +280,10 @@ class Repository:
         ahead = self._listed.pop(kind, None)
         for name, size in self.storage.list(kind) if ahead is None else ahead.get():
             yield bytes.fromhex(name), size
+
+    def load_index_ahead(self, files: Sequence[tuple[str, int]]) -> LoadedIndex:
+        """The index that *files* are, for `index_ahead`. Raises `ResticFormatError`."""
+        return loading.load_ahead(self, self._index_cache, [(bytes.fromhex(name), size) for name, size in files])
 
     def listed_ahead(self, listings: Mapping[FileKind, Later[Sequence[tuple[str, int]]]]) -> None:
         """Let `list` give *listings*, each once, until the index is loaded, or something is stored or removed."""

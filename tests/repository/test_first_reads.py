@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from restic_format.errors import DamagedFile
 from restic_format.repository import Repository
 from restic_format.repository.firstreads import FirstReads
 from restic_format.storage import MemoryStorage, WrappedStorage
 from restic_format.storage.cachefolder import CacheFolder
 from restic_format.work import Later
+from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
+from restic_spec.pack import BlobType
 from tests.repository.conftest import CHEAP, POLYNOMIAL
 
 OLD, NEW = "0" * 64, "1" * 64
@@ -135,3 +138,77 @@ def test_a_lock_that_was_there_a_moment_ago_and_is_gone_does_not_hinder(far: Rep
         other.locks_ahead = Later(lambda: listing)
     with other.lock(exclusive=True, first=BOTH):
         assert len(list(other.list(FileKind.LOCK))) == 1
+
+
+# The index
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Repository:
+    """A repository far away with a cache, and blobs in two index files."""
+    repo = Repository.init(Watched(), "pw", polynomial=POLYNOMIAL, kdf=CHEAP)
+    for content in (b"first", b"second"):
+        store(repo, content)
+    repo.use_cache(CacheFolder(str(tmp_path), repo.id))
+    return repo
+
+
+def store(repo: Repository, content: bytes) -> bytes:
+    """Store a blob in an index file of its own; that file's id."""
+    writer = repo.writer()
+    writer.save_blob(BlobType.DATA, content)
+    writer.flush()
+    [index] = writer.indexes
+    return index
+
+
+def known(repo: Repository) -> list[bytes]:
+    """Which of the blobs are in the index."""
+    return [content for content in (b"first", b"second", b"third") if repo.index.has(BlobType.DATA, id_of(content))]
+
+
+def load_after(repo: Repository, between: Callable[[], object]) -> object:
+    """Load the index under a lock, the others having done something *between*; the one that was loaded ahead."""
+    reads = FirstReads(repo, BOTH, load_index=True)
+    reads.begin()
+    assert reads._reading is not None
+    ahead = reads._reading.get()
+    assert ahead is not None
+    between()
+    repo.listed_ahead(reads.settle())
+    repo.load_index()
+    return ahead.blobs
+
+
+def test_an_index_is_loaded_while_the_lock_is_not_certain(stored: Repository) -> None:
+    ahead = load_after(stored, lambda: None)
+    assert stored.index is ahead
+    assert known(stored) == [b"first", b"second"]
+
+
+def test_what_others_have_added_meanwhile_is_in_it(stored: Repository) -> None:
+    other = Repository.open(stored.past_cache().storage, "pw")
+    ahead = load_after(stored, lambda: store(other, b"third"))
+    assert stored.index is ahead
+    assert known(stored) == [b"first", b"second", b"third"]
+
+
+def test_what_others_have_removed_meanwhile_is_not(stored: Repository) -> None:
+    inner = stored.past_cache().storage
+
+    def remove() -> None:
+        name, _ = next(iter(inner.list(FileKind.INDEX)))
+        inner.remove(FileKind.INDEX, name)
+
+    ahead = load_after(stored, remove)
+    assert stored.index is not ahead
+    assert len(known(stored)) == 1
+
+
+def test_damage_is_told_when_the_index_is_loaded(stored: Repository) -> None:
+    stored.past_cache().storage.save(FileKind.INDEX, NEW, b"nonsense")
+    reads = FirstReads(stored, BOTH, load_index=True)
+    reads.begin()
+    stored.listed_ahead(reads.settle())
+    with pytest.raises(DamagedFile, match=NEW):
+        stored.load_index()

@@ -86,8 +86,13 @@ def open_repository(
         out.info(f"repo already locked, waiting up to {duration_text(seconds)} for the lock")
         out.flush()
 
-    kinds = [FileKind(kind) for kind in first]
-    locking = repository.lock(exclusive=lock == "exclusive", retry=options.retry_lock, waiting=waiting, first=kinds)
+    locking = repository.lock(
+        exclusive=lock == "exclusive",
+        retry=options.retry_lock,
+        waiting=waiting,
+        first=[FileKind(kind.removesuffix(" files")) for kind in first],
+        load_index="index" in first,
+    )
     held = locking.__enter__()
     try:
         yield repository, held

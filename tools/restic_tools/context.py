@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from restic_tools.progress import Counter, Lines, Live, Status
 
     LockMode = Literal["shared", "exclusive", "none"]
-    Reads = Sequence[Literal["snapshots", "index"]]
+    Reads = Sequence[Literal["snapshots", "index", "index files"]]
 
 __all__ = ["Context", "GlobalOptions", "global_options"]
 
@@ -54,9 +54,9 @@ class Context:
 
         ``lock="none"`` takes no lock. --no-lock leaves out a shared lock; ``honour_no_lock=False`` is for commands that write
         and must lock all the same. ``options`` opens another repository than the global one (see
-        ``restic_tools.secondary``). ``first`` says what the command reads first: ``snapshots``, and ``index`` after them; this
-        begins while the lock is not certain yet. ``caching`` puts another cache before the repository than the usual one.
-        Raises the engine's errors and ``Failure``.
+        ``restic_tools.secondary``). ``first`` says what the command reads first: ``snapshots``, and ``index`` after
+        them, or ``index files`` where it does not load the index as others do; this begins while the lock is not certain yet.
+        ``caching`` puts another cache before the repository than the usual one. Raises the engine's errors and ``Failure``.
         """
         from restic_tools.access import open_repository
 

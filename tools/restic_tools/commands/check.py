@@ -82,7 +82,7 @@ def check(
             def cache(repository: Repository) -> None:
                 ending.enter_context(temporary_cache(repository, ctx.options.cache_dir, ctx.out))
 
-            first: Reads = ("snapshots", "index")
+            first: Reads = ("snapshots", "index files")
             with ctx.open_repository(lock, first=first, caching=cache if caching else None) as repository:
                 tell_missing_native(ctx.out)
                 report = run_check(repository, options, printer)
