@@ -62,8 +62,8 @@ class B2Server:
         assert self.simulator.create_account() == MASTER
         self.calls: list[str] = []
         """The names of the calls that were made, in their order."""
-        self.faults: list[tuple[str, Answer]] = []
-        """A call of that name gets that answer, once."""
+        self.faults: list[tuple[str, Answer | None]] = []
+        """A call of that name gets that answer, once; None lets it through."""
         self.turn = threading.RLock()
         self.ca = certificates.ca
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -165,8 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
             fault = next((found for found in self.b2.faults if found[0] == name), None)
             if fault is not None:
                 self.b2.faults.remove(fault)
-                self._refuse(fault[1])
-                return
+                if fault[1] is not None:
+                    self._refuse(fault[1])
+                    return
             try:
                 status, headers, body = answer()
             except AssertionError as error:

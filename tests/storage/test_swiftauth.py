@@ -155,6 +155,11 @@ def test_what_the_service_says_is_told_in_one_line(reply: object, kind: type[Sto
     assert not set(str(caught.value)) & set("\n\x1b") and "secret" not in str(caught.value)
 
 
+def test_a_token_of_the_users_own_is_not_made_anew() -> None:
+    with pytest.raises(AccessDenied, match="the token in OS_AUTH_TOKEN is not accepted, it may have expired: set a new one"):
+        answered(answer(404), user="", password="", storage_url="http://h/v1/AUTH_x", token="t")
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b"])
 def test_a_name_cannot_become_a_header(text: str) -> None:
     with pytest.raises(UsageError, match="must not have a line break"):
