@@ -37,14 +37,13 @@ class Patience(NamedTuple):
     """By which the time grows from one to the next."""
     longest: float = 60.0
     """Seconds between two at most."""
+    wanted: float = 120.0
+    """Seconds to which a server can make a pause longer (``Retry-After``)."""
     total: float = 900.0
     """Seconds after which an operation is given up; it is repeated once in any case."""
 
 
 RESTICS_PATIENCE = Patience()
-
-LONGEST_WANTED = 120.0
-"""Seconds to which a server can make a pause longer (``Retry-After``)."""
 
 FORGOTTEN_AFTER = 3600.0
 """Seconds for which a file that could not be loaded with all patience is not asked for again."""
@@ -300,7 +299,7 @@ class _Pauses:
         """Wait after *error*, or raise it when it is permanent and not *doubted*, or has come too often."""
         if (error.permanent and not (doubted and isinstance(error, FileMissing))) or self._stopping():
             raise error
-        delay = max(self._next * random.uniform(0.5, 1.5), min(error.wanted_pause, LONGEST_WANTED))
+        delay = max(self._next * random.uniform(0.5, 1.5), min(error.wanted_pause, self._patience.wanted))
         if self._clock() - self._began + delay > self._patience.total and self.count:
             self._report(visible(f"{self._operation} failed: {error}"))
             raise error

@@ -19,7 +19,7 @@ from tests.servers.rest_server import RestServer, TlsRestServer
 from tests.servers.sftp import Sshd, sftp_place
 from tests.servers.trouble import QUICK, Ours, restic, tree_of, write_files
 
-IMPATIENT = Patience(first=0.01, longest=0.02, total=0.05)
+IMPATIENT = Patience(first=0.01, longest=0.02, wanted=0.02, total=0.05)
 
 
 NOT_STARTED = "Fatal: unable to open repository at sftp:.*: unable to start the sftp session, error: "

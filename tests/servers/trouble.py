@@ -22,7 +22,7 @@ from tests.servers.kit import make_repository
 
 PASSWORD = "correct horse"
 
-QUICK = Patience(first=0.005, factor=1.5, longest=0.05, total=20.0)
+QUICK = Patience(first=0.005, factor=1.5, longest=0.05, wanted=0.05, total=20.0)
 """How long our program tries: as often as restic, not as long."""
 
 

@@ -20,8 +20,9 @@ from restic_format.storage.transport import Transport
 from restic_spec.layout import FileKind
 from tests.servers.b2 import BUCKET, MASTER, Answer, B2Server
 from tests.servers.base import Place
+from tests.servers.faultyproxy import FaultyProxy
 from tests.servers.kit import make_repository, transport_of
-from tests.servers.trouble import Ours, restic, tree_of, write_files
+from tests.servers.trouble import Ours, restic, through_faults, tree_of, write_files
 from tests.storage.answers import Answers, answer
 from tests.storage.contract import CONTENT, NAME, OTHER, StorageContract
 
@@ -70,6 +71,13 @@ def test_restic_and_we_use_one_repository(b2: B2Server, writer: str, tmp_path: P
         assert checked.returncode == 0 and "no errors were found" in checked.stdout
     assert tree_of(tmp_path / "restored") == found
     assert not [name for name, _ in b2.versions(place.location.rpartition(":")[2]) if "/locks/" in name]
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.long] * (seed > 0)) for seed in range(20)])
+def test_nothing_is_lost_on_a_faulty_way(b2: B2Server, seed: int, tmp_path: Path) -> None:
+    with FaultyProxy(b2.port, seed) as proxy:
+        story = through_faults(b2.place(plain=True), proxy, tmp_path, seed)
+    assert story.faults, proxy.story()
 
 
 @pytest.mark.parametrize(
