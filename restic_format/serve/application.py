@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from restic_format.errors import AccessDenied, FileExists, FileMissing, FileUnusable, NoSpace, ResticFormatError
 from restic_format.serve.accesslog import AccessLog
 from restic_format.serve.exchange import PIECE, Exchange, Gone, Headers, Receive, Refused, Scope, Send
-from restic_format.serve.folders import DataFolder, OpenedFile, TooLarge, Upload, WrongContent
+from restic_format.serve.folders import DataFolder, OnlyAdded, OpenedFile, TooLarge, Upload, WrongContent
 from restic_format.serve.metrics import Metrics
 from restic_format.serve.paths import Named, read_path
 from restic_format.serve.ranges import RangeInvalid, read_range
@@ -142,7 +142,8 @@ class RestApplication:
 
     def _told(self, exchange: Exchange, error: ResticFormatError) -> Refused:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-        if status in (500, 507) or self._debug:
+        troubled = status in (500, 507) or (isinstance(error, AccessDenied) and not isinstance(error, OnlyAdded))
+        if troubled or self._debug:
             self._report(f"{exchange.shown}: {error}")
         if isinstance(error, FileUnusable) and exchange.method != "POST":
             status = 404  # what stands there is no file, and trying again would not help

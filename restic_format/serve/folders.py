@@ -110,18 +110,22 @@ class DataFolder:
         """Remove a file; says how many bytes it had.
 
         Raises:
-            AccessDenied: only locks may be removed here.
+            OnlyAdded: only locks may be removed here.
             FileMissing: there is no such file.
             StorageError: it could not be removed.
         """
         assert named.kind is not None
         if self.append_only and named.kind is not FileKind.LOCK:
-            raise AccessDenied(f"{name_of(named.kind, named.name)}: nothing but locks may be removed here")
+            raise OnlyAdded(f"{name_of(named.kind, named.name)}: nothing but locks may be removed here")
         storage = self._storage(named)
         size = storage.size(named.kind, named.name)
         storage.remove(named.kind, named.name)
         self.quota.release(size)
         return size
+
+
+class OnlyAdded(AccessDenied):
+    """The server lets nothing be removed but locks."""
 
 
 class WrongContent(StorageError):

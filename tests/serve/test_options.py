@@ -235,6 +235,7 @@ def test_symbolic_links_do_not_lead_out(tmp_path: Path) -> None:
             ("POST", "/link/?create=true"),
         ):
             assert ask(server, method, path, b"y" if method == "POST" else None).status in (403, 404), (method, path)
+        assert any("a symbolic link leads out of the data folder" in text for text in server.reported)
         assert sorted(path.name for path in outside.rglob("*") if path.is_file()) == sorted(["config", sha(b"x")])
         assert ask(server, "POST", "/real/?create=true").status == 200
         assert ask(server, "POST", "/inner/config", b"inside").status == 200
