@@ -31,37 +31,25 @@ class PackMemory(WrappedStorage):
         """Packs, those that were used last at the end."""
         self._size = 0
         self._wanted: dict[str, int] = {}
-        """How often a pack was going to be read, as long as it is worth counting."""
-        self._turns: dict[str, threading.Lock] = {}
+        """How often each pack was going to be read."""
+        self._fetching: dict[str, threading.Lock] = {}
+        """Held by the thread that fetches a pack, which the others wait for."""
+        self._tried: set[str] = set()
+        """Packs that were fetched, or could not be."""
 
     def prepare(self, kind: FileKind, name: str, size: int | None = None) -> None:
         """Fetch a pack whole when this is said once more than a few times. Never fails."""
-        if kind is not FileKind.PACK:
+        if kind is not FileKind.PACK or name in self._tried:
             return
         with self._lock:
-            wanted = self._wanted.get(name, 0) + 1
-            if wanted <= WANTED_BEFORE + 1:
-                self._wanted[name] = wanted
+            wanted = self._wanted[name] = self._wanted.get(name, 0) + 1
             if wanted <= WANTED_BEFORE:
                 return
-            turn = self._turns.get(name)
-            if turn is None:
-                if wanted > WANTED_BEFORE + 1:
-                    return  # It was fetched, or cannot be.
-                turn = self._turns[name] = threading.Lock()
-                turn.acquire()
-                first = True
-            else:
-                first = False
-        if not first:
-            with turn:
-                return
-        try:
-            self._fetch(name, size)
-        finally:
-            turn.release()
-            with self._lock:
-                del self._turns[name]
+            fetching = self._fetching.setdefault(name, threading.Lock())
+        with fetching:
+            if name not in self._tried:
+                self._fetch(name, size)
+                self._tried.add(name)
 
     def _fetch(self, name: str, size: int | None) -> None:
         try:
