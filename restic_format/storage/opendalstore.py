@@ -153,7 +153,13 @@ class OpendalStore(ObjectStore):
         if not length:
             return b""
         wanted = length
-        return bytes(self._do(f"load {key}", lambda: self._operator.read(key, offset=offset, size=wanted)))
+        try:
+            return bytes(self._do(f"load {key}", lambda: self._operator.read(key, offset=offset, size=wanted)))
+        except StorageAway as error:
+            # A file that is too short is no error of its own to the package, which does not tell it from a broken connection.
+            if self.size(key) < offset + wanted:
+                raise FileUnusable(error.what) from None
+            raise
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """Read a part of a file into *target*."""
