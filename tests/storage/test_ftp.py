@@ -47,7 +47,7 @@ def secured(place: Place, certificates: Certificates) -> FolderStorage:
     return found
 
 
-@pytest.mark.parametrize("fixture", ["rclone_ftp", "tls_ftp"])
+@pytest.mark.parametrize("fixture", [pytest.param("rclone_ftp", marks=pytest.mark.long), "tls_ftp"])
 def test_restic_and_we_work_with_the_same_folder(fixture: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     place = request.getfixturevalue(fixture).place("both")
     interchange(place, tmp_path, restics=Place(str(place.folder)))
