@@ -17,14 +17,14 @@ from tests.servers.__main__ import described
 from tests.servers.base import peer
 from tests.servers.places import KINDS, Places
 
-EVERY_DAY = [("rest", OURS), ("rest", REFERENCE), ("sftp", OURS), ("s3", REFERENCE)]
+EVERY_DAY = [("rest", OURS), ("sftp", REFERENCE), ("s3", OURS)]
 """Kinds of locations, and who writes there first."""
 
 CASES = [
     pytest.param(kind, writer, id=f"{kind}-{writer}", marks=[] if (kind, writer) in EVERY_DAY else [pytest.mark.long])
-    for kind, made in KINDS.items()
+    for kind in KINDS
     for writer in (OURS, REFERENCE)
-    if not REFERENCE.startswith(made.without or "-")
+    if kind != "azure"  # Debian's restic is built without it, and its files lie in no folder
 ]
 
 

@@ -27,7 +27,7 @@ def described(name: str, place: Place) -> dict[str, object]:
         "options": dict(place.options),
         "environment": dict(place.environment),
         "flags": list(place.flags),
-        "folder": "" if KINDS[name].remembers else str(place.folder or ""),
+        "folder": str(place.folder or ""),
         "without": list(KINDS[name].without),
     }
 

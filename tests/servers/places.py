@@ -53,8 +53,6 @@ class Kind(NamedTuple):
     serving: Callable[[Certificates], AbstractContextManager[GivesPlaces]]
     without: tuple[str, ...] = ()
     """Programs that have no storage for it."""
-    remembers: bool = False
-    """Whether the server does not see what is changed in its folder."""
 
 
 @contextmanager
@@ -73,7 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "rest-rclone": Kind(lambda _: running(RcloneRest)),
     "sftp": Kind(lambda _: folders(sftp_place)),
     "sshd": Kind(lambda _: running(Sshd)),
-    "s3": Kind(lambda _: running(RcloneS3), remembers=True),
+    "s3": Kind(lambda _: running(RcloneS3)),
     "rclone": Kind(lambda _: folders(rclone_place)),
     "webdav": Kind(lambda _: running(RcloneWebdav), without=("restic-",)),  # restic has no such storage
     "ftp": Kind(lambda _: running(RcloneFtp), without=("restic-",)),

@@ -13,6 +13,10 @@ USER, SECRET = "AKIDEXAMPLE", "SECRETEXAMPLE1"
 """The one user of every server here."""
 
 
+FRESH = ["--dir-cache-time", "50ms"]
+"""What lies in folders is looked up often: restic writes to them behind the server's back. 0 would keep rclone busy."""
+
+
 class RcloneServer(Server):
     """``rclone serve`` of one protocol."""
 
@@ -41,7 +45,7 @@ class RcloneS3(RcloneServer):
     bucket: ClassVar[str] = "bucket"
 
     def arguments(self) -> list[str]:
-        return ["--auth-key", f"{USER},{SECRET}", "--no-cleanup"]
+        return ["--auth-key", f"{USER},{SECRET}", "--no-cleanup", *FRESH]
 
     def prepare(self) -> None:
         super().prepare()
@@ -52,10 +56,6 @@ class RcloneS3(RcloneServer):
         environment = {"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
         location = f"s3:http://127.0.0.1:{self.port}/{self.bucket}/{new}"
         return Place(location, environment=environment, folder=self.data / self.bucket / new)
-
-
-FRESH = ["--dir-cache-time", "50ms"]
-"""What lies in folders is looked up often: restic writes to them behind the server's back. 0 would keep rclone busy."""
 
 
 class RcloneWebdav(RcloneServer):

@@ -30,9 +30,7 @@ HERE = [pytest.param(kind, marks=[] if kind in EVERY_DAY else [pytest.mark.long]
 
 def with_folder(kinds: list) -> list:
     """Those that keep files which can be put there without the server."""
-    return [
-        kind for kind in kinds if kind.values[0] not in ("gs", "azure", "swift", "b2") and not KINDS[kind.values[0]].remembers
-    ]
+    return [kind for kind in kinds if kind.values[0] not in ("gs", "azure", "swift", "b2")]
 
 
 def made(places: Places, kind: str) -> tuple[Storage, Path | None]:
