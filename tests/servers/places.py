@@ -73,13 +73,13 @@ KINDS: Mapping[str, Kind] = {
     "sshd": Kind(lambda _: running(Sshd)),
     "s3": Kind(lambda _: running(RcloneS3)),
     "rclone": Kind(lambda _: folders(rclone_place)),
-    "webdav": Kind(lambda _: running(RcloneWebdav), without=("restic-",)),  # restic has no such storage
+    # restic has no such storages, and works in the folder.
+    "webdav": Kind(lambda _: running(RcloneWebdav), without=("restic-",)),
     "ftp": Kind(lambda _: running(RcloneFtp), without=("restic-",)),
     "ftp-tls": Kind(lambda certificates: running(TlsFtp, certificates), without=("restic-",)),
     "gs": Kind(lambda _: running(GcsServer)),
-    "azure": Kind(
-        lambda certificates: running(Azurite, certificates), without=("restic-",)
-    ),  # Debian's restic is built without
+    # Debian builds restic without it.
+    "azure": Kind(lambda certificates: running(Azurite, certificates), without=("restic-",)),
     "swift": Kind(lambda _: running(Swift)),
     "b2": Kind(_b2, without=("restic-0.14",)),
 }
