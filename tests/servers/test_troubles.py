@@ -184,3 +184,21 @@ def test_a_server_that_is_gone_in_the_middle(seconds: float | None, tmp_path: Pa
         assert locks(place) == []
         assert "no errors were found" in restic(place, "check", "--read-data", work=tmp_path).stdout
         over.set()
+
+
+def test_a_server_that_hangs_for_a_while(tmp_path: Path) -> None:
+    with running(RestServer) as server:
+        place = server.place()
+        make_repository(place)
+        write_files(tmp_path / "source", 1, files=30)
+
+        def hang(request: Happened) -> None:
+            if request.number == 12:
+                server.pause()
+                threading.Timer(1.2, server.go_on).start()
+
+        with FaultyProxy(server.port, rate=0, before=hang) as proxy:
+            ended = Ours(proxy.place(place), tmp_path)("--stuck-request-timeout", "400ms", "backup", "source")
+        assert ended.code == 0 and "request timeout: no progress for 400ms" in ended.err, ended
+        assert locks(place) == []
+        assert "no errors were found" in restic(place, "check", "--read-data", work=tmp_path).stdout
