@@ -169,6 +169,9 @@ class _Session(NamedTuple):
     bucket: str
     """Id of the only bucket that the key is for, where it is ours; else ""."""
 
+    def __repr__(self) -> str:
+        return f"_Session({self.account!r})"
+
 
 class _Upload(NamedTuple):
     """Where one upload at a time may go."""
@@ -176,6 +179,9 @@ class _Upload(NamedTuple):
     http: Http
     path: str
     token: str
+
+    def __repr__(self) -> str:
+        return "_Upload()"
 
 
 class B2Store(ObjectStore):

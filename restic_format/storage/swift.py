@@ -6,6 +6,7 @@ carries the MD5 of its content, which Swift compares.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from hashlib import md5
@@ -15,13 +16,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from restic_format.errors import AnswerCut, FileMissing, LocationInvalid, NoSpace, StorageError
+from restic_format.errors import AnswerCut, LocationInvalid, NoSpace, StorageError
 from restic_format.storage.base import Content, Storage, pieces_of
 from restic_format.storage.extended import SwiftOptions, read_options
 from restic_format.storage.http.addresses import address_of
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
-from restic_format.storage.http.reply import NONE, Http, Reply
+from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.locations import Options
 from restic_format.storage.objects import ObjectStorage, ObjectStore
 from restic_format.storage.swiftauth import Identity, Session, identity_from, sign_in
@@ -56,7 +57,7 @@ def parse_place(rest: str) -> Place:
         raise LocationInvalid("parsing repository location failed: a container's name is not empty and has no slash in it")
     if any("\ud800" <= char <= "\udfff" for char in rest):
         raise LocationInvalid("parsing repository location failed: names in Swift are text in UTF-8")
-    prefix = normpath(path[1:])
+    prefix = re.sub("^//", "/", normpath(path[1:]))  # two slashes at the beginning stay two for normpath
     return Place(container, "" if prefix == "." else prefix)
 
 
@@ -81,6 +82,9 @@ class _Account(NamedTuple):
     http: Http
     path: str
     token: str
+
+    def __repr__(self) -> str:
+        return f"_Account({self.path!r})"
 
 
 class _Listed(msgspec.Struct):
@@ -137,7 +141,7 @@ class SwiftStore(ObjectStore):
             headers = {"X-Storage-Policy": self._policy} if self._policy else {}
             reply = self._request("PUT", self._container, headers)
         if not reply.ok:
-            raise _failed(reply, f"{self._location}: the container")
+            raise told(reply, f"{self._location}: the container")
 
     def put(self, key: str, data: Content, *, kind: FileKind, metadata: bool, sha256: str) -> None:
         """See `ObjectStore`. A container that is missing is made, as restic does when it opens one."""
@@ -153,7 +157,7 @@ class SwiftStore(ObjectStore):
         if reply.status == 413:
             raise NoSpace(f"save {key}: 413 Request Entity Too Large: a quota is used up", object=key)
         if not reply.ok:
-            raise _failed(reply, f"save {key}", key)
+            raise told(reply, f"save {key}", key)
         stored = (reply.headers.get("ETag") or "").strip('"')
         if stored and stored != found.hexdigest():
             raise StorageError(f"save {key}: what the server has stored has another MD5 than what was sent", object=key)
@@ -171,7 +175,7 @@ class SwiftStore(ObjectStore):
     def _get(self, key: str, headers: Mapping[str, str], into: memoryview | None, limit: int) -> Reply:
         reply = self._request("GET", self._path(key), headers, into=into, limit=limit)
         if not reply.ok:
-            raise _failed(reply, f"load {key}", key)
+            raise told(reply, f"load {key}", key)
         if headers and reply.status != 206:
             raise AnswerCut(f"load {key}: the server does not give the part that was asked for", object=key)
         return reply
@@ -180,7 +184,7 @@ class SwiftStore(ObjectStore):
         """See `ObjectStore`."""
         reply = self._request("HEAD", self._path(key))
         if not reply.ok:
-            raise _failed(reply, f"stat {key}", key)
+            raise told(reply, f"stat {key}", key)
         length = reply.headers.get("Content-Length") or ""
         if not (length.isascii() and length.isdecimal() and len(length) < 20):
             raise StorageError(f"stat {key}: the server does not say how large it is", object=key)
@@ -195,7 +199,7 @@ class SwiftStore(ObjectStore):
             if reply.status == 404:
                 return
             if not reply.ok:
-                raise _failed(reply, f"list {prefix}")
+                raise told(reply, f"list {prefix}")
             try:
                 page = _LIST.decode(reply.body or b"[]")
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -213,7 +217,7 @@ class SwiftStore(ObjectStore):
         """See `ObjectStore`."""
         reply = self._request("DELETE", self._path(key))
         if not reply.ok:
-            raise _failed(reply, f"remove {key}", key)
+            raise told(reply, f"remove {key}", key)
 
     def _path(self, key: str) -> str:
         return f"{self._container}/{quote(key, safe='/', errors='surrogateescape')}"
@@ -226,7 +230,7 @@ class SwiftStore(ObjectStore):
         body: Content = b"",
         *,
         into: memoryview | None = None,
-        limit: int = 64 << 20,
+        limit: int = LARGEST_BODY,
     ) -> Reply:
         """One request below the account; with a new session where the one in use is not taken any more."""
         used = None
@@ -258,10 +262,3 @@ class SwiftStore(ObjectStore):
         if before is not None:
             before.http.close()
         return _Account(Pool(address.origin, self._transport, self._connections), address.target, session.token)
-
-
-def _failed(reply: Reply, what: str, object: str = "") -> StorageError:
-    """The error that *reply* means, without the pages in HTML that Swift sends along."""
-    if reply.status == 404 and not object:
-        return FileMissing(f"{what}: 404 Not Found")
-    return told(reply, what, object)

@@ -65,9 +65,8 @@ class Identity(NamedTuple):
 
     @property
     def names_somebody(self) -> bool:
-        """Whether there is a user, a password or an application credential to sign in with, and where to do it."""
-        who = self.user or self.user_id or self.password or self.credential_id or self.credential_name
-        return bool(self.auth_url and who)
+        """Whether there is a user, a password or an application credential to sign in with."""
+        return bool(self.user or self.user_id or self.password or self.credential_id or self.credential_name)
 
     @property
     def version(self) -> int:
@@ -101,8 +100,7 @@ def identity_from(environment: Mapping[str, str]) -> Identity:
     """Who the *environment* says we are.
 
     Raises:
-        UsageError: there is neither the address of an identity service, with a version in it, nor a token with that of the
-            containers; or what belongs to an application credential is missing.
+        UsageError: there is neither a token with the address of the containers, nor what `check` wants.
     """
     found = Identity(
         **{
@@ -111,21 +109,32 @@ def identity_from(environment: Mapping[str, str]) -> Identity:
         }
     )
     if found.given is None:
-        if not found.auth_url:
-            raise UsageError(
-                "swift: no credentials: set OS_AUTH_URL (or ST_AUTH) with OS_USERNAME and OS_PASSWORD (or ST_USER and ST_KEY), "
-                "an application credential, or OS_STORAGE_URL with OS_AUTH_TOKEN"
-            )
-        if not found.version:
-            raise UsageError("swift: the address in OS_AUTH_URL (or ST_AUTH) must have the version in it: v1, v2 or v3")
-        if found.version == 3 and found.credential_name and not found.credential_id and not found.user_id:
-            if not found.user:
-                raise UsageError("swift: the name of an application credential needs OS_USERNAME or OS_USER_ID beside it")
-            if not found.domain and not found.domain_id:
-                raise UsageError(
-                    "swift: the name of an application credential needs the user's domain: set OS_USER_DOMAIN_NAME"
-                )
+        check(found)
+    elif address_of(found.storage_url) is None:
+        raise UsageError("swift: the address in OS_STORAGE_URL begins neither with https:// nor with http://")
     return found
+
+
+def check(identity: Identity) -> None:
+    """Do nothing where *identity* says with whom to sign in, and where.
+
+    Raises:
+        UsageError: something is missing.
+    """
+    if not identity.auth_url:
+        raise UsageError(
+            "swift: no credentials: set OS_AUTH_URL (or ST_AUTH) with OS_USERNAME and OS_PASSWORD (or ST_USER and ST_KEY), "
+            "an application credential, or OS_STORAGE_URL with OS_AUTH_TOKEN"
+        )
+    if not identity.version:
+        raise UsageError("swift: the address in OS_AUTH_URL (or ST_AUTH) must have the version in it: v1, v2 or v3")
+    if address_of(identity.auth_url) is None:
+        raise UsageError("swift: the address in OS_AUTH_URL (or ST_AUTH) begins neither with https:// nor with http://")
+    if identity.version == 3 and identity.credential_name and not (identity.credential_id or identity.user_id):
+        if not identity.user:
+            raise UsageError("swift: the name of an application credential needs OS_USERNAME or OS_USER_ID beside it")
+        if not (identity.domain or identity.domain_id):
+            raise UsageError("swift: the name of an application credential needs the user's domain: set OS_USER_DOMAIN_NAME")
 
 
 def sign_in(identity: Identity, connect: Callable[[str], Http]) -> Session:
@@ -135,11 +144,11 @@ def sign_in(identity: Identity, connect: Callable[[str], Http]) -> Session:
         AccessDenied: the identity service does not know us, or there is no object storage for us.
         StorageError: it could not be asked, or its answer is none.
     """
-    if identity.given is not None and not identity.names_somebody:
+    if identity.given is not None and not (identity.auth_url and identity.names_somebody):
         raise AccessDenied("swift: the token in OS_AUTH_TOKEN is not accepted, it may have expired: set a new one")
+    check(identity)
     address = address_of(identity.auth_url)
-    if address is None:
-        raise AccessDenied("swift: the address in OS_AUTH_URL (or ST_AUTH) begins neither with https:// nor with http://")
+    assert address is not None
     http = connect(address.origin)
     try:
         session = _SIGN_INS[identity.version](identity, http, address.target)

@@ -111,7 +111,16 @@ def test_a_location_has_a_container_and_a_path(rest: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "prefix"), [("box:/", ""), ("box:/a", "a"), ("box:/a//b/", "a/b"), ("box:/a/../b", "b"), ("box:/./", "")]
+    ("rest", "prefix"),
+    [
+        ("box:/", ""),
+        ("box:/a", "a"),
+        ("box:/a//b/", "a/b"),
+        ("box:/a/../b", "b"),
+        ("box:/./", ""),
+        ("box:///a", "/a"),
+        ("box:////a", "/a"),
+    ],
 )
 def test_a_path_is_cleaned_as_restic_does(rest: str, prefix: str) -> None:
     assert parse_place(rest) == SwiftPlace("box", prefix)

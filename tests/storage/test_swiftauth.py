@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AccessDenied, ResticFormatError, StorageError, UsageError
+from restic_format.errors import AccessDenied, StorageError, UsageError
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.swiftauth import Identity, Session, identity_from, sign_in
 from restic_format.storage.transport import Transport
@@ -160,6 +160,18 @@ def test_a_token_of_the_users_own_is_not_made_anew() -> None:
         answered(answer(404), user="", password="", storage_url="http://h/v1/AUTH_x", token="t")
 
 
+def test_where_to_sign_in_anew_is_looked_at_when_it_is_needed() -> None:
+    given = {
+        "OS_STORAGE_URL": "http://h/v1/AUTH_x",
+        "OS_AUTH_TOKEN": "t",
+        "OS_AUTH_URL": "http://h/identity",
+        "OS_USERNAME": "u",
+    }
+    identity = identity_from(given)
+    with pytest.raises(UsageError, match="must have the version in it: v1, v2 or v3"):
+        sign_in(identity, lambda origin: Answers([]))
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b"])
 def test_a_name_cannot_become_a_header(text: str) -> None:
     with pytest.raises(UsageError, match="must not have a line break"):
@@ -168,5 +180,7 @@ def test_a_name_cannot_become_a_header(text: str) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://h/v3", "h/v3", "http:///v3", "http://h:99999/v3", "http://h\u00e4/v3"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ResticFormatError, match=r"OS_AUTH_URL \(or ST_AUTH\) begins neither with https:// nor with http://"):
-        answered(answer(200), auth_url=url)
+    with pytest.raises(UsageError, match=r"OS_AUTH_URL \(or ST_AUTH\) begins neither with https:// nor with http://"):
+        identity_from({"OS_AUTH_URL": url})
+    with pytest.raises(UsageError, match="OS_STORAGE_URL begins neither with https:// nor with http://"):
+        identity_from({"OS_STORAGE_URL": url, "OS_AUTH_TOKEN": "t"})
