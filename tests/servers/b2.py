@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from b2sdk.v2 import RawSimulator
 from b2sdk.v2 import exception as refusals
@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise refusals.InvalidAuthToken("not this address", "bad_auth_token")
         if token.rpartition("/")[2] in self.b2.simulator.expired_auth_tokens:
             raise refusals.InvalidAuthToken("auth token expired", "auth_token_expired")
-        name, kind = unquote(self.headers["X-Bz-File-Name"]), self.headers["Content-Type"]
+        name, kind = unquote_plus(self.headers["X-Bz-File-Name"]), self.headers["Content-Type"]
         sha1 = self.headers["X-Bz-Content-Sha1"]
         done = self.b2.simulator.upload_file(token, token, name, len(body), kind, sha1, {}, io.BytesIO(body))
         return 200, {}, json.dumps(done).encode()

@@ -44,7 +44,7 @@ class TestB2(StorageContract):
 
 @pytest.mark.parametrize("writer", ["restic", "ours"])
 def test_restic_and_we_use_one_repository(b2: B2Server, writer: str, tmp_path: Path) -> None:
-    place, source = b2.place(), tmp_path / "source"  # at Backblaze's own address, through a proxy
+    place, source = b2.place("a b+é%20"), tmp_path / "source"  # at Backblaze's own address, through a proxy
     ours = Ours(place, tmp_path)
     if writer == "ours":
         make_repository(place)

@@ -63,7 +63,7 @@ class TestSwift(StorageContract):
 
 @pytest.mark.parametrize("writer", ["restic", "ours"])
 def test_restic_and_we_use_one_repository(swift: Swift, writer: str, tmp_path: Path) -> None:
-    place, source = swift.place(), tmp_path / "source"
+    place, source = swift.place("a b+é%20"), tmp_path / "source"
     ours = Ours(place, tmp_path)
     if writer == "ours":
         make_repository(place)
