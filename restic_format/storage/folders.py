@@ -175,7 +175,7 @@ class FolderStore(ObjectStore):
                 for start in range(0, len(level), 4 * self.connections):
                     batch = level[start : start + 4 * self.connections]
                     for folder, entries in zip(batch, threads.map(look, batch), strict=True):
-                        for entry in entries:
+                        for entry in filter(_is_sound, entries):
                             path = f"{folder}/{entry.name}" if folder else entry.name
                             if entry.is_folder and (f"{path}/".startswith(prefix) or prefix.startswith(f"{path}/")):
                                 below.append(path)
@@ -185,6 +185,11 @@ class FolderStore(ObjectStore):
             if not level:
                 return
         raise StorageError(f"list {visible(prefix)}: folders are deeper than {_DEEPEST}")
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether what a server calls an entry can be a part of a path."""
+    return entry.name not in ("", ".", "..") and "/" not in entry.name and entry.name.isprintable()
 
 
 class FolderStorage(ObjectStorage):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AccessDenied, LocationInvalid, ServerNotTrusted, StorageAway
+from restic_format.errors import AccessDenied, LocationInvalid, ServerNotTrusted, StorageAway, StorageError
 from restic_format.storage import Storage
-from restic_format.storage.folders import FolderStorage
+from restic_format.storage.folders import Entry, FolderStorage
+from restic_format.storage.ftp import _by_facts, _by_line
 from restic_format.storage.limited import Pace
 from restic_format.storage.opendal import open_opendal
 from restic_format.storage.transport import Transport
@@ -140,6 +141,60 @@ def test_connections_that_the_server_has_closed_are_made_anew(certificates: Cert
     tls_ftp.start()
     storage.save(FileKind.CONFIG, "", b"x")
     assert storage.size(FileKind.CONFIG, "") == 1
+
+
+FILE, DIR = "type=file;size=5;modify=20240102030405.123; ", "Type=dir;Modify=20240102030405; "
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    {
+        f"{FILE}a b": Entry("a b", 5, False, 1704164645.0),
+        f"{DIR}ab": Entry("ab", 0, True, 1704164645.0),
+        "size=5;type=file;modify=x; c": Entry("c", 5),
+        "type=cdir;modify=20240102030405; .": None,
+        "type=pdir;modify=20240102030405; ..": None,
+        "type=OS.unix=slink:/etc;size=5; a": None,
+    }.items(),
+)
+def test_lists_with_facts_are_read(line: str, entry: Entry | None) -> None:
+    assert _by_facts(line) == entry
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    {
+        "-rw-r--r--   1 ftp ftp       5 Jan  2 03:04 a b": Entry("a b", 5),
+        "-rw-r--r--@  1 1000     1000 123456789012 Jan  2  2024 a": Entry("a", 123456789012),
+        "drwxr-xr-x   2 ftp ftp    4096 Jan  2 03:04 ab": Entry("ab", 0, True),
+        "drwxr-xr-x   2 ftp ftp    4096 Jan  2 03:04 ..": None,
+        "lrwxrwxrwx   1 ftp ftp       4 Jan  2 03:04 a -> /etc": None,
+        "total 5": None,
+        "crw-------   1 root root   5,   1 Jan  2 03:04 console": None,
+        "": None,
+    }.items(),
+)
+def test_lists_for_people_are_read(line: str, entry: Entry | None) -> None:
+    assert _by_line(line) == entry
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "type=file;size=-5; a",
+        "type=file; a",
+        f"type=file;size={'9' * 30}; a",
+        "garbage",
+        "-rw-r--r--   1 1000 domain users 5 Jan  2  2024 a",
+        "01-02-24  03:04AM       <DIR>          ab",
+        "01-02-24  03:04AM                    5 a\x1b[2J",
+    ],
+)
+def test_a_file_that_cannot_be_read_from_a_list_is_not_taken_for_missing(line: str) -> None:
+    for read in (_by_facts, _by_line):
+        with pytest.raises(StorageError, match="the server lists files in a form that is not known: ") as caught:
+            read(line)
+        assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,14 @@ def test_lists_are_read_however_the_server_writes_paths(base: str) -> None:
     assert all(asked.headers["Authorization"] == "Bearer t0ken" and asked.headers["Depth"] == "1" for asked in http.asked)
 
 
+def test_names_that_cannot_be_lead_nowhere() -> None:
+    odd = ("%2e%2e", "%2E", "a%2f..%2fb", "%1b%5b2J", "%0d%0aDELE%20x", "%00")
+    body = listing(*((f"/x/snapshots/{name}/", FOLDER) for name in odd), *((f"/x/snapshots/{name}", size(1)) for name in odd))
+    storage, http = scripted(answer(207, body), *(answer(404) for _ in range(10)))
+    assert list(storage.list(FileKind.SNAPSHOT)) == []
+    assert [asked.target for asked in http.asked[1:]] == ["/a%20b/r%C3%A9po/snapshots/b/"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
