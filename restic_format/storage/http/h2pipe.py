@@ -14,7 +14,6 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http.client import HTTPMessage
 
 import h2.config
 import h2.connection
@@ -24,9 +23,10 @@ import h2.exceptions
 from h2.settings import SettingCodes
 
 from restic_format.durations import duration_text
-from restic_format.errors import AnswerCut, FileUnusable, StorageAway, StorageError
+from restic_format.errors import StorageAway, StorageError
 from restic_format.storage.base import Content, pieces_of
 from restic_format.storage.child import Child, ChildStuck
+from restic_format.storage.http.h2exchange import Exchange
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
@@ -54,9 +54,6 @@ _HEAD = 9
 
 _SETTINGS = b"\x04"
 """The kind of frame, the fourth byte of a head, that every connection begins with."""
-
-_LARGEST_ERROR = 64 << 10
-"""Bytes of the body of an error that are kept."""
 
 _EXIT = 5.0
 """Seconds the program has to end when it should, and that are waited for how it has ended."""
@@ -120,34 +117,6 @@ class H2Pipe:
         self._link.close(at_once=at_once)
 
 
-class _Exchange:
-    """A request and its answer, as far as it has come. What stands here is changed by whoever has the link's lock."""
-
-    def __init__(self, lock: threading.Lock, method: str, into: memoryview | None, limit: int) -> None:
-        self.changed = threading.Condition(lock)
-        self.into, self.limit, self.head = into, limit, method == "HEAD"
-        self.stream = 0
-        self.status = 0
-        self.headers = HTTPMessage()
-        self.pieces: list[bytes] = []
-        self.got = 0
-        self.taken = 0
-        """Bytes that the limits of bandwidth have let through."""
-        self.over = False
-        """Whether nothing more is expected."""
-        self.sent = False
-        """Whether the request went out whole."""
-        self.ended = False
-        """Whether the program has ended the stream."""
-        self.error: StorageError | None = None
-
-    def fail(self, error: StorageError) -> None:
-        """End it with *error*."""
-        if not self.over:
-            self.over, self.error = True, error
-            self.changed.notify()
-
-
 class _Link:
     """The connection to the program, with its threads, which do not know who uses it: so it ends with its last user."""
 
@@ -159,8 +128,8 @@ class _Link:
         self._patience = transport.stuck_after
         self._upload, self._download = transport.upload, transport.download
         self._lock = threading.Lock()
-        self._exchanges: dict[int, _Exchange] = {}
-        self._waiting: set[_Exchange] = set()
+        self._exchanges: dict[int, Exchange] = {}
+        self._waiting: set[Exchange] = set()
         self._heard = 0
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._queued = 0
@@ -217,7 +186,7 @@ class _Link:
         fields += [(name.lower(), value) for name, value in headers.items() if name.lower() not in _NAMELESS]
         if size or method in ("POST", "PUT"):
             fields.append(("content-length", str(size)))
-        exchange = _Exchange(self._lock, method, into, limit)
+        exchange = Exchange(self.name, self._lock, method, into, limit)
         try:
             self._open(exchange, fields, size, deadline)
             sent = self._send(exchange, pieces, size)
@@ -231,14 +200,9 @@ class _Link:
             self._forget(exchange)
         if sent < size and exchange.status < 300:
             raise StorageAway(f"{self.name}: it answered when it had {sent} of {size} bytes")
-        return Reply(
-            exchange.status,
-            _reason(exchange.status),
-            exchange.headers,
-            b"" if self._fills(exchange) else b"".join(exchange.pieces),
-        )
+        return exchange.reply()
 
-    def _open(self, exchange: _Exchange, fields: list[tuple[str, str]], size: int, deadline: float | None) -> None:
+    def _open(self, exchange: Exchange, fields: list[tuple[str, str]], size: int, deadline: float | None) -> None:
         with self._lock:
             self._wait(exchange, self._may_open, deadline)
             exchange.stream = self._http.get_next_available_stream_id()
@@ -254,7 +218,7 @@ class _Link:
         most = self._http.remote_settings.max_concurrent_streams
         return len(self._exchanges) < most and self._http.open_outbound_streams < most
 
-    def _send(self, exchange: _Exchange, pieces: list[memoryview], size: int) -> int:
+    def _send(self, exchange: Exchange, pieces: list[memoryview], size: int) -> int:
         """Send a body; the bytes of it that went out, fewer than *size* where an answer came before."""
         sent = 0
         for piece in pieces:
@@ -275,12 +239,12 @@ class _Link:
                         part = part[now:]
         return sent
 
-    def _room(self, exchange: _Exchange) -> int:
+    def _room(self, exchange: Exchange) -> int:
         """Bytes of a body that can be sent now."""
         window = self._http.local_flow_control_window(exchange.stream)
         return min(window, self._http.max_outbound_frame_size, _MOST_QUEUED - self._queued)
 
-    def _receive(self, exchange: _Exchange, deadline: float | None) -> None:
+    def _receive(self, exchange: Exchange, deadline: float | None) -> None:
         """Wait for the end of the answer. Where downloads are limited, more is let in as the limits allow."""
         pace = self._download
         while True:
@@ -299,7 +263,7 @@ class _Link:
         """Let the program send *size* bytes more."""
         self._http.acknowledge_received_data(size, stream)
 
-    def _forget(self, exchange: _Exchange) -> None:
+    def _forget(self, exchange: Exchange) -> None:
         """End the stream of a request that is over, whatever has become of it; nothing goes to its memory any more."""
         with self._lock:
             self._waiting.discard(exchange)
@@ -314,7 +278,7 @@ class _Link:
             for other in self._waiting:
                 other.changed.notify()
 
-    def _wait(self, exchange: _Exchange, is_time: Callable[[], bool], deadline: float | None = None) -> None:
+    def _wait(self, exchange: Exchange, is_time: Callable[[], bool], deadline: float | None = None) -> None:
         """Wait, with the lock held, until *is_time* is true.
 
         A program that does nothing for long may be busy with its own server, and tries again itself. As long as it answers
@@ -423,10 +387,10 @@ class _Link:
             self._arrived(event)
         elif isinstance(event, h2.events.ResponseReceived):
             if exchange := self._exchanges.get(event.stream_id or 0):
-                self._answered(exchange, event)
+                exchange.begin((str(name), str(value)) for name, value in event.headers or ())
         elif isinstance(event, h2.events.StreamEnded):
             if exchange := self._exchanges.get(event.stream_id or 0):
-                self._complete(exchange)
+                exchange.end()
         elif isinstance(event, h2.events.StreamReset):
             if exchange := self._exchanges.get(event.stream_id or 0):
                 exchange.sent = exchange.ended = True
@@ -435,81 +399,25 @@ class _Link:
             for exchange in self._waiting:
                 exchange.changed.notify()
 
-    def _fills(self, exchange: _Exchange) -> bool:
-        return exchange.into is not None and exchange.status in (200, 206) and not exchange.head
-
-    def _answered(self, exchange: _Exchange, event: h2.events.ResponseReceived) -> None:
-        for name, value in ((str(name), str(value)) for name, value in event.headers or ()):
-            if name == ":status":
-                exchange.status = int(value) if _is_number(value) else 0
-            elif not name.startswith(":"):
-                exchange.headers[name] = value
-        length = exchange.headers.get("Content-Length") or ""
-        if exchange.head or not _is_number(length):
-            return
-        if self._fills(exchange) and exchange.into is not None and int(length) != len(exchange.into):
-            exchange.fail(AnswerCut(f"{self.name}: it sent {length} bytes, {len(exchange.into)} were asked for"))
-        elif not self._fills(exchange) and 200 <= exchange.status < 300 and int(length) > exchange.limit:
-            exchange.fail(FileUnusable(f"{self.name}: it sends {length} bytes, at most {exchange.limit} can be right"))
-
     def _arrived(self, event: h2.events.DataReceived) -> None:
         """Put a piece of a body where it belongs."""
         exchange = self._exchanges.get(event.stream_id or 0)
         data, size = event.data or b"", event.flow_controlled_length or 0
-        if exchange is None or exchange.over or self._download is None:
+        if exchange is None or exchange.over or exchange.head:
             self._take(event.stream_id or 0, size)
-            if exchange is None or exchange.over:
-                return
-        elif size > len(data):  # padding
-            self._take(event.stream_id or 0, size - len(data))
-        if exchange.head:
             return
-        start, exchange.got = exchange.got, exchange.got + len(data)
-        into = exchange.into
-        if into is not None and self._fills(exchange):
-            if exchange.got > len(into):
-                exchange.fail(AnswerCut(f"{self.name}: it sent more than the {len(into)} bytes that were asked for"))
-                return
-            into[start : exchange.got] = data
-        elif 200 <= exchange.status < 300:
-            if exchange.got > exchange.limit:
-                exchange.fail(FileUnusable(f"{self.name}: it sends more than {exchange.limit} bytes, which cannot be right"))
-                return
-            exchange.pieces.append(data)
-        elif exchange.got <= _LARGEST_ERROR:
-            exchange.pieces.append(data)
-        if self._download is not None:
-            exchange.changed.notify()
-
-    def _complete(self, exchange: _Exchange) -> None:
-        into, exchange.ended = exchange.into, True
-        if into is not None and self._fills(exchange) and exchange.got != len(into):
-            exchange.fail(AnswerCut(f"{self.name}: it sent {exchange.got} bytes, {len(into)} were asked for"))
-        elif (length := exchange.headers.get("Content-Length") or "") and _is_number(length) and not exchange.head:
-            if int(length) != exchange.got and 200 <= exchange.status < 300:
-                exchange.fail(AnswerCut(f"{self.name}: it sent {exchange.got} of {length} bytes"))
-        elif not 200 <= exchange.status < 600:
-            exchange.fail(StorageAway(f"{self.name}: it answers without a status"))
-        exchange.over = True
+        exchange.add(data)
+        if self._download is None:
+            self._take(event.stream_id or 0, size)
+            return
+        if size > len(data):  # padding
+            self._take(event.stream_id or 0, size - len(data))
         exchange.changed.notify()
 
 
 def _ignore(headers: object) -> None:
-    """Expect a body of any length: whether it is right is said by `_complete`."""
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 20
+    """Expect a body of any length: whether it is right is said by `Exchange.end`."""
 
 
 def _code(code: int | h2.errors.ErrorCodes | None) -> str:
     return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)
-
-
-def _reason(status: int) -> str:
-    from http import HTTPStatus
-
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
