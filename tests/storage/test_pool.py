@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import AnswerCut, FileUnusable, LocationInvalid, StorageAway, StorageError
+from restic_format.errors import AccessDenied, AnswerCut, FileUnusable, LocationInvalid, StorageAway, StorageError
 from restic_format.storage.http.pool import Origin, Pool, proxy_for
 from restic_format.storage.http.replies import told
 from restic_format.storage.transport import DIRECT, Transport
@@ -378,3 +378,67 @@ def test_a_proxy_of_another_kind_is_refused_without_its_password(url: str) -> No
 def test_what_a_server_says_is_one_short_line(serving: Callable[..., Server], answer: bytes, text: str) -> None:
     reply = Pool(serving(answer).url, DIRECT, 5).request("GET", "/")
     assert str(told(reply, "do it")) == text
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "before", [b"HTTP/1.1 100 Continue", b"HTTP/1.1 102 Processing", b"HTTP/1.1 103 Early Hints\r\nLink: a"]
+)
+def test_what_only_announces_the_answer_is_passed_over(serving: Callable[..., Server], before: bytes, method: str) -> None:
+    """It would be taken for the answer, and the answer for that to the next request."""
+    server = serving(before + b"\r\n\r\n" + (OK if method != "HEAD" else OK.removesuffix(b"body")), OK)
+    pool = Pool(server.url, DIRECT, 5)
+    assert pool.request(method, "/", body=b"x" if method == "POST" else b"").status == 200
+    assert pool.request("GET", "/").body == b"body"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 2000 + OK,
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20 + OK,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK,
+        CHUNKED + b"4\r\nbody\r\n0\r\n" + b"A: b\r\n" * 2000 + b"\r\n",
+        CHUNKED + b"-1\r\nbody\r\n0\r\n\r\n",
+        CHUNKED + b"-5\r\nbody\r\n0\r\n\r\n",
+        CHUNKED + b"+4\r\nbody\r\n0\r\n\r\n",
+        CHUNKED + b"0x4\r\nbody\r\n0\r\n\r\n",
+        CHUNKED + b"f" * 1000 + b"\r\nbody\r\n0\r\n\r\n",
+    ],
+    ids=["continue", "hints", "switch", "trailers", "minus-one", "minus-five", "plus", "hexadecimal", "huge"],
+)
+@pytest.mark.parametrize("filled", [False, True], ids=["body", "into"])
+def test_an_answer_that_does_not_end_or_has_parts_of_no_size_is_none(
+    serving: Callable[..., Server], answer: bytes, filled: bool
+) -> None:
+    pool = Pool(serving(answer).url, DIRECT, 5)
+    with pytest.raises(StorageAway, match="what answers is no HTTP server"):
+        pool.request("GET", "/", into=memoryview(bytearray(4)) if filled else None)
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["body", "into"])
+def test_a_body_in_parts_is_put_together(serving: Callable[..., Server], filled: bool) -> None:
+    parts = b"1;name=value\r\nb\r\n02 \r\nod\r\n1\r\ny\r\n0\r\nA: b\r\n\r\n"
+    pool, found = Pool(serving(CHUNKED + parts).url, DIRECT, 5), bytearray(4)
+    reply = pool.request("GET", "/", into=memoryview(found) if filled else None)
+    assert (bytes(found) if filled else reply.body) == b"body"
+
+
+@pytest.mark.parametrize("value", ["token\n", "token\r\nX-Other: y", "to\r\n ken", "to\0ken", "t\u014dken"])
+def test_a_header_stays_one(serving: Callable[..., Server], value: str) -> None:
+    server = serving(OK)
+    with pytest.raises(AccessDenied, match="Authorization has characters that no header can have") as told:
+        Pool(server.url, DIRECT, 5).request("GET", "/", {"Authorization": value})
+    assert "ken" not in str(told.value) and not server.connections
+
+
+@pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\u014d", ""])
+def test_a_path_stays_one(serving: Callable[..., Server], target: str) -> None:
+    server = serving(OK)
+    with pytest.raises(FileUnusable, match="a path with characters that no request can have"):
+        Pool(server.url, DIRECT, 5).request("GET", target)
+    assert not server.connections

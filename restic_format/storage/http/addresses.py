@@ -6,6 +6,10 @@ from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+NO_ADDRESS = "no host with a number as its port; in a password / is written %2F, # %23, ? %3F and @ %40"
+"""What is wrong with an address that cannot be taken apart. What stands where the port should is not shown: it may be the
+beginning of a password."""
+
 
 class Address(NamedTuple):
     """An address in its parts."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import select
 import socket
 import threading
@@ -19,8 +20,18 @@ from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 from restic_format.durations import duration_text
-from restic_format.errors import AnswerCut, FileUnusable, LocationInvalid, ServerNotTrusted, StorageAway, StorageError
+from restic_format.errors import (
+    AccessDenied,
+    AnswerCut,
+    FileUnusable,
+    LocationInvalid,
+    ServerNotTrusted,
+    StorageAway,
+    StorageError,
+)
 from restic_format.storage.base import Content, pieces_of
+from restic_format.storage.http.addresses import NO_ADDRESS
+from restic_format.storage.http.guarded import GuardedResponse
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply, is_page
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
@@ -42,6 +53,11 @@ _CONNECT = 30.0
 _SAFE = ("GET", "HEAD", "PROPFIND")
 """Methods that change nothing. Others may have been done already, or the server is still at them: an upload that is sent once
 more without delay would meet itself there."""
+
+_TARGET = re.compile(r"[!-~]+")
+
+_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
+"""What a header may say."""
 
 _KEPT = 60.0
 """Seconds for which a connection that is not used is kept: servers close theirs after a while."""
@@ -67,8 +83,8 @@ class Origin:
         try:
             parts = urlsplit(url)
             self.host, port = parts.hostname or "", parts.port
-        except ValueError as error:
-            raise LocationInvalid(f"{scheme}://…: {error}") from None
+        except ValueError:
+            raise LocationInvalid(f"{scheme}://…: {NO_ADDRESS}") from None
         if scheme not in ("http", "https") or not self.host:
             raise LocationInvalid(f"{scheme}://{rest.rpartition('@')[2]}: neither http:// nor https:// with a host")
         if not all("!" <= char <= "~" for char in self.host):
@@ -117,6 +133,7 @@ class Pool:
         limit: int = LARGEST_BODY,
     ) -> Reply:
         """See `Http`."""
+        self._check_head(target, headers)
         while True:
             connection = self._take()
             used = connection is not None
@@ -143,6 +160,14 @@ class Pool:
                 # A network's portal answers it to whatever is asked: an upload that it takes is gone.
                 raise StorageAway(f"{self.origin.name}: a web page answers, not the server")
             return reply
+
+    def _check_head(self, target: str, headers: Mapping[str, str]) -> None:
+        """Refuse what would not stay in its line: a token with the end of a line in it would begin another header."""
+        if not _TARGET.fullmatch(target):
+            raise FileUnusable(f"{self.origin.name}: a path with characters that no request can have")
+        for name, value in headers.items():
+            if not _VALUE.fullmatch(value):
+                raise AccessDenied(f"{self.origin.name}: {name} has characters that no header can have, like the end of a line")
 
     def close(self) -> None:
         """Close the connections that are not used."""
@@ -182,6 +207,7 @@ class Pool:
                     connection.set_tunnel(origin.host, origin.port, authorization)
             else:
                 connection = http.client.HTTPConnection(host, port, timeout=_CONNECT)
+        connection.response_class = GuardedResponse
         try:
             connection.connect()
             connection.sock.settimeout(self._transport.stuck_after or None)
