@@ -19,8 +19,10 @@ import msgspec
 
 from restic_format.errors import AccessDenied, AnswerCut, FileMissing, LocationInvalid, NoSpace, StorageError, UsageError
 from restic_format.storage.base import Content, Storage, pieces_of
+from restic_format.storage.cloudkeys import Pages
 from restic_format.storage.extended import B2Options, read_options
 from restic_format.storage.http.addresses import Address, address_of
+from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import NONE, Http, Reply
@@ -302,17 +304,19 @@ class B2Store(ObjectStore):
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `ObjectStore`. Of a file with several versions the newest is meant; what is hidden is not among them."""
         start = ""
+        pages = Pages(f"list {prefix}")
         while True:
             asked = {"maxFileCount": _PAGE, "prefix": prefix} | ({"startFileName": start} if start else {})
             page = self._call("b2_list_file_names", asked, _Files, f"list {prefix}")
             for found in page.files:
-                if found.action == "upload" and found.content_length is not None and found.file_name.startswith(prefix):
-                    yield found.file_name, found.content_length
+                size = found.content_length
+                if found.action == "upload" and size is not None and size >= 0 and found.file_name.startswith(prefix):
+                    yield found.file_name, size
             if not page.next_file_name:
                 return
             if page.next_file_name <= start:
                 raise StorageError(f"list {prefix}: the server gives the same files again and again")
-            start = page.next_file_name
+            start = pages.next(page.next_file_name, len(page.files))
 
     def delete(self, key: str) -> None:
         """Remove every version, the oldest first; a key that may not do that hides the file instead, as restic does."""
@@ -442,8 +446,8 @@ def _quoted(key: str) -> str:
 
 def _refusal(reply: Reply) -> _Refusal:
     try:
-        return msgspec.json.decode(reply.body, type=_Refusal)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return read_json(reply.body, msgspec.json.Decoder(_Refusal))
+    except ValueError:
         return _Refusal()
 
 
@@ -469,6 +473,6 @@ def _failed(reply: Reply, what: str, object: str = "") -> StorageError:
 
 def _decoded(reply: Reply, kind: type[T], what: str) -> T:
     try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return read_json(reply.body, msgspec.json.Decoder(kind))
+    except ValueError:
         raise StorageError(f"{what}: what the server answers is none of B2's answers") from None

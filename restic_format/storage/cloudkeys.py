@@ -1,4 +1,4 @@
-"""What Azure and Google have in common: how their locations are written, keys in messages, and listings that come to an end."""
+"""What object stores have in common: how their locations are written, keys in messages, and listings that come to an end."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from restic_format.storage.base import Content, Storage, already_there, pieces_o
 from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in, server_of
 from restic_format.storage.cloudtokens import GivenToken, TokenSource
 from restic_format.storage.extended import GsOptions, read_options
+from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
@@ -297,8 +298,8 @@ class GcsStore(ObjectStore):
     def _told(self, reply: Reply, what: str, key: str = "") -> StorageError:
         """The error that Google's answer means, with its words."""
         try:
-            said: str | None = _ERRORS.decode(reply.body).error.message.partition("\n")[0]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            said: str | None = read_json(reply.body, _ERRORS).error.message.partition("\n")[0]
+        except ValueError:
             said = None
         if reply.status == 401 and isinstance(self._tokens, GivenToken):
             said = f"{said or ''}; the token in GOOGLE_ACCESS_TOKEN has ended or is not valid".removeprefix("; ")
@@ -323,8 +324,8 @@ def _page(body: bytes, prefix: str) -> _Page | None:
     A list that seems to be empty would be believed.
     """
     try:
-        page = _PAGES.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        page = read_json(body, _PAGES)
+    except ValueError:
         return None
     good = page.kind == "storage#objects" and all(item.name.startswith(prefix) for item in page.items)
     return page if good else None
@@ -333,8 +334,8 @@ def _page(body: bytes, prefix: str) -> _Page | None:
 def _described(body: bytes) -> _Object:
     """What Google says about an object; nothing where it says something else."""
     try:
-        return _OBJECTS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read_json(body, _OBJECTS)
+    except ValueError:
         return _Object()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,7 +94,18 @@ def _is_path(text: str) -> bool:
 def without_password(location: str) -> str:
     """*location* as it may be shown: with ``***`` for a password in it."""
     rest, password = split_password(location)
-    return with_password(rest, "***") if password else location
+    if password:
+        return with_password(rest, "***")
+    # A password with a / or # in it that was not written %2F or %23: its beginning stands where the port should.
+    scheme, slashes, rest = location.partition("//")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    name, _, port = authority.partition(":")
+    host = rest.rpartition("@")[2]
+    if "@" in authority or host == rest or not port or port.isdecimal() or name.startswith("["):
+        return location
+    if not location.startswith(("rest:", "sftp://")):
+        return location
+    return f"{scheme}{slashes}{name}:***@{host}"
 
 
 def split_password(location: str) -> tuple[str, str]:

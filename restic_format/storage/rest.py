@@ -16,6 +16,8 @@ import msgspec
 from restic_format.errors import AnswerCut, FileMissing, FileUnusable, LocationInvalid, StorageError
 from restic_format.storage.base import Content, Storage, already_there, check_range, hash_file, name_of, pieces_of
 from restic_format.storage.extended import RestOptions, read_options
+from restic_format.storage.http.addresses import NO_ADDRESS
+from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply, is_page
@@ -78,8 +80,8 @@ class _Server:
             try:
                 parts = urlsplit(url)
                 user, password, _ = parts.username, parts.password, parts.port
-            except ValueError as error:
-                raise LocationInvalid(f"{shown}: {error}") from None
+            except ValueError:
+                raise LocationInvalid(f"{shown}: {NO_ADDRESS}") from None
             if not parts.hostname:
                 raise LocationInvalid(f"{shown}: the URL names no host")
             self.origin = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -244,12 +246,12 @@ class RestStorage(Storage):
         version = 2 if reply.headers.get("Content-Type") == V2 else 1
         try:
             if version == 2:
-                for file in _LIST_V2.decode(reply.body):
-                    if is_hex_id(file.name):
+                for file in read_json(reply.body, _LIST_V2):
+                    if is_hex_id(file.name) and file.size >= 0:
                         yield file.name, file.size
                 return
-            names = [name for name in _LIST_V1.decode(reply.body) if is_hex_id(name)]
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            names = [name for name in read_json(reply.body, _LIST_V1) if is_hex_id(name)]
+        except ValueError:
             raise StorageError(f"list {folder}: what the server answers is no list of files") from None
         yield from self._with_sizes(kind, names)
 

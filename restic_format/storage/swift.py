@@ -18,8 +18,10 @@ import msgspec
 
 from restic_format.errors import AnswerCut, LocationInvalid, NoSpace, StorageError
 from restic_format.storage.base import Content, Storage, pieces_of
+from restic_format.storage.cloudkeys import Pages
 from restic_format.storage.extended import SwiftOptions, read_options
 from restic_format.storage.http.addresses import address_of
+from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
@@ -193,6 +195,7 @@ class SwiftStore(ObjectStore):
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `ObjectStore`. A container that is missing has nothing in it."""
         marker = ""
+        pages = Pages(f"list {prefix}")
         while True:
             query = f"?format=json&prefix={quote(prefix, safe='')}" + (f"&marker={quote(marker, safe='')}" if marker else "")
             reply = self._request("GET", self._container + query)
@@ -201,8 +204,8 @@ class SwiftStore(ObjectStore):
             if not reply.ok:
                 raise told(reply, f"list {prefix}")
             try:
-                page = _LIST.decode(reply.body or b"[]")
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                page = read_json(reply.body or b"[]", _LIST)
+            except ValueError:
                 raise StorageError(f"list {prefix}: what the server answers is no list of objects") from None
             for found in page:
                 if found.bytes >= 0 and found.name.startswith(prefix):
@@ -211,7 +214,7 @@ class SwiftStore(ObjectStore):
                 return
             if page[-1].name <= marker:
                 raise StorageError(f"list {prefix}: the server gives the same objects again and again")
-            marker = page[-1].name
+            marker = pages.next(page[-1].name, len(page))
 
     def delete(self, key: str) -> None:
         """See `ObjectStore`."""

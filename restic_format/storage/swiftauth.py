@@ -12,6 +12,7 @@ import msgspec
 
 from restic_format.errors import AccessDenied, StorageError, UsageError
 from restic_format.storage.http.addresses import address_of
+from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.replies import told
 from restic_format.storage.http.reply import Http, Reply
 
@@ -170,8 +171,8 @@ def _failed(reply: Reply) -> StorageError:
 def _words(reply: Reply) -> str | None:
     """What the identity service says about an error."""
     try:
-        return msgspec.json.decode(reply.body, type=_Refusal).error.message
-    except msgspec.MsgspecError:
+        return read_json(reply.body, msgspec.json.Decoder(_Refusal)).error.message
+    except ValueError:
         return None
 
 
@@ -334,6 +335,6 @@ def _encoded(value: object) -> bytes:
 
 def _decoded(reply: Reply, kind: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return read_json(reply.body, msgspec.json.Decoder(kind))
+    except ValueError:
         raise StorageError("swift: what the identity service answers is no token of the version in its address") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import AccessDenied, FileMissing, LocationInvalid, NoSpace, ServerNotTrusted, StorageError, UsageError
-from restic_format.storage import Storage, open_storage
+from restic_format.storage import Storage, cloudkeys, open_storage
 from restic_format.storage.b2 import B2Store, Key, _Session, open_b2, parse_place
 from restic_format.storage.b2 import Place as B2Place
 from restic_format.storage.objects import ObjectStorage
@@ -338,7 +338,23 @@ def test_a_listing_that_does_not_end_is_an_error() -> None:
     assert len(http.asked) == 2
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"files": 3}', b"\xff", b'{"files": [{"fileName": 1}]}', b"{}"])
+def test_a_listing_that_always_goes_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudkeys, "_MOST", 3)
+    storage, http = store(*[page([NAME], f"locks/{NAME}{number:08}") for number in range(20)])
+    with pytest.raises(StorageError, match="list locks/: the server's list does not come to an end"):
+        list(storage.list(FileKind.LOCK))
+    assert len(http.asked) == 5
+
+
+def test_what_has_a_size_below_nothing_is_left_out() -> None:
+    file = {"fileName": f"locks/{NAME}", "action": "upload", "contentLength": -5, "fileId": "x"}
+    storage, _ = store(answer(200, json.dumps({"files": [file]}).encode()))
+    assert list(storage.list(FileKind.LOCK)) == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b'{"files": 3}', b"\xff", b'{"files": [{"fileName": 1}]}', b"{}", b'{"x":' + b"[" * 100_000]
+)
 def test_an_answer_that_is_none_is_an_error(body: bytes) -> None:
     storage, _ = store(answer(200, body))
     with pytest.raises(StorageError, match="list locks/: what the server answers is none of B2's answers") as caught:

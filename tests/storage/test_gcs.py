@@ -200,6 +200,7 @@ def test_what_arrives_changed_is_asked_for_once_more() -> None:
     "body",
     [
         *(b"<html>hello</html>", b"[]", b"{}", b'{"size": "7"}', b"\xff", b'{"kind": "storage#objects", "items": 3}'),
+        b'{"kind": "storage#objects", "x":' + b"[" * 100_000,
         b'{"kind": "storage#objects", "items": [{"name": 1}]}',
         b'{"kind": "storage#objects", "items": [{"name": "locks/a", "size": "1"}]}',
     ],

@@ -13,7 +13,7 @@ from restic_format.storage import Content, Storage, open_storage
 from restic_format.storage.base import pieces_of
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Reply
 from restic_format.storage.locations import split_password, with_password, without_password
-from restic_format.storage.rest import RestStorage, open_rest
+from restic_format.storage.rest import V2, RestStorage, open_rest
 from restic_format.storage.transport import DIRECT, Transport
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
@@ -78,13 +78,21 @@ def test_a_list_that_is_not_there_is_empty_but_not_with_rclone() -> None:
         list(storage_of(reply(404, Server="rclone/v1.75.2"))[0].list(FileKind.LOCK))
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b"[1]", b'[{"name":1,"size":2}]', b'[{"name":"x"}]', b"\xff", b'["a"'])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"{}", b"[1]", b'[{"name":1,"size":2}]', b'[{"name":"x"}]', b"\xff", b'["a"', b'[{"x":' + b"[" * 100_000],
+)
 @pytest.mark.parametrize("kind", ["application/vnd.x.restic.rest.v2", "text/html"])
 def test_what_is_no_list_is_an_error_that_may_pass(body: bytes, kind: str) -> None:
     told = "list snapshots: what the server answers is no list of files|a web page answers"
     with pytest.raises(StorageError, match=told) as caught:
         list(storage_of(reply(200, body, Content_Type=kind))[0].list(FileKind.SNAPSHOT))
     assert not caught.value.permanent
+
+
+def test_a_file_whose_size_is_below_nothing_is_left_out() -> None:
+    body = json.dumps([{"name": NAME, "size": -5}]).encode()
+    assert list(storage_of(reply(200, body, Content_Type=V2))[0].list(FileKind.SNAPSHOT)) == []
 
 
 def test_a_file_that_is_there_already_with_this_content_is_stored() -> None:
@@ -148,7 +156,12 @@ def test_what_a_url_means(url: str, origin: str, path: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host/path", "ftp://a:geheim@b/", "http://", "http://a:geheim@/x", "http://h:x/", "http+unix://x"]
+    "url",
+    [
+        *("", "host/path", "ftp://a:geheim@b/", "http://", "http://a:geheim@/x", "http://h:x/", "http+unix://x"),
+        *("http://a:geheim#x@b/", "http://a:geheim/x@b:80/", "http://a:x/geheim@b/", "http://a:geheim?x@b/y"),
+        *("http://a:x@geheim@b:y/", "http://a:geheim[@b/", "http://a:geheim\r\n@b:y/"),
+    ],
 )
 def test_what_is_no_url_of_a_server(url: str) -> None:
     with pytest.raises(LocationInvalid) as caught:

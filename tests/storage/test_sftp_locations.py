@@ -102,3 +102,10 @@ def test_the_options_make_the_command() -> None:
         command_for(place, "ssh", "-v")
     with pytest.raises(UsageError, match=r"sftp\.args: double-quoted string not terminated"):
         command_for(place, "", '"')
+
+
+@pytest.mark.parametrize("password", ["geheim#x", "geheim/x", "geheim?x"])
+def test_the_beginning_of_a_password_is_not_taken_for_a_port_and_shown(password: str) -> None:
+    with pytest.raises(LocationInvalid, match="invalid port after host") as told:
+        parse_place(f"//user:{password}@host/x")
+    assert "geheim" not in str(told.value)

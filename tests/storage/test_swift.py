@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from restic_format.errors import AccessDenied, FileMissing, LocationInvalid, NoSpace, StorageError, UsageError
-from restic_format.storage import Storage, open_storage
+from restic_format.storage import Storage, cloudkeys, open_storage
 from restic_format.storage.objects import ObjectStorage
 from restic_format.storage.retrying import RetryingStorage
 from restic_format.storage.swift import Place as SwiftPlace
@@ -279,12 +279,28 @@ def test_a_listing_that_does_not_end_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>hello</html>", b"{}", b'[{"name": 1}]', b"\xff", b'[{"name": "locks/x", "bytes": "5"}]']
+    "body",
+    [
+        b"<html>hello</html>",
+        b"{}",
+        b'[{"name": 1}]',
+        b"\xff",
+        b'[{"name": "locks/x", "bytes": "5"}]',
+        b'[{"x":' + b"[" * 100_000,
+    ],
 )
 def test_a_listing_that_is_none_is_an_error(body: bytes) -> None:
     storage, _ = store(answer(200, body))
     with pytest.raises(StorageError, match="list locks/: what the server answers is no list of objects"):
         list(storage.list(FileKind.LOCK))
+
+
+def test_a_listing_that_always_goes_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudkeys, "_MOST", 3)
+    storage, http = store(*[page([f"{number:064x}" for number in range(start, start + 100)]) for start in range(0, 2000, 100)])
+    with pytest.raises(StorageError, match="list locks/: the server's list does not come to an end"):
+        list(storage.list(FileKind.LOCK))
+    assert len(http.asked) == 5
 
 
 def test_what_has_no_size_or_another_prefix_is_left_out() -> None:

@@ -79,7 +79,8 @@ def _from_url(rest: str) -> Place:
         host, colon, port = where.partition(":")
         port = colon + port
     if port and not re.fullmatch(":[0-9]*", port, re.ASCII):
-        raise fail(f'invalid port "{port}" after host')
+        # Without a user before it, it may be the beginning of a password that has a / or # in it.
+        raise fail(f'invalid port "{port}" after host' if user or "@" not in rest else "invalid port after host")
     for part in (user, host, path):
         wrong = re.search("%(?![0-9A-Fa-f]{2}).{0,2}", part)
         if wrong:
