@@ -20,8 +20,13 @@ from restic_format.words import visible
 
 R = TypeVar("R", bound="tuple[Any, ...]")
 
-ELSEWHERE = {"sftp": "sftp:user@host:/path", "rclone": "rclone:remote:path", "rest": "rest:https://host/path/"}
-"""What rustic, or OpenDAL, reaches as a service and has a location of its own here."""
+ELSEWHERE = {
+    "sftp": "sftp:user@host:/path",
+    "rclone": "rclone:remote:path",
+    "rest": "rest:https://host/path/",
+    **dict.fromkeys(("pcloud", "icloud", "koofr"), "rclone:remote:path"),
+}
+"""What has a location of its own here, or cannot be had from the package opendal for Python."""
 
 
 class CommonOptions(NamedTuple):

@@ -53,7 +53,8 @@ def test_restic_and_we_work_with_the_same_folder(tmp_path: Path) -> None:
 
 REFUSED = {
     "nosuch": "opendal:nosuch: there is no such service in the package opendal",
-    "pcloud": "opendal:pcloud: there is no such service in the package opendal",
+    "pcloud": "opendal:pcloud: use the location rclone:remote:path",
+    "hdfs": "opendal:hdfs: there is no such service in the package opendal",
     "sftp": "opendal:sftp: use the location sftp:user@host:/path",
     "rclone": "opendal:rclone: use the location rclone:remote:path",
     "": "opendal:: a location is opendal: and the name of a service",
@@ -136,3 +137,49 @@ def test_secrets_do_not_reach_messages() -> None:
         storage.size(FileKind.CONFIG, "")
     assert not caught.value.permanent and "stat config" in str(caught.value)
     assert not any(word in str(caught.value) for word in ("AKIDSECRET", "verysecret", "\n"))
+
+
+NOWHERE = {
+    "webhdfs": {},
+    "azblob": {"container": "box", "account_name": "name", "account_key": "c2VjcmV0c2VjcmV0"},
+    "azfile": {"share_name": "box", "account_name": "name", "account_key": "c2VjcmV0c2VjcmV0"},
+    "gcs": {"bucket": "box", "disable_vm_metadata": "true", "allow_anonymous": "true", "disable_config_load": "true"},
+    "swift": {"container": "box", "token": "verysecret"},
+    "obs": {"bucket": "box", "access_key_id": "id", "secret_access_key": "verysecret"},
+    "seafile": {"repo_name": "box", "username": "name", "password": "verysecret"},
+    "ipmfs": {},
+}
+"""Services whose server can be named, so that the first request goes to this machine; with the options that each needs."""
+
+
+@pytest.mark.parametrize("service", NOWHERE)
+def test_a_server_that_is_not_there_is_told_in_a_line_without_secrets(service: str) -> None:
+    options = {"endpoint": "http://127.0.0.1:1", "root": "/repo", **NOWHERE[service]}
+    storage = open_opendal(service, options, Transport())
+    with pytest.raises(StorageError, match=r"^stat config: ") as caught:
+        storage.size(FileKind.CONFIG, "")
+    told = str(caught.value) + storage.location
+    assert not caught.value.permanent and len(told) < 400
+    assert not any(word in told for word in ("verysecret", "c2VjcmV0c2VjcmV0", "\n"))
+
+
+ENOUGH = {
+    "dropbox": {"access_token": "x"},
+    "gdrive": {"refresh_token": "x", "client_id": "a", "client_secret": "b"},
+    "onedrive": {"access_token": "x"},
+    "yandex-disk": {"access_token": "x"},
+    "aliyun-drive": {"access_token": "x", "drive_type": "default"},
+    "hdfs-native": {"name_node": "hdfs://127.0.0.1:1"},
+    "azdls": {"filesystem": "f", "endpoint": "http://127.0.0.1:1", "account_name": "a", "account_key": "c2VjcmV0"},
+    "tos": {"bucket": "b", "endpoint": "http://127.0.0.1:1"},
+    "upyun": {"bucket": "b", "operator": "o", "password": "p"},
+    "oss": {"bucket": "b", "endpoint": "https://oss.example"},
+    "cos": {"bucket": "b", "endpoint": "https://cos.example"},
+    "b2": {"bucket": "b", "bucket_id": "i", "application_key_id": "k", "application_key": "s"},
+}
+"""Options that are enough for services that cannot be reached from here."""
+
+
+@pytest.mark.parametrize("service", ENOUGH)
+def test_what_a_service_needs_is_taken_from_options(service: str) -> None:
+    assert open_opendal(service, {**ENOUGH[service], "root": "/repo"}, Transport()).location == f"opendal:{service} (/repo)"
