@@ -20,6 +20,9 @@ Made by `make bench`: restic 0.19.1 and others as whole processes, start-up and 
 repositories with the same key. For the others: wall clock / processor time / peak memory, each divided by restic's; less is
 better. `wheels only` is our program where libcrypto and libzstd cannot be called directly (`RESTIC_FORMAT_KERNEL=wheels`).
 
+"20 ms away" is rest-server behind a proxy that holds every byte for 10 ms in each direction, both on the same processors as the
+program, which have their part in the wall clock of what moves much; five connections, and each program's own cache.
+
 """
 
 PARTS_HEAD = """# What each native part buys
