@@ -305,6 +305,10 @@ def _range(offset: int, length: int | None) -> dict[str, str]:
     return {"x-ms-range": f"bytes={offset}-{offset + length - 1}"}
 
 
+_MOST_TAGS = 1_000_000
+"""Tags in a document: a page has 5,000 blobs at most, with some twenty properties each."""
+
+
 def _xml(body: bytes) -> Element:
     """The document in *body*. Raises `ValueError` where there is none, or where it has entities of its own."""
     from xml.etree import ElementTree
@@ -312,6 +316,8 @@ def _xml(body: bytes) -> Element:
     text = body.decode("utf-8-sig")
     if "<!DOCTYPE" in text:
         raise ValueError("a document type")
+    if body.count(b"<") > _MOST_TAGS:
+        raise ValueError("more than any page has")
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

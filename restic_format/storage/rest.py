@@ -32,6 +32,13 @@ _LARGEST_LIST = 1 << 30
 """Bytes that a list of files may have: ten million names."""
 
 
+_SHORTEST = 64
+"""Bytes of a list that each name of ours takes at least."""
+
+_MOST_SHORTER = 100_000
+"""Other names that a list may have besides: each costs more memory than it has bytes."""
+
+
 class _Listed(msgspec.Struct):
     name: str
     size: int
@@ -243,6 +250,8 @@ class RestStorage(Storage):
             return
         if not reply.ok:
             raise told(reply, f"list {folder}")
+        if reply.body.count(b",") > 2 * (len(reply.body) // _SHORTEST + _MOST_SHORTER):
+            raise StorageError(f"list {folder}: what the server answers is no list of files")
         version = 2 if reply.headers.get("Content-Type") == V2 else 1
         try:
             if version == 2:

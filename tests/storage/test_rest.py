@@ -90,6 +90,15 @@ def test_what_is_no_list_is_an_error_that_may_pass(body: bytes, kind: str) -> No
     assert not caught.value.permanent
 
 
+@pytest.mark.parametrize("kind", [V2, "application/vnd.x.restic.rest.v1"])
+def test_a_list_of_countless_short_names_is_none(kind: str) -> None:
+    """A gigabyte of them would take many of memory."""
+    entry = b'{"name":"","size":0}' if kind == V2 else b'""'
+    body = b"[" + b",".join([entry] * 300_000) + b"]"
+    with pytest.raises(StorageError, match="list snapshots: what the server answers is no list of files"):
+        list(storage_of(reply(200, body, Content_Type=kind))[0].list(FileKind.SNAPSHOT))
+
+
 def test_a_file_whose_size_is_below_nothing_is_left_out() -> None:
     body = json.dumps([{"name": NAME, "size": -5}]).encode()
     assert list(storage_of(reply(200, body, Content_Type=V2))[0].list(FileKind.SNAPSHOT)) == []
