@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from restic_format.durations import duration_text
-from restic_format.errors import AccessDenied, StorageAway, StorageError
+from restic_format.errors import AccessDenied, ServerNotTrusted, StorageAway, StorageError
 from restic_format.storage.transport import Transport
 from restic_format.systemtext import errno_text
 from restic_format.words import visible
@@ -54,7 +54,25 @@ class Server(NamedTuple):
         return f"{'ftps' if self.tls else 'ftp'}://{host}{'' if self.port == 21 else f':{self.port}'}"
 
 
-class _Tls(ftplib.FTP_TLS):
+_MOST_LINES = 1000
+"""Lines that an answer to a command may have."""
+
+
+class _Plain(ftplib.FTP):
+    """FTP, whose answers have an end."""
+
+    def getmultiline(self) -> str:
+        """An answer with all its lines."""
+        found = [self.getline()]
+        if found[0][3:4] == "-":
+            while found[-1][:3] != found[0][:3] or found[-1][3:4] == "-":
+                if len(found) == _MOST_LINES:
+                    raise ftplib.Error(f"an answer with more than {_MOST_LINES} lines")
+                found.append(self.getline())
+        return "\n".join(found)
+
+
+class _Tls(_Plain, ftplib.FTP_TLS):
     """FTP with TLS, whose connections for data go on with the session of the one for commands, as many servers want it."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
@@ -91,7 +109,7 @@ class Connections:
         server = self._server
         made: ftplib.FTP
         if self._tls is None:
-            made = ftplib.FTP(encoding="latin-1", timeout=_CONNECT)
+            made = _Plain(encoding="latin-1", timeout=_CONNECT)
         else:
             made = _Tls(context=self._tls, encoding="latin-1", timeout=_CONNECT)
         try:
@@ -187,6 +205,11 @@ class Connections:
             return StorageAway(f"{name}: lookup {self._server.host}: {error.strerror}")
         if isinstance(error, OSError):
             return StorageAway(f"{name}: {errno_text(error)}", cause=error)
+        if connecting and isinstance(error, UnicodeError):
+            return ServerNotTrusted(f"{name}: no such host")
+        if isinstance(error, ValueError | OverflowError | IndexError):
+            # ftplib takes numbers out of answers, sizes and ports, without a look at what stands there.
+            return StorageAway(f"{name}: {visible(what)}: what the server answers makes no sense")
         return error
 
 

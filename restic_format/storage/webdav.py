@@ -250,7 +250,7 @@ class _Listing:
         parser.StartDoctypeDeclHandler = self._refuse
         try:
             parser.Parse(body, True)
-        except (expat.ExpatError, _Refused):
+        except (expat.ExpatError, ValueError, _Refused):
             raise StorageError(f"{self._what}: what the server answers is no list of files") from None
         return self._found
 
@@ -271,6 +271,8 @@ class _Listing:
     def _text(self, text: str) -> None:
         if self._inside:
             self._texts[self._inside] = self._texts.get(self._inside, "") + text
+            if len(self._texts[self._inside]) > _LONGEST_TEXT:
+                raise _Refused
 
     def _end(self, name: str) -> None:
         self._inside = ""
@@ -289,8 +291,12 @@ class _Listing:
 _KEPT = ("DAV: href", "DAV: getcontentlength", "DAV: getlastmodified")
 
 
+_LONGEST_TEXT = 64 << 10
+"""Characters of a path, a size or a time; what is longer would be put together from ever more pieces."""
+
+
 class _Refused(Exception):
-    """What such answers have not: a document type, or another root."""
+    """What such answers have not: a document type, another root, a path without an end."""
 
 
 def _quoted(path: str, *, folder: bool) -> str:

@@ -344,7 +344,7 @@ def test_what_arrives_changed_is_asked_for_once_more() -> None:
         b"<EnumerationResults><Blobs/></EnumerationResults>",
         b"<EnumerationResults><Prefix>keys/</Prefix><Blobs>" + b"<a/>" * 1_000_000 + b"</Blobs></EnumerationResults>",
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_listing_that_is_none_is_an_error(body: bytes) -> None:
     storage, _ = store(answer(200, body))

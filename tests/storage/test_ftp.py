@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -204,3 +207,50 @@ def test_an_endpoint_that_cannot_be_is_refused(endpoint: str) -> None:
     with pytest.raises(LocationInvalid, match=r"^opendal:ftp: ") as caught:
         open_opendal("ftp", {"endpoint": endpoint}, Transport())
     assert "cret" not in str(caught.value)
+
+
+class Scripted:
+    """A server made by hand, which logs everybody in, and then answers commands as *answers* say."""
+
+    def __init__(self, answers: dict[str, bytes]) -> None:
+        self.answers = {"USER": b"331 name\r\n", "PASS": b"230 in\r\n", "TYPE": b"200 I\r\n", **answers}
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.storage = open_opendal("ftp", {"endpoint": f"127.0.0.1:{self.listening.getsockname()[1]}"}, Transport())
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listening.accept()
+                with connection, connection.makefile("rb") as commands:
+                    connection.sendall(self.answers.get("", b"220 hello\r\n"))
+                    for line in commands:
+                        connection.sendall(self.answers.get(line[:4].strip().decode(), b"250 ok\r\n"))
+
+
+ENDLESS = b"220-hello\r\n" * 100_000
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"": ENDLESS},
+        {"SIZE": ENDLESS.replace(b"220", b"213")},
+        {"SIZE": b"213 many\r\n"},
+        {"SIZE": b"213 " + b"9" * 6000 + b"\r\n"},
+        {"SIZE": b"213 -5\r\n"},
+    ],
+    ids=["greeting", "lines", "text", "digits", "negative"],
+)
+def test_answers_without_end_or_sense_are_errors_that_may_pass(answers: dict[str, bytes]) -> None:
+    server = Scripted(answers)
+    with server.listening, pytest.raises(StorageError) as caught:
+        server.storage.size(FileKind.CONFIG, "")
+    assert not caught.value.permanent
+
+
+@pytest.mark.parametrize("port", [b"999,999", b"256,0", b"9" * 5000 + b",1"], ids=["large", "just", "digits"])
+def test_a_port_that_is_none_is_an_error_that_may_pass(port: bytes) -> None:
+    server = Scripted({"PASV": b"227 (127,0,0,1," + port + b")\r\n"})
+    with server.listening, pytest.raises(StorageAway):
+        list(server.storage.list(FileKind.LOCK))

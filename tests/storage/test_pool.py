@@ -378,6 +378,7 @@ def test_a_proxy_of_another_kind_is_refused_without_its_password(url: str) -> No
 def test_what_a_server_says_is_one_short_line(serving: Callable[..., Server], answer: bytes, text: str) -> None:
     reply = Pool(serving(answer).url, DIRECT, 5).request("GET", "/")
     assert str(told(reply, "do it")) == text
+    assert told(reply, "do it").permanent == (reply.status in (301, 403))
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -434,6 +435,12 @@ def test_a_header_stays_one(serving: Callable[..., Server], value: str) -> None:
     with pytest.raises(AccessDenied, match="Authorization has characters that no header can have") as told:
         Pool(server.url, DIRECT, 5).request("GET", "/", {"Authorization": value})
     assert "ken" not in str(told.value) and not server.connections
+
+
+def test_a_header_may_have_bytes_of_utf_8(serving: Callable[..., Server]) -> None:
+    server = serving(OK)
+    assert Pool(server.url, DIRECT, 5).request("GET", "/", {"X-Auth-User": "gro\u00df".encode().decode("latin-1")}).ok
+    assert b"X-Auth-User: gro\xc3\x9f\r\n" in server.requests[0]
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\u014d", ""])

@@ -183,7 +183,10 @@ def test_names_that_cannot_be_lead_nowhere() -> None:
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]><D:multistatus xmlns:D="DAV:">&a;</D:multistatus>',
         listing(("/x", size(1)))[:-5],
         b'<D:prop xmlns:D="DAV:"/>',
+        listing(("http://[/x", size(1))),
+        listing(("/x" * 1_000_000, size(1))),
     ],
+    ids=range(9),
 )
 def test_what_is_no_list_is_an_error_and_not_empty(body: bytes) -> None:
     storage, _ = scripted(answer(207, body))

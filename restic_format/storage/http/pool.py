@@ -56,8 +56,8 @@ more without delay would meet itself there."""
 
 _TARGET = re.compile(r"[!-~]+")
 
-_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
-"""What a header may say."""
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+"""What a header may say, its bytes as characters: they may be those of UTF-8."""
 
 _KEPT = 60.0
 """Seconds for which a connection that is not used is kept: servers close theirs after a while."""

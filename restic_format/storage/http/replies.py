@@ -12,6 +12,8 @@ _SHOWN = 200
 """Characters of a server's text that are shown."""
 
 _CLASSES: dict[int, type[StorageError]] = {
+    301: AccessDenied,  # and it will be so the next time
+    308: AccessDenied,
     404: FileMissing,
     401: AccessDenied,
     403: AccessDenied,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from restic_format.errors import LocationInvalid
+from restic_format.storage.http.addresses import NO_ADDRESS
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,61}[A-Za-z0-9]")
 
@@ -50,8 +51,8 @@ def parse(rest: str) -> S3Location:
         try:
             url = urlsplit(rest)
             host, _ = url.hostname, url.port
-        except ValueError as error:
-            raise _invalid(str(error)) from None
+        except ValueError:
+            raise _invalid(NO_ADDRESS) from None
         if url.scheme not in ("http", "https") or not host:
             raise _invalid("invalid format, host/region or bucket name not found")
         endpoint, tls, path = url.netloc.rpartition("@")[2], url.scheme == "https", unquote(url.path)
