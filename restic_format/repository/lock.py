@@ -338,10 +338,11 @@ def hold_lock(
 
         reads = FirstReads(repo, first, load_index=load_index)
     held = _wait_for_lock(repo, exclusive, retry, waiting, cancel, reads)
-    if reads is not None:
-        repo.listed_ahead(reads.settle())
-    before, repo.before_changes = repo.before_changes, held.check
+    before = repo.before_changes
     try:
+        if reads is not None:
+            repo.listed_ahead(reads.settle())
+        repo.before_changes = held.check
         yield held
     finally:
         repo.before_changes = before

@@ -92,38 +92,51 @@ def _is_path(text: str) -> bool:
 
 
 def without_password(location: str) -> str:
-    """*location* as it may be shown: with ``***`` for a password in it."""
-    rest, password = split_password(location)
-    if password:
-        return with_password(rest, "***")
-    # A password with a / or # in it that was not written %2F or %23: its beginning stands where the port should.
-    scheme, slashes, rest = location.partition("//")
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    name, _, port = authority.partition(":")
-    host = rest.rpartition("@")[2]
-    if "@" in authority or host == rest or not port or port.isdecimal() or name.startswith("["):
-        return location
-    if not location.startswith(("rest:", "sftp://")):
-        return location
-    return f"{scheme}{slashes}{name}:***@{host}"
+    """*location* as it may be shown: with ``***`` for a password in it, also where no storage takes it as it is written."""
+    start, end = _password_in(location)
+    return f"{location[:start]}***{location[end:]}" if end else location
 
 
 def split_password(location: str) -> tuple[str, str]:
     """*location* without the password that stands in it, and the password; "" where there is none."""
-    scheme, slashes, rest = location.partition("//")
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    name, _, password = user.partition(":")
-    if not location.startswith(("rest:", "sftp://")) or not password:
-        return location, ""
-    return f"{scheme}{slashes}{name}{at}{host}{slash}{path}", password
+    start, end = _password_in(location)
+    return (location[: start - 1] + location[end:], location[start:end]) if end else (location, "")
 
 
 def with_password(location: str, password: str) -> str:
     """The location that `split_password` has split."""
-    scheme, slashes, rest = location.partition("//")
-    name, at, rest = rest.partition("@")
-    return f"{scheme}{slashes}{name}:{password}{at}{rest}"
+    begin = _server_in(location)
+    authority, slash, path = location[begin:].partition("/")
+    name, at, host = authority.rpartition("@")
+    return f"{location[:begin]}{name}:{password}{at}{host}{slash}{path}"
+
+
+_SERVER = re.compile(r"(?i)rest:(?:[a-z+]+:(?=/))?/*|sftp://|s3:(?:https?:(?=/))?/*")
+"""What stands before the user and the server in the locations that have a password there, or may be thought to have one."""
+
+
+def _server_in(location: str) -> int:
+    found = _SERVER.match(location)
+    return found.end() if found else 0
+
+
+def _password_in(location: str) -> tuple[int, int]:
+    """Where the password in *location* begins and ends; the end is 0 where there is none.
+
+    One that has a slash in it, where ``%2F`` should be, is none for a storage, and a secret all the same: its beginning stands
+    where the port should.
+    """
+    begin = _server_in(location)
+    authority, _, path = location[begin:].partition("/")
+    user, at, _ = authority.rpartition("@")
+    name, colon, password = (user if at else authority).partition(":")
+    start = begin + len(name) + 1
+    if not begin or not colon or not password:
+        return 0, 0
+    if at:
+        return start, begin + len(user)
+    is_port = (password.isascii() and password.isdecimal()) or name.startswith("[")
+    return (0, 0) if is_port or "@" not in path else (start, location.rindex("@"))
 
 
 def open_storage(location: str, options: Options | None = None, transport: Transport = DIRECT) -> Storage:

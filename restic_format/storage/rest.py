@@ -81,7 +81,7 @@ class _Server:
         if scheme == "http+unix":
             socket, _, path = behind.partition(":")
             if not socket.startswith("/"):
-                raise LocationInvalid(f"rest:{url}: the path of the socket must be absolute: http+unix:///run/rest.sock:/path/")
+                raise LocationInvalid(f"{shown}: the path of the socket must be absolute: http+unix:///run/rest.sock:/path/")
             self.origin, self.path, user, password = f"http+unix://{socket}", path or "/", None, None
         else:
             try:
@@ -91,13 +91,15 @@ class _Server:
                 raise LocationInvalid(f"{shown}: {NO_ADDRESS}") from None
             if not parts.hostname:
                 raise LocationInvalid(f"{shown}: the URL names no host")
+            if parts.query or parts.fragment:
+                raise LocationInvalid(f"{shown}: a repository's URL has no query and no fragment: write ? as %3F and # as %23")
             self.origin = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
             self.path = parts.path
-        self.path = quote(self.path, safe="/%:@!$&'()*+,;=~-._")
+        self.path = quote(self.path.encode("utf-8", "surrogateescape"), safe="/%:@!$&'()*+,;=~-._")
         if user is None and password is None:
             user, password = (transport.environment.get(f"RESTIC_REST_{name}") for name in ("USERNAME", "PASSWORD"))
         else:
-            user, password = unquote(user or ""), unquote(password or "")
+            user, password = (unquote(text or "", errors="surrogateescape") for text in (user, password))
         self.headers = dict(NONE)
         if user or password:
             secret = base64.b64encode(f"{user or ''}:{password or ''}".encode("utf-8", "surrogateescape"))

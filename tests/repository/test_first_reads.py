@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from restic_format.errors import DamagedFile
+from restic_format.errors import DamagedFile, Interrupted
 from restic_format.repository import Repository
 from restic_format.repository.firstreads import FirstReads
 from restic_format.storage import MemoryStorage, WrappedStorage
@@ -212,3 +212,16 @@ def test_damage_is_told_when_the_index_is_loaded(stored: Repository) -> None:
     stored.listed_ahead(reads.settle())
     with pytest.raises(DamagedFile, match=NEW):
         stored.load_index()
+
+
+def test_an_interruption_when_the_lock_has_just_become_certain_leaves_none(
+    far: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(reads: FirstReads) -> None:
+        del reads
+        raise Interrupted
+
+    monkeypatch.setattr(FirstReads, "settle", interrupted)
+    with pytest.raises(Interrupted), far.lock(first=BOTH):
+        pass
+    assert not list(far.storage.list(FileKind.LOCK)) and far.before_changes is None

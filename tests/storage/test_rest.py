@@ -169,6 +169,7 @@ def test_what_a_url_means(url: str, origin: str, path: str, shown: str) -> None:
     [
         *("", "host/path", "ftp://a:geheim@b/", "http://", "http://a:geheim@/x", "http://h:x/", "http+unix://x"),
         *("http://a:geheim#x@b/", "http://a:geheim/x@b:80/", "http://a:x/geheim@b/", "http://a:geheim?x@b/y"),
+        *("a:geheim@b", "http:/a:geheim@b/", "http+unix://a:geheim@/x:/r", "http://a:geheim@b/x?y", "http://a:geheim@b/x#y"),
         *("http://a:x@geheim@b:y/", "http://a:geheim[@b/", "http://a:geheim\r\n@b:y/"),
     ],
 )
@@ -192,7 +193,13 @@ def test_who_asks(url: str, environment: dict[str, str], authorization: str | No
     assert storage._headers.get("Authorization") == authorization
 
 
-@pytest.mark.parametrize("location", ["rest:http://bob:a:b@host/x", "rest:https://bob:%40@h", "rest:http://:x@h/"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        *("rest:http://bob:a:b@host/x", "rest:https://bob:%40@h", "rest:http://:x@h/", "rest:http://bob@b.org:cc@h/"),
+        *("s3:http://a:bb@c/d", "rest:http://bob:a/b@h/", "sftp://bob@b.org:cc@h:22//x@y"),
+    ],
+)
 def test_a_password_is_taken_out_of_a_location_and_put_back(location: str) -> None:
     rest, password = split_password(location)
     assert password and password not in rest.replace("http", "")
@@ -201,10 +208,19 @@ def test_a_password_is_taken_out_of_a_location_and_put_back(location: str) -> No
 
 
 @pytest.mark.parametrize(
-    "location", ["rest:http://bob@host/x", "rest:http://host/a:b@c/x", "/srv/rest:http://a:b@c/", "s3:http://a:b@c/"]
+    "location",
+    [
+        *("rest:http://bob@host/x", "rest:http://host/a:b@c/x", "/srv/rest:http://a:b@c/", "rest:http://[::1]:80/a@b"),
+        *("s3:h:9000/a:b@c/", "rest:http://h:80/a@b/", "rest:http://bob:@h/"),
+    ],
 )
 def test_a_location_without_a_password_is_shown_as_it_is(location: str) -> None:
     assert without_password(location) == location and split_password(location) == (location, "")
+
+
+def test_a_path_that_is_no_text_is_sent_as_its_bytes() -> None:
+    storage = open_rest("http://host/\udcff ü/", {}, DIRECT)
+    assert isinstance(storage, RestStorage) and storage._path == "/%FF%20%C3%BC/"
 
 
 def test_both_programs_meet_on_a_real_server(rest_server: Server) -> None:

@@ -24,6 +24,7 @@ from restic_format.storage.warmup import RuledWarming, WarmedStorage, WarmUpRule
 from restic_format.work import Cancel
 from restic_spec.ids import id_of
 from restic_spec.layout import FileKind
+from tests.servers.base import Server
 from tests.storage.contract import CONTENT, NAME, OTHER, StorageContract
 from tests.tools.kit import PASSWORD, Runner, make_source, quick_kdf
 
@@ -211,10 +212,15 @@ def test_a_check_names_what_is_missing(places: Places) -> None:
     assert found == {f"snapshot {snapshot.name}", f"pack {pack.name}", "config"} and report.ok
 
 
-def test_halves_that_are_none_are_refused(places: Places, tmp_path: Path) -> None:
+def test_halves_that_are_none_are_refused(places: Places, tmp_path: Path, rest_server: Server) -> None:
     run = places.run_command
     done = run("-r", str(places.hot), "--repo-hot", str(places.cold), "snapshots")
     assert done.code == 1 and b"is not the hot half of a repository" in done.err
+    place = rest_server.place("cold")
+    assert place.folder is not None
+    shutil.copytree(places.cold, place.folder)
+    done = run("-r", str(places.cold), "--repo-hot", place.location.replace("//", "//bob:geheim@"), "snapshots")
+    assert done.code == 1 and b"bob:***@" in done.err and b"geheim" not in done.err
     done = run("-r", str(places.hot), "snapshots")
     assert done.code == 0 and b"this is the hot half of a repository, without its data" in done.err
     done = run("-r", str(places.cold), "init", "--hot-only")

@@ -105,10 +105,12 @@ def _check_halves(repository: Repository, options: GlobalOptions, out: Output) -
     """See to it that the places that are given are what they must be: both halves, or one whole repository."""
     if options.repo_hot:
         from restic_format.repository.halves import hot_config_fault
+        from restic_format.storage.locations import without_password
 
         fault = hot_config_fault(repository)
         if "does not say" in fault:
-            raise Failure(f"{visible(options.repo_hot)} is not the hot half of a repository: its config does not say so")
+            hot = visible(without_password(options.repo_hot))
+            raise Failure(f"{hot} is not the hot half of a repository: its config does not say so")
         if fault and not options.filling_hot:
             out.warn(f"{fault}: `init --hot-only` makes the hot half whole")
     elif "is_hot" in repository.config.extra:

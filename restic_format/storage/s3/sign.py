@@ -74,7 +74,7 @@ class Signer:
         listed = "".join(f"{name}:{text}\n" for name, text in lines)
         request = f"{method}\n{path}\n{query}\n{listed}\n{names}\n{body_hash}"
         scope = f"{moment[:8]}/{self.region}/{self._service}/aws4_request"
-        hashed = hashlib.sha256(request.encode()).hexdigest()
+        hashed = hashlib.sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashed}"
         signature = hmac.digest(self._key(keys.secret_key, moment[:8]), text.encode(), "sha256").hex()
         signed["Authorization"] = (
@@ -86,7 +86,7 @@ class Signer:
         """The key of a day, which is derived once."""
         derived = self._derived
         if derived[:2] != (secret, day):
-            key = f"AWS4{secret}".encode()
+            key = f"AWS4{secret}".encode("utf-8", "surrogateescape")
             for word in (day, self.region, self._service, "aws4_request"):
                 key = hmac.digest(key, word.encode(), "sha256")
             self._derived = derived = (secret, day, key)
