@@ -20,7 +20,7 @@ from restic_format.storage.base import Content, Storage, already_there, pieces_o
 from restic_format.storage.cloudkeys import Pages, bucket_and_prefix, check_md5, check_sender, md5_of, object_in, server_of
 from restic_format.storage.extended import AzureOptions, read_options
 from restic_format.storage.http.pool import Pool
-from restic_format.storage.http.replies import status_text, told
+from restic_format.storage.http.replies import length_in, status_text, told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.objects import ObjectStorage, ObjectStore
 from restic_format.storage.transport import Transport
@@ -195,10 +195,7 @@ class AzureStore(ObjectStore):
 
     def size(self, key: str) -> int:
         """Bytes of a blob."""
-        text = self._ask("HEAD", key, {}).headers.get("Content-Length") or ""
-        if not text.isdecimal() or len(text) > 18:
-            raise StorageError(f"HEAD {object_in(key)}: Azure does not say how large it is", object=object_in(key))
-        return int(text)
+        return length_in(self._ask("HEAD", key, {}), f"HEAD {object_in(key)}", object_in(key))
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Names and sizes of blobs, page by page."""

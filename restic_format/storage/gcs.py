@@ -21,7 +21,7 @@ from restic_format.storage.cloudtokens import GivenToken, TokenSource
 from restic_format.storage.extended import GsOptions, read_options
 from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
-from restic_format.storage.http.replies import told
+from restic_format.storage.http.replies import part_of, told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.objects import ObjectStorage, ObjectStore
 from restic_format.storage.transport import Transport
@@ -212,14 +212,14 @@ class GcsStore(ObjectStore):
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
         """Read a range; all of an object must have the hash that Google names."""
-        wanted = _range(offset, length)
+        wanted = part_of(offset, length)
         reply = self._ask("GET", key, {"alt": "media"}, wanted, limit=limit)
         check_sender(reply, "x-goog-", f"GET {object_in(key)}")
         return reply.body if wanted else check_md5(reply.body, _md5_in(reply), key)
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """Read a range into *target*."""
-        reply = self._ask("GET", key, {"alt": "media"}, _range(offset, len(target)), into=target)
+        reply = self._ask("GET", key, {"alt": "media"}, part_of(offset, len(target)), into=target)
         check_sender(reply, "x-goog-", f"GET {object_in(key)}")
 
     def size(self, key: str) -> int:
@@ -310,12 +310,6 @@ def _md5_in(reply: Reply) -> str:
     """The hash that Google names in an answer with the whole object; "" where it names none."""
     words = ",".join(reply.headers.get_all("x-goog-hash") or []).replace(" ", "").split(",")
     return next((word.removeprefix("md5=") for word in words if word.startswith("md5=")), "")
-
-
-def _range(offset: int, length: int | None) -> dict[str, str]:
-    if length is None:
-        return {"Range": f"bytes={offset}-"} if offset else {}
-    return {"Range": f"bytes={offset}-{offset + length - 1}"}
 
 
 def _page(body: bytes, prefix: str) -> _Page | None:

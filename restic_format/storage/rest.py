@@ -19,7 +19,7 @@ from restic_format.storage.extended import RestOptions, read_options
 from restic_format.storage.http.addresses import NO_ADDRESS
 from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
-from restic_format.storage.http.replies import told
+from restic_format.storage.http.replies import length_in, told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply, is_page
 from restic_format.storage.locations import Options, without_password
 from restic_format.storage.transport import Transport
@@ -239,10 +239,7 @@ class RestStorage(Storage):
         reply = self._ask("HEAD", self._target(kind, name), self._headers)
         if not reply.ok:
             raise told(reply, f"stat {name_of(kind, name)}", name_of(kind, name))
-        length = reply.headers.get("Content-Length") or ""
-        if not (length.isascii() and length.isdecimal() and len(length) < 20):
-            raise StorageError(f"stat {name_of(kind, name)}: the server does not say how large it is")
-        return int(length)
+        return length_in(reply, f"stat {name_of(kind, name)}", name_of(kind, name))
 
     def list(self, kind: FileKind) -> Iterator[tuple[str, int]]:
         """See `Storage`."""

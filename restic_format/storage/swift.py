@@ -23,7 +23,7 @@ from restic_format.storage.extended import SwiftOptions, read_options
 from restic_format.storage.http.addresses import address_of
 from restic_format.storage.http.jsons import read_json
 from restic_format.storage.http.pool import Pool
-from restic_format.storage.http.replies import told
+from restic_format.storage.http.replies import length_in, part_of, told
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.locations import Options
 from restic_format.storage.objects import ObjectStorage, ObjectStore
@@ -166,13 +166,11 @@ class SwiftStore(ObjectStore):
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
         """See `ObjectStore`."""
-        end = "" if length is None else offset + length - 1
-        headers = NONE if length is None and not offset else {"Range": f"bytes={offset}-{end}"}
-        return self._get(key, headers, None, limit).body
+        return self._get(key, part_of(offset, length), None, limit).body
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """See `ObjectStore`."""
-        self._get(key, {"Range": f"bytes={offset}-{offset + len(target) - 1}"}, target, len(target))
+        self._get(key, part_of(offset, len(target)), target, len(target))
 
     def _get(self, key: str, headers: Mapping[str, str], into: memoryview | None, limit: int) -> Reply:
         reply = self._request("GET", self._path(key), headers, into=into, limit=limit)
@@ -187,10 +185,7 @@ class SwiftStore(ObjectStore):
         reply = self._request("HEAD", self._path(key))
         if not reply.ok:
             raise told(reply, f"stat {key}", key)
-        length = reply.headers.get("Content-Length") or ""
-        if not (length.isascii() and length.isdecimal() and len(length) < 20):
-            raise StorageError(f"stat {key}: the server does not say how large it is", object=key)
-        return int(length)
+        return length_in(reply, f"stat {key}", key)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `ObjectStore`. A container that is missing has nothing in it."""

@@ -15,7 +15,7 @@ from restic_format.errors import AnswerCut, FileMissing, LocationInvalid, Storag
 from restic_format.storage.base import Content
 from restic_format.storage.folders import Entry, FolderMissing, FolderStore, NotBegun
 from restic_format.storage.http.pool import ConnectionWasClosed, Pool
-from restic_format.storage.http.replies import told
+from restic_format.storage.http.replies import part_of, told
 from restic_format.storage.http.reply import Http, Reply
 from restic_format.storage.transport import Transport
 from restic_format.words import visible
@@ -189,9 +189,7 @@ class WebdavStore(FolderStore):
         self._read(key, offset, len(target), target, 0)
 
     def _read(self, key: str, offset: int, length: int | None, into: memoryview | None, limit: int) -> Reply:
-        headers = {}
-        if offset or length is not None:
-            headers["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        headers = dict(part_of(offset, length))
         reply = self._send("GET", self._target(key), headers, into=into, limit=limit)
         if reply.status not in (200, 206):
             raise self._told(reply, f"load {key}")

@@ -369,7 +369,7 @@ def test_a_listing_that_does_not_end_is_an_error(marks: list[bytes]) -> None:
 def test_a_size_that_is_not_told_is_an_error() -> None:
     storage, _ = store(answer(200), answer(200, Content_Length="9" * 30))
     for _ in range(2):
-        with pytest.raises(StorageError, match="HEAD config: Azure does not say how large it is"):
+        with pytest.raises(StorageError, match="HEAD config: the server does not say how large it is"):
             storage.size(FileKind.CONFIG, "")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from restic_format.errors import AccessDenied, FileMissing, FileUnusable, NoSpace, ServerNotTrusted, StorageError
-from restic_format.storage.http.reply import Reply
+from restic_format.storage.http.reply import NONE, Reply
 from restic_format.words import visible
 
 _SHOWN = 200
@@ -56,3 +57,18 @@ def _first_line(reply: Reply) -> str:
     if "html" in (reply.headers.get("Content-Type") or "").lower() or text.startswith("<"):
         return ""
     return text.partition("\n")[0].removeprefix(f"{reply.status} ")
+
+
+def part_of(offset: int, length: int | None) -> Mapping[str, str]:
+    """The header that asks for *length* bytes from *offset* on, to the end where it is None; none where all is wanted."""
+    if length is None:
+        return {"Range": f"bytes={offset}-"} if offset else NONE
+    return {"Range": f"bytes={offset}-{offset + length - 1}"}
+
+
+def length_in(reply: Reply, what: str, object: str = "") -> int:
+    """The bytes of a file by the answer to *what*, which asked for its headers. Raises `StorageError`."""
+    length = reply.headers.get("Content-Length") or ""
+    if not (length.isascii() and length.isdecimal() and len(length) < 20):
+        raise StorageError(f"{what}: the server does not say how large it is", object=object)
+    return int(length)

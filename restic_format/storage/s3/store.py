@@ -17,6 +17,7 @@ from restic_format.errors import StorageError
 from restic_format.storage.base import Content, already_there, pieces_of
 from restic_format.storage.extended import S3Options
 from restic_format.storage.http.pool import Pool
+from restic_format.storage.http.replies import length_in, part_of
 from restic_format.storage.http.reply import LARGEST_BODY, NONE, Http, Reply
 from restic_format.storage.objects import ObjectStore, name_in
 from restic_format.storage.s3.answers import LARGEST_PAGE, Failure, Page, bucket_region, failure_of, page_of, told
@@ -230,23 +231,20 @@ class S3Store(ObjectStore):
 
     def get(self, key: str, offset: int, length: int | None, limit: int) -> bytes:
         """See `ObjectStore`."""
-        reply = self.request("GET", key, NONE, _range(offset, length), limit=limit)
+        reply = self.request("GET", key, NONE, part_of(offset, length), limit=limit)
         if not reply.ok:
             raise told(reply, f"load {key}", key)
         return reply.body
 
     def get_into(self, key: str, offset: int, target: memoryview) -> None:
         """See `ObjectStore`."""
-        reply = self.request("GET", key, NONE, _range(offset, len(target)), into=target)
+        reply = self.request("GET", key, NONE, part_of(offset, len(target)), into=target)
         if reply.status not in (200, 206):
             raise told(reply, f"load {key}", key)
 
     def size(self, key: str) -> int:
         """See `ObjectStore`."""
-        length = self.head(key).headers.get("Content-Length") or ""
-        if not (length.isascii() and length.isdecimal() and len(length) < 20):
-            raise StorageError(f"stat {key}: the server does not say how large it is", object=key)
-        return int(length)
+        return length_in(self.head(key), f"stat {key}", key)
 
     def head(self, key: str) -> Reply:
         """The headers of an object. Raises `FileMissing`, and as all do."""
@@ -255,7 +253,7 @@ class S3Store(ObjectStore):
             return reply
         if reply.status in (400, 403) and not failure_of(reply).code:
             # There is no body that could say why: that of another request does.
-            explained = self.request("GET", key, NONE, _range(0, 1))
+            explained = self.request("GET", key, NONE, part_of(0, 1))
             reply = self.request("HEAD", key) if explained.ok else explained
             if reply.ok:
                 return reply
@@ -298,13 +296,6 @@ class S3Store(ObjectStore):
     def close(self) -> None:
         """See `ObjectStore`."""
         self._way.http.close()
-
-
-def _range(offset: int, length: int | None) -> Mapping[str, str]:
-    """The header that asks for a part; none for all."""
-    if length is None:
-        return {"Range": f"bytes={offset}-"} if offset else NONE
-    return {"Range": f"bytes={offset}-{offset + length - 1}"}
 
 
 def _md5(data: Content) -> str:
