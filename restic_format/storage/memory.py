@@ -34,7 +34,7 @@ class MemoryStorage(Storage):
         with self._saving_new:
             if (kind, name) in self.files:
                 raise already_there(kind, name)
-            self.save(kind, name, data)
+            self.files[kind, name] = b"".join(pieces_of(data))
 
     def _get(self, kind: FileKind, name: str) -> bytes:
         try:

@@ -17,10 +17,10 @@ from typing import NamedTuple, NoReturn
 import restic_format.repository.coder as coder_module
 import restic_format.repository.keys as keys_module
 import restic_format.repository.repository as repository_module
-import restic_format.storage
 import restic_format.storage.cachefolder as cachefolder_module
 import restic_format.storage.local as local_module
 import restic_format.storage.localwriter as writer_module
+import restic_format.storage.locations as locations_module
 import restic_format.storage.oldlayout as oldlayout_module
 import restic_format.storage.side as side_module
 from restic_format.check import CheckOptions, check
@@ -255,11 +255,11 @@ def small_steps() -> Iterator[None]:
 
 def run(words: list[str], work: Path, storages: dict[str, Storage] | None = None) -> Ended:
     """Run a command line in this process, with *storages* at their locations."""
-    opening, environment, folder = restic_format.storage.open_storage, dict(os.environ), os.getcwd()
+    opening, environment, folder = locations_module.open_storage, dict(os.environ), os.getcwd()
     streams = sys.stdout, sys.stderr
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape", write_through=True) for _ in range(2))
     if storages is not None:
-        restic_format.storage.open_storage = lambda location, options=None: storages[location]  # type: ignore[assignment]
+        locations_module.open_storage = lambda location, options=None, transport=None: storages[location]
     os.environ.update(ENVIRONMENT)
     os.chdir(work)
     sys.stdout, sys.stderr = out, err
@@ -267,7 +267,7 @@ def run(words: list[str], work: Path, storages: dict[str, Storage] | None = None
         with small_steps():
             code = main(words)
     finally:
-        restic_format.storage.open_storage = opening
+        locations_module.open_storage = opening
         sys.stdout, sys.stderr = streams
         os.chdir(folder)
         os.environ.clear()

@@ -89,6 +89,7 @@ def test_the_options_are_restics_and_one_of_our_own(run: Runner, restic: Runner)
         "azure.endpoint": [],
         "azure.access-tier": ["inferred from the storage account defaults"],
     }
+    more |= {"opendal.connections": ["5"], "opendal.throttle": []}
     assert listed(ours.out) == {**listed(theirs.out), **more}
     assert [item["name"] for item in json.loads(run("options", "--json").out)] == sorted(listed(ours.out))
 

@@ -100,7 +100,7 @@ def test_parity_elsewhere(repo: Path, run: Runner, tmp_path: Path) -> None:
         ("--overhead nan", "not a number of percent"),
         ("--check --renew", "--check cannot be used together"),
         ("--check -n", "--check cannot be used together"),
-        ("--to sftp:host:/x", "--to takes a local directory"),
+        ("--to rest:http://127.0.0.1:1/x", "keeps no files: name another place for them"),
     ],
 )
 def test_senseless_options_are_refused(repo: Path, run: Runner, words: str, told: str) -> None:
