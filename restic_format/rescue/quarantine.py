@@ -22,12 +22,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from restic_format.errors import DamagedFile, FileMissing, UsageError
-from restic_format.storage import Content, SideFiles, Storage, WrappedStorage, Writer
+from restic_format.errors import DamagedFile, FileMissing, StorageError, UsageError
+from restic_format.storage import Content, SideFiles, Storage, WrappedStorage, Writer, hash_file
+from restic_format.storage.base import name_of
 from restic_format.words import printable
 from restic_format.work import Cancel
 from restic_spec import gotime
@@ -183,6 +185,11 @@ class Quarantine:
             raise
         if _digest(self.side, target) != digest.digest():
             raise DamagedFile(f"{FOLDER}/{target} was stored just now and is not what was written: check the storage")
+        # What a file is that has not the hash which is its name only a second reading tells: undo brings back this copy.
+        if digest.hexdigest() != name and hash_file(storage, kind, name)[0] != digest.digest():
+            with suppress(StorageError):
+                self.side.remove(target)
+            raise StorageError(f"{name_of(kind, name)}: reads differently each time; it stays as it is: check the storage")
         return digest.hexdigest()
 
 
