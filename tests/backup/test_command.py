@@ -215,7 +215,7 @@ def test_streams(pair: Pair) -> None:
     pair.both("backup", "--stdin", *at(1), stdin=b"some data")
     pair.both("backup", "--stdin", "--stdin-filename", "a/b", "--json", *at(2), stdin=b"some data")
     assert pair.both("backup", "--stdin", *at(3), stdin=b"").code == 3
-    pair.both("backup", "--stdin-from-command", *at(4), "--", "sh", "-c", "echo out; echo err >&2")
+    pair.both("backup", "--stdin-from-command", *at(4), "--", "sh", "-c", "echo err >&2; sleep 0.3; echo out")
     assert pair.both("backup", "--stdin", "s").code == 1
     for command in ("exit 3", "echo half; kill -9 $$", "kill -15 $$", "kill -35 $$"):
         theirs, ours = (pair.run(name, "backup", "--stdin-from-command", "--", "sh", "-c", command) for name in pair.programs)
