@@ -56,6 +56,11 @@ class Failing(MemoryStorage):
         super().save(kind, name, data, metadata=metadata)
         self.fail(late=True)
 
+    def save_new(self, kind: FileKind, name: str, data: Content) -> None:
+        self.fail(late=False)
+        super().save_new(kind, name, data)
+        self.fail(late=True)
+
     def load(self, kind: FileKind, name: str, offset: int = 0, length: int | None = None) -> bytes:
         self.fail(late=False)
         data = super().load(kind, name, offset, length)
