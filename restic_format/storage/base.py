@@ -106,6 +106,14 @@ def write_whole(writer: Writer, name: str, data: Content) -> None:
         raise
 
 
+def hash_content(data: Content) -> bytes:
+    """SHA-256 of *data*."""
+    found = hashlib.sha256()
+    for piece in pieces_of(data):
+        found.update(piece)
+    return found.digest()
+
+
 def hash_file(storage: Storage, kind: FileKind, name: str, cancel: Cancel | None = None) -> tuple[bytes, int]:
     """SHA-256 and bytes of a file, which is read piece by piece. Raises `StorageError`, or `Interrupted`."""
     size, found = storage.size(kind, name), hashlib.sha256()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from restic_format.errors import AnswerCut, FileUnusable, StorageError
+from restic_format.errors import AnswerCut, FileMissing, FileUnusable, StorageError
 from restic_format.storage.base import Content, HeldWriter, Storage, Writer, already_there, check_range, check_size, name_of
 from restic_format.storage.side import SideFiles, check_name, is_side_name
 from restic_spec.ids import is_hex_id
@@ -70,8 +70,6 @@ class ObjectStore(ABC):
 
     def has(self, key: str) -> bool:
         """Whether there is such a key."""
-        from restic_format.errors import FileMissing
-
         try:
             self.size(key)
         except FileMissing:

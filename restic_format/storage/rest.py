@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from restic_format.errors import AnswerCut, FileMissing, FileUnusable, LocationInvalid, StorageError
-from restic_format.storage.base import Content, Storage, already_there, check_range, hash_file, name_of, pieces_of
+from restic_format.storage.base import Content, Storage, already_there, check_range, hash_content, hash_file, name_of
 from restic_format.storage.extended import RestOptions, read_options
 from restic_format.storage.http.addresses import NO_ADDRESS
 from restic_format.storage.http.jsons import read_json
@@ -158,7 +157,7 @@ class RestStorage(Storage):
         reply = self._post(kind, name, data)
         if reply.status == 403:
             found = self._hash_of_stored(kind, name)
-            if found == _hash(data):
+            if found == hash_content(data):
                 return  # of this content already: of an earlier try, or of somebody who had the same
             if found is not None:
                 self.remove(kind, name)
@@ -282,10 +281,3 @@ class RestStorage(Storage):
         reply = self._ask("DELETE", self._target(kind, name), self._headers)
         if not reply.ok:
             raise told(reply, f"remove {name_of(kind, name)}", name_of(kind, name))
-
-
-def _hash(data: Content) -> bytes:
-    found = sha256()
-    for piece in pieces_of(data):
-        found.update(piece)
-    return found.digest()

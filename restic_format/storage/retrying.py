@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 from restic_format.durations import duration_text
 from restic_format.errors import FileExists, FileMissing, StorageError
-from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, already_there
+from restic_format.storage.base import Content, HeldWriter, Storage, WrappedStorage, Writer, already_there, pieces_of
 from restic_format.storage.side import SideFiles
 from restic_format.storage.transport import Transport
 from restic_format.storage.warming import Warming
@@ -98,7 +98,7 @@ class RetryingStorage(WrappedStorage):
             try:
                 self.inner.save_new(kind, name, data)
             except FileExists:
-                wanted = data if isinstance(data, bytes) else b"".join(_pieces(data))
+                wanted = b"".join(pieces_of(data))
                 if tries == 1 or self.inner.load(kind, name) != wanted:
                     raise already_there(kind, name) from None
 
@@ -353,9 +353,3 @@ def _handle(kind: FileKind, name: str) -> str:
 
 def _named(operation: str, kind: FileKind, name: str, more: str = "") -> str:
     return f"{operation}({_handle(kind, name)}{more})"
-
-
-def _pieces(data: Content) -> Iterator[bytes]:
-    from restic_format.storage.base import pieces_of
-
-    return map(bytes, pieces_of(data))

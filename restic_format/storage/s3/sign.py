@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
-from restic_format.storage.base import Content, pieces_of
+from restic_format.storage.base import Content, hash_content
 
 EMPTY = hashlib.sha256().hexdigest()
 """The hash of no body."""
@@ -32,10 +32,7 @@ class Keys(NamedTuple):
 
 def hash_of(body: Content) -> str:
     """SHA-256 of a body, hexadecimal."""
-    found = hashlib.sha256()
-    for piece in pieces_of(body):
-        found.update(piece)
-    return found.hexdigest()
+    return hash_content(body).hex()
 
 
 def path_of_key(base: str, key: str) -> str:

@@ -6,8 +6,6 @@ beforehand, and no redirection to another host is followed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from restic_format.errors import StorageError
 from restic_format.storage.base import Content, already_there, pieces_of
+from restic_format.storage.cloudkeys import md5_of
 from restic_format.storage.extended import S3Options
 from restic_format.storage.http.pool import Pool
 from restic_format.storage.http.replies import length_in, part_of
@@ -225,7 +224,7 @@ class S3Store(ObjectStore):
             if reply.status != 400 or failure_of(reply).code not in ("InvalidRequest", "MissingContentMD5"):
                 return reply
         # A bucket whose objects are locked wants it.
-        reply = self.request("PUT", key, NONE, {**more, "Content-MD5": _md5(data)}, data, body_hash=body_hash)
+        reply = self.request("PUT", key, NONE, {**more, "Content-MD5": md5_of(pieces_of(data))}, data, body_hash=body_hash)
         self._with_md5 = self._with_md5 or reply.ok
         return reply
 
@@ -296,10 +295,3 @@ class S3Store(ObjectStore):
     def close(self) -> None:
         """See `ObjectStore`."""
         self._way.http.close()
-
-
-def _md5(data: Content) -> str:
-    found = hashlib.md5(usedforsecurity=False)
-    for piece in pieces_of(data):
-        found.update(piece)
-    return base64.b64encode(found.digest()).decode()
